@@ -1,0 +1,7 @@
+"""Adapters: one folder or file per family of models that Co-Prop can wrap."""
+
+if __name__ == "adapters":
+    raise ImportError(
+        "This folder is the package coprop_plugin.adapters; "
+        "write `from coprop_plugin import adapters`."
+    )

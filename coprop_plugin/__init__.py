@@ -1,0 +1,40 @@
+"""Co-Prop: gives any audio-visual segmentation model a sense of time.
+
+`wrap(model)` returns the model with temporally aligned masks; see `coprop_plugin.pipeline`.
+Importing this package imports nothing heavy: the names below are loaded when first used.
+"""
+
+import importlib
+from pathlib import Path
+
+__version__ = "0.1.0"
+
+# In a source checkout adapters/ sits beside this package; installed, it is coprop_plugin/adapters.
+_checkout = Path(__file__).resolve().parent.parent
+if (_checkout / "setup.cfg").is_file() and (_checkout / "adapters" / "__init__.py").is_file():
+    __path__.append(str(_checkout))
+
+_HOMES = {
+    "Clip": "types",
+    "ControlPoints": "types",
+    "FrameResult": "types",
+    "SegmentationResult": "types",
+    "CopropError": "errors",
+    "CoProp": "pipeline",
+    "wrap": "pipeline",
+    "unwrap": "pipeline",
+    "list_backends": "pipeline",
+    "list_providers": "pipeline",
+    "list_propagators": "pipeline",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,45 @@
+"""Every error that this library raises on purpose.
+
+A message says what came, what was wanted, and what to do now. All of them are `CopropError`s, and
+each is also the built-in error that a caller would have expected.
+"""
+
+
+class CopropError(Exception):
+    """Base of all errors raised by coprop_plugin."""
+
+
+class ClipError(CopropError, ValueError):
+    """Frames, sound or times that do not make a clip."""
+
+
+class MediaError(CopropError, ValueError):
+    """A file that cannot be read as video with sound, or a result that cannot be written."""
+
+
+class ControlPointError(CopropError, ValueError):
+    """Control points that do not fit their clip."""
+
+
+class ControlPointParseError(ControlPointError):
+    """An answer or a file from which no control points can be read."""
+
+
+class AdapterError(CopropError, TypeError):
+    """A model that no adapter, or more than one, can wrap; or a call that cannot be made."""
+
+
+class PropagationError(CopropError, ValueError):
+    """Frames, masks or memory that the propagator cannot work with."""
+
+
+class CheckpointError(CopropError, ValueError):
+    """Weights that do not fit the network they are meant for, or a file that holds none."""
+
+
+class UnknownNameError(CopropError, LookupError):
+    """A name that no registry knows; the message lists the known ones."""
+
+
+class MissingExtraError(CopropError, ImportError):
+    """An optional package that is not installed; the message has the pip line."""

@@ -1,0 +1,120 @@
+"""The registries, all children of mmengine's with the scope `coprop_plugin`.
+
+A registered class is found by its name from any mmengine config as `coprop_plugin.<Name>`, without
+importing this package first: mmengine imports `coprop_plugin.registry`, and `locations` says which
+modules to import at the first look-up. Nothing heavy is imported before that.
+
+    MODELS      backends (have `accepts`), propagators (have `step`), audio encoders, `CoProp`
+    PROVIDERS   control-point providers; called with a config, they must have `propose(clip)`
+    the others  datasets, metrics, hooks ... of this library, and so that an mmengine Runner whose
+                default scope is `coprop_plugin` finds a registry for everything it builds
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine import registry as mmengine_registry
+from mmengine.registry import Registry
+
+from coprop_plugin.errors import UnknownNameError
+
+SCOPE = "coprop_plugin"
+
+_CHILDREN = (
+    "DATASETS DATA_SAMPLERS EVALUATOR FUNCTIONS HOOKS INFERENCERS LOG_PROCESSORS LOOPS METRICS "
+    "MODEL_WRAPPERS OPTIMIZERS OPTIM_WRAPPERS OPTIM_WRAPPER_CONSTRUCTORS PARAM_SCHEDULERS "
+    "RUNNERS RUNNER_CONSTRUCTORS STRATEGIES TASK_UTILS TRANSFORMS VISBACKENDS VISUALIZERS "
+    "WEIGHT_INITIALIZERS"
+).split()
+
+
+def _child(name: str, *locations: str) -> Registry:
+    root = getattr(mmengine_registry, name)
+    return Registry(root.name, parent=root, scope=SCOPE, locations=list(locations))
+
+
+MODELS = _child(
+    "MODELS",
+    "coprop_plugin.pipeline",
+    "coprop_plugin.adapters.registered",
+    "coprop_plugin.propagation",
+    "coprop_plugin.audio.vggish",
+)
+"""Keyframe backends, propagators, audio encoders, and the pipeline `CoProp`."""
+
+globals().update({name: _child(name) for name in _CHILDREN})
+
+PROVIDERS = Registry(
+    "control point provider",
+    parent=globals()["TASK_UTILS"],
+    scope=SCOPE,
+    locations=["coprop_plugin.control_points.providers"],
+)
+"""Control-point providers: built from a config, each has `propose(clip) -> ControlPoints`."""
+
+
+def names(registry: Registry, verb: str = "") -> list[str]:
+    """Return the registered names, sorted; with a `verb`, only of what has a method of that name.
+
+    Example:
+        >>> from coprop_plugin.registry import MODELS, names
+        >>> "tpavi" in names(MODELS, "segment_keyframes")
+        True
+    """
+    registry.import_from_location()
+    return sorted(
+        name for name, kind in registry.module_dict.items() if hasattr(kind, verb or "__class__")
+    )
+
+
+def build(
+    registry: Registry, config: str | Mapping[str, Any], verb: str = "", **defaults: Any
+) -> Any:
+    """Build a registered object from its name or from an mmengine config.
+
+    Args:
+        registry: One of this module's registries.
+        config: A registered name, or a mapping whose `type` is one (or the class itself). Names
+            may carry the scope (`coprop_plugin.Novelty`).
+        verb: What the object must be able to do, `"segment_keyframes"` say. Names of other things
+            in the same registry count as unknown.
+        **defaults: Constructor arguments that the config may override.
+
+    Returns:
+        The new object.
+
+    Raises:
+        UnknownNameError: If the name is not registered; the message lists the names that are.
+
+    Example:
+        >>> from coprop_plugin.registry import PROVIDERS, build
+        >>> build(PROVIDERS, dict(type="every_n", n=5)).n
+        5
+    """
+    arguments = {"type": config} if isinstance(config, str) else dict(config)
+    if "type" not in arguments:
+        raise UnknownNameError(
+            f"Got a {registry.name} config without `type`: {arguments}. Name one of "
+            f"{', '.join(names(registry, verb))}."
+        )
+    kind = arguments.pop("type")
+    if isinstance(kind, str):
+        kind = _find(registry, kind, verb)
+    return kind(**{**defaults, **arguments})
+
+
+def _find(registry: Registry, name: str, verb: str) -> type:
+    known = names(registry, verb)
+    bare_name = name.removeprefix(f"{SCOPE}.")
+    if bare_name in known:
+        return registry.module_dict[bare_name]
+    # A dotted name of another scope (`mmseg.DiceLoss`) is mmengine's to find.
+    found = registry.get(name) if "." in bare_name else None
+    if found is None:
+        raise UnknownNameError(
+            f"Got {name!r}, which is no registered {registry.name}"
+            f"{f' that can `{verb}`' if verb else ''}. There are: {', '.join(known)}. To add your "
+            "own, decorate its class with the registry's `register_module()` and import that "
+            "module first."
+        )
+    return found

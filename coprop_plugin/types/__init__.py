@@ -1,0 +1,38 @@
+"""The words of the library: a clip, its control points, its masks, and the four exchangeable parts.
+
+Conventions, each pinned by a test named after it in `tests/test_conventions.py`:
+
+- frames are RGB: `[T, 3, H, W]`, uint8 in 0..255 or float in [0, 1]; networks normalise themselves.
+- waveform is mono: `[samples]`, float in [-1, 1], at `sample_rate` Hz; its first sample is time 0.
+- time is a frame index: seconds appear in `times` and in names that end in `_s` only.
+- times are time stamps: `times[t]` is when frame t is shown, in seconds, never `t / fps`.
+- a flag of 1 is a change: the set of sounding objects differs from the frame before (Eq. 1).
+- flag 0 is always 1: the first frame begins the first segment.
+- segments are half-open: a segment starts on its control point and stops before the next one.
+- 0 is the silent background: in masks of every kind; binary models use 1, AVSS its class index.
+- logits before, probabilities after: backends and propagators give logits, results probabilities.
+"""
+
+from coprop_plugin.types.clip import Clip, Sampling
+from coprop_plugin.types.control_points import ControlPoints
+from coprop_plugin.types.protocols import (
+    AudioLLM,
+    ControlPointProvider,
+    KeyframeBackend,
+    Propagator,
+    UnpackedCall,
+)
+from coprop_plugin.types.results import FrameResult, SegmentationResult
+
+__all__ = [
+    "AudioLLM",
+    "Clip",
+    "ControlPointProvider",
+    "ControlPoints",
+    "FrameResult",
+    "KeyframeBackend",
+    "Propagator",
+    "Sampling",
+    "SegmentationResult",
+    "UnpackedCall",
+]

@@ -1,0 +1,215 @@
+"""Frames and the sound that belongs to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.errors import ClipError
+
+Sampling = Literal["pts", "avsbench"]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames of a video and the sound that belongs to them, on one clock.
+
+    Args:
+        frames: `[T, 3, H, W]`, RGB, uint8 in 0..255 or float in [0, 1].
+        waveform: `[samples]`, mono, float in [-1, 1]; sample 0 is time 0. None where only
+            `log_mel` or `audio_embedding` is known, as in a drop-in call.
+        sample_rate: Of the waveform, in Hz.
+        times: `[T]`, when each frame is shown, in seconds, rising. By default every frame stands
+            15/16 into its even share of the sound, which for one frame a second is what AVSBench
+            does; for a clip without a waveform it is `t + 15/16`.
+        sampling: `"avsbench"` if frame t was taken at t + 15/16 s and stands for second t;
+            `"pts"` if it stands for the time from its own time stamp to the next.
+        log_mel: `[T, 1, 96, 64]`, the VGGish example of each frame, if it is known already.
+        audio_embedding: `[T, 128]`, the VGGish embedding of each frame, if it is known already.
+        source: The file that the clip was read from.
+        native: What a wrapped model was called with; read by that model's adapter alone.
+
+    Raises:
+        ClipError: If shapes, types or ranges are not as above.
+
+    Example:
+        >>> import torch
+        >>> clip = Clip(torch.rand(5, 3, 32, 32), torch.zeros(80_000), 16_000)
+        >>> clip.num_frames, clip.size, [round(t, 4) for t in clip.times.tolist()[:2]]
+        (5, (32, 32), [0.9375, 1.9375])
+    """
+
+    frames: Tensor
+    waveform: Tensor | None = None
+    sample_rate: int = 16_000
+    times: Tensor | None = None
+    sampling: Sampling = field(default="pts", kw_only=True)
+    log_mel: Tensor | None = field(default=None, kw_only=True)
+    audio_embedding: Tensor | None = field(default=None, kw_only=True)
+    source: Path | None = field(default=None, kw_only=True)
+    native: Any = field(default=None, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        self._set("frames", _checked_frames(self.frames))
+        if self.waveform is not None:
+            self._set("waveform", _checked_waveform(self.waveform, self.sample_rate))
+        times = self._default_times() if self.times is None else self.times
+        self._set("times", _checked_times(times, self.num_frames))
+        for name in ("log_mel", "audio_embedding"):
+            given = getattr(self, name)
+            if given is not None and len(given) != self.num_frames:
+                raise ClipError(
+                    f"Got {name} of shape {list(given.shape)} for a clip of {self.num_frames} "
+                    "frames; there must be one row a frame. Repeat the last row or cut the rest."
+                )
+        if self.sampling not in ("pts", "avsbench"):
+            raise ClipError(f"Got sampling={self.sampling!r}; say 'pts' or 'avsbench'.")
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _default_times(self) -> Tensor:
+        share_s = 1.0
+        if self.waveform is not None and len(self.waveform):
+            share_s = len(self.waveform) / self.sample_rate / self.num_frames
+        return (torch.arange(self.num_frames, dtype=torch.float64) + 15 / 16) * share_s
+
+    @classmethod
+    def from_file(
+        cls, path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts"
+    ) -> "Clip":
+        """Read a video file with its sound.
+
+        Args:
+            path: Any container that FFmpeg reads, with a video and an audio stream.
+            fps: Frames to keep per second of video; None keeps every frame.
+            sampling: `"pts"`: for each k, the frame that is on screen at k / fps. `"avsbench"`:
+                AVSBench's preprocessing, one frame a second at s + 15/16 s (`fps` must be 1).
+
+        Returns:
+            The clip, upright (a rotation tag is applied), at the file's own size.
+
+        Raises:
+            MediaError: If the file is missing, empty, damaged, or lacks a stream; it names the
+                file and the reason.
+        """
+        from coprop_plugin import media
+
+        return media.read_clip(path, fps=fps, sampling=sampling)
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.frames.shape[-2], self.frames.shape[-1]
+
+    @property
+    def spans(self) -> Tensor:
+        """What each frame stands for: `[T, 2]`, start and end in seconds, half-open.
+
+        With `"avsbench"` sampling frame t stands for second t, though it was taken at its end;
+        otherwise for the time from its own time stamp to the next.
+        """
+        if self.sampling == "avsbench":
+            starts = torch.arange(self.num_frames, dtype=torch.float64)
+            return torch.stack([starts, starts + 1], dim=1)
+        gaps = self.times.diff()
+        last_gap = gaps.median() if len(gaps) else torch.tensor(1.0, dtype=torch.float64)
+        ends = torch.cat([self.times[1:], (self.times[-1] + last_gap)[None]])
+        return torch.stack([self.times, ends], dim=1)
+
+    def rgb(self, indices: Sequence[int] | slice = slice(None)) -> Tensor:
+        """Return the chosen frames as float32 RGB in [0, 1], `[K, 3, H, W]`."""
+        frames = self.frames[indices if isinstance(indices, slice) else list(indices)]
+        return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
+
+    def waveform_at(self, sample_rate: int) -> Tensor:
+        """Return the waveform resampled to `sample_rate` Hz, `[samples]` float32.
+
+        Raises:
+            ClipError: If the clip has no waveform.
+        """
+        if self.waveform is None:
+            raise ClipError(
+                "This clip has no waveform, only what a wrapped model was called with. Use "
+                "`segment()` with a file or a Clip, or a provider that needs no waveform."
+            )
+        from coprop_plugin.audio.resample import resample
+
+        return resample(self.waveform, self.sample_rate, sample_rate)
+
+    def __len__(self) -> int:
+        return self.num_frames
+
+    def __getitem__(self, frames: slice) -> "Clip":
+        """Return the clip of a stretch of frames; sound and clock stay those of the whole."""
+        start, stop, step = frames.indices(self.num_frames)
+        if step != 1 or start >= stop:
+            raise ClipError(
+                f"Got {frames} of a clip of {self.num_frames} frames; a stretch of frames rises "
+                "by one and holds at least one frame."
+            )
+        rows = {
+            name: getattr(self, name)[start:stop]
+            for name in ("frames", "times", "log_mel", "audio_embedding")
+            if getattr(self, name) is not None
+        }
+        return replace(self, **rows, sampling="pts" if start else self.sampling, native=None)
+
+
+def _checked_frames(frames: Any) -> Tensor:
+    frames = torch.as_tensor(frames)
+    if frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
+        hint = ""
+        if frames.ndim == 4 and frames.shape[-1] == 3:
+            hint = " Channels come last here: use `frames.permute(0, 3, 1, 2)`."
+        raise ClipError(
+            f"Got frames of shape {list(frames.shape)}; wanted [T, 3, H, W] with T >= 1.{hint}"
+        )
+    if frames.dtype == torch.uint8:
+        return frames
+    if not frames.is_floating_point():
+        raise ClipError(f"Got frames of {frames.dtype}; wanted uint8, or float in [0, 1].")
+    low, high = float(frames.min()), float(frames.max())
+    # Undoing and redoing a normalisation costs a few ulps, hence the slack.
+    if not (low >= -1e-4 and high <= 1 + 1e-4):
+        raise ClipError(
+            f"Got float frames between {low:.3g} and {high:.3g}; wanted [0, 1]. Divide 0..255 by "
+            "255, and undo any normalisation by mean and deviation: networks normalise themselves."
+        )
+    return frames
+
+
+def _checked_waveform(waveform: Any, sample_rate: int) -> Tensor:
+    waveform = torch.as_tensor(waveform)
+    if waveform.ndim != 1 or not waveform.is_floating_point():
+        raise ClipError(
+            f"Got a waveform of shape {list(waveform.shape)} and {waveform.dtype}; wanted mono "
+            "[samples], float in [-1, 1]. Average the channels with `waveform.mean(0)`, divide "
+            "int16 by 32768."
+        )
+    if sample_rate <= 0:
+        raise ClipError(f"Got sample_rate={sample_rate}; wanted samples per second, 16000 say.")
+    if not bool(torch.isfinite(waveform).all()):
+        raise ClipError(
+            "Got a waveform with NaN or infinite samples. Replace them with "
+            "`waveform.nan_to_num(0)` if silence there is what you want."
+        )
+    return waveform.float()
+
+
+def _checked_times(times: Any, num_frames: int) -> Tensor:
+    times = torch.as_tensor(times, dtype=torch.float64)
+    if times.shape != (num_frames,) or not bool((times.diff() > 0).all()):
+        raise ClipError(
+            f"Got times {times.tolist()[:8]} for {num_frames} frames; wanted one time in seconds "
+            "per frame, strictly rising."
+        )
+    return times

@@ -1,0 +1,152 @@
+"""Where the set of sounding objects changes."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.errors import ControlPointError, ControlPointParseError
+
+
+@dataclass(frozen=True, eq=False)
+class ControlPoints:
+    """Where the set of sounding objects changes: one flag a frame, as in Eq. (1).
+
+    Args:
+        flags: `[T]`, 1 where the set of sounding objects differs from the frame before. Flag 0
+            is always 1.
+        source: Who said so: a provider's name.
+        log: What that provider wants remembered: scores, raw answers, notes.
+
+    Raises:
+        ControlPointError: If the flags are not T zeros and ones that begin with 1.
+
+    Example:
+        >>> points = ControlPoints([1, 0, 0, 1, 0])
+        >>> points.indices, points.segments
+        ([0, 3], [range(0, 3), range(3, 5)])
+    """
+
+    flags: Tensor
+    source: str = "given"
+    log: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        flags = torch.as_tensor(self.flags).cpu()
+        if flags.ndim != 1 or len(flags) == 0 or not bool(((flags == 0) | (flags == 1)).all()):
+            raise ControlPointError(
+                f"Got flags {_short(flags.tolist())}; wanted one 0 or 1 per frame, at least one "
+                "frame. For frame indices use `ControlPoints.from_indices(indices, num_frames)`."
+            )
+        if not bool(flags[0]):
+            raise ControlPointError(
+                f"Got flags {_short(flags.int().tolist())}; the first must be 1, because the "
+                "first frame begins the first segment. Set it to 1."
+            )
+        object.__setattr__(self, "flags", flags.bool())
+
+    @classmethod
+    def from_indices(
+        cls,
+        indices: Iterable[int],
+        num_frames: int,
+        source: str = "given",
+        log: Mapping[str, Any] | None = None,
+    ) -> "ControlPoints":
+        """Make control points from frame indices (not seconds), strictly rising, the first one 0.
+
+        Raises:
+            ControlPointError: If the indices do not start at 0, do not rise, or leave the clip.
+
+        Example:
+            >>> ControlPoints.from_indices([0, 3], num_frames=5).flags.int().tolist()
+            [1, 0, 0, 1, 0]
+        """
+        indices = list(indices)
+        whole = all(float(i).is_integer() for i in indices)
+        rising = all(a < b for a, b in zip(indices, indices[1:], strict=False))
+        if not (whole and rising and indices[:1] == [0] and indices[-1] < num_frames):
+            raise ControlPointError(
+                f"Got control points {_short(indices)} for a clip of {num_frames} frames; they "
+                f"must be whole numbers, start at 0, rise, and stay below {num_frames}. If they "
+                "are seconds, multiply them by the frame rate first."
+            )
+        flags = torch.zeros(num_frames, dtype=torch.bool)
+        flags[[int(i) for i in indices]] = True
+        return cls(flags, source, log or {})
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.flags)
+
+    @property
+    def indices(self) -> list[int]:
+        """Frame indices of the control points, the first one 0."""
+        return self.flags.nonzero().flatten().tolist()
+
+    @property
+    def segments(self) -> list[range]:
+        """The stretches between control points: half-open, together every frame once."""
+        indices = self.indices
+        return [
+            range(start, stop)
+            for start, stop in zip(indices, [*indices[1:], self.num_frames], strict=True)
+        ]
+
+    def to_dict(self, times: Tensor | None = None) -> dict[str, Any]:
+        """Return what `save` writes; with `times`, the seconds of the control points too."""
+        content: dict[str, Any] = {
+            "format": "coprop.control_points/1",
+            "source": self.source,
+            "num_frames": self.num_frames,
+            "indices": self.indices,
+            "flags": self.flags.int().tolist(),
+        }
+        if times is not None:
+            content["seconds"] = [round(float(times[i]), 6) for i in self.indices]
+        content["log"] = dict(self.log)
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "ControlPoints":
+        """Read what `to_dict` gave.
+
+        Raises:
+            ControlPointParseError: If there are neither flags, nor indices with `num_frames`.
+        """
+        try:
+            log = dict(content.get("log") or {})
+            source = str(content.get("source", "file"))
+            if "flags" in content:
+                return cls(torch.tensor(content["flags"]), source, log)
+            return cls.from_indices(content["indices"], int(content["num_frames"]), source, log)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, ControlPointError):
+                raise
+            raise ControlPointParseError(
+                f"Got {_short(content)}, which holds no control points. Wanted a mapping with "
+                '"flags" (one 0 or 1 per frame), or "indices" and "num_frames".'
+            ) from error
+
+    def __repr__(self) -> str:
+        return (
+            f"ControlPoints({self.indices}, num_frames={self.num_frames}, source={self.source!r})"
+        )
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __eq__(self, other: object) -> bool:
+        """Control points are equal if their flags are, whoever said so."""
+        return isinstance(other, ControlPoints) and torch.equal(self.flags, other.flags)
+
+    __hash__ = None
+
+
+def _short(value: Any, limit: int = 160) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,0 +1,90 @@
+"""The four exchangeable parts of the method, each known by its one verb."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from coprop_plugin.types.clip import Clip
+from coprop_plugin.types.control_points import ControlPoints
+
+
+class UnpackedCall(list):
+    """The clips of one drop-in call of a wrapped model, and what their adapter must remember.
+
+    A list of `Clip`s. Adapters subclass or fill it as they like; the pipeline only iterates.
+    """
+
+
+@runtime_checkable
+class KeyframeBackend(Protocol):
+    """Eq. (2): says what sounds in chosen frames. Any AVS model behind an adapter."""
+
+    num_classes: int
+    """C: 1 for binary models (sigmoid), else the number of classes with 0 the background."""
+
+    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Segment the frames `indices` of `clip`; returns logits `[K, C, H, W]` at its size.
+
+        The whole clip is handed in so that an adapter may use context around a keyframe.
+        """
+        ...
+
+    # An adapter for a family of models has three methods more; a backend of your own needs none:
+    #
+    #   accepts(model) -> bool                static; by structure, never by class name
+    #   unpack(*args, **kwargs) -> UnpackedCall
+    #       the clips of a call with the wrapped model's own signature
+    #   segment_call(call, indices) -> list[Tensor]
+    #       one call of the wrapped model for all keyframes of all clips of that call:
+    #       logits [K_i, C, H, W] per clip, at the size of the clip's frames
+    #   repack(call, logits) -> Any
+    #       from logits [T_i, C, H, W] per clip the wrapped model's own return value,
+    #       its own numbers at keyframes
+
+
+@runtime_checkable
+class ControlPointProvider(Protocol):
+    """Eq. (1): says when the set of sounding objects changes."""
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return one flag a frame of `clip`. Pictures may be absent (all zero): only listen."""
+        ...
+
+
+@runtime_checkable
+class AudioLLM(Protocol):
+    """An audio language model alone, without prompts."""
+
+    def chat(
+        self, messages: Sequence[Mapping[str, str]], waveform: Tensor, sample_rate: int
+    ) -> str:
+        """Answer the last message; `waveform` [samples] is what the conversation is about."""
+        ...
+
+
+@runtime_checkable
+class Propagator(Protocol):
+    """Eq. (3) and (7): carries masks from frame to frame.
+
+    Object ids are 0 for the background, then 1..n. All that it knows of a video is in the memory
+    that `start` returns and `step` updates; the propagator itself holds no state.
+    """
+
+    def hear(self, clip: Clip) -> Tensor | None:
+        """Return what `start` and `step` take as `sound`, one row a frame `[T, ...]`, or None."""
+        ...
+
+    def start(self, frame: Tensor, sound: Tensor | None, masks: Tensor) -> Any:
+        """Begin a segment; returns its memory.
+
+        Args:
+            frame: `[B, 3, H, W]` RGB in [0, 1].
+            sound: Rows of `hear`, `[B, ...]`, or None.
+            masks: `[B, H, W]` int64 object ids.
+        """
+        ...
+
+    def step(self, memory: Any, frame: Tensor, sound: Tensor | None) -> Tensor:
+        """Carry the masks to the next frame; returns logits `[B, 1 + n, H, W]`."""
+        ...

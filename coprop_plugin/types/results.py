@@ -1,0 +1,107 @@
+"""The masks of a clip."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coprop_plugin.types.clip import Clip
+from coprop_plugin.types.control_points import ControlPoints
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """The mask of one frame, as `stream()` gives it.
+
+    Only classes that the frame's segment holds are stored, so that 71-class results stay small.
+
+    Args:
+        index: Frame index in the clip.
+        time_s: When the frame is shown, in seconds.
+        mask: `[H, W]` uint8, 0 where nothing sounds.
+        class_ids: The classes whose probabilities are kept, rising; `(1,)` for binary models.
+        class_probs: `[len(class_ids), H, W]` float32 in [0, 1].
+        num_classes: C of the wrapped model: 1 for binary models, 71 for AVSS.
+        is_keyframe: Whether the wrapped model itself made this mask.
+    """
+
+    index: int
+    time_s: float
+    mask: Tensor
+    class_ids: tuple[int, ...]
+    class_probs: Tensor
+    num_classes: int
+    is_keyframe: bool
+
+    @property
+    def probs(self) -> Tensor:
+        """Soft masks `[C, H, W]` float32: sigmoid for binary models, else one channel a class."""
+        if self.num_classes == 1:
+            return self.class_probs if self.class_ids else torch.zeros(1, *self.mask.shape)
+        probs = torch.zeros(self.num_classes, *self.mask.shape)
+        probs[list(self.class_ids)] = self.class_probs
+        return probs
+
+    @property
+    def sounding_prob(self) -> Tensor:
+        """Probability that a pixel sounds, whatever its class: `[H, W]` float32 in [0, 1]."""
+        rows = [row for row, class_id in enumerate(self.class_ids) if class_id != 0]
+        return self.class_probs[rows].sum(0).clamp(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentationResult:
+    """The masks of a clip and how they came about.
+
+    Attributes:
+        clip: What was segmented.
+        control_points: Where the set of sounding objects changes.
+        frame_results: One a frame, in order.
+    """
+
+    clip: Clip
+    control_points: ControlPoints
+    frame_results: Sequence[FrameResult]
+
+    @cached_property
+    def masks(self) -> Tensor:
+        """`[T, H, W]` int64: 0 where nothing sounds, else 1 or the class index."""
+        return torch.stack([frame.mask for frame in self.frame_results]).long()
+
+    @cached_property
+    def probs(self) -> Tensor:
+        """`[T, C, H, W]` float32, soft; C = 1 (sigmoid) for binary models."""
+        return torch.stack([frame.probs for frame in self.frame_results])
+
+    @property
+    def times(self) -> np.ndarray:
+        """`[T]` float64: presentation time of each frame in seconds."""
+        return self.clip.times.numpy()
+
+    def save(self, folder: str | Path, *, overlay: bool = True, alpha: bool = False) -> Path:
+        """Write the masks, the probabilities, the control points and a video to look at.
+
+        `masks/%05d.png` hold class indices, `probs/%05d.png` the probability that a pixel sounds
+        (0..255), `control_points.json` can be edited and read back, `overlay.mp4` is the source
+        with its own sound and the masks painted in. Everything is written under a temporary name
+        first, so that a folder with the final name is complete; a folder that an earlier `save`
+        wrote is replaced.
+
+        Args:
+            folder: Where to write. A folder with foreign content is refused.
+            overlay: Whether to write `overlay.mp4`.
+            alpha: Whether to write `alpha/%05d.png` too: the frames with the mask as alpha.
+
+        Returns:
+            The folder.
+
+        Raises:
+            MediaError: If the folder cannot be written, or holds something else.
+        """
+        from coprop_plugin import media
+
+        return media.save_result(self, folder, overlay=overlay, alpha=alpha)
