@@ -23,9 +23,9 @@ _HOMES = {
     "CoProp": "pipeline",
     "wrap": "pipeline",
     "unwrap": "pipeline",
-    "list_backends": "pipeline",
-    "list_providers": "pipeline",
-    "list_propagators": "pipeline",
+    "list_backends": "registry",
+    "list_providers": "registry",
+    "list_propagators": "registry",
 }
 __all__ = sorted(_HOMES)
 

@@ -67,6 +67,21 @@ def names(registry: Registry, verb: str = "") -> list[str]:
     )
 
 
+def list_backends() -> list[str]:
+    """Return the names that `wrap(backend=...)` knows."""
+    return names(MODELS, "segment_keyframes")
+
+
+def list_providers() -> list[str]:
+    """Return the names that `wrap(control_points=...)` knows."""
+    return names(PROVIDERS, "propose")
+
+
+def list_propagators() -> list[str]:
+    """Return the names that `wrap(propagator=...)` knows."""
+    return names(MODELS, "step")
+
+
 def build(
     registry: Registry, config: str | Mapping[str, Any], verb: str = "", **defaults: Any
 ) -> Any:

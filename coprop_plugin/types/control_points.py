@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,9 +20,12 @@ class ControlPoints:
             is always 1.
         source: Who said so: a provider's name.
         log: What that provider wants remembered: scores, raw answers, notes.
+        silent: `[T]`, true where nothing can be heard, so that nothing sounds; None if the
+            provider does not say.
 
     Raises:
-        ControlPointError: If the flags are not T zeros and ones that begin with 1.
+        ControlPointError: If the flags are not T zeros and ones that begin with 1, or `silent`
+            is not one flag a frame.
 
     Example:
         >>> points = ControlPoints([1, 0, 0, 1, 0])
@@ -33,6 +36,7 @@ class ControlPoints:
     flags: Tensor
     source: str = "given"
     log: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    silent: Tensor | None = None
 
     def __post_init__(self) -> None:
         flags = torch.as_tensor(self.flags).cpu()
@@ -47,6 +51,14 @@ class ControlPoints:
                 "first frame begins the first segment. Set it to 1."
             )
         object.__setattr__(self, "flags", flags.bool())
+        if self.silent is not None:
+            silent = torch.as_tensor(self.silent).cpu().bool()
+            if silent.shape != flags.shape:
+                raise ControlPointError(
+                    f"Got silent={_short(self.silent)} for {len(flags)} frames; wanted one flag a "
+                    "frame, true where nothing can be heard, or None."
+                )
+            object.__setattr__(self, "silent", silent)
 
     @classmethod
     def from_indices(
@@ -97,6 +109,10 @@ class ControlPoints:
             for start, stop in zip(indices, [*indices[1:], self.num_frames], strict=True)
         ]
 
+    def is_silent(self, index: int) -> bool:
+        """Whether the provider said that nothing can be heard in this frame."""
+        return self.silent is not None and bool(self.silent[index])
+
     def to_dict(self, times: Tensor | None = None) -> dict[str, Any]:
         """Return what `save` writes; with `times`, the seconds of the control points too."""
         content: dict[str, Any] = {
@@ -108,6 +124,8 @@ class ControlPoints:
         }
         if times is not None:
             content["seconds"] = [round(float(times[i]), 6) for i in self.indices]
+        if self.silent is not None:
+            content["silent"] = self.silent.int().tolist()
         content["log"] = dict(self.log)
         return content
 
@@ -121,9 +139,11 @@ class ControlPoints:
         try:
             log = dict(content.get("log") or {})
             source = str(content.get("source", "file"))
+            silent = content.get("silent")
             if "flags" in content:
-                return cls(torch.tensor(content["flags"]), source, log)
-            return cls.from_indices(content["indices"], int(content["num_frames"]), source, log)
+                return cls(torch.tensor(content["flags"]), source, log, silent)
+            points = cls.from_indices(content["indices"], int(content["num_frames"]), source, log)
+            return replace(points, silent=silent)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ControlPointError):
                 raise

@@ -1,0 +1,346 @@
+"""Co-Prop around any model: find the control points, segment the keyframes, carry the masks."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coprop_plugin.adapters.recognise import find_backend
+from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.errors import AdapterError, ClipError, ControlPointError
+from coprop_plugin.modes import evaluating
+from coprop_plugin.propagation.carry import Carrier
+from coprop_plugin.propagation.default import as_propagator
+from coprop_plugin.registry import MODELS, build
+from coprop_plugin.types import (
+    Clip,
+    ControlPoints,
+    FrameResult,
+    KeyframeBackend,
+    Sampling,
+    SegmentationResult,
+)
+from coprop_plugin.windows import Window, stream_windows
+
+Source = str | Path | Clip | tuple[Any, Any, int]
+"""A file, a clip, or (frames, waveform, sample_rate) to make one of."""
+
+Hook = Callable[[str, Any, int, int], None]
+"""Called as `hook(step, artifact, done, total)`; step: control_points, keyframes, propagation."""
+
+# Logits of one batch of keyframes are kept under this, so that 71 classes of a large picture fit.
+KEYFRAME_LOGITS_BYTES = 256 * 2**20
+
+
+@MODELS.register_module(name=["CoProp", "coprop"])
+class CoProp(nn.Module):
+    """A model wrapped in the three steps of Co-Prop.
+
+    Args:
+        backend: Eq. (2): a `KeyframeBackend`, or an mmengine config of one.
+        control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
+            (one 0 or 1 per frame).
+        propagator: Eq. (3): None for the default, a path to safetensors of ours or to a released
+            AOT checkpoint, a registered name, a config, or a `Propagator`.
+        device: Where the propagator runs; None is where the wrapped model lives.
+
+    Raises:
+        UnknownNameError: If a name is not registered.
+        CheckpointError: If `propagator` is a file that holds no propagator.
+
+    Example:
+        >>> import torch
+        >>> from coprop_plugin import CoProp
+        >>> loud = lambda frames, audio: frames.mean(1, keepdim=True) - 0.5
+        >>> backend = dict(type="CallableBackend", function=loud)
+        >>> model = CoProp(backend, control_points="every_n", propagator="hold")
+        >>> model.segment((torch.rand(5, 3, 32, 32), torch.zeros(80_000), 16_000)).masks.shape
+        torch.Size([5, 32, 32])
+    """
+
+    def __init__(
+        self,
+        backend: KeyframeBackend | Mapping[str, Any],
+        control_points: Any = "novelty",
+        propagator: Any = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        if isinstance(backend, Mapping):
+            backend = build(MODELS, backend, verb="segment_keyframes")
+        self.backend = backend
+        self.provider = as_provider(control_points)
+        self.propagator = as_propagator(propagator)
+        if isinstance(self.propagator, nn.Module):
+            self.propagator.to(device or _device_of(backend))
+        # In a tuple, so that it is not registered a second time beside the backend's.
+        self._wrapped = (getattr(backend, "model", backend),)
+
+    def segment(
+        self,
+        source: Source,
+        *,
+        fps: float | None = 1.0,
+        sampling: Sampling = "pts",
+        hook: Hook | None = None,
+        progress: bool = False,
+    ) -> SegmentationResult:
+        """Segment what sounds in every frame.
+
+        Args:
+            source: A file, a `Clip`, or (frames `[T, 3, H, W]`, waveform `[samples]`, Hz).
+            fps: Frames a second to segment, if `source` is a file; None takes all.
+            sampling: `"pts"` or `"avsbench"`, if `source` is a file; see `Clip.from_file`.
+            hook: Called as `hook(step, artifact, done, total)` after each step.
+            progress: Whether to show a progress bar on stderr.
+
+        Returns:
+            Masks, probabilities, control points and times; all frames of the clip in memory. For
+            long videos see `stream`.
+
+        Raises:
+            MediaError: If the file cannot be read.
+            ClipError: If frames and sound make no clip.
+            ControlPointError: If control points do not fit the clip.
+        """
+        clip = as_clip(source, fps, sampling)
+        with _watched(hook, progress) as hook:
+            points = self.anchor(clip, hook)
+            frames = list(self._frames([Window.whole(clip)], points, hook))
+        return SegmentationResult(clip, points, frames)
+
+    def stream(
+        self,
+        path: str | Path,
+        *,
+        fps: float | None = 1.0,
+        sampling: Sampling = "pts",
+        hook: Hook | None = None,
+        progress: bool = False,
+    ) -> Iterator[FrameResult]:
+        """Segment a video of any length, frame by frame, in bounded memory.
+
+        The sound is read first, to find the control points; the pictures are then read, segmented
+        and forgotten stretch by stretch. Results equal those of `segment`.
+
+        Args:
+            path: A video file.
+            fps: Frames a second to segment; None takes all.
+            sampling: `"pts"` or `"avsbench"`; see `Clip.from_file`.
+            hook: Called as `hook(step, artifact, done, total)` after each step.
+            progress: Whether to show a progress bar on stderr.
+
+        Yields:
+            One result a frame, in order.
+
+        Raises:
+            MediaError: If the file cannot be read.
+        """
+        with _watched(hook, progress) as hook:
+            sound, windows = stream_windows(path, fps, sampling)
+            points = self.anchor(sound, hook)
+            yield from self._frames(windows, points, hook)
+
+    def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
+        """Find the control points of a clip, Eq. (1).
+
+        Raises:
+            ControlPointError: If the provider's flags are not one a frame.
+        """
+        points = self.provider.propose(clip)
+        if points.num_frames != clip.num_frames:
+            raise ControlPointError(
+                f"Got {points.num_frames} flags from {points.source!r} for a clip of "
+                f"{clip.num_frames} frames; there must be one a frame. If they were made for "
+                "another frame rate, pass that rate as `fps`."
+            )
+        if hook:
+            hook("control_points", points, 1, 1)
+        return points
+
+    def _frames(
+        self, windows: Iterable[Window], points: ControlPoints, hook: Hook | None
+    ) -> Iterator[FrameResult]:
+        """Eq. (2) and (3) over windows: one result a frame, in order."""
+        carrier = Carrier(self.propagator, self.backend.num_classes)
+        for window in windows:
+            clip, keyframes = window.clip, self._keyframe_logits(window, points, hook)
+            with torch.no_grad(), evaluating(self.propagator):
+                sound = carrier.hear(clip)
+            for index in window.frames:
+                t, is_keyframe = index - window.start, bool(points.flags[index])
+                logits = next(keyframes) if is_keyframe else None
+                with torch.no_grad(), evaluating(self.propagator):
+                    if not is_keyframe:
+                        masks = carrier.advance(clip, t, sound)
+                    elif logits is None:
+                        masks = carrier.rest(clip)
+                    else:
+                        masks = carrier.begin(clip, t, sound, logits)
+                    result = masks.result(index, float(clip.times[t]), is_keyframe)
+                if hook:
+                    hook("propagation", result, index + 1, points.num_frames)
+                yield result
+
+    def _keyframe_logits(
+        self, window: Window, points: ControlPoints, hook: Hook | None
+    ) -> Iterator[Tensor | None]:
+        """Eq. (2): the logits `[C, H, W]` of each keyframe of the window, None where silent."""
+        indices = [i for i in points.indices if i in window.frames]
+        heard = [i for i in indices if not points.is_silent(i)]
+        height, width = window.clip.size
+        one = self.backend.num_classes * height * width * 4
+        at_once = max(1, KEYFRAME_LOGITS_BYTES // one)
+        batch: dict[int, Tensor] = {}
+        for index in indices:
+            if index in heard and index not in batch:
+                chosen = heard[heard.index(index) :][:at_once]
+                logits = self.segment_keyframes(window.clip, [i - window.start for i in chosen])
+                batch = dict(zip(chosen, logits, strict=True))
+                if hook:
+                    done = points.indices.index(chosen[-1]) + 1
+                    hook("keyframes", {"indices": chosen, "logits": logits}, done, len(points))
+            yield batch.pop(index, None)
+
+    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Ask the wrapped model what sounds in some frames, Eq. (2): logits `[K, C, H, W]`.
+
+        Raises:
+            AdapterError: If the backend answers in another shape.
+        """
+        with torch.no_grad(), evaluating(self.backend):
+            logits = self.backend.segment_keyframes(clip, indices)
+        wanted = (len(indices), self.backend.num_classes, *clip.size)
+        if tuple(logits.shape) != wanted:
+            raise AdapterError(
+                f"Got logits of shape {list(logits.shape)} from {type(self.backend).__name__} for "
+                f"{len(indices)} keyframes; wanted {list(wanted)}: [K, num_classes, H, W] at the "
+                "clip's own size."
+            )
+        return logits
+
+    @torch.no_grad()
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the wrapped model's own way: its arguments, its return value, aligned masks.
+
+        At control points the numbers are the wrapped model's own; between them the masks are
+        carried. Side outputs of a carried frame are those of its segment's keyframe.
+
+        Raises:
+            AdapterError: If this backend has no call of its own; use `segment`.
+        """
+        if not hasattr(self.backend, "unpack"):
+            raise AdapterError(
+                f"{type(self.backend).__name__} has no call of its own to stand in for. Use "
+                "`model.segment(clip)`, or give the backend `unpack`, `segment_call` and `repack`."
+            )
+        with evaluating(self):
+            call = self.backend.unpack(*args, **kwargs)
+            points = [self.anchor(clip) for clip in call]
+            keyframes = self.backend.segment_call(call, [p.indices for p in points])
+            logits = [
+                Carrier(self.propagator, self.backend.num_classes).all_logits(*rows)
+                for rows in zip(call, points, keyframes, strict=True)
+            ]
+            return self.backend.repack(call, logits)
+
+
+def wrap(
+    model: Any,
+    *,
+    backend: Any = "auto",
+    control_points: Any = "novelty",
+    propagator: Any = None,
+    device: torch.device | str | None = None,
+) -> CoProp:
+    """Give an audio-visual segmentation model a sense of time.
+
+    The model itself is not changed: `unwrap` gives the same object back, with the same weights in
+    the same training state.
+
+    Args:
+        model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`.
+        backend: `"auto"` recognises the model by its structure; else a registered name
+            (`list_backends()`), a backend class, or a backend.
+        control_points: A registered name (`list_providers()`), a config, a provider, or flags.
+        propagator: None for the default, a checkpoint path, a registered name
+            (`list_propagators()`), a config, or a propagator.
+        device: Where the propagator runs; None is where the model lives.
+
+    Returns:
+        The wrapped model.
+
+    Raises:
+        AdapterError: If no adapter recognises the model, or more than one does.
+        UnknownNameError: If a name is not registered.
+        CheckpointError: If `propagator` is a file that holds no propagator.
+
+    Example:
+        >>> from coprop_plugin import unwrap, wrap
+        >>> segmenter = lambda frames, audio: frames[:, :1] - 0.5
+        >>> model = wrap(segmenter, backend="callable")
+        >>> unwrap(model) is segmenter
+        True
+    """
+    wrapped = CoProp(find_backend(model, backend), control_points, propagator, device)
+    wrapped._wrapped = (model,)
+    return wrapped
+
+
+def unwrap(model: CoProp) -> Any:
+    """Return the very object that was given to `wrap`.
+
+    Raises:
+        AdapterError: If `model` was not made by `wrap`.
+    """
+    if not isinstance(model, CoProp):
+        raise AdapterError(
+            f"Got a {type(model).__name__}, which `wrap` did not make; there is nothing to unwrap."
+        )
+    return model._wrapped[0]
+
+
+def as_clip(source: Source, fps: float | None = 1.0, sampling: Sampling = "pts") -> Clip:
+    """Return `source` as a clip; see `CoProp.segment` for what it may be.
+
+    Raises:
+        ClipError: If it is none of a path, a clip, and (frames, waveform, sample_rate).
+    """
+    if isinstance(source, Clip):
+        return source
+    if isinstance(source, str | Path):
+        return Clip.from_file(source, fps=fps, sampling=sampling)
+    if isinstance(source, tuple | list) and len(source) == 3:
+        return Clip(*source)
+    raise ClipError(
+        f"Got a {type(source).__name__}; wanted a path, a Clip, or a tuple (frames [T, 3, H, W], "
+        "waveform [samples], sample_rate)."
+    )
+
+
+def _device_of(backend: Any) -> torch.device:
+    if isinstance(backend, nn.Module):
+        for parameter in backend.parameters():
+            return parameter.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def _watched(hook: Hook | None, progress: bool) -> Iterator[Hook | None]:
+    """Call a progress bar, where one is wanted, together with the caller's hook."""
+    if not progress:
+        yield hook
+        return
+    from coprop_plugin.progress import ProgressHook
+
+    with ProgressHook() as bar:
+
+        def both(step: str, artifact: Any, done: int, total: int) -> None:
+            bar(step, artifact, done, total)
+            if hook:
+                hook(step, artifact, done, total)
+
+        yield both

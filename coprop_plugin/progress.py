@@ -1,0 +1,51 @@
+"""A progress bar for the pipeline's hooks."""
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SAYS = {"keyframes": "Segmenting keyframes", "propagation": "Carrying masks"}
+
+
+class ProgressHook:
+    """Shows on stderr how far each step of the pipeline is.
+
+    Example:
+        >>> with ProgressHook() as hook:
+        ...     hook("propagation", None, 1, 1)
+    """
+
+    def __init__(self, title: str = "") -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        # Gone when done, so that what stays on the screen are results and warnings.
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._title = title
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "ProgressHook":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: str, artifact: Any, done: int, total: int) -> None:
+        """Note that `done` of `total` pieces of `step` are made."""
+        if step not in _SAYS:
+            return
+        if step not in self._tasks:
+            says = f"{self._title}: {_SAYS[step]}" if self._title else _SAYS[step]
+            self._tasks[step] = self._progress.add_task(says, total=total)
+        self._progress.update(self._tasks[step], completed=done, total=total)

@@ -1,0 +1,147 @@
+"""From keyframe logits of a wrapped model to the logits of every frame, segment by segment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.types import Clip, ControlPoints, FrameResult, Propagator
+
+# Log-odds of what is certainly not there: a probability of 2e-9, and safe in half precision.
+ABSENT = -20.0
+
+
+@dataclass(frozen=True, eq=False)
+class MaskLogits:
+    """The logits of one frame, only of the classes that its segment holds.
+
+    Args:
+        class_ids: Rising; `(1,)` for binary models, 0 and the present classes for others, `()`
+            where nothing sounds.
+        logits: `[len(class_ids), H, W]`.
+        num_classes: C of the wrapped model.
+    """
+
+    class_ids: tuple[int, ...]
+    logits: Tensor
+    num_classes: int
+
+    @property
+    def mask(self) -> Tensor:
+        """`[H, W]` uint8: 0 the silent background, else 1 or the class index."""
+        if not self.class_ids:
+            return torch.zeros(self.logits.shape[-2:], dtype=torch.uint8)
+        if self.num_classes == 1:
+            return (self.logits[0] > 0).to("cpu", torch.uint8)
+        ids = torch.tensor(self.class_ids, dtype=torch.uint8, device=self.logits.device)
+        return ids[self.logits.argmax(0)].cpu()
+
+    @property
+    def probs(self) -> Tensor:
+        """`[len(class_ids), H, W]` float32 on the CPU."""
+        logits = self.logits.float()
+        return (logits.sigmoid() if self.num_classes == 1 else logits.softmax(0)).cpu()
+
+    def all_classes(self) -> Tensor:
+        """Logits of every class, `[C, H, W]`; those that the segment does not hold are `ABSENT`."""
+        if self.num_classes == 1 and self.class_ids:
+            return self.logits
+        height, width = self.logits.shape[-2:]
+        dense = self.logits.new_full((self.num_classes, height, width), ABSENT)
+        if self.class_ids:
+            # log_softmax keeps some present class above ABSENT in every pixel.
+            dense[list(self.class_ids)] = self.logits.log_softmax(0)
+        elif self.num_classes > 1:
+            dense[0] = 0
+        return dense
+
+    def result(self, index: int, time_s: float, is_keyframe: bool) -> FrameResult:
+        """Return this frame as a caller gets it."""
+        return FrameResult(
+            index=index,
+            time_s=time_s,
+            mask=self.mask,
+            class_ids=self.class_ids,
+            class_probs=self.probs,
+            num_classes=self.num_classes,
+            is_keyframe=is_keyframe,
+        )
+
+
+class Carrier:
+    """Carries the masks of one video: begins at each control point, then goes frame by frame.
+
+    Eq. (3). Classes become object ids inside a segment and are mapped back: object n is the n-th
+    class present in the keyframe. A segment whose keyframe is empty stays empty, and the
+    propagator is not asked.
+
+    Args:
+        propagator: What carries masks of objects.
+        num_classes: C of the wrapped model.
+    """
+
+    def __init__(self, propagator: Propagator, num_classes: int) -> None:
+        self.propagator = propagator
+        self.num_classes = num_classes
+        self._memory: Any = None
+        self._class_ids: tuple[int, ...] = ()
+
+    def hear(self, clip: Clip) -> Tensor | None:
+        """Return what the propagator makes of the clip's sound, one row a frame."""
+        return self.propagator.hear(clip)
+
+    def begin(self, clip: Clip, t: int, sound: Tensor | None, logits: Tensor) -> MaskLogits:
+        """Begin a segment at frame t of `clip` with the wrapped model's logits `[C, H, W]`."""
+        mask = (logits[0] > 0).long() if self.num_classes == 1 else logits.argmax(0)
+        self._class_ids = tuple(mask.unique().tolist())
+        self._class_ids = tuple(c for c in self._class_ids if c != 0)
+        self._memory = None
+        if self._class_ids:
+            objects = torch.zeros_like(mask)
+            for object_id, class_id in enumerate(self._class_ids, start=1):
+                objects[mask == class_id] = object_id
+            frame, sound = self._inputs(clip, t, sound)
+            self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
+        if self.num_classes == 1:
+            return MaskLogits((1,), logits, 1)
+        kept = (0, *self._class_ids)
+        return MaskLogits(kept, logits[list(kept)], self.num_classes)
+
+    def rest(self, clip: Clip) -> MaskLogits:
+        """Begin a segment in which nothing sounds."""
+        self._memory, self._class_ids = None, ()
+        return self._nothing(clip)
+
+    def advance(self, clip: Clip, t: int, sound: Tensor | None) -> MaskLogits:
+        """Carry the masks of the frame before to frame t of `clip`."""
+        if self._memory is None:
+            return self._nothing(clip)
+        frame, sound = self._inputs(clip, t, sound)
+        logits = self.propagator.step(self._memory, frame, sound)[0]
+        if self.num_classes == 1:
+            return MaskLogits((1,), logits[1:2] - logits[:1], 1)
+        return MaskLogits((0, *self._class_ids), logits, self.num_classes)
+
+    def all_logits(self, clip: Clip, points: ControlPoints, keyframes: Sequence[Tensor]) -> Tensor:
+        """Return logits `[T, C, H, W]` of a whole clip from those of its keyframes."""
+        sound = self.hear(clip)
+        coming = iter(keyframes)
+        frames = [
+            self.begin(clip, t, sound, next(coming)) if flag else self.advance(clip, t, sound)
+            for t, flag in enumerate(points.flags.tolist())
+        ]
+        return torch.stack([frame.all_classes() for frame in frames])
+
+    def _nothing(self, clip: Clip) -> MaskLogits:
+        return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)
+
+    def _inputs(self, clip: Clip, t: int, sound: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        device = _device_of(self.propagator)
+        return clip.rgb([t]).to(device), None if sound is None else sound[t : t + 1].to(device)
+
+
+def _device_of(propagator: Any) -> torch.device:
+    parameters = getattr(propagator, "parameters", tuple)
+    return next((p.device for p in parameters()), torch.device("cpu"))

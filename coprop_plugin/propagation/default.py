@@ -1,0 +1,42 @@
+"""Which propagator a user means."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.registry import MODELS, build, names
+from coprop_plugin.types import Propagator
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "propagator.safetensors"
+UNTRAINED_DEFAULT = "flow"
+"""Used as long as no trained weights ship: needs none, and beats holding the keyframe's mask."""
+
+
+def as_propagator(propagator: Any = None) -> Propagator:
+    """Return the propagator that `wrap(propagator=...)` means.
+
+    Args:
+        propagator: None for the default, a path to safetensors of ours or to a released AOT
+            checkpoint, a registered name, a config, or a propagator.
+
+    Raises:
+        CheckpointError: If it is a file that holds no propagator.
+        UnknownNameError: If it is neither a file nor a registered name.
+    """
+    if propagator is None:
+        return as_propagator(WEIGHTS if WEIGHTS.is_file() else UNTRAINED_DEFAULT)
+    if isinstance(propagator, Propagator):
+        return propagator
+    if isinstance(propagator, Mapping):
+        return build(MODELS, propagator, verb="step")
+    if isinstance(propagator, str) and propagator in names(MODELS, "step"):
+        return build(MODELS, propagator, verb="step")
+    if isinstance(propagator, str | Path) and Path(propagator).suffix:
+        from coprop_plugin.propagation.checkpoint import load
+
+        return load(propagator)
+    raise UnknownNameError(
+        f"Got propagator={propagator!r}; wanted the path of a checkpoint, a config, a propagator, "
+        f"or one of: {', '.join(names(MODELS, 'step'))}."
+    )

@@ -1,0 +1,97 @@
+"""A video of any length as a row of short clips, with enough context on both sides."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.types import Clip, Sampling
+
+# What a window may look at before its first and after its last own frame: the clip length of the
+# models we wrap (five frames, a second apart) on either side.
+CONTEXT_S = 5.0
+FRAMES_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A stretch of a video, and the stretch in the middle of it that is its own.
+
+    Args:
+        clip: The frames that may be looked at.
+        start: Index in the video of the clip's first frame.
+        frames: Indices in the video of the window's own frames, half-open.
+    """
+
+    clip: Clip
+    start: int
+    frames: range
+
+    @classmethod
+    def whole(cls, clip: Clip) -> "Window":
+        """Return the window that is a whole clip."""
+        return cls(clip, 0, range(clip.num_frames))
+
+
+def stream_windows(
+    path: str | Path, fps: float | None, sampling: Sampling
+) -> tuple[Clip, Iterator[Window]]:
+    """Open a video file for reading in windows.
+
+    Args:
+        path: A video file.
+        fps: Frames a second to read; None takes all.
+        sampling: See `Clip.from_file`.
+
+    Returns:
+        The whole video as a clip whose pictures are absent (all zero, no memory), for whoever
+        only listens; and its windows, which cover every frame once and are read as they come.
+
+    Raises:
+        MediaError: If the file cannot be read.
+    """
+    from coprop_plugin import media
+
+    video = media.open_video(path, fps=fps, sampling=sampling)
+    no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(
+        len(video.times), 3, *video.size
+    )
+    sound = Clip(
+        no_pictures,
+        video.waveform,
+        video.sample_rate,
+        video.times,
+        sampling=sampling,
+        source=Path(path),
+    )
+    if sampling == "avsbench":
+        # AVSBench counts its sound by frame number, which a stretch of a clip no longer knows.
+        from coprop_plugin.audio.log_mel import clip_log_mel
+
+        sound = replace(sound, log_mel=clip_log_mel(sound))
+    return sound, _windows(sound, video.frames())
+
+
+def _windows(sound: Clip, frames: Iterator[Tensor]) -> Iterator[Window]:
+    height, width = sound.size
+    context = _frames_within(sound.times, CONTEXT_S)
+    own = max(context, FRAMES_BYTES // (3 * height * width))
+    held: list[Tensor] = []
+    first_held = 0
+    for start in range(0, sound.num_frames, own):
+        stop = min(start + own, sound.num_frames)
+        begin, end = max(0, start - context), min(stop + context, sound.num_frames)
+        held = held[begin - first_held :]
+        first_held = begin
+        while first_held + len(held) < end:
+            held.append(next(frames))
+        clip = replace(sound[begin:end], frames=torch.stack(held))
+        yield Window(clip, begin, range(start, stop))
+
+
+def _frames_within(times: Tensor, seconds: float) -> int:
+    """How many frames at most lie within some seconds after any frame."""
+    ends = torch.searchsorted(times, times + seconds, right=True)
+    return int((ends - torch.arange(len(times))).max())
