@@ -1,0 +1,5 @@
+"""Eq. (3), (6) and (7): masks carried from frame to frame under the guidance of the sound."""
+
+from coprop_plugin.propagation.untrained import FlowPropagator, HoldPropagator
+
+__all__ = ["FlowPropagator", "HoldPropagator"]
