@@ -66,11 +66,6 @@ def stream_windows(
         sampling=sampling,
         source=Path(path),
     )
-    if sampling == "avsbench":
-        # AVSBench counts its sound by frame number, which a stretch of a clip no longer knows.
-        from coprop_plugin.audio.log_mel import clip_log_mel
-
-        sound = replace(sound, log_mel=clip_log_mel(sound))
     return sound, _windows(sound, video.frames())
 
 

@@ -24,8 +24,8 @@ class Clip:
         sample_rate: Of the waveform, in Hz.
         times: `[T]`, when each frame is shown, in seconds, rising. By default every frame stands
             15/16 into its even share of the sound, which for one frame a second is what AVSBench
-            does; for a clip without a waveform it is `t + 15/16`.
-        sampling: `"avsbench"` if frame t was taken at t + 15/16 s and stands for second t;
+            does; without a waveform, or with `"avsbench"` sampling, it is `t + 15/16`.
+        sampling: `"avsbench"` if a frame was taken at s + 15/16 s and stands for second s;
             `"pts"` if it stands for the time from its own time stamp to the next.
         log_mel: `[T, 1, 96, 64]`, the VGGish example of each frame, if it is known already.
         audio_embedding: `[T, 128]`, the VGGish embedding of each frame, if it is known already.
@@ -73,7 +73,7 @@ class Clip:
 
     def _default_times(self) -> Tensor:
         share_s = 1.0
-        if self.waveform is not None and len(self.waveform):
+        if self.sampling == "pts" and self.waveform is not None and len(self.waveform):
             share_s = len(self.waveform) / self.sample_rate / self.num_frames
         return (torch.arange(self.num_frames, dtype=torch.float64) + 15 / 16) * share_s
 
@@ -114,11 +114,11 @@ class Clip:
     def spans(self) -> Tensor:
         """What each frame stands for: `[T, 2]`, start and end in seconds, half-open.
 
-        With `"avsbench"` sampling frame t stands for second t, though it was taken at its end;
+        With `"avsbench"` sampling a frame stands for the second at whose end it was taken;
         otherwise for the time from its own time stamp to the next.
         """
         if self.sampling == "avsbench":
-            starts = torch.arange(self.num_frames, dtype=torch.float64)
+            starts = self.times.floor()
             return torch.stack([starts, starts + 1], dim=1)
         gaps = self.times.diff()
         last_gap = gaps.median() if len(gaps) else torch.tensor(1.0, dtype=torch.float64)
@@ -161,7 +161,7 @@ class Clip:
             for name in ("frames", "times", "log_mel", "audio_embedding")
             if getattr(self, name) is not None
         }
-        return replace(self, **rows, sampling="pts" if start else self.sampling, native=None)
+        return replace(self, **rows, native=None)
 
 
 def _checked_frames(frames: Any) -> Tensor:

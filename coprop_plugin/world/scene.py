@@ -1,0 +1,222 @@
+"""A made-up scene: what is in it, where it moves, and when it sounds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.world.objects import KINDS
+from coprop_plugin.world.render import paint
+from coprop_plugin.world.sounds import room
+
+SAMPLE_RATE = 16_000
+_FADE_S = 0.01
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object of a scene.
+
+    Args:
+        kind: Index into `KINDS`; the class index is one more.
+        seed: What this instance looks and sounds like.
+        events: When it sounds: half-open (start, end) in seconds.
+        radius: Half its size, as a share of the shorter side of the picture.
+        centre: Its mean place, as shares of width and height.
+        swing: How far it wanders from there, as shares of width and height.
+        tempo: How often it goes there and back, per second.
+    """
+
+    kind: int
+    seed: int
+    events: tuple[tuple[float, float], ...]
+    radius: float
+    centre: tuple[float, float]
+    swing: tuple[float, float]
+    tempo: tuple[float, float]
+
+    @property
+    def class_id(self) -> int:
+        """Class index, 0 being the silent background."""
+        return self.kind + 1
+
+    def pose(self, time_s: float) -> tuple[float, float, float, float]:
+        """Where it is at a time: x, y as shares of the picture, scale, angle in radians."""
+        start = self.seed % 628 / 100
+        x = self.centre[0] + self.swing[0] * np.sin(2 * np.pi * self.tempo[0] * time_s + start)
+        y = self.centre[1] + self.swing[1] * np.sin(2 * np.pi * self.tempo[1] * time_s + 2 * start)
+        scale = 1 + 0.12 * np.sin(2 * np.pi * 0.13 * time_s + 3 * start)
+        return x, y, scale, 0.35 * np.sin(2 * np.pi * 0.17 * time_s + start)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sounding scene with exact truth, of any size and length, the same for the same seed.
+
+    Args:
+        objects: From back to front.
+        duration_s: Length in seconds.
+        size: Height and width in pixels.
+        seed: Of the background, the room noise and the camera.
+        noise: Loudness of the room, 0..1.
+
+    Example:
+        >>> scene = Scene.made_up(seed=1, duration_s=4.0, size=(48, 64))
+        >>> clip = scene.clip(fps=2)
+        >>> clip.num_frames, scene.masks(clip.times).shape
+        (8, torch.Size([8, 48, 64]))
+    """
+
+    objects: tuple[SceneObject, ...]
+    duration_s: float
+    size: tuple[int, int]
+    seed: int = 0
+    noise: float = 0.004
+
+    @classmethod
+    def made_up(
+        cls,
+        seed: int,
+        duration_s: float = 10.0,
+        size: tuple[int, int] = (240, 320),
+        num_objects: int = 3,
+        step_s: float = 0.5,
+    ) -> "Scene":
+        """Make up a scene: objects take turns, overlap, pause, and one never sounds.
+
+        Args:
+            seed: The same seed gives the same scene.
+            duration_s: Length in seconds.
+            size: Height and width in pixels.
+            num_objects: How many objects, the silent one included.
+            step_s: Sounds start and stop at multiples of this.
+        """
+        rng = np.random.default_rng(seed)
+        kinds = rng.choice(len(KINDS), num_objects, replace=False)
+        events = _turns(rng, max(1, num_objects - 1), duration_s, step_s)
+        events += [()] * (num_objects - len(events))
+        columns = (np.arange(num_objects) + 0.5) / num_objects
+        objects = tuple(
+            SceneObject(
+                kind=int(kind),
+                seed=int(rng.integers(1 << 30)),
+                events=tuple(events[n]),
+                radius=float(rng.uniform(0.17, 0.24)),
+                centre=(float(columns[n]), float(rng.uniform(0.35, 0.65))),
+                swing=(float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.05, 0.15))),
+                tempo=(float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.05, 0.2))),
+            )
+            for n, kind in enumerate(kinds)
+        )
+        return cls(objects, duration_s, size, seed)
+
+    def frames(self, times: Sequence[float] | Tensor) -> Tensor:
+        """Render the picture at each time: `[T, 3, H, W]` uint8 RGB."""
+        return torch.stack([self._look(float(time_s))[0] for time_s in times])
+
+    def masks(self, times: Sequence[float] | Tensor, ids: str = "class") -> Tensor:
+        """Return what sounds, and is visible, at each time: `[T, H, W]` int64.
+
+        Args:
+            times: In seconds.
+            ids: `"class"`: class indices; `"binary"`: 1; `"instance"`: place in `objects`,
+                counted from 1.
+        """
+        return torch.stack([self._mask(float(t), self.sounding(float(t)), ids) for t in times])
+
+    def truth(self, clip: Clip, ids: str = "class") -> Tensor:
+        """Return the masks of a clip of this scene, `[T, H, W]` int64.
+
+        An object counts where it sounds at the frame's time, with AVSBench's sampling where it
+        sounds for at least half of the frame's second.
+        """
+        if clip.sampling == "pts":
+            return self.masks(clip.times, ids)
+        sounding = [self._sounding_in(*span) for span in clip.spans.tolist()]
+        pairs = zip(clip.times.tolist(), sounding, strict=True)
+        return torch.stack([self._mask(time_s, heard, ids) for time_s, heard in pairs])
+
+    def sounding(self, time_s: float) -> frozenset[int]:
+        """Return which objects sound at a time: places in `objects`, counted from 0."""
+        return frozenset(
+            n
+            for n, thing in enumerate(self.objects)
+            if any(start <= time_s < end for start, end in thing.events)
+        )
+
+    def control_points(self, clip: Clip) -> ControlPoints:
+        """Return the true control points of a clip of this scene."""
+        if clip.sampling == "pts":
+            sets = [self.sounding(t) for t in clip.times.tolist()]
+        else:
+            sets = [self._sounding_in(*span) for span in clip.spans.tolist()]
+        flags = [1, *(int(a != b) for a, b in zip(sets, sets[1:], strict=False))]
+        silent = torch.tensor([not heard for heard in sets])
+        return ControlPoints(torch.tensor(flags), source="truth", silent=silent)
+
+    def waveform(self) -> Tensor:
+        """Return the mixed sound, `[samples]` float32 in [-1, 1] at 16 kHz."""
+        mix = np.zeros(round(self.duration_s * SAMPLE_RATE))
+        for thing in self.objects:
+            rng = np.random.default_rng(thing.seed)
+            gain = rng.uniform(0.25, 0.4)
+            for start, end in thing.events:
+                first, last = (round(s * SAMPLE_RATE) for s in (start, end))
+                times = np.arange(last - first) / SAMPLE_RATE
+                fade = np.minimum(times, times[::-1]) / _FADE_S
+                voice = KINDS[thing.kind].voice(times, np.random.default_rng(thing.seed))
+                mix[first:last] += gain * (voice * np.clip(fade, 0, 1))[: len(mix) - first]
+        times = np.arange(len(mix)) / SAMPLE_RATE
+        mix += self.noise * room(times, np.random.default_rng(self.seed))
+        return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32))
+
+    def clip(self, fps: float = 1.0, sampling: str = "pts") -> Clip:
+        """Return the scene as a clip, sampled as a file of it would be."""
+        offset = 15 / 16 if sampling == "avsbench" else 0.0
+        times = torch.arange(int(self.duration_s * fps), dtype=torch.float64) / fps + offset
+        return Clip(self.frames(times), self.waveform(), SAMPLE_RATE, times, sampling=sampling)
+
+    def _sounding_in(self, begin: float, stop: float) -> frozenset[int]:
+        def heard(thing: SceneObject) -> float:
+            return sum(max(0.0, min(stop, e) - max(begin, s)) for s, e in thing.events)
+
+        half = (stop - begin) / 2
+        return frozenset(n for n, thing in enumerate(self.objects) if heard(thing) >= half)
+
+    def _look(self, time_s: float) -> tuple[Tensor, Tensor]:
+        looks = [(KINDS[o.kind], o.seed, o.radius, o.pose(time_s)) for o in self.objects]
+        picture, owner = paint(looks, time_s, self.size, self.seed)
+        return torch.from_numpy(picture), torch.from_numpy(owner)
+
+    def _mask(self, time_s: float, sounding: frozenset[int], ids: str) -> Tensor:
+        owner = self._look(time_s)[1]
+        names = {
+            "binary": [1] * len(self.objects),
+            "class": [thing.class_id for thing in self.objects],
+            "instance": list(range(1, len(self.objects) + 1)),
+        }[ids]
+        shown = [names[n] if n in sounding else 0 for n in range(len(self.objects))]
+        return torch.tensor([0, *shown])[owner.long()]
+
+
+def _turns(
+    rng: np.random.Generator, num_voices: int, duration_s: float, step_s: float
+) -> list[list[tuple[float, float]]]:
+    """Draw who sounds when: stretches of one voice, of two, and of none."""
+    events: list[list[tuple[float, float]]] = [[] for _ in range(num_voices)]
+    time_s, before = 0.0, frozenset()
+    while time_s < duration_s:
+        end = min(duration_s, time_s + step_s * int(rng.integers(2, 6)))
+        now = before
+        while now == before:
+            count = int(rng.choice([0, 1, 1, 1, 2])) if num_voices > 1 else int(rng.integers(0, 2))
+            now = frozenset(rng.choice(num_voices, min(count, num_voices), replace=False).tolist())
+        for voice in now:
+            continues = events[voice] and events[voice][-1][1] == time_s
+            start = events[voice].pop()[0] if continues else time_s
+            events[voice].append((start, end))
+        time_s, before = end, now
+    return events
