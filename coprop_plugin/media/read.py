@@ -1,0 +1,271 @@
+"""Video files to clips: which frames, at which times, with which sound."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media.sound import read_waveform
+from coprop_plugin.media.source import VideoSource
+from coprop_plugin.types import Clip, Sampling
+
+Picture = TypeVar("Picture")
+
+# Time stamps are rounded: a frame due at 66.67 ms may be stamped 67 (Matroska) and must still be
+# found at 66.67. Coarser clocks than 1 kHz are taken at their word.
+MAX_ROUNDING_S = 0.0005
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file holds, and which frames a sampling would keep.
+
+    Attributes:
+        path: The file.
+        size: Height and width in pixels, after the file's rotation tag is applied.
+        duration_s: From the first picture to the end of the last that can be decoded; at least a
+            second for a single picture.
+        frame_rate: Frames per second on average, as the file says.
+        num_source_frames: Pictures that can be decoded.
+        times: `[T]` float64, time stamps of the frames that the sampling keeps; `Clip.times`.
+        sampling: As asked for.
+        start_s: Where the container's own clock stands at time 0.
+        has_sound: Whether there is an audio stream.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    duration_s: float
+    frame_rate: float
+    num_source_frames: int
+    times: Tensor
+    sampling: Sampling
+    start_s: float
+    has_sound: bool
+
+
+def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> Clip:
+    """Read a video file with its sound into memory.
+
+    Frames are upright: a rotation tag is applied, so a phone's portrait video gives portrait
+    frames and masks. Time 0 is the first picture; `times` are the time stamps of the kept frames.
+    A picture that is still on screen at the next instant is kept again, at that instant.
+
+    Args:
+        path: Any container that FFmpeg reads, with a video and an audio stream.
+        fps: Frames to keep per second; None keeps every frame.
+        sampling: `"pts"`: for k = 0, 1, .. the frame on screen at k / fps, whatever the frame
+            rate does. `"avsbench"`: AVSBench's preprocessing, one frame a second at s + 15/16 s,
+            counted in frames of the rounded frame rate; past the end the last frame; a last
+            second that is less than half there is left out. `fps` must be 1.
+
+    Returns:
+        The clip: frames uint8 at the file's own size, waveform `[samples]` at the file's own
+        rate, as long as the video: late sound is preceded by silence, short sound followed by
+        it, long sound is cut.
+
+    Raises:
+        MediaError: If the file is missing, empty, damaged, or has no video; or if `fps` and
+            `sampling` do not fit. The message names the file and the reason.
+
+    Warns:
+        MediaWarning: If the file is cut off or damaged (the readable part is kept), has nothing
+            to hear, or its sound needed mending.
+
+    Example:
+        >>> clip = read_clip("street.mp4", fps=2)  # doctest: +SKIP
+    """
+    _check_sampling(fps, sampling)
+    times: list[float] = []
+    with VideoSource(path) as source:
+        kept = _Frames(_expected_count(source, fps))
+        for time_s, frame in _sampled(source, fps, sampling):
+            times.append(time_s)
+            kept.append(torch.from_numpy(source.picture(frame)).permute(2, 0, 1))
+    waveform, sample_rate = read_waveform(
+        path, start_s=source.start_s, duration_s=_duration_s(source)
+    )
+    return Clip(
+        kept.all(),
+        waveform,
+        sample_rate,
+        torch.tensor(times, dtype=torch.float64),
+        sampling=sampling,
+        source=Path(path),
+    )
+
+
+def open_video(
+    path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts"
+) -> Iterator[tuple[float, Tensor]]:
+    """Yield the frames of a video one by one, in bounded memory; the same as `read_clip` keeps.
+
+    Args:
+        path: As for `read_clip`.
+        fps: As for `read_clip`.
+        sampling: As for `read_clip`.
+
+    Yields:
+        The time in seconds and the frame, `[3, H, W]` uint8 RGB, upright.
+
+    Raises:
+        MediaError: As `read_clip` does, at the first frame.
+
+    Example:
+        >>> for time_s, frame in open_video("street.mp4"):  # doctest: +SKIP
+        ...     print(time_s, frame.shape)
+    """
+    _check_sampling(fps, sampling)
+    with VideoSource(path) as source:
+        for time_s, frame in _sampled(source, fps, sampling):
+            yield time_s, torch.from_numpy(source.picture(frame)).permute(2, 0, 1).contiguous()
+
+
+def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> VideoInfo:
+    """Say what a video file holds and which frames `open_video` will yield, keeping none.
+
+    Every picture is decoded once (not converted): what a container's index says is not always
+    what decodes, and the two must agree to the frame.
+
+    Args:
+        path: As for `read_clip`.
+        fps: As for `read_clip`.
+        sampling: As for `read_clip`.
+
+    Raises:
+        MediaError: As `read_clip` does.
+
+    Example:
+        >>> probe("street.mp4", fps=2).times  # doctest: +SKIP
+    """
+    _check_sampling(fps, sampling)
+    times: list[float] = []
+    size = (0, 0)
+    with VideoSource(path) as source:
+        for time_s, frame in _sampled(source, fps, sampling):
+            if not times:
+                size = source.picture(frame).shape[:2]
+            times.append(time_s)
+        return VideoInfo(
+            path=Path(path),
+            size=size,
+            duration_s=_duration_s(source),
+            frame_rate=source.frame_rate,
+            num_source_frames=source.num_frames,
+            times=torch.tensor(times, dtype=torch.float64),
+            sampling=sampling,
+            start_s=source.start_s or 0.0,
+            has_sound=source.has_sound,
+        )
+
+
+def _check_sampling(fps: float | None, sampling: str) -> None:
+    if sampling not in ("pts", "avsbench"):
+        raise MediaError(f"Got sampling={sampling!r}; say 'pts' or 'avsbench'.")
+    if fps is not None and not 0 < fps <= 1000:
+        raise MediaError(
+            f"Got fps={fps}; wanted frames per second above 0 and up to 1000, or None to keep "
+            "every frame."
+        )
+    if sampling == "avsbench" and fps != 1:
+        raise MediaError(
+            f"Got fps={fps} with sampling='avsbench', which is one frame a second. Leave fps at 1, "
+            "or use sampling='pts'."
+        )
+
+
+def _duration_s(source: VideoSource) -> float:
+    # A single picture stands for a second, as in Clip.spans, or its sound would be a blip.
+    return max(source.end_s, 1.0) if source.num_frames == 1 else source.end_s
+
+
+def _sampled(source: VideoSource, fps: float | None, sampling: str) -> Iterator[tuple]:
+    if fps is None:
+        return source.frames()
+    if sampling == "avsbench":
+        return sample_avsbench(source.frames(), source.frame_rate)
+    return sample_at_instants(source, fps)
+
+
+def sample_at_instants(source: VideoSource, fps: float) -> Iterator[tuple]:
+    """Keep the frame on screen at k / fps for k = 0, 1, ..; see `read_clip`.
+
+    An instant in the last half frame of the video is left out, or ten seconds of a film at
+    29.97 fps would end with an eleventh frame that stands for 0.01 s.
+    """
+    rounding_s = min(source.tick_s / 2, MAX_ROUNDING_S)
+    k = 0
+    current = None
+    for following in source.frames():
+        if current is not None:
+            for time_s in _instants(current[0], following[0] - rounding_s, k, fps):
+                yield time_s, current[1]
+                k += 1
+        current = following
+    end_s = max(source.end_s - 0.5 / source.frame_rate, current[0]) + rounding_s
+    for time_s in _instants(current[0], end_s, k, fps):
+        yield time_s, current[1]
+        k += 1
+
+
+def _instants(shown_s: float, until_s: float, k: int, fps: float) -> Iterator[float]:
+    """Yield the times under which a frame shown from `shown_s` to `until_s` is kept."""
+    first = k
+    while k / fps < until_s:
+        yield shown_s if k == first else k / fps
+        k += 1
+
+
+def sample_avsbench(
+    frames: Iterable[tuple[float, Picture]], frame_rate: float
+) -> Iterator[tuple[float, Picture]]:
+    """Keep frame int(s r + 15 r / 16) of every second s, r the rounded frame rate.
+
+    AVSBench's own preprocessing, which takes the last of 16 frames of each second.
+    """
+    rate = max(1, math.floor(frame_rate + 0.5))
+    second = 0
+    num_frames = 0
+    for pair in frames:
+        if num_frames == second * rate + 15 * rate // 16:
+            yield pair
+            second += 1
+        num_frames += 1
+    # AVSBench cuts its clips to whole seconds; half a second or more counts as one.
+    if second < max(1, math.floor(num_frames / rate + 0.5)):
+        yield pair
+
+
+def _expected_count(source: VideoSource, fps: float | None) -> int:
+    """Return about how many frames will be kept, 0 where the file does not say."""
+    if fps is None:
+        return source.stream.frames
+    declared_s = float((source.stream.duration or 0) * (source.stream.time_base or 0))
+    return math.ceil(declared_s * fps)
+
+
+class _Frames:
+    """A growing `[T, 3, H, W]`. Stacking a list would hold every frame twice for a moment."""
+
+    def __init__(self, expected: int) -> None:
+        self._room = max(1, min(expected, 100_000))
+        self._frames: Tensor | None = None
+        self._count = 0
+
+    def append(self, frame: Tensor) -> None:
+        if self._frames is None:
+            self._frames = frame.new_empty((self._room, *frame.shape))
+        if self._count == len(self._frames):
+            grown = frame.new_empty((2 * self._count, *frame.shape))
+            grown[: self._count] = self._frames
+            self._frames = grown
+        self._frames[self._count] = frame
+        self._count += 1
+
+    def all(self) -> Tensor:
+        return self._frames[: self._count]

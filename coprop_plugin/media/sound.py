@@ -1,0 +1,204 @@
+"""The sound of a file: one channel, on the clock of its pictures."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media.source import MediaWarning, VideoSource, open_container
+
+# What a clip without sound gets: the rate that the models ask for.
+SILENCE_RATE = 16_000
+
+# Containers round time stamps (Matroska to 1 ms); a smaller jump than this is no gap.
+GAP_S = 0.02
+
+
+def read_waveform(
+    path: str | Path, *, start_s: float | None = None, duration_s: float | None = None
+) -> tuple[Tensor, int]:
+    """Read the sound of a video or sound file as one channel, at the file's own rate.
+
+    Sample 0 belongs to the first picture: sound that starts later is preceded by silence, sound
+    that starts earlier is cut. The channels are averaged, as VGGish's own front end does. Two
+    exceptions: of more than two channels those that are silent throughout do not count (all
+    sound in the centre channel keeps its level), and channels that cancel one another out (right
+    is minus left) are replaced by the loudest of them, with a warning.
+
+    Args:
+        path: Any file that FFmpeg reads.
+        start_s: Where sample 0 is on the container's own clock; by default the first picture,
+            or in a file without video the first sample.
+        duration_s: Length wanted: later sound is cut, missing sound is silence. By default all
+            the sound there is.
+
+    Returns:
+        `[samples]` float32 and the sample rate in Hz. A file without sound gives silence at
+        16 kHz, with a `MediaWarning`; so do samples that are no numbers.
+
+    Raises:
+        MediaError: If the file cannot be opened, or has no sound and is no video either.
+
+    Example:
+        >>> waveform, sample_rate = read_waveform("street.mp4")  # doctest: +SKIP
+    """
+    path = Path(path)
+    with open_container(path) as container:
+        has_sound = bool(container.streams.audio)
+        has_video = bool(container.streams.video)
+    if not has_sound:
+        return _silence(path, duration_s, "has no audio track")
+    if start_s is None and has_video:
+        start_s = _first_picture_s(path)
+    track = _Track(path, start_s, duration_s)
+    track.read()
+    if not track.energy.size:
+        return _silence(path, duration_s, "has an audio track, but none of it can be decoded")
+    if track.cancels_out:
+        loudest = int(track.energy.argmax())
+        warnings.warn(
+            f"{path}: the audio channels cancel one another out when they are averaged (one is "
+            f"the negative of another). Listening to channel {loudest} alone.",
+            MediaWarning,
+            stacklevel=2,
+        )
+        track = _Track(path, start_s, duration_s, channel=loudest)
+        track.read()
+    return torch.from_numpy(track.waveform()), track.sample_rate
+
+
+def _first_picture_s(path: Path) -> float | None:
+    with VideoSource(path) as source:
+        next(source.frames())
+        return source.start_s
+
+
+def _silence(path: Path, duration_s: float | None, why: str) -> tuple[Tensor, int]:
+    if duration_s is None:
+        raise MediaError(f"{path} {why}, so there is nothing to hear. Give a file with sound.")
+    warnings.warn(
+        f"{path} {why}, so there is nothing to hear. Going on with silence: nothing in it sounds.",
+        MediaWarning,
+        stacklevel=3,
+    )
+    return torch.zeros(round(duration_s * SILENCE_RATE)), SILENCE_RATE
+
+
+@dataclass
+class _Track:
+    """The first audio stream of a file, averaged or reduced to one channel while it is read."""
+
+    path: Path
+    start_s: float | None
+    duration_s: float | None
+    channel: int | None = None
+    sample_rate: int = 0
+    energy: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    _mean_energy: float = 0.0
+    _num_bad: int = 0
+    _num_damaged: int = 0
+    _blocks: list[tuple[int, np.ndarray]] = field(default_factory=list)
+
+    def read(self) -> None:
+        cursor = 0
+        for frame in self._decoded():
+            self.sample_rate = self.sample_rate or frame.sample_rate
+            position = self._position(frame, cursor)
+            cursor = position + frame.samples
+            if self.duration_s is not None and position > self.duration_s * self.sample_rate:
+                break
+            self._blocks.append((position, self._one_channel(self._finite(samples_of(frame)))))
+        self._warn_of_damage()
+
+    def _decoded(self) -> Iterator[av.AudioFrame]:
+        with open_container(self.path) as container:
+            packets = container.demux(container.streams.audio[0])
+            while True:
+                try:
+                    frames = next(packets).decode()
+                except StopIteration:
+                    return
+                except av.error.FFmpegError:
+                    self._num_damaged += 1
+                    continue
+                yield from frames
+
+    def _position(self, frame: av.AudioFrame, cursor: int) -> int:
+        """Return where the frame's first sample goes; may be negative."""
+        if frame.pts is None:
+            return cursor
+        stamp_s = float(frame.pts * frame.time_base)
+        if self.start_s is None:
+            self.start_s = stamp_s
+        position = round((stamp_s - self.start_s) * self.sample_rate)
+        if self._blocks and abs(position - cursor) <= GAP_S * self.sample_rate:
+            return cursor
+        return position
+
+    def _finite(self, samples: np.ndarray) -> np.ndarray:
+        bad = ~np.isfinite(samples)
+        self._num_bad += int(bad.sum())
+        return np.where(bad, np.float32(0), samples)
+
+    def _one_channel(self, samples: np.ndarray) -> np.ndarray:
+        """Average `[channels, samples]` and remember how loud each channel was."""
+        if len(self.energy) != len(samples):
+            self.energy = np.zeros(len(samples))
+        mono = samples.mean(0) if self.channel is None else samples[self.channel]
+        self.energy += np.square(samples, dtype=np.float64).sum(1)
+        self._mean_energy += float(np.square(mono, dtype=np.float64).sum())
+        return mono
+
+    @property
+    def cancels_out(self) -> bool:
+        """Whether the mean is far quieter than the mean of unrelated channels would be."""
+        unrelated = self.energy.sum() / len(self.energy) ** 2
+        return self.channel is None and self._mean_energy < 0.05 * unrelated
+
+    def waveform(self) -> np.ndarray:
+        length = max((position + len(block) for position, block in self._blocks), default=0)
+        if self.duration_s is not None:
+            length = round(self.duration_s * self.sample_rate)
+        waveform = np.zeros(max(length, 0), np.float32)
+        for position, block in self._blocks:
+            first = max(0, -position)
+            piece = waveform[position + first : position + len(block)]
+            piece[:] = block[first : first + len(piece)]
+        if self.channel is None and len(self.energy) > 2 and self.energy.max() > 0:
+            num_heard = int((self.energy > 1e-4 * self.energy.max()).sum())
+            waveform *= len(self.energy) / num_heard
+        return waveform
+
+    def _warn_of_damage(self) -> None:
+        if self._num_bad:
+            warnings.warn(
+                f"{self.path}: {self._num_bad} audio samples are no numbers (NaN or infinite); "
+                "taking them as silence. Export the sound again if that is not what you want.",
+                MediaWarning,
+                stacklevel=4,
+            )
+        if self._num_damaged and self._blocks:
+            warnings.warn(
+                f"{self.path}: {self._num_damaged} pieces of the sound are damaged and count as "
+                "silence. Download, copy or export the file again for the rest.",
+                MediaWarning,
+                stacklevel=4,
+            )
+
+
+def samples_of(frame: av.AudioFrame) -> np.ndarray:
+    """Return the samples of a frame, `[channels, samples]` float32, integers scaled to [-1, 1)."""
+    samples = frame.to_ndarray()
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128
+    if np.issubdtype(samples.dtype, np.integer):
+        return (samples / -float(np.iinfo(samples.dtype).min)).astype(np.float32)
+    return samples.astype(np.float32)

@@ -1,0 +1,247 @@
+"""An open video file: its pictures, upright, on a clock that starts with the first of them."""
+
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+
+from coprop_plugin.errors import MediaError
+
+# A file may say that it is longer than what can be read of it. Less than this is rounding.
+UNREAD_SLACK_S = 0.5
+
+
+class MediaWarning(UserWarning):
+    """A file that can be read, but not as it was meant: damaged, cut off, silent, out of phase."""
+
+
+@contextmanager
+def open_container(path: str | Path) -> Iterator[av.container.InputContainer]:
+    """Open a media file, local and regular, for reading.
+
+    Raises:
+        MediaError: If there is no such file, it is empty, may not be read, or is no video or
+            sound.
+    """
+    path = Path(path)
+    _refuse_unreadable(path)
+    try:
+        # The absolute path keeps FFmpeg from taking a name like "a:b.mp4" for a protocol, and the
+        # list of protocols keeps a playlist that poses as a video from reaching for the network.
+        container = av.open(
+            os.path.abspath(path), metadata_errors="replace", options={"protocol_whitelist": "file"}
+        )
+    except (av.error.FFmpegError, OSError) as error:
+        raise MediaError(
+            f"{path} cannot be opened as video or sound ({_reason(error)}): it is something else "
+            "with that name, or it was cut off before its index was written. Check that it plays; "
+            "download, copy or export it again."
+        ) from error
+    with container:
+        if container.format.name.endswith("_pipe") or container.format.name == "image2":
+            raise MediaError(
+                f"{path} is a single picture, not a video with sound. For pictures and sound that "
+                "you have in memory use Clip(frames, waveform, sample_rate)."
+            )
+        yield container
+
+
+def _refuse_unreadable(path: Path) -> None:
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder; wanted a video file. Name the file inside it.")
+    if not path.exists():
+        raise MediaError(f"There is no file {path}. Check the name and the current folder.")
+    if not path.is_file():
+        raise MediaError(f"{path} is a device or a pipe; wanted a file. Save the stream first.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise MediaError(
+            f"{path} cannot be read ({_reason(error)}). Check who may read it."
+        ) from error
+    if empty:
+        raise MediaError(
+            f"{path} is empty (0 bytes), so it is not a video. Download or export it again."
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+class VideoSource:
+    """The pictures of a video file, decoded once, in the order in which they are shown.
+
+    Time 0 is the first picture that can be decoded. A picture with a missing or backward time
+    stamp counts as following its predecessor by one frame.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        frame_rate: Frames per second on average, as the file says; 25 where it does not.
+        start_s: Where the container's own clock stands at time 0. After the first picture only.
+        end_s: When the last picture leaves the screen. After the last picture only.
+        num_frames: Pictures decoded so far.
+
+    Raises:
+        MediaError: On entering, if the file has no video or cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.start_s: float | None = None
+        self.end_s = 0.0
+        self.num_frames = 0
+        self._num_damaged = 0
+        self._size: tuple[int, int] | None = None
+
+    def __enter__(self) -> "VideoSource":
+        self._opened = open_container(self.path)
+        self.container = self._opened.__enter__()
+        try:
+            self.stream = _video_stream(self.container, self.path)
+        except MediaError:
+            self.__exit__(None, None, None)
+            raise
+        # Frames in parallel: two to eight times faster than one slice after the other.
+        self.stream.thread_type = "AUTO"
+        self.frame_rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._opened.__exit__(None, None, None)
+
+    @property
+    def tick_s(self) -> float:
+        """Step of the file's time stamps, in seconds."""
+        return float(self.stream.time_base or 1e-6)
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether the file has an audio stream."""
+        return bool(self.container.streams.audio)
+
+    def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Yield each picture with the time at which it appears, in seconds, strictly rising.
+
+        Damaged pictures are kept, as any player does; afterwards a `MediaWarning` says how much
+        of the file could be read.
+
+        Raises:
+            MediaError: If no picture at all can be decoded.
+        """
+        nominal_s = 1 / self.frame_rate
+        time_s = -nominal_s
+        for frame in self._decoded():
+            time_s = self._time_after(time_s, frame, nominal_s)
+            self.num_frames += 1
+            length_s = float(frame.duration * frame.time_base) if frame.duration else nominal_s
+            self.end_s = time_s + length_s
+            yield time_s, frame
+        if not self.num_frames:
+            raise MediaError(
+                f"{self.path} has a video stream, but not one picture of it can be decoded: the "
+                "file is damaged or cut off. Download, copy or export it again."
+            )
+        self._warn_of_damage()
+
+    def _time_after(self, previous_s: float, frame: av.VideoFrame, nominal_s: float) -> float:
+        if frame.pts is None:
+            self.start_s = 0.0 if self.start_s is None else self.start_s
+            return previous_s + nominal_s
+        stamp_s = float(frame.pts * frame.time_base)
+        if self.start_s is None:
+            self.start_s = stamp_s
+        time_s = stamp_s - self.start_s
+        return time_s if time_s > previous_s else previous_s + nominal_s
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        packets = self.container.demux(self.stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                # The container itself breaks off here; what came before is good.
+                self._num_damaged += 1
+                return
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self._num_damaged += 1
+                continue
+            for frame in frames:
+                self._num_damaged += bool(frame.is_corrupt)
+                yield frame
+
+    def _warn_of_damage(self) -> None:
+        declared_s = float((self.stream.duration or 0) * (self.stream.time_base or 0))
+        cut_off = declared_s - self.end_s > max(UNREAD_SLACK_S, 0.02 * declared_s)
+        if not (self._num_damaged or cut_off):
+            return
+        declared = f"{declared_s:.2f} s"
+        if self.stream.frames:
+            declared = f"{self.stream.frames} frames ({declared})"
+        damage = f", {self._num_damaged} pieces of it damaged" if self._num_damaged else ""
+        warnings.warn(
+            f"{self.path} declares {declared} of video, but only {self.num_frames} frames "
+            f"({self.end_s:.2f} s) could be read{damage}. Going on with what is there; download, "
+            "copy or export the file again for the rest.",
+            MediaWarning,
+            stacklevel=3,
+        )
+
+    def picture(self, frame: av.VideoFrame) -> np.ndarray:
+        """Return a frame upright, `[H, W, 3]` uint8 RGB, every frame at the size of the first."""
+        if self._size is None:
+            self._size = (frame.height, frame.width)
+        height, width = self._size
+        rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
+        return upright(rgb, frame)
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    # The cover of a song is a video stream too, with a flag.
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        sound = "only sound" if container.streams.audio else "neither video nor sound"
+        raise MediaError(
+            f"{path} holds no video, {sound}. Masks need pictures: give the video that belongs to "
+            "it, or Clip(frames, waveform, sample_rate)."
+        )
+    if streams[0].codec_context is None:
+        raise MediaError(
+            f"{path} holds video in a format that this build of FFmpeg cannot decode. Convert it "
+            "to H.264 first."
+        )
+    return streams[0]
+
+
+def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Turn a decoded picture `[H, W, ...]` the way that its frame's display matrix asks for.
+
+    A matrix between two quarter turns counts as the nearest of them.
+    """
+    turn = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    if turn is None:
+        return picture
+    # A pixel goes from (x, y) to (a x + c y, b x + d y), x to the right and y down.
+    (a, b, _), (c, d, _), _ = np.frombuffer(turn, np.int32).reshape(3, 3)
+    if math.hypot(b, c) > math.hypot(a, d):
+        picture = picture.swapaxes(0, 1)
+        to_right, to_bottom = c, b
+    else:
+        to_right, to_bottom = a, d
+    picture = picture[::-1] if to_bottom < 0 else picture
+    picture = picture[:, ::-1] if to_right < 0 else picture
+    return np.ascontiguousarray(picture)
