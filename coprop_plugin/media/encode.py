@@ -37,6 +37,9 @@ class Mp4Writer:
         sound_copy: A stream of another open container whose packets are copied.
         packets: Packets of `sound_copy`, stamped on this file's clock.
 
+    Attributes:
+        pixel_aspect: Width over height of a pixel; set it before the first picture.
+
     Raises:
         MediaError: If the file cannot be written.
     """
@@ -58,6 +61,7 @@ class Mp4Writer:
         self._layout = layout
         self._sound_copy = sound_copy
         self._packets = packets
+        self.pixel_aspect: Fraction | None = None
         self._lengths: dict[int, int] = {}
         self._video: av.VideoStream | None = None
 
@@ -96,6 +100,8 @@ class Mp4Writer:
         video.codec_context.color_primaries = tag
         video.codec_context.color_trc = tag
         video.codec_context.color_range = 1
+        if self.pixel_aspect is not None:
+            video.codec_context.sample_aspect_ratio = self.pixel_aspect
         self._video = video
         if self._sound_copy is not None:
             self._audio = self._container.add_stream_from_template(self._sound_copy)

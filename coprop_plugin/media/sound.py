@@ -1,6 +1,7 @@
 """The sound of a file: one channel, on the clock of its pictures."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,66 @@ def _silence(path: Path, duration_s: float | None, why: str) -> tuple[Tensor, in
     return torch.zeros(round(duration_s * SILENCE_RATE)), SILENCE_RATE
 
 
+@dataclass(frozen=True)
+class SoundBlock:
+    """Some samples of the first audio stream of a file.
+
+    Args:
+        position: Index of the first sample on the pictures' clock; may be negative.
+        samples: `[channels, samples]` float32.
+        sample_rate: In Hz.
+        layout: FFmpeg's name for the channels, `"stereo"` say.
+    """
+
+    position: int
+    samples: np.ndarray
+    sample_rate: int
+    layout: str
+
+    @property
+    def end(self) -> int:
+        """Index after the last sample."""
+        return self.position + self.samples.shape[1]
+
+
+def sound_blocks(path: Path, start_s: float | None, damage: Counter) -> Iterator[SoundBlock]:
+    """Decode the sound of a file block by block, each at the place that its time stamp says.
+
+    Blocks follow one another without a gap unless the file really has one. Pieces that cannot be
+    decoded are left out and counted in `damage["pieces"]`, samples that are no numbers become 0
+    and are counted in `damage["samples"]`.
+    """
+    cursor = None
+    for frame in _decoded(path, damage):
+        position = cursor or 0
+        if frame.pts is not None:
+            stamp_s = float(frame.pts * frame.time_base)
+            start_s = stamp_s if start_s is None else start_s
+            stamped = round((stamp_s - start_s) * frame.sample_rate)
+            if cursor is None or abs(stamped - cursor) > GAP_S * frame.sample_rate:
+                position = stamped
+        samples = samples_of(frame)
+        bad = ~np.isfinite(samples)
+        damage["samples"] += int(bad.sum())
+        samples = np.where(bad, np.float32(0), samples)
+        yield SoundBlock(position, samples, frame.sample_rate, frame.layout.name)
+        cursor = position + frame.samples
+
+
+def _decoded(path: Path, damage: Counter) -> Iterator[av.AudioFrame]:
+    with open_container(path) as container:
+        packets = container.demux(container.streams.audio[0])
+        while True:
+            try:
+                frames = next(packets).decode()
+            except StopIteration:
+                return
+            except av.error.FFmpegError:
+                damage["pieces"] += 1
+                continue
+            yield from frames
+
+
 @dataclass
 class _Track:
     """The first audio stream of a file, averaged or reduced to one channel while it is read."""
@@ -101,50 +162,16 @@ class _Track:
     sample_rate: int = 0
     energy: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _mean_energy: float = 0.0
-    _num_bad: int = 0
-    _num_damaged: int = 0
+    _damage: Counter = field(default_factory=Counter)
     _blocks: list[tuple[int, np.ndarray]] = field(default_factory=list)
 
     def read(self) -> None:
-        cursor = 0
-        for frame in self._decoded():
-            self.sample_rate = self.sample_rate or frame.sample_rate
-            position = self._position(frame, cursor)
-            cursor = position + frame.samples
-            if self.duration_s is not None and position > self.duration_s * self.sample_rate:
+        for block in sound_blocks(self.path, self.start_s, self._damage):
+            self.sample_rate = block.sample_rate
+            if self.duration_s is not None and block.position > self.duration_s * self.sample_rate:
                 break
-            self._blocks.append((position, self._one_channel(self._finite(samples_of(frame)))))
+            self._blocks.append((block.position, self._one_channel(block.samples)))
         self._warn_of_damage()
-
-    def _decoded(self) -> Iterator[av.AudioFrame]:
-        with open_container(self.path) as container:
-            packets = container.demux(container.streams.audio[0])
-            while True:
-                try:
-                    frames = next(packets).decode()
-                except StopIteration:
-                    return
-                except av.error.FFmpegError:
-                    self._num_damaged += 1
-                    continue
-                yield from frames
-
-    def _position(self, frame: av.AudioFrame, cursor: int) -> int:
-        """Return where the frame's first sample goes; may be negative."""
-        if frame.pts is None:
-            return cursor
-        stamp_s = float(frame.pts * frame.time_base)
-        if self.start_s is None:
-            self.start_s = stamp_s
-        position = round((stamp_s - self.start_s) * self.sample_rate)
-        if self._blocks and abs(position - cursor) <= GAP_S * self.sample_rate:
-            return cursor
-        return position
-
-    def _finite(self, samples: np.ndarray) -> np.ndarray:
-        bad = ~np.isfinite(samples)
-        self._num_bad += int(bad.sum())
-        return np.where(bad, np.float32(0), samples)
 
     def _one_channel(self, samples: np.ndarray) -> np.ndarray:
         """Average `[channels, samples]` and remember how loud each channel was."""
@@ -176,17 +203,18 @@ class _Track:
         return waveform
 
     def _warn_of_damage(self) -> None:
-        if self._num_bad:
+        if self._damage["samples"]:
             warnings.warn(
-                f"{self.path}: {self._num_bad} audio samples are no numbers (NaN or infinite); "
-                "taking them as silence. Export the sound again if that is not what you want.",
+                f"{self.path}: {self._damage['samples']} audio samples are no numbers (NaN or "
+                "infinite); taking them as silence. Export the sound again if that is not what you "
+                "want.",
                 MediaWarning,
                 stacklevel=4,
             )
-        if self._num_damaged and self._blocks:
+        if self._damage["pieces"] and self._blocks:
             warnings.warn(
-                f"{self.path}: {self._num_damaged} pieces of the sound are damaged and count as "
-                "silence. Download, copy or export the file again for the rest.",
+                f"{self.path}: {self._damage['pieces']} pieces of the sound are damaged and count "
+                "as silence. Download, copy or export the file again for the rest.",
                 MediaWarning,
                 stacklevel=4,
             )

@@ -5,6 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -85,6 +86,7 @@ class VideoSource:
 
     Args:
         path: The file.
+        quiet: Whether to keep warnings to itself, because they were given before.
 
     Attributes:
         frame_rate: Frames per second on average, as the file says; 25 where it does not.
@@ -96,13 +98,15 @@ class VideoSource:
         MediaError: On entering, if the file has no video or cannot be opened.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, quiet: bool = False) -> None:
         self.path = Path(path)
+        self.quiet = quiet
         self.start_s: float | None = None
         self.end_s = 0.0
         self.num_frames = 0
         self._num_damaged = 0
         self._size: tuple[int, int] | None = None
+        self._on_its_side = False
 
     def __enter__(self) -> "VideoSource":
         self._opened = open_container(self.path)
@@ -124,6 +128,12 @@ class VideoSource:
     def tick_s(self) -> float:
         """Step of the file's time stamps, in seconds."""
         return float(self.stream.time_base or 1e-6)
+
+    @property
+    def pixel_aspect(self) -> Fraction:
+        """Width over height of an upright pixel. After the first `picture` only."""
+        coded = self.stream.sample_aspect_ratio or Fraction(1)
+        return 1 / coded if self._on_its_side else coded
 
     @property
     def has_sound(self) -> bool:
@@ -187,7 +197,7 @@ class VideoSource:
     def _warn_of_damage(self) -> None:
         declared_s = float((self.stream.duration or 0) * (self.stream.time_base or 0))
         cut_off = declared_s - self.end_s > max(UNREAD_SLACK_S, 0.02 * declared_s)
-        if not (self._num_damaged or cut_off):
+        if self.quiet or not (self._num_damaged or cut_off):
             return
         declared = f"{declared_s:.2f} s"
         if self.stream.frames:
@@ -207,7 +217,9 @@ class VideoSource:
             self._size = (frame.height, frame.width)
         height, width = self._size
         rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
-        return upright(rgb, frame)
+        turned = upright(rgb, frame)
+        self._on_its_side = turned.shape != rgb.shape
+        return turned
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:

@@ -1,0 +1,99 @@
+"""Writing that is either complete or not there, and never over what others wrote."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin.errors import MediaError
+
+FORMAT = "coprop.result/1"
+PICTURE_FOLDERS = ("masks", "probs", "alpha")
+OWN_NAMES = frozenset({*PICTURE_FOLDERS, "overlay.mp4", "control_points.json", "result.json"})
+# What file managers leave behind.
+IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a text file that has its name only when it is complete.
+
+    Raises:
+        MediaError: If it cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that has its name only when it is complete."""
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds; nothing if it is missing or no mapping."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk into a `MediaError` that names what was to be written."""
+    try:
+        yield
+    except OSError as error:
+        raise MediaError(
+            f"{folder} cannot be written ({error.strerror or error}). Check that the disk has room "
+            "and that the folder may be written, or choose another."
+        ) from error
+
+
+def refuse_foreign(target: Path, folder: Path) -> None:
+    """Let pass what is new, empty, or was written here before, and nothing else."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise MediaError(f"{folder} is a file; wanted a folder for the results. Choose another.")
+    with writing(folder):
+        foreign = sorted(_foreign_names(target))
+    names = {path.name for path in target.iterdir()} - IGNORED_NAMES
+    ours = json_of(target / "result.json").get("format") == FORMAT
+    if foreign or (names and not ours):
+        found = ", ".join((foreign or sorted(names))[:4])
+        raise MediaError(
+            f"{folder} holds what was not written as a result ({found}); it stays as it is. Choose "
+            "a new folder, or move these away."
+        )
+
+
+def _foreign_names(target: Path) -> Iterator[str]:
+    for path in target.iterdir():
+        if path.name in PICTURE_FOLDERS and path.is_dir():
+            inside = {p.name for p in path.iterdir()} - IGNORED_NAMES
+            yield from (f"{path.name}/{n}" for n in inside if not re.fullmatch(r"\d{5,}\.png", n))
+        elif path.name not in OWN_NAMES | IGNORED_NAMES:
+            yield path.name
+
+
+def replace_folder(partial: Path, target: Path) -> None:
+    """Give a complete folder its name; what had that name before goes."""
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.rename(target, old)
+    os.rename(partial, target)
+    shutil.rmtree(old, ignore_errors=True)

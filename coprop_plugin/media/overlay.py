@@ -1,0 +1,261 @@
+"""Masks painted into the video that they belong to, with its own sound."""
+
+import colorsys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+from torch import Tensor
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media.encode import Mp4Writer, blocks_of, picture_of, shown_times
+from coprop_plugin.media.sound import SoundBlock, sound_blocks
+from coprop_plugin.media.source import VideoSource, open_container
+from coprop_plugin.types import Clip
+
+# Sound that mp4 can hold and players find there. Anything else is encoded again as AAC.
+COPIED_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
+
+# Sound that begins before the first picture is cut, but a codec's run-in must stay.
+RUN_IN_S = 0.1
+
+TINT = 0.45
+
+MaskOf = Callable[[int], np.ndarray]
+
+
+def write_overlay(
+    path: str | Path,
+    mask_of: MaskOf,
+    spans: Tensor,
+    *,
+    source: str | Path | None = None,
+    clip: Clip | None = None,
+) -> Path:
+    """Write a video with masks painted in: H.264 in mp4, with sound.
+
+    With a `source`, all its pictures are there, not only those that have a mask of their own:
+    each shows the mask of the span that it lies in. Time stamps, size and sound are the source's
+    (an odd size grows by one pixel, a rotation tag is applied); the sound's packets are copied
+    where mp4 can hold them, else encoded as AAC. Without a `source` it shows the frames of `clip`.
+
+    Args:
+        path: Where to write; an older file is replaced when the new one is complete.
+        mask_of: From a frame index to its mask `[H, W]`, class ids, 0 the background. Asked in
+            rising order, so that masks may lie on disk.
+        spans: `[T, 2]`, start and end in seconds of what each mask stands for (`Clip.spans`).
+        source: The video file.
+        clip: Frames and sound in memory; used if there is no `source`.
+
+    Returns:
+        The path.
+
+    Raises:
+        MediaError: If the source cannot be read, or the file cannot be written.
+
+    Example:
+        >>> write_overlay("overlay.mp4", lambda t: masks[t], clip.spans, clip=clip)
+        ... # doctest: +SKIP
+    """
+    path = Path(path)
+    if source is not None:
+        try:
+            _overlay_on_source(path, mask_of, spans, Path(source), copy_sound=True)
+        except MediaError:
+            # Some packets (AAC from a broken stream, say) do not go into an mp4 as they are.
+            _overlay_on_source(path, mask_of, spans, Path(source), copy_sound=False)
+    elif clip is not None:
+        _overlay_on_clip(path, mask_of, clip)
+    else:
+        raise MediaError(
+            "Got neither a source nor a clip to paint the masks into. Give `source=` a video file, "
+            "or `clip=` the clip that was segmented."
+        )
+    return path
+
+
+def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
+    sound = None if clip.waveform is None else blocks_of(clip.waveform)
+    with Mp4Writer(path, sound=sound, sample_rate=clip.sample_rate) as writer:
+        for index, (start_s, length_s) in enumerate(shown_times(clip)):
+            painted = paint(picture_of(clip.frames[index]), mask_of(index))
+            writer.add(painted, start_s, length_s)
+
+
+def _overlay_on_source(
+    path: Path, mask_of: MaskOf, spans: Tensor, source_path: Path, copy_sound: bool
+) -> None:
+    mask_at = _MaskTrack(mask_of, spans)
+    with ExitStack() as stack:
+        source = stack.enter_context(VideoSource(source_path, quiet=True))
+        frames = _with_lengths(source)
+        first = next(frames)
+        sound = _sound_of(source, copy_sound, stack)
+        writer = stack.enter_context(Mp4Writer(path, **sound))
+        for time_s, length_s, frame in _chain(first, frames):
+            picture = source.picture(frame)
+            writer.pixel_aspect = source.pixel_aspect
+            mask = mask_at(time_s)
+            writer.add(picture if mask is None else paint(picture, mask), time_s, length_s)
+
+
+def _chain(first: tuple, rest: Iterator[tuple]) -> Iterator[tuple]:
+    yield first
+    yield from rest
+
+
+def _with_lengths(source: VideoSource) -> Iterator[tuple[float, float, av.VideoFrame]]:
+    current = None
+    for following in source.frames():
+        if current is not None:
+            yield current[0], following[0] - current[0], current[1]
+        current = following
+    yield current[0], source.end_s - current[0], current[1]
+
+
+def _sound_of(source: VideoSource, copy_sound: bool, stack: ExitStack) -> dict:
+    if not source.has_sound:
+        return {}
+    start_s = source.start_s or 0.0
+    codec = source.container.streams.audio[0].codec_context
+    if copy_sound and codec is not None and codec.name in COPIED_CODECS:
+        container = stack.enter_context(open_container(source.path))
+        stream = container.streams.audio[0]
+        return {"sound_copy": stream, "packets": _shifted(container, stream, start_s)}
+    blocks = sound_blocks(source.path, start_s, Counter())
+    first = next(blocks, None)
+    if first is None:
+        return {}
+    channels = first.samples.shape[0]
+    return {
+        "sound": _without_gaps(first, blocks, mono=channels not in LAYOUTS),
+        "sample_rate": first.sample_rate,
+        "layout": LAYOUTS.get(channels, "mono"),
+    }
+
+
+def _shifted(container: av.container.InputContainer, stream, start_s: float) -> Iterator:
+    offset = round(start_s / stream.time_base)
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.FFmpegError):
+            return
+        if packet.pts is None or packet.dts is None or not packet.size:
+            continue
+        packet.pts -= offset
+        packet.dts -= offset
+        if float((packet.pts + (packet.duration or 0)) * stream.time_base) > -RUN_IN_S:
+            yield packet
+
+
+def _without_gaps(
+    first: SoundBlock, rest: Iterator[SoundBlock], mono: bool
+) -> Iterator[np.ndarray]:
+    """Yield `[channels, samples]` that follow one another from time 0 on, silence in the gaps."""
+    cursor = 0
+    for block in _chain(first, rest):
+        samples = block.samples.mean(0, keepdims=True) if mono else block.samples
+        if block.position > cursor:
+            yield np.zeros((len(samples), block.position - cursor), np.float32)
+            cursor = block.position
+        if block.end > cursor:
+            yield samples[:, cursor - block.position :]
+            cursor = block.end
+
+
+class _MaskTrack:
+    """The mask of any moment, fetched once for all pictures of its span."""
+
+    def __init__(self, mask_of: MaskOf, spans: Tensor) -> None:
+        self._starts, self._ends = spans.numpy().T
+        # Rounding, and the last fraction of a frame or second, still belong to the last mask.
+        self._last_s = self._ends[-1] + (self._ends[-1] - self._starts[-1]) / 2
+        self._fetch = lru_cache(maxsize=1)(mask_of)
+
+    def __call__(self, time_s: float) -> np.ndarray | None:
+        index = int(np.searchsorted(self._starts, time_s + 1e-6, side="right")) - 1
+        return self._fetch(index) if index >= 0 and time_s < self._last_s else None
+
+
+def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Tint what sounds, one colour a class, and draw its outline.
+
+    Args:
+        picture: `[H, W, 3]` uint8.
+        mask: `[h, w]` class ids, 0 stays as it is; brought to the picture's size if it differs.
+
+    Returns:
+        A new picture of the same size.
+    """
+    mask = _resized(np.asarray(mask), picture.shape[:2])
+    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    if not len(rows):
+        return picture
+    # Only the part around the mask is worked on: most masks are small.
+    margin = 2 + _outline_width(mask.shape)
+    box = (
+        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
+        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
+    )
+    painted = picture.copy()
+    painted[box] = _painted(picture[box], mask[box], _outline_width(mask.shape))
+    return painted
+
+
+def _painted(picture: np.ndarray, mask: np.ndarray, width: int) -> np.ndarray:
+    colours = _colours()[mask]
+    tinted = (picture * (1 - TINT) + colours * TINT).astype(np.uint8)
+    inside = mask > 0
+    result = np.where(inside[..., None], tinted, picture)
+    line = inside & _near_a_change(mask, width)
+    shadow = ~inside & _near_a_change(mask, 1)
+    result[line] = colours[line]
+    # A dark rim keeps a bright outline visible on a bright ground.
+    result[shadow] //= 2
+    return result
+
+
+def _outline_width(shape: tuple[int, ...]) -> int:
+    return max(1, round(min(shape) / 240))
+
+
+def _near_a_change(mask: np.ndarray, width: int) -> np.ndarray:
+    """Mark pixels within `width` steps of one of another class."""
+    near = np.zeros(mask.shape, bool)
+    near[1:] |= mask[1:] != mask[:-1]
+    near[:-1] |= mask[1:] != mask[:-1]
+    near[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+    near[:, :-1] |= mask[:, 1:] != mask[:, :-1]
+    for _ in range(width - 1):
+        wider = near.copy()
+        wider[1:] |= near[:-1]
+        wider[:-1] |= near[1:]
+        wider[:, 1:] |= near[:, :-1]
+        wider[:, :-1] |= near[:, 1:]
+        near = wider
+    return near
+
+
+def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if mask.shape == size:
+        return mask
+    rows = ((np.arange(size[0]) + 0.5) * mask.shape[0] / size[0]).astype(int)
+    columns = ((np.arange(size[1]) + 0.5) * mask.shape[1] / size[1]).astype(int)
+    return mask[rows[:, None], columns]
+
+
+@lru_cache(maxsize=1)
+def _colours() -> np.ndarray:
+    """Return bright colours `[256, 3]`; neighbouring classes are far apart on the colour wheel."""
+    golden = 0.618034
+    hues = [(0.03 + golden * (k - 1)) % 1 for k in range(256)]
+    rgb = [colorsys.hsv_to_rgb(hue, 0.8, 1.0) for hue in hues]
+    return (np.array(rgb) * 255).astype(np.uint8)

@@ -1,0 +1,261 @@
+"""The folder that a result is saved in: masks, probabilities, control points, an overlay."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coprop_plugin import __version__
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media.encode import picture_of
+from coprop_plugin.media.folders import (
+    FORMAT,
+    PICTURE_FOLDERS,
+    json_of,
+    refuse_foreign,
+    replace_folder,
+    write_json,
+    writing,
+)
+from coprop_plugin.media.overlay import write_overlay
+from coprop_plugin.media.source import VideoSource
+from coprop_plugin.types import Clip, ControlPoints, FrameResult, Sampling, SegmentationResult
+
+
+def save_result(
+    result: SegmentationResult, folder: str | Path, *, overlay: bool = True, alpha: bool = False
+) -> Path:
+    """Write a whole result at once; see `SegmentationResult.save`.
+
+    Raises:
+        MediaError: If the folder cannot be written, or holds something else.
+    """
+    clip = result.clip
+    with ResultWriter(
+        folder, clip=clip, control_points=result.control_points, overlay=overlay, alpha=alpha
+    ) as writer:
+        for frame_result in result.frame_results:
+            writer.write(frame_result)
+    return writer.folder
+
+
+class ResultWriter:
+    """Writes a result frame by frame, in bounded memory, as `stream()` gives it.
+
+    - `masks/%05d.png`: 8 bit, pixel values are class ids; shown in AVSBench's colours.
+    - `probs/%05d.png`: 8 bit, 255 times the probability that a pixel sounds.
+    - `alpha/%05d.png`: if asked for, the frame with that probability as its alpha.
+    - `overlay.mp4`: if asked for, see `write_overlay`.
+    - `control_points.json`: can be edited and given back as control points.
+    - `result.json`: what the folder holds.
+
+    All of it is written to a hidden folder beside the final one and renamed when it is complete;
+    what an earlier writer left under the final name is then replaced. After an exception, or
+    without any frame, nothing stays.
+
+    Args:
+        folder: Where to write.
+        source: The video file; by default the clip's own. Pictures and sound of the overlay are
+            taken from there.
+        clip: The clip, if it is in memory; needed for overlay and alpha without a source.
+        control_points: May also be set later, as the attribute `control_points`.
+        sampling: How the frames were chosen; by default the clip's own, else `"pts"`.
+        overlay: Whether to write `overlay.mp4`.
+        alpha: Whether to write `alpha/`.
+        about: Anything JSON can hold that the result should be recognised by; `read_about`
+            gives it back.
+
+    Raises:
+        MediaError: If the folder holds something else, or cannot be written.
+
+    Example:
+        >>> with ResultWriter("out", source="long.mp4") as writer:  # doctest: +SKIP
+        ...     for frame_result in model.stream("long.mp4"):
+        ...         writer.write(frame_result)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        source: str | Path | None = None,
+        clip: Clip | None = None,
+        control_points: ControlPoints | None = None,
+        sampling: Sampling | None = None,
+        overlay: bool = True,
+        alpha: bool = False,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        # A link is followed, or the rename would replace the link and leave what it points to.
+        self._target = Path(os.path.realpath(folder))
+        self._partial = self._target.with_name(f".{self._target.name}.part")
+        source = source or (clip.source if clip is not None else None)
+        self._source = Path(source) if source is not None and Path(source).is_file() else None
+        self._clip = clip
+        self._sampling = sampling or (clip.sampling if clip is not None else "pts")
+        self._overlay = overlay
+        self._alpha = alpha
+        self._about = dict(about or {})
+        self._times: list[float] = []
+        self._size: tuple[int, int] = (0, 0)
+        self._num_classes = 0
+        self.control_points = control_points
+        if (overlay or alpha) and self._source is None and clip is None:
+            raise MediaError(
+                f"Got no video to paint into ({source or 'no source'}) for {folder}. Give the "
+                "source file or the clip, or say overlay=False, alpha=False."
+            )
+
+    def __enter__(self) -> "ResultWriter":
+        refuse_foreign(self._target, self.folder)
+        with writing(self.folder):
+            # A run that was killed may have left this.
+            shutil.rmtree(self._partial, ignore_errors=True)
+            self._partial.mkdir(parents=True)
+            for name in PICTURE_FOLDERS[: 3 if self._alpha else 2]:
+                (self._partial / name).mkdir()
+        return self
+
+    def write(self, frame_result: FrameResult, frame: Tensor | None = None) -> None:
+        """Write the next frame's mask and probabilities.
+
+        Args:
+            frame_result: Of frame 0, 1, ..: every index once, in order.
+            frame: `[3, H, W]`, for `alpha`; by default taken from the clip or the source.
+
+        Raises:
+            MediaError: If a frame is left out, or the disk is full.
+        """
+        index = len(self._times)
+        if frame_result.index != index:
+            raise MediaError(
+                f"Got the result of frame {frame_result.index} after {index} frames for "
+                f"{self.folder}; wanted every frame once, in order, beginning with 0."
+            )
+        name = picture_name(index)
+        chances = (frame_result.sounding_prob * 255).round().byte().cpu().numpy()
+        with writing(self.folder):
+            _save_mask(frame_result.mask.cpu().numpy(), self._partial / "masks" / name)
+            Image.fromarray(chances).save(self._partial / "probs" / name, compress_level=3)
+            if self._alpha and frame is None and self._clip is not None:
+                frame = self._clip.frames[index]
+            if self._alpha and frame is not None:
+                self._write_alpha(index, picture_of(frame), chances)
+        self._times.append(float(frame_result.time_s))
+        self._size = tuple(frame_result.mask.shape)
+        self._num_classes = frame_result.num_classes
+
+    def _write_alpha(self, index: int, picture: np.ndarray, chances: np.ndarray) -> None:
+        matte = np.dstack([picture, chances])
+        Image.fromarray(matte).save(self._partial / "alpha" / picture_name(index), compress_level=3)
+
+    def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
+        try:
+            if exc_type is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if not self._times:
+            raise MediaError(f"Got no frames to write to {self.folder}; wrote nothing.")
+        times = torch.tensor(self._times, dtype=torch.float64)
+        if self._alpha and not any((self._partial / "alpha").iterdir()):
+            self._alpha_from_source()
+        if self._overlay:
+            write_overlay(
+                self._partial / "overlay.mp4",
+                lambda index: read_mask(self._partial / "masks" / picture_name(index)),
+                self._spans(times),
+                source=self._source,
+                clip=self._clip,
+            )
+        with writing(self.folder):
+            if self.control_points is not None:
+                content = self.control_points.to_dict(times)
+                write_json(self._partial / "control_points.json", content)
+            write_json(self._partial / "result.json", self._manifest())
+            replace_folder(self._partial, self._target)
+
+    def _spans(self, times: Tensor) -> Tensor:
+        if self._clip is not None:
+            return self._clip.spans
+        no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(times), 3, 1, 1)
+        return Clip(no_pictures, times=times, sampling=self._sampling).spans
+
+    def _alpha_from_source(self) -> None:
+        with VideoSource(self._source, quiet=True) as source:
+            shown = None
+            index = 0
+            for time_s, frame in source.frames():
+                while index < len(self._times) and time_s > self._times[index] + 1e-6:
+                    self._alpha_of(index, source.picture(shown))
+                    index += 1
+                shown = frame
+            for rest in range(index, len(self._times)):
+                self._alpha_of(rest, source.picture(shown))
+
+    def _alpha_of(self, index: int, picture: np.ndarray) -> None:
+        with writing(self.folder):
+            chances = np.array(Image.open(self._partial / "probs" / picture_name(index)))
+            self._write_alpha(index, picture, chances)
+
+    def _manifest(self) -> dict[str, Any]:
+        source = self._source or (self._clip.source if self._clip is not None else None)
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "source": None if source is None else Path(source).name,
+            "size": list(self._size),
+            "num_frames": len(self._times),
+            "num_classes": self._num_classes,
+            "sampling": self._sampling,
+            "times": [round(time_s, 6) for time_s in self._times],
+            "about": self._about,
+        }
+
+
+def picture_name(index: int) -> str:
+    """Return the file name of frame `index`: `00012.png`."""
+    return f"{index:05d}.png"
+
+
+def read_about(folder: str | Path) -> dict[str, Any] | None:
+    """Return the `about` of a folder that `ResultWriter` completed; None for any other folder."""
+    content = json_of(Path(folder) / "result.json")
+    return content.get("about") if content.get("format") == FORMAT else None
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read a mask that `ResultWriter` wrote: class ids `[H, W]` uint8."""
+    return np.array(Image.open(path))
+
+
+def _save_mask(mask: np.ndarray, path: Path) -> None:
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(avsbench_palette().tobytes())
+    image.save(path)
+
+
+@lru_cache(maxsize=1)
+def avsbench_palette() -> np.ndarray:
+    """Return AVSBench's colours `[256, 3]` uint8: three bits of the class at a time, lowest first.
+
+    Example:
+        >>> avsbench_palette()[[1, 2, 4, 8, 70]].tolist()
+        [[128, 0, 0], [0, 128, 0], [0, 0, 128], [64, 0, 0], [32, 128, 128]]
+    """
+    classes = np.arange(256)
+    palette = np.zeros((256, 3), int)
+    for group in range(3):
+        for channel in range(3):
+            palette[:, channel] |= (classes >> (3 * group + channel) & 1) << (7 - group)
+    return palette.astype(np.uint8)
