@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -31,3 +32,9 @@ def evaluating(module: Any) -> Iterator[None]:
     finally:
         for submodule, training in flags:
             submodule.training = training
+
+
+def device_of(thing: Any) -> torch.device:
+    """Return where a module's parameters are; the CPU for what has none."""
+    parameters = thing.parameters() if isinstance(thing, nn.Module) else ()
+    return next((parameter.device for parameter in parameters), torch.device("cpu"))

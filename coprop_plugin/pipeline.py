@@ -1,7 +1,6 @@
 """Co-Prop around any model: find the control points, segment the keyframes, carry the masks."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ from torch import Tensor, nn
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.control_points.default import as_provider
-from coprop_plugin.errors import AdapterError, ClipError, ControlPointError
-from coprop_plugin.modes import evaluating
+from coprop_plugin.errors import AdapterError, ControlPointError
+from coprop_plugin.modes import device_of, evaluating
+from coprop_plugin.progress import watched
 from coprop_plugin.propagation.carry import Carrier
 from coprop_plugin.propagation.default import as_propagator
 from coprop_plugin.registry import MODELS, build
@@ -19,17 +19,13 @@ from coprop_plugin.types import (
     Clip,
     ControlPoints,
     FrameResult,
+    Hook,
     KeyframeBackend,
     Sampling,
     SegmentationResult,
+    Source,
 )
 from coprop_plugin.windows import Window, stream_windows
-
-Source = str | Path | Clip | tuple[Any, Any, int]
-"""A file, a clip, or (frames, waveform, sample_rate) to make one of."""
-
-Hook = Callable[[str, Any, int, int], None]
-"""Called as `hook(step, artifact, done, total)`; step: control_points, keyframes, propagation."""
 
 # Logits of one batch of keyframes are kept under this, so that 71 classes of a large picture fit.
 KEYFRAME_LOGITS_BYTES = 256 * 2**20
@@ -75,7 +71,7 @@ class CoProp(nn.Module):
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(propagator)
         if isinstance(self.propagator, nn.Module):
-            self.propagator.to(device or _device_of(backend))
+            self.propagator.to(device or device_of(backend))
         # In a tuple, so that it is not registered a second time beside the backend's.
         self._wrapped = (getattr(backend, "model", backend),)
 
@@ -106,8 +102,8 @@ class CoProp(nn.Module):
             ClipError: If frames and sound make no clip.
             ControlPointError: If control points do not fit the clip.
         """
-        clip = as_clip(source, fps, sampling)
-        with _watched(hook, progress) as hook:
+        clip = Clip.of(source, fps, sampling)
+        with watched(hook, progress) as hook:
             points = self.anchor(clip, hook)
             frames = list(self._frames([Window.whole(clip)], points, hook))
         return SegmentationResult(clip, points, frames)
@@ -139,7 +135,7 @@ class CoProp(nn.Module):
         Raises:
             MediaError: If the file cannot be read.
         """
-        with _watched(hook, progress) as hook:
+        with watched(hook, progress) as hook:
             sound, windows = stream_windows(path, fps, sampling)
             points = self.anchor(sound, hook)
             yield from self._frames(windows, points, hook)
@@ -301,46 +297,3 @@ def unwrap(model: CoProp) -> Any:
             f"Got a {type(model).__name__}, which `wrap` did not make; there is nothing to unwrap."
         )
     return model._wrapped[0]
-
-
-def as_clip(source: Source, fps: float | None = 1.0, sampling: Sampling = "pts") -> Clip:
-    """Return `source` as a clip; see `CoProp.segment` for what it may be.
-
-    Raises:
-        ClipError: If it is none of a path, a clip, and (frames, waveform, sample_rate).
-    """
-    if isinstance(source, Clip):
-        return source
-    if isinstance(source, str | Path):
-        return Clip.from_file(source, fps=fps, sampling=sampling)
-    if isinstance(source, tuple | list) and len(source) == 3:
-        return Clip(*source)
-    raise ClipError(
-        f"Got a {type(source).__name__}; wanted a path, a Clip, or a tuple (frames [T, 3, H, W], "
-        "waveform [samples], sample_rate)."
-    )
-
-
-def _device_of(backend: Any) -> torch.device:
-    if isinstance(backend, nn.Module):
-        for parameter in backend.parameters():
-            return parameter.device
-    return torch.device("cpu")
-
-
-@contextmanager
-def _watched(hook: Hook | None, progress: bool) -> Iterator[Hook | None]:
-    """Call a progress bar, where one is wanted, together with the caller's hook."""
-    if not progress:
-        yield hook
-        return
-    from coprop_plugin.progress import ProgressHook
-
-    with ProgressHook() as bar:
-
-        def both(step: str, artifact: Any, done: int, total: int) -> None:
-            bar(step, artifact, done, total)
-            if hook:
-                hook(step, artifact, done, total)
-
-        yield both

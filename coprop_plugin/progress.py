@@ -1,10 +1,14 @@
 """A progress bar for the pipeline's hooks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from coprop_plugin.types import Hook
 
 _SAYS = {"keyframes": "Segmenting keyframes", "propagation": "Carrying masks"}
 
@@ -49,3 +53,19 @@ class ProgressHook:
             says = f"{self._title}: {_SAYS[step]}" if self._title else _SAYS[step]
             self._tasks[step] = self._progress.add_task(says, total=total)
         self._progress.update(self._tasks[step], completed=done, total=total)
+
+
+@contextmanager
+def watched(hook: Hook | None, progress: bool, title: str = "") -> Iterator[Hook | None]:
+    """Give one hook that calls the caller's and, where it is wanted, draws a progress bar."""
+    if not progress:
+        yield hook
+        return
+    with ProgressHook(title) as bar:
+
+        def both(step: str, artifact: Any, done: int, total: int) -> None:
+            bar(step, artifact, done, total)
+            if hook:
+                hook(step, artifact, done, total)
+
+        yield both

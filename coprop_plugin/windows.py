@@ -54,19 +54,17 @@ def stream_windows(
     """
     from coprop_plugin import media
 
-    video = media.open_video(path, fps=fps, sampling=sampling)
-    no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(
-        len(video.times), 3, *video.size
+    video = media.probe(path, fps=fps, sampling=sampling)
+    waveform, sample_rate = media.read_waveform(
+        path, start_s=video.start_s, duration_s=video.duration_s
     )
+    shape = (len(video.times), 3, *video.size)
+    no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(shape)
     sound = Clip(
-        no_pictures,
-        video.waveform,
-        video.sample_rate,
-        video.times,
-        sampling=sampling,
-        source=Path(path),
+        no_pictures, waveform, sample_rate, video.times, sampling=sampling, source=Path(path)
     )
-    return sound, _windows(sound, video.frames())
+    frames = media.open_video(path, fps=fps, sampling=sampling)
+    return sound, _windows(sound, (frame for _, frame in frames))
 
 
 def _windows(sound: Clip, frames: Iterator[Tensor]) -> Iterator[Window]:

@@ -13,11 +13,12 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 - logits before, probabilities after: backends and propagators give logits, results probabilities.
 """
 
-from coprop_plugin.types.clip import Clip, Sampling
+from coprop_plugin.types.clip import Clip, Sampling, Source
 from coprop_plugin.types.control_points import ControlPoints
 from coprop_plugin.types.protocols import (
     AudioLLM,
     ControlPointProvider,
+    Hook,
     KeyframeBackend,
     Propagator,
     UnpackedCall,
@@ -30,9 +31,11 @@ __all__ = [
     "ControlPointProvider",
     "ControlPoints",
     "FrameResult",
+    "Hook",
     "KeyframeBackend",
     "Propagator",
     "Sampling",
     "SegmentationResult",
+    "Source",
     "UnpackedCall",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import torch
 from torch import Tensor
@@ -12,8 +12,11 @@ from coprop_plugin.errors import ClipError
 
 Sampling = Literal["pts", "avsbench"]
 
+Source = Union[str, Path, "Clip", tuple[Any, Any, int]]
+"""A file, a clip, or (frames, waveform, sample_rate) to make one of."""
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Clip:
     """Frames of a video and the sound that belongs to them, on one clock.
 
@@ -50,7 +53,7 @@ class Clip:
     log_mel: Tensor | None = field(default=None, kw_only=True)
     audio_embedding: Tensor | None = field(default=None, kw_only=True)
     source: Path | None = field(default=None, kw_only=True)
-    native: Any = field(default=None, kw_only=True, repr=False)
+    native: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         self._set("frames", _checked_frames(self.frames))
@@ -100,6 +103,25 @@ class Clip:
 
         return media.read_clip(path, fps=fps, sampling=sampling)
 
+    @classmethod
+    def of(cls, source: Source, fps: float | None = 1.0, sampling: Sampling = "pts") -> "Clip":
+        """Return `source` as a clip: a clip as it is, a file read, a tuple checked.
+
+        Raises:
+            ClipError: If it is none of a path, a clip, and (frames, waveform, sample_rate).
+            MediaError: If it is a file that cannot be read.
+        """
+        if isinstance(source, Clip):
+            return source
+        if isinstance(source, str | Path):
+            return cls.from_file(source, fps=fps, sampling=sampling)
+        if isinstance(source, tuple | list) and len(source) == 3:
+            return cls(*source)
+        raise ClipError(
+            f"Got a {type(source).__name__}; wanted a path, a Clip, or a tuple (frames "
+            "[T, 3, H, W], waveform [samples], sample_rate)."
+        )
+
     @property
     def num_frames(self) -> int:
         """T."""
@@ -144,6 +166,14 @@ class Clip:
         from coprop_plugin.audio.resample import resample
 
         return resample(self.waveform, self.sample_rate, sample_rate)
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        sound = "no waveform"
+        if self.waveform is not None:
+            sound = f"{len(self.waveform) / self.sample_rate:.2f} s at {self.sample_rate} Hz"
+        origin = f", {self.source.name!r}" if self.source is not None else ""
+        return f"Clip({self.num_frames} frames of {width}x{height}, {sound}{origin})"
 
     def __len__(self) -> int:
         return self.num_frames

@@ -1,12 +1,15 @@
 """The four exchangeable parts of the method, each known by its one verb."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from coprop_plugin.types.clip import Clip
 from coprop_plugin.types.control_points import ControlPoints
+
+Hook = Callable[[str, Any, int, int], None]
+"""Called as `hook(step, artifact, done, total)`; step: control_points, keyframes, propagation."""
 
 
 class UnpackedCall(list):

@@ -1,5 +1,6 @@
 """Painting a made-up scene: objects with outlines and skins over a background, with a camera."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,62 +11,95 @@ Pose = tuple[float, float, float, float]
 _MARGIN = 24
 
 
-def paint(
-    looks: list[tuple[Kind, int, float, Pose]], time_s: float, size: tuple[int, int], seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Look:
+    """One object as it is seen at one time.
+
+    Args:
+        kind: What it is.
+        instance: Seed of what tells it from others of its kind.
+        radius: Half its size, as a share of the shorter side of the picture.
+        pose: x, y as shares of the picture, scale, angle in radians.
+    """
+
+    kind: Kind
+    instance: int
+    radius: float
+    pose: Pose
+
+
+def paint(looks: list[Look], time_s: float, size: tuple[int, int], seed: int) -> np.ndarray:
     """Paint one picture.
 
     Args:
-        looks: Of each object, from back to front: its kind, its seed, its radius as a share of
-            the shorter side, and its pose (x, y as shares of the picture, scale, angle).
+        looks: The objects, from back to front.
         time_s: Moves the camera and the grain.
         size: Height and width in pixels.
         seed: Of the background.
 
     Returns:
-        `[3, H, W]` uint8 RGB, and `[H, W]` uint8: which object each pixel shows, from 1, 0 none.
+        `[3, H, W]` uint8 RGB.
     """
     height, width = size
     canvas = background(size, seed)
     dy = round(_MARGIN / 2 * (1 + np.sin(0.5 * time_s + seed % 7)))
     dx = round(_MARGIN / 2 * (1 + np.sin(0.3 * time_s + seed % 5)))
     picture = canvas[dy : dy + height, dx : dx + width].copy()
+    for look in looks:
+        patch = _Patch.of(look, size)
+        if patch is not None:
+            alpha = (patch.inside + 0.5).clip(0, 1)[..., None]
+            colour = _skin(look.kind, look.instance, patch.u, patch.v)
+            colour *= _shade(patch.u, patch.v, patch.edge)[..., None]
+            region = picture[patch.where]
+            region += alpha * (colour - region)
+    rng = np.random.default_rng(int(seed * 100_003 + time_s * 1000))
+    picture += 0.012 * rng.standard_normal((*size, 1), dtype=np.float32)
+    return (picture.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1)
+
+
+def owners(looks: list[Look], size: tuple[int, int]) -> np.ndarray:
+    """Return which object each pixel shows: `[H, W]` uint8, place in `looks` from 1, 0 none."""
     owner = np.zeros(size, np.uint8)
-    for number, (kind, instance, radius, pose) in enumerate(looks, start=1):
-        _place(picture, owner, number, kind, instance, radius * min(size), pose)
-    grain = np.random.default_rng(int(seed * 100_003 + time_s * 1000)).standard_normal(size)
-    picture += 0.012 * grain[..., None]
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8).transpose(2, 0, 1), owner
+    for number, look in enumerate(looks, start=1):
+        patch = _Patch.of(look, size)
+        if patch is not None:
+            owner[patch.where][patch.inside > 0] = number
+    return owner
 
 
-def _place(
-    picture: np.ndarray,
-    owner: np.ndarray,
-    number: int,
-    kind: Kind,
-    instance: int,
-    radius: float,
-    pose: Pose,
-) -> None:
-    """Draw one object into `picture` and `owner`, in place; off the picture nothing happens."""
-    height, width = owner.shape
-    x, y, scale, angle = pose
-    radius, cx, cy = radius * scale, x * width, y * height
-    reach = int(radius * 1.6) + 2
-    top, bottom = max(0, int(cy) - reach), min(height, int(cy) + reach)
-    left, right = max(0, int(cx) - reach), min(width, int(cx) + reach)
-    if top >= bottom or left >= right:
-        return
-    rows, columns = np.mgrid[top:bottom, left:right]
-    u, v = (columns + 0.5 - cx) / radius, (rows + 0.5 - cy) / radius
-    u, v = np.cos(angle) * u + np.sin(angle) * v, np.cos(angle) * v - np.sin(angle) * u
-    edge = kind.outline(np.arctan2(v, u))
-    inside = (edge - np.hypot(u, v)) * radius
-    alpha = (inside + 0.5).clip(0, 1)[..., None]
-    colour = _skin(kind, instance, u, v) * _shade(u, v, edge)[..., None]
-    region = picture[top:bottom, left:right]
-    region[:] = alpha * colour + (1 - alpha) * region
-    owner[top:bottom, left:right][inside > 0] = number
+@dataclass(frozen=True)
+class _Patch:
+    """The part of the picture around an object, in the object's own coordinates.
+
+    `where` cuts it out of the picture; `u`, `v` are in -1..1 inside the object; `edge` is the
+    outline's radius in each pixel's direction; `inside` is how many pixels a pixel lies within.
+    """
+
+    where: tuple[slice, slice]
+    u: np.ndarray
+    v: np.ndarray
+    edge: np.ndarray
+    inside: np.ndarray
+
+    @classmethod
+    def of(cls, look: Look, size: tuple[int, int]) -> "_Patch | None":
+        """Return None if the object is off the picture."""
+        height, width = size
+        x, y, scale, angle = look.pose
+        radius, cx, cy = look.radius * min(size) * scale, x * width, y * height
+        reach = int(radius * 1.6) + 2
+        top, bottom = max(0, int(cy) - reach), min(height, int(cy) + reach)
+        left, right = max(0, int(cx) - reach), min(width, int(cx) + reach)
+        if top >= bottom or left >= right:
+            return None
+        rows = np.arange(top, bottom, dtype=np.float32)[:, None]
+        columns = np.arange(left, right, dtype=np.float32)
+        dx, dy = (columns + 0.5 - cx) / radius, (rows + 0.5 - cy) / radius
+        u, v = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
+        edge = look.kind.outline(np.arctan2(v, u))
+        where = (slice(top, bottom), slice(left, right))
+        return cls(where, u, v, edge, (edge - np.hypot(u, v)) * radius)
 
 
 def _skin(kind: Kind, instance: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -108,7 +142,7 @@ def background(size: tuple[int, int], seed: int) -> np.ndarray:
         cx, cy, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(8, 30)
         blob = np.exp(-((((columns - cx) ** 2 + (rows - cy) ** 2) / r**2) ** 2))[..., None]
         canvas = canvas * (1 - 0.5 * blob) + 0.5 * blob * rng.uniform(0.1, 0.8, 3)
-    return canvas.clip(0, 1)
+    return canvas.clip(0, 1).astype(np.float32)
 
 
 def _clouds(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:

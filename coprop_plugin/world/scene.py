@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.world.objects import KINDS
-from coprop_plugin.world.render import paint
+from coprop_plugin.world.render import Look, owners, paint
 from coprop_plugin.world.sounds import room
 
 SAMPLE_RATE = 16_000
@@ -115,7 +115,8 @@ class Scene:
 
     def frames(self, times: Sequence[float] | Tensor) -> Tensor:
         """Render the picture at each time: `[T, 3, H, W]` uint8 RGB."""
-        return torch.stack([self._look(float(time_s))[0] for time_s in times])
+        pictures = (paint(self._looks(float(t)), float(t), self.size, self.seed) for t in times)
+        return torch.stack([torch.from_numpy(picture) for picture in pictures])
 
     def masks(self, times: Sequence[float] | Tensor, ids: str = "class") -> Tensor:
         """Return what sounds, and is visible, at each time: `[T, H, W]` int64.
@@ -186,13 +187,11 @@ class Scene:
         half = (stop - begin) / 2
         return frozenset(n for n, thing in enumerate(self.objects) if heard(thing) >= half)
 
-    def _look(self, time_s: float) -> tuple[Tensor, Tensor]:
-        looks = [(KINDS[o.kind], o.seed, o.radius, o.pose(time_s)) for o in self.objects]
-        picture, owner = paint(looks, time_s, self.size, self.seed)
-        return torch.from_numpy(picture), torch.from_numpy(owner)
+    def _looks(self, time_s: float) -> list[Look]:
+        return [Look(KINDS[o.kind], o.seed, o.radius, o.pose(time_s)) for o in self.objects]
 
     def _mask(self, time_s: float, sounding: frozenset[int], ids: str) -> Tensor:
-        owner = self._look(time_s)[1]
+        owner = torch.from_numpy(owners(self._looks(time_s), self.size))
         names = {
             "binary": [1] * len(self.objects),
             "class": [thing.class_id for thing in self.objects],

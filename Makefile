@@ -1,0 +1,39 @@
+# make demo   make the environment, run the main job on a made-up clip, say which files to open
+# make test   make the environment if needed, check the style, run the tests
+# make style  format the code
+# make build  build the wheel and the source archive into dist/
+
+PYTHON ?= python3
+VENV ?= .venv
+PY := "$(VENV)/bin/python"
+READY := $(VENV)/.ready
+
+.PHONY: demo test style build clean
+
+demo: $(READY)
+	"$(VENV)/bin/coprop" demo -o demo
+
+test: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -q --durations=10 $(TESTS)
+
+style: $(READY)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+build: $(READY)
+	$(PY) -m pip install -q build
+	$(PY) -m build
+
+clean:
+	rm -rf "$(VENV)" build dist demo *.egg-info
+
+# The stamp is written last, so that an install which broke off is done again.
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed; {sys.executable} is {v[0]}.{v[1]}. Install one and run: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv "$(VENV)"
+	$(PY) -m pip install -q --upgrade pip
+	$(PY) -m pip install -q -c constraints.txt -e ".[test]"
+	@touch "$(READY)"

@@ -1,0 +1,202 @@
+"""The command line: data on stdout, the rest on stderr, exit codes 0, 1, 2."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from coprop_plugin import cli, media
+
+ROOT = Path(__file__).resolve().parent.parent
+SEGMENTERS = """
+import time
+import torch
+
+def bright(frames, audio):
+    return frames.mean(1, keepdim=True) - 0.5
+
+def slow(frames, audio):
+    time.sleep(30)
+    return frames[:, :1]
+
+def make(weights=None):
+    model = torch.nn.Linear(1, 1) if weights == "linear" else bright
+    return model
+
+not_callable = 3
+"""
+
+
+@pytest.fixture
+def videos(scene, tmp_path):
+    folder = tmp_path / "in puts"
+    folder.mkdir()
+    media.write_clip(scene.clip(fps=8), folder / "one.mp4")
+    media.write_clip(scene.clip(fps=8)[:24], folder / "two.mp4")
+    (folder / "notes.txt").write_text("no video")
+    return folder
+
+
+@pytest.fixture
+def segmenters(tmp_path):
+    path = tmp_path / "segmenters.py"
+    path.write_text(SEGMENTERS)
+    return path
+
+
+def coprop(*arguments):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def run(segmenters, *arguments):
+    return coprop("run", "--backend", f"{segmenters}:bright", "--quiet", *arguments)
+
+
+def test_run_writes_masks_overlay_and_control_points(videos, segmenters, tmp_path):
+    done = run(segmenters, videos / "one.mp4", "-o", tmp_path / "out", "--fps", "2", "--json")
+    assert done.exit_code == 0, done.output
+    outcome = json.loads(done.stdout)
+    assert outcome["status"] == "done"
+    folder = Path(outcome["output"])
+    assert folder == tmp_path / "out" / "one"
+    masks = sorted((folder / "masks").iterdir())
+    assert len(masks) == outcome["num_frames"] == 12
+    assert np.array(Image.open(masks[0])).shape == (48, 64)
+    assert len(list((folder / "probs").iterdir())) == 12
+    points = json.loads((folder / "control_points.json").read_text())
+    assert points["seconds"] == pytest.approx(outcome["control_points_s"])
+    assert media.probe(folder / "overlay.mp4", fps=None).num_source_frames == 48
+
+
+def test_finished_inputs_are_skipped_unless_something_changed(videos, segmenters, tmp_path):
+    arguments = (videos, "-o", tmp_path / "out", "--no-overlay", "--json")
+    statuses = lambda done: [json.loads(line)["status"] for line in done.stdout.splitlines()]  # noqa: E731
+    assert statuses(run(segmenters, *arguments)) == ["done", "done"]
+    assert statuses(run(segmenters, *arguments)) == ["skipped", "skipped"]
+    assert statuses(run(segmenters, *arguments, "--fps", "2")) == ["done", "done"]
+    os.utime(videos / "two.mp4", (1, 1))
+    assert statuses(run(segmenters, *arguments, "--fps", "2")) == ["skipped", "done"]
+    assert statuses(run(segmenters, *arguments, "--fps", "2", "--redo")) == ["done", "done"]
+
+
+def test_one_bad_file_is_one_listed_failure(videos, segmenters, tmp_path):
+    (videos / "bad.mp4").write_text("not a video")
+    done = run(segmenters, videos, "-o", tmp_path / "out", "--no-overlay", "--json")
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.exit_code == 1
+    assert [o["status"] for o in outcomes] == ["failed", "done", "done"]
+    assert "bad.mp4" in outcomes[0]["error"]
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "out" / "bad").exists()
+
+
+def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_path):
+    out = tmp_path / "out"
+    run(segmenters, videos / "one.mp4", "-o", out, "--no-overlay")
+    other = tmp_path / "one.mp4"
+    other.write_bytes((videos / "two.mp4").read_bytes())
+    done = run(segmenters, other, "-o", out, "--no-overlay")
+    assert done.exit_code == 1
+    assert "would be lost. Choose another --out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--backend", "nowhere:bright"], "cannot be imported"),
+        (["--backend", "bright"], "module:callable"),
+        (["--backend", "{file}:nothing"], "has no 'nothing'"),
+        (["--backend", "{file}:not_callable"], "a int"),
+        (["--backend", "{file}:bright", "--control-points", "novel"], "novelty"),
+        (["--backend", "{file}:bright", "--propagator", "nothing"], "hold"),
+        (["--backend", "{file}:bright", "--propagator", "missing.pth"], "missing.pth"),
+        (["--backend", "{file}:bright", "--weights", "missing.pth"], "missing.pth"),
+        (["--backend", "{file}:bright", "--fps", "-1"], "fps"),
+        ([], "--backend"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(videos, segmenters, tmp_path, arguments, says):
+    arguments = [a.format(file=segmenters) for a in arguments]
+    done = coprop("run", videos / "one.mp4", "-o", tmp_path / "out", *arguments)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_input_is_listed(segmenters, tmp_path):
+    done = run(segmenters, tmp_path / "missing.mp4", "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "missing.mp4" in done.stderr
+
+
+def test_an_empty_folder_is_wrong_usage(segmenters, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run(segmenters, tmp_path / "empty")
+    assert done.exit_code == 2
+    assert "holds no video" in done.stderr
+
+
+def test_anchor_prints_and_writes_control_points(videos, tmp_path):
+    done = coprop("anchor", videos, "--fps", "4", "--json", "-o", tmp_path / "points")
+    assert done.exit_code == 0, done.output
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [o["num_frames"] for o in outcomes] == [24, 12]
+    written = json.loads((tmp_path / "points" / "one.json").read_text())
+    assert written["flags"] == outcomes[0]["control_points"]["flags"]
+
+
+def test_anchored_points_can_be_edited_and_used(videos, segmenters, tmp_path):
+    coprop("anchor", videos / "one.mp4", "-o", tmp_path)
+    points = json.loads((tmp_path / "one.json").read_text())
+    points = {"num_frames": points["num_frames"], "indices": [0, 5]}
+    (tmp_path / "one.json").write_text(json.dumps(points))
+    done = run(
+        segmenters, videos / "one.mp4", "-o", tmp_path / "out", "--json", "--no-overlay",
+        "--control-points", tmp_path / "one.json",
+    )  # fmt: skip
+    assert json.loads(done.stdout)["control_points"]["indices"] == [0, 5]
+
+
+def test_list_names_what_is_registered():
+    found = json.loads(coprop("list", "--json").stdout)
+    assert {"tpavi", "catr", "avsegformer", "callable", "mmseg"} <= set(found["backends"])
+    assert {"novelty", "cosine", "every_n", "oracle", "flags", "file"} <= set(found["providers"])
+    assert {"hold", "flow", "audio_insert"} <= set(found["propagators"])
+    assert coprop("list", "providers").stdout.startswith("providers: ")
+
+
+def test_version():
+    assert coprop("--version").stdout.strip().count(".") == 2
+
+
+def test_demo_makes_the_files_it_names(tmp_path):
+    done = coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet")
+    assert done.exit_code == 0, done.output
+    assert "taken from the scene's own truth" in done.stdout
+    for name in ("made_up.mp4", "film_strip.png", "result/overlay.mp4", "result/masks/00000.png"):
+        assert (tmp_path / "demo" / name).stat().st_size > 0
+    assert coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet").exit_code == 0
+
+
+def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path):
+    command = [sys.executable, "-m", "coprop_plugin.cli", "run", videos / "one.mp4", "--quiet"]
+    command += ["--backend", f"{segmenters}:slow", "-o", tmp_path / "out"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (tmp_path / "out").exists():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert b"Traceback" not in err
+    assert out == b""
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,209 @@
+"""The three steps together."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from coprop_plugin import Clip, ControlPoints, CoProp, unwrap, wrap
+from coprop_plugin.errors import AdapterError, ClipError, ControlPointError, UnknownNameError
+from coprop_plugin.world import TruthBackend
+
+
+class Asked(TruthBackend):
+    """The truth, and a note of what was asked."""
+
+    def __init__(self, scene, **kwargs):
+        super().__init__(scene, **kwargs)
+        self.times = []
+
+    def segment_keyframes(self, clip, indices):
+        self.times += clip.times[list(indices)].tolist()
+        return super().segment_keyframes(clip, indices)
+
+
+class Nobody:
+    """A provider that must not be asked."""
+
+    def propose(self, clip):
+        raise AssertionError("asked")
+
+
+def truth_points(scene, clip):
+    return scene.control_points(clip)
+
+
+def test_masks_at_keyframes_come_out_as_they_went_in(scene, clip):
+    model = wrap(TruthBackend(scene), control_points=[1] * clip.num_frames)
+    assert torch.equal(model.segment(clip).masks, scene.truth(clip, ids="binary"))
+
+
+def test_only_keyframes_are_asked_for(scene, clip):
+    backend = Asked(scene)
+    points = ControlPoints(truth_points(scene, clip).flags)
+    result = wrap(backend, control_points=points).segment(clip)
+    assert backend.times == [result.times[i] for i in points.indices]
+    assert [f.index for f in result.frame_results if f.is_keyframe] == points.indices
+
+
+@pytest.mark.parametrize("propagator", ["hold", "flow"])
+def test_an_empty_keyframe_makes_its_segment_empty_without_propagation(scene, clip, propagator):
+    class Counting(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.steps = inner, 0
+
+        def hear(self, clip):
+            return self.inner.hear(clip)
+
+        def start(self, *args):
+            return self.inner.start(*args)
+
+        def step(self, *args):
+            self.steps += 1
+            return self.inner.step(*args)
+
+    model = wrap(
+        TruthBackend(scene),
+        control_points=ControlPoints(truth_points(scene, clip).flags),
+        propagator=propagator,
+    )
+    model.propagator = Counting(model.propagator)
+    result = model.segment(clip)
+    empty = [s for s in result.control_points.segments if not result.masks[s.start].any()]
+    assert len(empty) == 1
+    assert not result.masks[list(empty[0])].any()
+    full = sum(len(s) - 1 for s in result.control_points.segments if s not in empty)
+    assert model.propagator.steps == full
+
+
+def test_silent_segments_are_empty_without_asking_the_backend(scene, clip):
+    backend = Asked(scene)
+    flags = torch.zeros(clip.num_frames, dtype=torch.bool)
+    flags[[0, 10]] = True
+    silent = torch.arange(clip.num_frames) < 10
+    result = wrap(backend, control_points=ControlPoints(flags, silent=silent)).segment(clip)
+    assert not result.masks[:10].any()
+    assert backend.times == [result.times[10]]
+
+
+def test_semantic_masks_keep_their_class(scene, clip):
+    points = ControlPoints(truth_points(scene, clip).flags)
+    model = wrap(TruthBackend(scene, semantic=True), control_points=points, propagator="hold")
+    result = model.segment(clip)
+    truth = scene.truth(clip, ids="class")
+    keyframes = points.indices
+    assert torch.equal(result.masks[keyframes], truth[keyframes])
+    assert set(result.masks.unique().tolist()) == {0, 3, 5}
+    assert result.probs.shape == (clip.num_frames, 11, *clip.size)
+    assert torch.equal(result.probs.argmax(1)[keyframes], truth[keyframes])
+
+
+def test_stream_gives_what_segment_gives(scene, tmp_path, monkeypatch):
+    from coprop_plugin import media, windows
+
+    path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
+    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
+    monkeypatch.setattr(windows, "CONTEXT_S", 0.6)
+    model = wrap(TruthBackend(scene))
+    whole = model.segment(path, fps=4)
+    streamed = list(model.stream(path, fps=4))
+    assert [frame.index for frame in streamed] == list(range(len(whole.times)))
+    assert [frame.time_s for frame in streamed] == whole.times.tolist()
+    assert torch.equal(torch.stack([frame.mask for frame in streamed]).long(), whole.masks)
+    for frame, other in zip(streamed, whole.frame_results, strict=True):
+        torch.testing.assert_close(frame.probs, other.probs)
+
+
+def test_hooks_see_each_step(scene, clip):
+    seen = []
+    model = wrap(TruthBackend(scene), control_points=dict(type="every_n", n=8))
+    model.segment(clip, hook=lambda step, artifact, done, total: seen.append((step, done, total)))
+    assert seen[0] == ("control_points", 1, 1)
+    assert ("keyframes", 3, 3) in seen
+    assert seen[-1] == ("propagation", clip.num_frames, clip.num_frames)
+
+
+def test_flags_replace_the_provider(scene, clip):
+    flags = [1] + [0] * (clip.num_frames - 1)
+    model = wrap(TruthBackend(scene), control_points=flags)
+    assert model.segment(clip).control_points.indices == [0]
+    with pytest.raises(ControlPointError, match=f"{clip.num_frames - 1}"):
+        model.segment(clip[1:])
+    with pytest.raises(AssertionError, match="asked"):
+        wrap(TruthBackend(scene), control_points=Nobody()).segment(clip)
+
+
+def test_a_wrong_number_of_flags_is_refused(scene, clip):
+    class Short:
+        def propose(self, clip):
+            return ControlPoints([1, 0], source="short")
+
+    with pytest.raises(ControlPointError, match="Got 2 flags from 'short'.*one a frame"):
+        wrap(TruthBackend(scene), control_points=Short()).segment(clip)
+
+
+def test_logits_of_a_wrong_shape_are_refused(scene, clip):
+    class Small(TruthBackend):
+        def segment_keyframes(self, clip, indices):
+            return super().segment_keyframes(clip, indices)[..., ::2]
+
+    with pytest.raises(AdapterError, match="from Small for 1 keyframes; wanted"):
+        wrap(Small(scene), control_points=dict(type="every_n", n=100)).segment(clip)
+
+
+def test_unwrap_gives_the_same_object_back_untouched(clip):
+    class Segmenter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Conv2d(3, 1, 3, padding=1), nn.BatchNorm2d(1))
+
+        def forward(self, frames, audio):
+            return self.net(frames)
+
+    module = Segmenter().train()
+    module.net[1].eval()
+    flags = [m.training for m in module.modules()]
+    weights = copy.deepcopy(module.state_dict())
+    model = wrap(module, backend="callable", control_points=dict(type="every_n", n=4))
+    model.segment(clip)
+    assert unwrap(model) is module
+    assert [m.training for m in module.modules()] == flags
+    assert all(torch.equal(module.state_dict()[k], v) for k, v in weights.items())
+    with pytest.raises(AdapterError, match="nothing to unwrap"):
+        unwrap(module)
+
+
+def test_sources_may_be_clips_tuples_and_paths(scene, clip):
+    model = wrap(TruthBackend(scene), control_points=dict(type="every_n", n=100))
+    assert model.segment((clip.frames, clip.waveform, 16_000)).masks.shape[0] == clip.num_frames
+    with pytest.raises(ClipError, match="Got a int"):
+        model.segment(3)
+
+
+def test_unknown_names_list_the_known(scene):
+    with pytest.raises(UnknownNameError, match="novelty"):
+        wrap(TruthBackend(scene), control_points="novel")
+    with pytest.raises(UnknownNameError, match="hold"):
+        wrap(TruthBackend(scene), propagator="carrier_pigeon")
+
+
+def test_mmengine_builds_it_without_an_import():
+    from mmengine.registry import MODELS
+
+    config = dict(
+        type="coprop_plugin.CoProp",
+        backend=dict(type="CallableBackend", function=lambda frames, audio: frames[:, :1] - 0.5),
+        control_points=dict(type="every_n", n=2),
+        propagator=dict(type="HoldPropagator"),
+    )
+    model = MODELS.build(config)
+    assert isinstance(model, CoProp)
+    clip = Clip(torch.rand(4, 3, 16, 16), torch.zeros(64_000))
+    assert model.segment(clip).control_points.indices == [0, 2]
+
+
+def test_a_backend_without_a_call_says_so(scene, clip):
+    with pytest.raises(AdapterError, match=r"model.segment\(clip\)"):
+        wrap(TruthBackend(scene))(clip)
