@@ -92,7 +92,8 @@ class Mp4Writer:
         video = self._container.add_stream("libx264", rate=30)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.codec_context.time_base = VIDEO_CLOCK
-        video.codec_context.options = {"crf": "20", "preset": "veryfast"}
+        # Without B-frames: with them mp4 cannot say how long the last picture is shown.
+        video.codec_context.options = {"crf": "20", "preset": "veryfast", "bf": "0"}
         # Untagged colours are guessed by size: BT.709 from 720 lines on, BT.601 below.
         tag = 1 if height >= 720 else 6
         self._colorspace = "ITU709" if height >= 720 else "ITU601"

@@ -245,8 +245,7 @@ def _expected_count(source: VideoSource, fps: float | None) -> int:
     """Return about how many frames will be kept, 0 where the file does not say."""
     if fps is None:
         return source.stream.frames
-    declared_s = float((source.stream.duration or 0) * (source.stream.time_base or 0))
-    return math.ceil(declared_s * fps)
+    return math.ceil(source.declared_s * fps)
 
 
 class _Frames:

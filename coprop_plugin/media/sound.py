@@ -195,7 +195,7 @@ class _Track:
         waveform = np.zeros(max(length, 0), np.float32)
         for position, block in self._blocks:
             first = max(0, -position)
-            piece = waveform[position + first : position + len(block)]
+            piece = waveform[max(0, position) : max(0, position + len(block))]
             piece[:] = block[first : first + len(piece)]
         if self.channel is None and len(self.energy) > 2 and self.energy.max() > 0:
             num_heard = int((self.energy > 1e-4 * self.energy.max()).sum())
@@ -213,8 +213,8 @@ class _Track:
             )
         if self._damage["pieces"] and self._blocks:
             warnings.warn(
-                f"{self.path}: {self._damage['pieces']} pieces of the sound are damaged and count "
-                "as silence. Download, copy or export the file again for the rest.",
+                f"{self.path}: part of the sound is damaged ({self._damage['pieces']} pieces) and "
+                "counts as silence. Download, copy or export the file again for the rest.",
                 MediaWarning,
                 stacklevel=4,
             )

@@ -154,8 +154,7 @@ class VideoSource:
         for frame in self._decoded():
             time_s = self._time_after(time_s, frame, nominal_s)
             self.num_frames += 1
-            length_s = float(frame.duration * frame.time_base) if frame.duration else nominal_s
-            self.end_s = time_s + length_s
+            self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
             yield time_s, frame
         if not self.num_frames:
             raise MediaError(
@@ -163,6 +162,20 @@ class VideoSource:
                 "file is damaged or cut off. Download, copy or export it again."
             )
         self._warn_of_damage()
+
+    def _length_s(self, frame: av.VideoFrame, time_s: float, nominal_s: float) -> float:
+        length_s = float(frame.duration * frame.time_base) if frame.duration else nominal_s
+        if not (self.stream.duration and self.stream.codec_context.has_b_frames):
+            return length_s
+        # With pictures out of order, mp4 stores how long each is decoded, not how long it is
+        # shown; at the very end only the track's own length can tell.
+        left_s = self.declared_s - time_s
+        return min(length_s, left_s if left_s > 0 else nominal_s)
+
+    @property
+    def declared_s(self) -> float:
+        """Length of the video as the file says, in seconds; 0 where it does not."""
+        return float((self.stream.duration or 0) * (self.stream.time_base or 0))
 
     def _time_after(self, previous_s: float, frame: av.VideoFrame, nominal_s: float) -> float:
         if frame.pts is None:
@@ -195,7 +208,7 @@ class VideoSource:
                 yield frame
 
     def _warn_of_damage(self) -> None:
-        declared_s = float((self.stream.duration or 0) * (self.stream.time_base or 0))
+        declared_s = self.declared_s
         cut_off = declared_s - self.end_s > max(UNREAD_SLACK_S, 0.02 * declared_s)
         if self.quiet or not (self._num_damaged or cut_off):
             return

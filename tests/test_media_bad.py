@@ -1,0 +1,129 @@
+"""Broken and unusual files: what is wrong is said, with the file's name, and nothing crashes."""
+
+import os
+import re
+import warnings
+
+import make_media
+import numpy as np
+import pytest
+import torch
+from make_media import chirp, plain, steady, write_video
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media import MediaWarning, open_video, probe, read_clip, read_waveform
+
+
+@pytest.mark.parametrize("read", [read_clip, probe, lambda path: next(open_video(path))])
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("empty", "is empty"),
+        ("text", "cannot be opened as video"),
+        ("png", "single picture"),
+        ("no_index", "cannot be opened as video.*cut off"),
+        ("nan_wav", "no video, only sound"),
+        ("all_noise", "not one picture|cannot be opened"),
+    ],
+)
+def test_what_is_no_video_is_refused_by_name(tmp_path, kind, message, read):
+    path = getattr(make_media, kind)(tmp_path / "bad name.mp4")
+    with pytest.raises(MediaError, match=f"{re.escape(str(path))}.*({message})") as caught:
+        read(path)
+    # The last sentence is something that the reader can do.
+    assert re.search(r"\b(Check|Download|give|use)\b", str(caught.value))
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    path = write_video(tmp_path / "song.mp4", None, chirp(1))
+    with pytest.raises(MediaError, match="song.mp4 holds no video, only sound"):
+        read_clip(path)
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(MediaError, match="There is no file .*nowhere.mp4"):
+        read_clip(tmp_path / "nowhere.mp4")
+
+
+def test_a_folder_is_no_video(tmp_path):
+    with pytest.raises(MediaError, match="is a folder"):
+        read_clip(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(MediaError, match="pipe.*Save the stream first"):
+        read_clip(tmp_path / "pipe.mp4")
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    path = plain(tmp_path / "secret.mp4", seconds=1)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    # Not by chmod: the superuser reads everything.
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(MediaError, match="secret.mp4 cannot be read .Permission denied"):
+        read_clip(path)
+
+
+def test_a_truncated_file_gives_the_part_that_is_there(tmp_path):
+    path = make_media.half(tmp_path / "half.mp4")
+    with pytest.warns(MediaWarning, match=r"half.mp4 declares 72 frames \(6.00 s\)") as caught:
+        clip = read_clip(path)
+    says = re.search(r"only (\d+) frames \((.*) s\) could be read", str(caught[0].message))
+    num_read, length_s = int(says[1]), float(says[2])
+    assert 24 <= num_read < 60
+    assert clip.times.tolist() == list(range(len(clip)))
+    assert len(clip) - 1 < length_s <= len(clip)
+    assert len(clip.waveform) == pytest.approx(length_s * 16_000, abs=160)
+
+
+def test_a_damaged_file_gives_what_can_be_read(tmp_path):
+    path = make_media.damaged(tmp_path / "damaged.mp4")
+    with pytest.warns(MediaWarning, match="damaged.mp4 declares .*pieces of it damaged"):
+        clip = read_clip(path)
+    assert 1 <= len(clip) <= 3
+    assert torch.isfinite(clip.waveform).all()
+
+
+def test_a_video_without_sound_is_silent(tmp_path):
+    path = write_video(tmp_path / "mute.mp4", steady(3))
+    with pytest.warns(MediaWarning, match="mute.mp4 has no audio track.*nothing to hear"):
+        clip = read_clip(path)
+    assert len(clip) == 3
+    assert clip.sample_rate == 16_000
+    assert len(clip.waveform) == 48_000
+    assert not clip.waveform.any()
+
+
+def test_a_still_picture_has_no_waveform(tmp_path):
+    path = write_video(tmp_path / "mute.mp4", steady(1))
+    with pytest.raises(MediaError, match="no audio track.*Give a file with sound"):
+        read_waveform(path)
+
+
+def test_samples_that_are_no_numbers_become_silence(tmp_path):
+    path = make_media.nan_wav(tmp_path / "nan.wav")
+    with pytest.warns(MediaWarning, match="nan.wav: 16 audio samples are no numbers"):
+        waveform, sample_rate = read_waveform(path)
+    truth = chirp(1)[0]
+    truth[::1000] = 0
+    assert sample_rate == 16_000
+    np.testing.assert_array_equal(waveform, truth)
+
+
+def test_a_playlist_does_not_reach_out(tmp_path):
+    path = tmp_path / "list.mp4"
+    path.write_text("#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(MediaError, match="list.mp4"):
+        read_clip(path)
+
+
+def test_what_is_well_formed_gives_no_warning(tmp_path):
+    path = plain(tmp_path / "plain.mp4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_clip(path)) == 3
