@@ -195,7 +195,7 @@ def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
         A new picture of the same size.
     """
-    mask = _resized(np.asarray(mask), picture.shape[:2])
+    mask = _resized(np.asarray(mask).astype(np.uint8), picture.shape[:2])
     rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
     if not len(rows):
         return picture

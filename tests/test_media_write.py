@@ -1,0 +1,350 @@
+"""Writing: what comes back is what went in, complete or not at all, and nothing else is touched."""
+
+import errno
+import json
+
+import av
+import numpy as np
+import pytest
+import torch
+from make_media import chirp, indices_of, picture, plain, shift_of, steady, write_video
+from PIL import Image
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media import (
+    ResultWriter,
+    open_video,
+    paint,
+    probe,
+    read_about,
+    read_clip,
+    read_mask,
+    read_waveform,
+    write_clip,
+    write_overlay,
+    write_text,
+)
+from coprop_plugin.types import Clip, ControlPoints, FrameResult, SegmentationResult
+
+
+def clip_in_memory(times=(0, 0.5, 1, 1.5), size=(48, 64), sample_rate=16_000, seconds=2):
+    frames = np.stack([picture(k, *size) for k in range(len(times))])
+    return Clip(
+        torch.from_numpy(frames).permute(0, 3, 1, 2),
+        torch.from_numpy(chirp(seconds, sample_rate)[0]),
+        sample_rate,
+        torch.tensor(times).double(),
+    )
+
+
+def frame_result(index, time_s, size=(48, 64), class_id=1, num_classes=1):
+    """A square at the bottom right that sounds with 0.8; nothing at all on odd frames."""
+    mask = torch.zeros(size, dtype=torch.uint8)
+    if index % 2 == 0:
+        mask[size[0] // 2 : -4, size[1] // 2 : -4] = class_id
+    probs = (mask == class_id).float()[None] * 0.8
+    return FrameResult(index, float(time_s), mask, (class_id,), probs, num_classes, index == 0)
+
+
+def result_of(clip, class_id=1, num_classes=1):
+    frames = [
+        frame_result(k, time_s, clip.size, class_id, num_classes)
+        for k, time_s in enumerate(clip.times)
+    ]
+    return SegmentationResult(clip, ControlPoints.from_indices([0], len(clip)), frames)
+
+
+def write_all(frame_results, folder):
+    with ResultWriter(folder, clip=clip_in_memory()) as writer:
+        for frame in frame_results:
+            writer.write(frame)
+
+
+def everything_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("sample_rate", [8000, 16_000, 44_100])
+def test_a_written_clip_comes_back(tmp_path, sample_rate):
+    clip = clip_in_memory((0, 0.1, 0.5, 0.9, 1.7), sample_rate=sample_rate)
+    back = read_clip(write_clip(clip, tmp_path / "clip.mp4"), fps=None)
+    torch.testing.assert_close(back.times, clip.times, atol=2e-5, rtol=0)
+    assert indices_of(back.frames) == [0, 1, 2, 3, 4]
+    assert (back.frames.float() - clip.frames.float()).abs().mean() < 3
+    assert back.sample_rate == sample_rate
+    # An AAC encoder has a run-in of about a thousand samples; it must not show.
+    shift, agreement = shift_of(back.waveform, clip.waveform, sample_rate)
+    assert shift == 0
+    assert agreement > 0.99
+
+
+def test_the_last_frame_of_a_written_clip_keeps_its_length(tmp_path):
+    path = write_clip(clip_in_memory(), tmp_path / "clip.mp4")
+    assert probe(path).duration_s == pytest.approx(2.0, abs=1e-3)
+
+
+def test_float_frames_and_a_rate_unknown_to_aac_are_written_too(tmp_path):
+    clip = Clip(torch.rand(3, 3, 31, 33), torch.zeros(22_000), 22_000)
+    back = read_clip(write_clip(clip, tmp_path / "clip.mp4"), fps=None)
+    assert back.size == (32, 34)
+    assert len(back) == 3
+
+
+def test_colours_come_back(tmp_path):
+    colours = torch.tensor([[220, 60, 30], [30, 200, 90], [40, 70, 230]], dtype=torch.uint8)
+    for height in (64, 736):
+        frames = colours[:, :, None, None].expand(-1, -1, height, 64).contiguous()
+        clip = Clip(frames, torch.zeros(16_000))
+        back = read_clip(write_clip(clip, tmp_path / "clip.mp4"), fps=None)
+        assert (back.frames.float().mean((2, 3)) - colours).abs().max() < 4
+
+
+def test_a_saved_result_holds_what_it_says(tmp_path):
+    result = result_of(clip_in_memory(), class_id=17, num_classes=71)
+    folder = result.save(tmp_path / "out", alpha=True)
+    pngs = [f"{part}/{k:05d}.png" for part in ("alpha", "masks", "probs") for k in range(4)]
+    assert everything_in(tmp_path / "out") == sorted(
+        [*pngs, "control_points.json", "overlay.mp4", "result.json"]
+    )
+    for k in range(4):
+        mask = np.array(Image.open(folder / f"masks/{k:05d}.png"))
+        np.testing.assert_array_equal(mask, result.masks[k])
+        np.testing.assert_array_equal(read_mask(folder / f"masks/{k:05d}.png"), mask)
+        probs = np.array(Image.open(folder / f"probs/{k:05d}.png"))
+        np.testing.assert_array_equal(probs, np.where(mask, 204, 0))
+        matte = np.array(Image.open(folder / f"alpha/{k:05d}.png"))
+        np.testing.assert_array_equal(matte[..., :3], picture(k))
+        np.testing.assert_array_equal(matte[..., 3], probs)
+    points = json.loads((folder / "control_points.json").read_text())
+    assert ControlPoints.from_dict(points) == result.control_points
+    assert points["seconds"] == [0]
+    about = json.loads((folder / "result.json").read_text())
+    assert about["times"] == [0, 0.5, 1, 1.5]
+    assert (about["size"], about["num_frames"], about["num_classes"]) == ([48, 64], 4, 71)
+
+
+def test_masks_show_in_avsbench_colours(tmp_path):
+    folder = result_of(clip_in_memory(), class_id=17, num_classes=71).save(
+        tmp_path / "out", overlay=False
+    )
+    image = Image.open(folder / "masks/00000.png")
+    assert image.mode == "P"
+    assert image.convert("RGB").getpixel((50, 40)) == (128, 64, 0)
+
+
+def sounding(frame):
+    """Whether the square is painted: grey no longer."""
+    spot = frame[:, 36, 50].float()
+    return bool(spot.max() - spot.min() > 30)
+
+
+def test_every_source_frame_shows_the_mask_of_its_span(tmp_path):
+    times = [0, 0.04, 0.4, 0.7, 1.02, 1.5, 1.9, 2.2, 2.9]
+    path = write_video(tmp_path / "in.mp4", times, chirp(3.3), in_order=True, last_s=0.4)
+    result = result_of(read_clip(path, fps=1))
+    folder = result.save(tmp_path / "out")
+    shown = list(open_video(folder / "overlay.mp4", fps=None))
+    assert [round(time_s, 3) for time_s, _ in shown] == times
+    spans = result.clip.spans
+    for time_s, frame in shown:
+        index = int((spans[:, 0] <= time_s + 1e-4).sum()) - 1
+        assert sounding(frame) == (index % 2 == 0), time_s
+        assert int(indices_of(frame[None, :, :12, -16:])[0]) == times.index(round(time_s, 3))
+
+
+@pytest.mark.parametrize("from_s", [0, 0.25])
+@pytest.mark.parametrize(
+    ("name", "acodec", "kept"),
+    [("a.mp4", "aac", "aac"), ("a.mov", "pcm_s16le", "aac"), ("a.mkv", "libopus", "opus")],
+)
+def test_the_overlay_has_the_sources_sound(tmp_path, name, acodec, kept, from_s):
+    rate = 48_000
+    path = tmp_path / name
+    sound = chirp(2, rate, channels=2)
+    write_video(
+        path,
+        steady(2),
+        sound,
+        sample_rate=rate,
+        layout="stereo",
+        acodec=acodec,
+        sound_from_s=from_s,
+    )
+    clip = read_clip(path)
+    write_overlay(tmp_path / "o.mp4", lambda _: np.ones((48, 64)), clip.spans, source=path)
+    with av.open(str(tmp_path / "o.mp4")) as overlay:
+        audio = overlay.streams.audio[0]
+        assert audio.codec_context.name == kept
+        assert audio.layout.nb_channels == 2
+    waveform, sample_rate = read_waveform(tmp_path / "o.mp4", duration_s=2)
+    assert sample_rate == rate
+    shift, agreement = shift_of(waveform, clip.waveform, rate)
+    assert abs(shift) <= rate / 1000
+    assert agreement > 0.99
+    if name == "a.mp4":
+        # The very packets of the source.
+        assert torch.equal(waveform, clip.waveform)
+
+
+def test_the_overlay_stands_upright(tmp_path):
+    path = write_video(tmp_path / "phone.mp4", steady(1), chirp(1), rotation=-90)
+    clip = read_clip(path)
+    assert clip.size == (64, 48)
+    folder = result_of(clip).save(tmp_path / "out")
+    back = read_clip(folder / "overlay.mp4")
+    assert back.size == (64, 48)
+    assert (back.frames[0, :, :16, -16:].float() - 255).abs().mean() < 8
+    assert read_mask(folder / "masks/00000.png").shape == (64, 48)
+
+
+def test_an_odd_overlay_grows_by_a_pixel(tmp_path):
+    path = write_video(tmp_path / "odd.mp4", steady(1), chirp(1), size=(49, 63), pix_fmt="yuv444p")
+    folder = result_of(read_clip(path)).save(tmp_path / "out")
+    assert probe(folder / "overlay.mp4").size == (50, 64)
+    assert read_mask(folder / "masks/00000.png").shape == (49, 63)
+
+
+def test_a_silent_file_has_a_silent_overlay(tmp_path):
+    path = write_video(tmp_path / "mute.mp4", steady(1))
+    with pytest.warns(UserWarning, match="nothing to hear"):
+        clip = read_clip(path)
+    folder = result_of(clip).save(tmp_path / "out")
+    assert not probe(folder / "overlay.mp4").has_sound
+
+
+def test_writing_a_stream_is_saving_a_result(tmp_path):
+    path = plain(tmp_path / "in.mp4", seconds=4)
+    result = result_of(read_clip(path))
+    saved = result.save(tmp_path / "saved", alpha=True)
+    with ResultWriter(tmp_path / "streamed", source=path, alpha=True) as writer:
+        for frame in result.frame_results:
+            writer.write(frame)
+        writer.control_points = result.control_points
+    assert everything_in(tmp_path / "streamed") == everything_in(saved)
+    for name in everything_in(saved):
+        assert (tmp_path / "streamed" / name).read_bytes() == (saved / name).read_bytes(), name
+
+
+def test_about_comes_back(tmp_path):
+    about = {"input": "a.mp4", "options": {"fps": 1.0}}
+    folder = tmp_path / "out"
+    assert read_about(folder) is None
+    with ResultWriter(folder, clip=clip_in_memory(), about=about, overlay=False) as writer:
+        writer.write(frame_result(0, 0.0))
+        assert read_about(folder) is None
+    assert read_about(folder) == about
+
+
+def test_an_earlier_result_is_replaced(tmp_path):
+    result_of(clip_in_memory()).save(tmp_path / "out", alpha=True)
+    result_of(clip_in_memory((0, 1))).save(tmp_path / "out", overlay=False)
+    assert everything_in(tmp_path) == sorted(
+        f"out/{name}"
+        for name in (
+            "masks/00000.png",
+            "masks/00001.png",
+            "probs/00000.png",
+            "probs/00001.png",
+            "control_points.json",
+            "result.json",
+        )
+    )
+
+
+@pytest.mark.parametrize("foreign", ["thesis.doc", "masks/mine.png", "result.json"])
+def test_what_others_wrote_is_left_alone(tmp_path, foreign):
+    folder = tmp_path / "out"
+    if foreign != "result.json":
+        result_of(clip_in_memory()).save(folder, overlay=False)
+    folder.mkdir(exist_ok=True)
+    (folder / foreign).write_text("{}")
+    before = everything_in(tmp_path)
+    with pytest.raises(MediaError, match=f"out holds what was not .*{foreign}.*new folder"):
+        result_of(clip_in_memory()).save(folder)
+    assert everything_in(tmp_path) == before
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(MediaError, match="out is a file"):
+        result_of(clip_in_memory()).save(tmp_path / "out")
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_failure_leaves_things_as_they_were(tmp_path, earlier):
+    if earlier:
+        result_of(clip_in_memory()).save(tmp_path / "out", overlay=False)
+    before = everything_in(tmp_path)
+
+    def interrupted():
+        yield frame_result(0, 0.0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_all(interrupted(), tmp_path / "out")
+    assert everything_in(tmp_path) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == (["out"] if earlier else [])
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / ".out.part" / "masks").mkdir(parents=True)
+    (tmp_path / ".out.part" / "masks" / "00099.png").write_bytes(b"half")
+    folder = result_of(clip_in_memory()).save(tmp_path / "out", overlay=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+    assert len(list((folder / "masks").iterdir())) == 4
+
+
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(MediaError, match="out cannot be written .No space left.*disk has room"):
+        result_of(clip_in_memory()).save(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_come_in_order(tmp_path):
+    frames = [frame_result(0, 0.0), frame_result(2, 1.0)]
+    with pytest.raises(MediaError, match="result of frame 2 after 1 frames.*in order"):
+        write_all(frames, tmp_path / "out")
+
+
+def test_nothing_to_write_is_an_error(tmp_path):
+    with pytest.raises(MediaError, match="no frames"):
+        write_all([], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_overlay_needs_something_to_paint_on(tmp_path):
+    with pytest.raises(MediaError, match="no video to paint into.*overlay=False"):
+        ResultWriter(tmp_path / "out", source=tmp_path / "gone.mp4")
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MediaError, match="clip.mp4 cannot be written"):
+        write_clip(clip_in_memory(), tmp_path / "file" / "clip.mp4")
+    with pytest.raises(MediaError, match="a.txt cannot be written"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_paint_leaves_the_silent_background_alone():
+    before = picture(3, 60, 80)
+    mask = np.zeros((60, 80), np.uint8)
+    mask[30:50, 40:70] = 5
+    after = paint(before, mask)
+    changed = (before != after).any(-1)
+    assert changed[30:50, 40:70].all()
+    # One dark pixel around it, nothing farther away.
+    changed[29:51, 39:71] = False
+    assert not changed.any()
+    assert np.array_equal(paint(before, np.zeros((60, 80), np.uint8)), before)
+
+
+def test_paint_brings_a_mask_to_the_pictures_size():
+    mask = np.zeros((6, 8), np.uint8)
+    mask[3:, 4:] = 1
+    after = paint(picture(0, 60, 80), mask)
+    assert (after[32:, 42:].std(-1) > 10).all()
+    assert (after[:28].std(-1) == 0).all()
