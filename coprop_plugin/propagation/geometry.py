@@ -12,11 +12,33 @@ STRIDE = 16
 """Pixels per token; the sides of what the network sees are 16 n + 1."""
 
 
+IGNORE = 255
+"""In masks that are given for training: pixels of which nothing is known."""
+
+
+def one_hot(masks: Tensor, num_objects: int) -> Tensor:
+    """Turn object ids into planes of zeros and ones.
+
+    Args:
+        masks: `[B, H, W]` ids, 0 the background.
+        num_objects: n. Ids above it (`IGNORE`) belong to no plane.
+
+    Returns:
+        `[B, 1 + n, H, W]` float32, the background first.
+
+    Example:
+        >>> one_hot(torch.tensor([[[0, 2, 255]]]), num_objects=2)[0, :, 0].int().tolist()
+        [[1, 0, 0], [0, 0, 0], [0, 1, 0]]
+    """
+    ids = torch.arange(num_objects + 1, device=masks.device)
+    return (masks[:, None] == ids[:, None, None]).float()
+
+
 def check_keyframe(frame: Tensor, masks: Tensor) -> None:
     """Refuse a keyframe that is not `[B, 3, H, W]` float with integer masks `[B, H, W]`.
 
     Raises:
-        PropagationError: If it is not.
+        PropagationError: If it is not, or if the masks hold 255.
     """
     if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
         raise PropagationError(
@@ -24,6 +46,11 @@ def check_keyframe(frame: Tensor, masks: Tensor) -> None:
             "float RGB in [0, 1]. `clip.rgb([t])` gives that."
         )
     check_masks(masks, frame)
+    if int(masks.max()) >= IGNORE:
+        raise PropagationError(
+            f"Got an object id of {int(masks.max())} in a keyframe; ids count the objects from 1. "
+            "Is this a picture of 0 and 255? Use `masks.clamp(max=1)`."
+        )
 
 
 def check_masks(masks: Tensor, frame: Tensor) -> None:

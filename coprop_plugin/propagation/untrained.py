@@ -8,24 +8,12 @@ from einops import rearrange
 from torch import Tensor
 
 from coprop_plugin.errors import MissingExtraError
-from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame
+from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame, one_hot
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
 SURE = 1e-5
 """How far from 0 and 1 probabilities stay, so that their logarithm is finite."""
-
-
-def one_hot(masks: Tensor, num_objects: int | None = None) -> Tensor:
-    """Turn object ids `[B, H, W]` into 0/1 planes `[B, 1 + n, H, W]`, float32.
-
-    Args:
-        masks: Object ids, 0 the background. Ids above `num_objects` belong to no plane.
-        num_objects: n; by default the highest id.
-    """
-    count = int(masks.max()) if num_objects is None else num_objects
-    ids = torch.arange(count + 1, device=masks.device)
-    return (masks[:, None] == ids[:, None, None]).float()
 
 
 def as_logits(probs: Tensor) -> Tensor:
@@ -57,7 +45,7 @@ class HoldPropagator:
             PropagationError: If frame and masks do not fit each other.
         """
         check_keyframe(frame, masks)
-        return as_logits(one_hot(masks))
+        return as_logits(one_hot(masks, int(masks.max())))
 
     def step(self, memory: Tensor, frame: Tensor, sound: Tensor | None) -> Tensor:
         """Return the keyframe's masks as logits `[B, 1 + n, H, W]`.
@@ -124,7 +112,9 @@ class FlowPropagator:
         check_keyframe(frame, masks)
         here = _pixel_positions(*frame.shape[-2:], frame.device)
         origins = here.expand(len(frame), -1, -1, -1)
-        return FlowMemory(one_hot(masks), origins, [_gray(picture) for picture in frame])
+        return FlowMemory(
+            one_hot(masks, int(masks.max())), origins, [_gray(picture) for picture in frame]
+        )
 
     def step(self, memory: FlowMemory, frame: Tensor, sound: Tensor | None) -> Tensor:
         """Carry the masks along the flow; returns logits `[B, 1 + n, H, W]`.

@@ -1,0 +1,188 @@
+"""Image encoders: maps of a frame at strides 4, 8, 16 and 16, batch norms frozen.
+
+Parameters are named as torchvision names those of the same networks, so that files of weights
+trained on ImageNet or by AOT fit as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn, ones, zeros
+
+from coprop_plugin.errors import UnknownNameError
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch norm whose statistics, scale and shift are constants of the network (buffers)."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", ones(channels))
+        self.register_buffer("bias", zeros(channels))
+        self.register_buffer("running_mean", zeros(channels))
+        self.register_buffer("running_var", ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [B, C, H, W] with the stored statistics."""
+        return F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1 convolution around a shortcut (He et al., 1512.03385v1)."""
+
+    expansion = 4
+
+    def __init__(self, channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        wide = width * self.expansion
+        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.bn1 = FrozenBatchNorm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = FrozenBatchNorm(width)
+        self.conv3 = nn.Conv2d(width, wide, 1, bias=False)
+        self.bn3 = FrozenBatchNorm(wide)
+        self.downsample = None
+        if stride != 1 or channels != wide:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, wide, 1, stride, bias=False), FrozenBatchNorm(wide)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, 4 width, H / stride, W / stride]."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        return F.relu(self.bn3(self.conv3(x)) + shortcut)
+
+
+class ResNet(nn.Module):
+    """ResNet up to stride 16: the stem and three stages; the last map is given twice, as in AOT.
+
+    Args:
+        width: Channels inside the first stage; 64 is ResNet-50.
+        blocks: Bottlenecks in each of the three stages.
+    """
+
+    def __init__(self, width: int = 64, blocks: Sequence[int] = (3, 4, 6)) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = FrozenBatchNorm(width)
+        channels = width
+        for stage, count in enumerate(blocks):
+            inner, layers = width << stage, []
+            for block in range(count):
+                layers.append(Bottleneck(channels, inner, 2 if stage and not block else 1))
+                channels = inner * Bottleneck.expansion
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+        self.widths = (width * 4, width * 8, width * 16, width * 16)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Encode normalised frames [B, 3, H, W] into four maps [B, C, H / s, W / s]."""
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        stride4 = self.layer1(x)
+        stride8 = self.layer2(stride4)
+        stride16 = self.layer3(stride8)
+        return [stride4, stride8, stride16, stride16]
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, frozen batch norm, ReLU6; the size changes by the stride alone."""
+
+    def __init__(self, channels: int, out: int, kernel: int, **options: int) -> None:
+        padding = kernel // 2 * options.get("dilation", 1)
+        convolution = nn.Conv2d(channels, out, kernel, padding=padding, bias=False, **options)
+        super().__init__(convolution, FrozenBatchNorm(out), nn.ReLU6())
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter each channel by itself, narrow (Sandler et al., 1801.04381v4)."""
+
+    def __init__(self, channels: int, out: int, widen: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        hidden = channels * widen
+        layers = [ConvNorm(channels, hidden, 1)] if widen != 1 else []
+        layers.append(ConvNorm(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden))
+        layers += [nn.Conv2d(hidden, out, 1, bias=False), FrozenBatchNorm(out)]
+        self.conv = nn.Sequential(*layers)
+        self.keeps_shape = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, out, H / stride, W / stride]."""
+        return x + self.conv(x) if self.keeps_shape else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 held at stride 16: where it would halve once more, it dilates instead.
+
+    Args:
+        width: Multiplies all channel counts, which are then rounded to eights; 1 is the original.
+        last_width: Channels of the last map.
+    """
+
+    # (how much to widen, channels, blocks, stride, dilation of the first block, of the others)
+    layout = (
+        (1, 16, 1, 1, 1, 1),
+        (6, 24, 2, 2, 1, 1),
+        (6, 32, 3, 2, 1, 1),
+        (6, 64, 4, 2, 1, 1),
+        (6, 96, 3, 1, 1, 1),
+        (6, 160, 3, 1, 1, 2),
+        (6, 320, 1, 1, 2, 2),
+    )
+    map_ends = (4, 7, 14, 19)
+
+    def __init__(self, width: float = 1.0, last_width: int = 1280) -> None:
+        super().__init__()
+        channels = _in_eights(32 * width)
+        features: list[nn.Module] = [ConvNorm(3, channels, 3, stride=2)]
+        for widen, out, count, stride, first_dilation, dilation in self.layout:
+            out = _in_eights(out * width)
+            for block in range(count):
+                where = (1, dilation) if block else (stride, first_dilation)
+                features.append(InvertedResidual(channels, out, widen, *where))
+                channels = out
+        features.append(ConvNorm(channels, last_width, 1))
+        self.features = nn.Sequential(*features)
+        self.widths = (*(_in_eights(c * width) for c in (24, 32, 96)), last_width)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Encode normalised frames [B, 3, H, W] into four maps [B, C, H / s, W / s]."""
+        maps = []
+        for number, layer in enumerate(self.features, start=1):
+            x = layer(x)
+            if number in self.map_ends:
+                maps.append(x)
+        return maps
+
+
+def _in_eights(channels: float) -> int:
+    return max(8, int(channels + 4) // 8 * 8)
+
+
+ENCODERS = {"r50": ResNet, "mobilenetv2": MobileNetV2}
+
+
+def build_encoder(encoder: str | Mapping[str, Any]) -> nn.Module:
+    """Build an encoder from its name, or from a mapping with a `type` and options.
+
+    Raises:
+        UnknownNameError: If there is no encoder of that name.
+
+    Example:
+        >>> build_encoder("mobilenetv2").widths
+        (24, 32, 96, 1280)
+        >>> build_encoder(dict(type="r50", width=8, blocks=(1, 1, 1))).widths
+        (32, 64, 128, 128)
+    """
+    options = {"type": encoder} if isinstance(encoder, str) else dict(encoder)
+    name = options.pop("type", None)
+    if name not in ENCODERS:
+        raise UnknownNameError(
+            f"Got encoder {name!r}; there are {', '.join(ENCODERS)}. Name one of them, with "
+            "options as `encoder=dict(type='r50', width=8)`."
+        )
+    return ENCODERS[name](**options)

@@ -1,0 +1,296 @@
+"""The Audio-Insert Propagator: masks carried from frame to frame, guided by the sound."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from coprop_plugin.errors import PropagationError, UnknownNameError
+from coprop_plugin.propagation.block import sine_position
+from coprop_plugin.propagation.decoder import upsample
+from coprop_plugin.propagation.geometry import (
+    IGNORE,
+    check_keyframe,
+    check_masks,
+    check_next_frame,
+    network_size,
+    resize_frame,
+    resize_masks,
+)
+from coprop_plugin.propagation.groups import (
+    for_groups,
+    merge_groups,
+    num_groups,
+    split_into_groups,
+)
+from coprop_plugin.propagation.memory import LongTermMemory, Memory
+from coprop_plugin.propagation.network import PropagationNetwork
+from coprop_plugin.propagation.sound import SoundTokens
+from coprop_plugin.registry import MODELS, build
+from coprop_plugin.types import Clip
+
+NEVER = 9999
+"""A gap that no segment reaches: only the keyframe is in long-term memory."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "R50_AOTL": dict(encoder="r50", num_layers=3, long_term_gap=5),
+    "AOTL": dict(encoder="mobilenetv2", num_layers=3, long_term_gap=5),
+    "AOTB": dict(encoder="mobilenetv2", num_layers=3, long_term_gap=NEVER),
+    "AOTS": dict(encoder="mobilenetv2", num_layers=2, long_term_gap=NEVER),
+    "AOTT": dict(encoder="mobilenetv2", num_layers=1, long_term_gap=NEVER),
+}
+"""AOT's released sizes, by its own names, with the gaps that it tests with."""
+
+
+@MODELS.register_module(name=["AudioInsertPropagator", "audio_insert"])
+class AudioInsertPropagator(nn.Module):
+    """Eq. (3) and (7) of Co-Prop: AOT, with the sound of each frame let into its features.
+
+    `start` with a keyframe's masks, then `step` frame by frame; all that is known of a video is in
+    the memory that `start` returns. Sound is let in by `AudioInsert` (Eq. 6) and in the ID
+    embedding (`Identity`); both begin as if they were not there, and with `sound=None` both are
+    skipped. What the network does without sound is AOT's, to the last rounding.
+
+    Frames may have any size: inside, sides are 16 n + 1 as AOT wants them, the long edge at most
+    `max_size`. More than `max_objects` objects go in groups that share the encoder's maps and are
+    merged as AOT merges them: backgrounds multiplied, objects side by side.
+
+    Args:
+        preset: One of `PRESETS`; what is not None below overrides it.
+        encoder: "r50", "mobilenetv2", or a mapping with options, `dict(type="r50", width=8)`.
+        num_layers: Propagator Blocks.
+        long_term_gap: Frames from one write into long-term memory to the next.
+        width: Channels of a token.
+        num_heads: Of every attention.
+        insert_layers: Where Eq. (6) lets the sound in; see `PropagationNetwork`.
+        audio_identity: Whether the sound enters the ID embedding.
+        audio_encoder: A registered name ("VGGish", "SmallLogMelEncoder"), a config, or a module
+            with their interface. None hears clips that bring their VGGish embeddings along.
+        audio_width: Channels of an audio token.
+        tokens: As in `SoundTokens`; "embedding" with `residual=False` is Eq. (6) to the letter.
+        residual: As in `AudioInsert`.
+        neighbours: As in `SoundTokens`.
+        max_objects: Identities of the bank.
+        max_size: Long edge in pixels, None for no limit.
+        short_term_radius: Of the window in the frame before, in tokens of 16 pixels.
+        drop_path: As in `PropagatorBlock`; 0.1 where AOT trains.
+
+    Raises:
+        UnknownNameError: If there is no such preset, encoder or audio encoder.
+        PropagationError: If layers, widths or tokens are not as above.
+
+    Example:
+        >>> toy = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
+        >>> propagator = AudioInsertPropagator("AOTT", **toy).eval()
+        >>> masks = torch.zeros(1, 40, 60).long()
+        >>> masks[:, 10:20, 10:20] = 1
+        >>> with torch.no_grad():
+        ...     memory = propagator.start(torch.rand(1, 3, 40, 60), None, masks)
+        ...     logits = propagator.step(memory, torch.rand(1, 3, 40, 60), None)
+        >>> logits.shape
+        torch.Size([1, 2, 40, 60])
+    """
+
+    def __init__(
+        self,
+        preset: str = "R50_AOTL",
+        *,
+        encoder: str | Mapping[str, Any] | None = None,
+        num_layers: int | None = None,
+        long_term_gap: int | None = None,
+        width: int = 256,
+        num_heads: int = 8,
+        insert_layers: Sequence[int] = (3,),
+        audio_identity: bool = True,
+        audio_encoder: str | Mapping[str, Any] | nn.Module | None = None,
+        audio_width: int = 128,
+        tokens: str = "map",
+        residual: bool = True,
+        neighbours: Sequence[int] = (-1, 0, 1),
+        max_objects: int = 10,
+        max_size: int | None = 1040,
+        short_term_radius: int = 7,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        shape = _shape(preset, encoder, num_layers, long_term_gap)
+        self.config: dict[str, Any] = dict(
+            preset=preset,
+            **shape,
+            width=width,
+            num_heads=num_heads,
+            insert_layers=tuple(insert_layers),
+            audio_identity=audio_identity,
+            audio_encoder=audio_encoder,
+            audio_width=audio_width,
+            tokens=tokens,
+            residual=residual,
+            neighbours=tuple(neighbours),
+            max_objects=max_objects,
+            max_size=max_size,
+            short_term_radius=short_term_radius,
+            drop_path=drop_path,
+        )
+        self.long_term_gap = shape["long_term_gap"]
+        self.max_objects, self.max_size = max_objects, max_size
+        self.sound = None
+        if insert_layers or audio_identity:
+            if isinstance(audio_encoder, str | Mapping):
+                audio_encoder = build(MODELS, audio_encoder, verb="conv_map")
+            self.sound = SoundTokens(audio_encoder, audio_width, tokens, neighbours)
+        self.network = PropagationNetwork(
+            shape["encoder"],
+            shape["num_layers"],
+            width,
+            num_heads,
+            max_objects,
+            audio_width=None if self.sound is None else self.sound.width,
+            insert_layers=insert_layers,
+            residual=residual,
+            audio_identity=audio_identity,
+            short_term_radius=short_term_radius,
+            drop_path=drop_path,
+        )
+
+    def hear(self, clip: Clip) -> Tensor | None:
+        """Return the audio tokens of every frame, `[T, N, D]`; None if there is nothing to hear.
+
+        No gradient is recorded; `self.sound(log_mel, times)` records one.
+        """
+        return None if self.sound is None else self.sound.hear(clip)
+
+    def start(self, frame: Tensor, sound: Tensor | None, masks: Tensor) -> Memory:
+        """Begin a segment.
+
+        Args:
+            frame: `[B, 3, H, W]` RGB in [0, 1].
+            sound: `[B, N, D]`, rows of `hear`, or None for a segment without sound.
+            masks: `[B, H, W]` object ids, 0 the background, 1..n; n is the highest id.
+
+        Returns:
+            The memory that `step` takes and updates.
+
+        Raises:
+            PropagationError: If frame, sound and masks do not fit each other.
+        """
+        check_keyframe(frame, masks)
+        frame_size = tuple(frame.shape[-2:])
+        size = network_size(*frame_size, self.max_size)
+        _, tokens = self._encode(frame, sound, size)
+        position = sine_position(*tokens.shape[1:]).to(tokens)
+        memory = Memory(
+            num_objects=int(masks.max()),
+            batch=len(frame),
+            frame_size=frame_size,
+            network_size=size,
+            position=position,
+            long_term=[LongTermMemory() for _ in self.network.blocks],
+            short_term=[],
+            has_sound=sound is not None,
+        )
+        id_emb = self._id_emb(memory, masks, sound)
+        _, entries = self.network.begin(for_groups(tokens, self._groups(memory)), position, id_emb)
+        self._write(memory, entries)
+        return memory
+
+    def step(
+        self,
+        memory: Memory,
+        frame: Tensor,
+        sound: Tensor | None,
+        masks: Tensor | None = None,
+    ) -> Tensor:
+        """Carry the masks to the next frame, and remember it.
+
+        Args:
+            memory: As `start` returned it; updated in place.
+            frame: `[B, 3, H, W]` RGB in [0, 1], of the keyframe's size.
+            sound: `[B, N, D]`, or None if the segment began without sound.
+            masks: `[B, H, W]` object ids to remember instead of the predicted ones (teacher
+                forcing); 255 marks pixels of which nothing is known.
+
+        Returns:
+            Logits `[B, 1 + n, H, W]` at the frame's size, the background first.
+
+        Raises:
+            PropagationError: If frame, sound or masks do not fit the memory.
+        """
+        check_next_frame(frame, (memory.batch, *memory.frame_size))
+        if (sound is not None) != memory.has_sound:
+            raise PropagationError(
+                f"Got a frame {'without' if memory.has_sound else 'with'} sound in a segment that "
+                f"began {'with' if memory.has_sound else 'without'}; memory keys of the two do "
+                "not match. Give sound to all frames of a segment or to none."
+            )
+        memory.frame += 1
+        maps, tokens = self._encode(frame, sound, memory.network_size)
+        tokens, *maps = (for_groups(x, self._groups(memory)) for x in (tokens, *maps))
+        outputs, seen = self.network.carry(
+            tokens, memory.position, memory.long_term, memory.short_term
+        )
+        stride4 = self.network.decoder(outputs, maps)
+        logits = upsample(stride4, memory.frame_size)
+        logits = merge_groups(logits, memory.num_objects, self.max_objects)
+        if masks is None:
+            masks = logits.argmax(1)
+        else:
+            _check_forced_masks(masks, frame, memory.num_objects)
+        self._write(memory, self.network.remember(seen, self._id_emb(memory, masks, sound)))
+        return logits
+
+    def _encode(
+        self, frame: Tensor, sound: Tensor | None, size: tuple[int, int]
+    ) -> tuple[list[Tensor], Tensor]:
+        if sound is not None:
+            sound = self._fitting(sound, frame)
+        return self.network.encode(resize_frame(frame, size), sound)
+
+    def _fitting(self, sound: Tensor, frame: Tensor) -> Tensor:
+        wanted = "no sound: nothing in this propagator listens"
+        if self.sound is not None:
+            wanted = f"[B={len(frame)}, N, {self.sound.width}], rows of `hear`"
+            if sound.ndim == 3 and sound.shape[::2] == (len(frame), self.sound.width):
+                return sound
+        raise PropagationError(
+            f"Got sound of shape {list(sound.shape)}; wanted {wanted}. Take `hear(clip)[t : t + 1]`"
+            " of this very propagator, or None."
+        )
+
+    def _groups(self, memory: Memory) -> int:
+        return num_groups(memory.num_objects, self.max_objects)
+
+    def _id_emb(self, memory: Memory, masks: Tensor, sound: Tensor | None) -> Tensor:
+        """Embed object ids [B, H, W], each group's apart; returns [(B groups), h, w, C]."""
+        masks = resize_masks(masks, memory.network_size)
+        masks = split_into_groups(masks, memory.num_objects, self.max_objects)
+        if sound is not None:
+            sound = for_groups(sound, self._groups(memory))
+        return self.network.identity(masks, sound)
+
+    def _write(self, memory: Memory, entries: list[tuple[Tensor, Tensor]]) -> None:
+        memory.short_term = entries
+        if memory.frame and memory.frame - memory.last_write < self.long_term_gap:
+            return
+        memory.last_write = memory.frame
+        for long_term, (key, value) in zip(memory.long_term, entries, strict=True):
+            long_term.write(*self.network.by_head(key, value))
+
+
+def _shape(preset: str, encoder: Any, num_layers: Any, long_term_gap: Any) -> dict[str, Any]:
+    if preset not in PRESETS:
+        raise UnknownNameError(
+            f"Got preset {preset!r}; there are {', '.join(PRESETS)}. For another shape say "
+            "`encoder=`, `num_layers=` and `long_term_gap=`."
+        )
+    given = dict(encoder=encoder, num_layers=num_layers, long_term_gap=long_term_gap)
+    return {**PRESETS[preset], **{name: v for name, v in given.items() if v is not None}}
+
+
+def _check_forced_masks(masks: Tensor, frame: Tensor, num_objects: int) -> None:
+    check_masks(masks, frame)
+    known = masks[masks != IGNORE]
+    if known.numel() and int(known.max()) > num_objects:
+        raise PropagationError(
+            f"Got object id {int(known.max())} in a segment of {num_objects} objects. New objects "
+            "begin with a keyframe: call `start` with masks that hold them all."
+        )

@@ -1,0 +1,165 @@
+"""From a clip's sound to the audio tokens of each frame."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from coprop_plugin.audio.log_mel import SILENCE, clip_log_mel
+from coprop_plugin.errors import PropagationError
+from coprop_plugin.registry import MODELS
+from coprop_plugin.types import Clip
+
+MAP_SIZE = (6, 4)
+"""Times and bands of an audio encoder's map of one log-mel example [96, 64]."""
+_CHUNK = 64
+_PERIODS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+@MODELS.register_module(name=["SmallLogMelEncoder", "small_log_mel"])
+class SmallLogMelEncoder(nn.Module):
+    """A small audio encoder with VGGish's interface, to be trained with the propagator.
+
+    Four times convolution, group norm, ReLU and 2x2 max-pool.
+
+    Args:
+        width: Channels after the first layer; they double to `map_channels` = 8 width.
+        embedding_dim: Channels of the embedding.
+
+    Example:
+        >>> encoder = SmallLogMelEncoder(width=8)
+        >>> encoder.conv_map(torch.zeros(2, 1, 96, 64)).shape
+        torch.Size([2, 64, 6, 4])
+    """
+
+    def __init__(self, width: int = 16, embedding_dim: int = 128) -> None:
+        super().__init__()
+        self.map_channels, self.embedding_dim = 8 * width, embedding_dim
+        layers: list[nn.Module] = []
+        channels = 1
+        for out in (width, 2 * width, 4 * width, 8 * width):
+            layers += [
+                nn.Conv2d(channels, out, 3, padding=1, bias=False),
+                nn.GroupNorm(4, out),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+            channels = out
+        self.layers = nn.Sequential(*layers)
+        self.project = nn.Linear(2 * channels, embedding_dim)
+
+    def conv_map(self, log_mel: Tensor) -> Tensor:
+        """Encode log-mel examples [N, 1, 96, 64] into maps [N, 8 width, 6, 4]."""
+        # Padding is zero, so silence should be, too.
+        return self.layers(log_mel - SILENCE)
+
+    def embed(self, conv_map: Tensor) -> Tensor:
+        """Embed maps [N, 8 width, 6, 4]; returns [N, embedding_dim]."""
+        flat = conv_map.flatten(2)
+        return self.project(torch.cat([flat.mean(2), flat.amax(2)], dim=1))
+
+
+class SoundTokens(nn.Module):
+    """Several audio tokens a frame, where Eq. (6) has one, F_a.
+
+    With `tokens="map"`: one for each of the 6 x 4 places of the encoder's map of the frame's
+    log-mel example, told apart by learned codes of time and frequency, and one for the embedding
+    of the frame and of each of its neighbours, told apart by a code of the seconds between them.
+    A neighbour beyond the end of the clip is the clip's first or last frame again. With
+    `tokens="embedding"`: F_a alone, as it is.
+
+    Which sound an example holds is said in `coprop_plugin.audio.log_mel.clip_log_mel`: with
+    either sampling the 0.975 s that end about 0.04 s after the frame.
+
+    Args:
+        encoder: An audio encoder: `conv_map`, `embed`, `map_channels`, `embedding_dim`. None if
+            clips bring their embeddings along.
+        width: D, the channels of a token, where `tokens="map"`.
+        tokens: `"map"` or `"embedding"`.
+        neighbours: Frames whose embedding a frame hears, relative to it. Positive ones lie ahead.
+        embedding_dim: Channels of the clips' embeddings, if there is no encoder.
+
+    Raises:
+        PropagationError: If `tokens` is neither.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | None,
+        width: int,
+        tokens: str = "map",
+        neighbours: Sequence[int] = (-1, 0, 1),
+        embedding_dim: int = 128,
+    ) -> None:
+        super().__init__()
+        if tokens not in ("map", "embedding"):
+            raise PropagationError(f"Got tokens={tokens!r}; say 'map' or 'embedding'.")
+        self.encoder, self.tokens, self.neighbours = encoder, tokens, tuple(neighbours)
+        self.embedding_dim = embedding_dim if encoder is None else encoder.embedding_dim
+        self.width = self.embedding_dim if tokens == "embedding" else width
+        if tokens == "embedding":
+            return
+        if encoder is not None:
+            self.from_map = nn.Linear(encoder.map_channels, width)
+            self.time_code = nn.Parameter(torch.randn(MAP_SIZE[0], width) * 0.1)
+            self.band_code = nn.Parameter(torch.randn(MAP_SIZE[1], width) * 0.1)
+        self.from_embedding = nn.Linear(self.embedding_dim, width)
+        self.lag_code = nn.Linear(2 * len(_PERIODS_S), width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, log_mel: Tensor, times: Tensor) -> Tensor:
+        """Make tokens of all frames of a clip; gradients reach the encoder.
+
+        Args:
+            log_mel: `[T, 1, 96, 64]`.
+            times: `[T]`, when each frame is shown, in seconds.
+
+        Returns:
+            `[T, N, D]`.
+        """
+        conv_map = self.encoder.conv_map(log_mel)
+        return self._tokens(self.encoder.embed(conv_map), times, conv_map)
+
+    @torch.no_grad()
+    def hear(self, clip: Clip) -> Tensor | None:
+        """Make tokens `[T, N, D]` of a clip's sound, or None if it has none that is of use.
+
+        Log-mels or the waveform go through the encoder; without one, or without them, a clip's
+        `audio_embedding` is used if it has the right width.
+        """
+        like = next(self.parameters(), clip.times)
+        if self.encoder is not None and (clip.log_mel is not None or clip.waveform is not None):
+            chunks = clip_log_mel(clip).to(like).split(_CHUNK)
+            maps = torch.cat([self.encoder.conv_map(chunk) for chunk in chunks])
+            embeddings = torch.cat([self.encoder.embed(chunk) for chunk in maps.split(_CHUNK)])
+            return self._tokens(embeddings, clip.times, maps)
+        embeddings = clip.audio_embedding
+        if embeddings is None or embeddings.shape[1:] != (self.embedding_dim,):
+            return None
+        return self._tokens(embeddings.to(like), clip.times)
+
+    def _tokens(self, embeddings: Tensor, times: Tensor, conv_map: Tensor | None = None) -> Tensor:
+        if self.tokens == "embedding":
+            return embeddings[:, None]
+        tokens = self._of_embeddings(embeddings, times)
+        if conv_map is not None:
+            tokens = torch.cat([self._of_map(conv_map), tokens], dim=1)
+        return self.norm(tokens)
+
+    def _of_map(self, conv_map: Tensor) -> Tensor:
+        place = self.time_code[:, None] + self.band_code
+        tokens = self.from_map(rearrange(conv_map, "t c time band -> t time band c")) + place
+        return tokens.flatten(1, 2)
+
+    def _of_embeddings(self, embeddings: Tensor, times: Tensor) -> Tensor:
+        own = torch.arange(len(embeddings), device=embeddings.device)
+        near = own[:, None] + own.new_tensor(self.neighbours)
+        near = near.clamp(0, len(own) - 1)
+        times = times.to(own.device)
+        lags_s = (times[near] - times[:, None]).to(embeddings)
+        periods_s = lags_s.new_tensor(_PERIODS_S)
+        angles = repeat(lags_s, "t n -> t n p", p=len(periods_s)) / periods_s * 2 * torch.pi
+        code = self.lag_code(torch.cat([angles.sin(), angles.cos()], dim=-1))
+        return self.from_embedding(F.layer_norm(embeddings, embeddings.shape[1:]))[near] + code

@@ -1,0 +1,72 @@
+"""The propagator without sound, and with sound untouched, is upstream AOT's function."""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from coprop_plugin.propagation.checkpoint import load_aot_checkpoint
+
+FOLDER = Path(__file__).parent / "golden"
+if str(FOLDER) not in sys.path:
+    sys.path.insert(0, str(FOLDER))
+
+from compare import Golden  # noqa: E402
+from fill import checksum  # noqa: E402
+
+CASES = ("forced_gap2", "forced_gap5", "replay_gap2")
+
+
+@lru_cache(maxsize=1)
+def golden_and_weights(model):
+    golden = Golden(FOLDER / f"{model}.npz")
+    weights = golden.state_dict()
+    assert checksum(weights) == golden.meta["checksum"]
+    return golden, weights
+
+
+def propagate(golden, weights, case, dtype, sound=None):
+    settings = golden.meta["settings"][case]
+    propagator = load_aot_checkpoint(
+        weights,
+        long_term_gap=settings["long_term_gap"],
+        insert_layers=(0, 1, 2, 3),
+        tokens="map",
+    ).to(dtype)
+    frames = golden.input(case, "frames").to(dtype)
+    labels = golden.input(case, "labels").long()
+    remembered = labels[1:]
+    if settings["memory_labels"] != "labels":
+        remembered = torch.from_numpy(golden.arrays[settings["memory_labels"]]).long()
+    sound = None if sound is None else sound.to(dtype)
+    logits = []
+    with torch.no_grad():
+        memory = propagator.start(frames[:1], sound, labels[:1])
+        for frame, masks in zip(frames[1:], remembered, strict=True):
+            logits.append(propagator.step(memory, frame[None], sound, masks[None]))
+    return torch.cat(logits)
+
+
+def check(model, case, dtype, sound=None):
+    golden, weights = golden_and_weights(model)
+    logits = propagate(golden, weights, case, dtype, sound)
+    double = dtype == torch.float64
+    key = f"{case}/logits"
+    assert golden.error(key, logits) < golden.tolerance(key, double=double)
+    labels = logits.argmax(1).to(torch.uint8)
+    assert golden.error(f"{case}/labels", labels) < golden.tolerance(f"{case}/labels")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("model", ["aot_r50_aotl", "aot_aotl", "aot_aott"])
+def test_logits_are_upstreams(model, case, dtype):
+    check(model, case, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sound_that_was_never_trained_changes_nothing_upstream_said(dtype):
+    torch.manual_seed(0)
+    check("aot_aott", "replay_gap2", dtype, sound=torch.randn(1, 27, 128))
