@@ -1,4 +1,7 @@
-"""Adapters: one folder or file per family of models that Co-Prop can wrap."""
+"""Adapters: one folder or file per family of models that Co-Prop can wrap.
+
+`recognise.find_backend` finds the adapter of a model, `registered` imports all of ours.
+"""
 
 if __name__ == "adapters":
     raise ImportError(

@@ -1,0 +1,1 @@
+"""AVSegFormer (Gao et al., arXiv:2307.01146): driving a model of the released code."""

@@ -1,0 +1,163 @@
+"""The adapter for segmentors of mmsegmentation, which look at pictures only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from coprop_plugin.adapters.devices import lent
+from coprop_plugin.adapters.pictures import resize_logits
+from coprop_plugin.adapters.upstream import look_through
+from coprop_plugin.adapters.windows import checked_indices
+from torch import Tensor, nn
+
+from coprop_plugin.errors import AdapterError
+from coprop_plugin.registry import MODELS
+from coprop_plugin.types import Clip
+
+# A probability of 2e-9: low enough never to win, safe in half precision.
+_ABSENT = -20.0
+
+
+@MODELS.register_module(name=["MMSegBackend", "mmseg"])
+class MMSegBackend(nn.Module):
+    """Drives any mmsegmentation segmentor. It hears nothing: the control points alone listen.
+
+    The segmentor's own data preprocessor normalises, in the channel order that it was trained on.
+
+    Args:
+        model: A segmentor, as `mmseg.apis.init_model` makes it.
+        class_ids: Which of its classes may sound. None: its classes as they are, its class 0 the
+            background. A list: those classes together against all others, so that masks are
+            binary. A mapping from its classes to ours (1, 2, ...): all others are background.
+        frames_at_once: Frames a call, at most.
+
+    Raises:
+        AdapterError: If the model is no segmentor, or `class_ids` names classes it has not.
+
+    Example:
+        >>> MMSegBackend(segmentor, class_ids=[15])  # doctest: +SKIP
+        >>> MMSegBackend(segmentor, class_ids={15: 1, 12: 2}).num_classes  # doctest: +SKIP
+        3
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        class_ids: Sequence[int] | Mapping[int, int] | None = None,
+        frames_at_once: int = 4,
+    ) -> None:
+        super().__init__()
+        if not self.accepts(model):
+            raise AdapterError(
+                f"Got a {type(model).__name__}, which is no mmsegmentation segmentor: it lacks "
+                "`encode_decode`, `data_preprocessor` or `decode_head`."
+            )
+        self.model = model
+        self.frames_at_once = frames_at_once
+        native = _num_outputs(look_through(model).decode_head)
+        self.binary = not isinstance(class_ids, Mapping) and (class_ids is not None or native == 1)
+        self.class_of = _class_table(class_ids, native)
+        self.num_classes = 1 if self.binary else max(self.class_of) + 1
+
+    @staticmethod
+    def accepts(model: Any) -> bool:
+        """Say whether a model has the parts of an mmsegmentation segmentor."""
+        model = look_through(model)
+        parts = ("encode_decode", "predict", "data_preprocessor", "decode_head")
+        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
+
+    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Segment the frames `indices` of `clip`.
+
+        Returns:
+            Logits `[K, C, H, W]` float32 at the clip's size, on the model's device.
+
+        Raises:
+            AdapterError: If an index lies outside the clip.
+        """
+        indices = checked_indices(indices, clip.num_frames)
+        logits = []
+        for start in range(0, len(indices), self.frames_at_once):
+            frames = clip.rgb(indices[start : start + self.frames_at_once])
+            with lent(look_through(self.model)) as device:
+                native = self._native(frames.to(device)).float()
+                logits.append(resize_logits(self._regroup(native), clip.size))
+        return torch.cat(logits) if logits else torch.zeros(0, self.num_classes, *clip.size)
+
+    def _native(self, frames: Tensor) -> Tensor:
+        """Run RGB frames [K, 3, H, W] in [0, 1]; returns logits [K, N, H, W], padding cut off."""
+        from mmseg.structures import SegDataSample
+
+        network = look_through(self.model)
+        preprocessor = network.data_preprocessor
+        inputs = frames * 255
+        # mmseg reads files as BGR; only a preprocessor that makes BGR of RGB expects RGB.
+        if not getattr(preprocessor, "rgb_to_bgr", False):
+            inputs = inputs.flip(1)
+        height, width = frames.shape[-2:]
+        size = {"ori_shape": (height, width), "img_shape": (height, width)}
+        samples = [SegDataSample(metainfo=size | {"pad_shape": (height, width)}) for _ in frames]
+        data = preprocessor({"inputs": list(inputs), "data_samples": samples}, False)
+        metas = [sample.metainfo for sample in data["data_samples"]]
+        run = getattr(network, "inference", network.encode_decode)
+        logits = run(data["inputs"], metas)
+        left, right, top, bottom = _padding(metas[0])
+        # A head may answer at its own stride, so that padding is measured in shares.
+        tall, wide = (
+            logits.shape[-2] / data["inputs"].shape[-2],
+            logits.shape[-1] / (data["inputs"].shape[-1]),
+        )
+        rows = slice(round(top * tall), logits.shape[-2] - round(bottom * tall))
+        columns = slice(round(left * wide), logits.shape[-1] - round(right * wide))
+        return logits[..., rows, columns]
+
+    def _regroup(self, logits: Tensor) -> Tensor:
+        """Add up the probabilities of the segmentor's classes `[K, N, h, w]` that are one of ours.
+
+        In logits, where adding up is logsumexp; sigmoid or softmax of the result are the sums.
+        """
+        if (
+            logits.shape[1] == 1
+            or not self.binary
+            and self.class_of == list(range(len(self.class_of)))
+        ):
+            return logits
+        ours = [
+            [theirs for theirs, mine in enumerate(self.class_of) if mine == one]
+            for one in range(max(self.class_of) + 1)
+        ]
+        sums = torch.stack(
+            [
+                logits[:, theirs].logsumexp(1) if theirs else logits.amin(1) + _ABSENT
+                for theirs in ours
+            ],
+            dim=1,
+        )
+        return sums[:, 1:] - sums[:, :1] if self.binary else sums
+
+
+def _num_outputs(head: Any) -> int:
+    head = head[-1] if isinstance(head, nn.ModuleList) else head
+    return int(getattr(head, "out_channels", None) or head.num_classes)
+
+
+def _class_table(class_ids: Any, native: int) -> list[int]:
+    """Return our class of each of the segmentor's classes."""
+    if class_ids is None:
+        return list(range(native))
+    pairs = dict(class_ids) if isinstance(class_ids, Mapping) else dict.fromkeys(class_ids, 1)
+    if not pairs or native == 1 or not all(0 <= theirs < native for theirs in pairs):
+        raise AdapterError(
+            f"Got class_ids={class_ids} for a segmentor of {native} classes; wanted some of the "
+            f"classes 0 to {native - 1}"
+            f"{', and none at all for a binary segmentor' if native == 1 else ''}."
+        )
+    if not all(mine >= 0 for mine in pairs.values()):
+        raise AdapterError(f"Got class_ids={class_ids}; our classes are 0 (background), 1, 2, ...")
+    return [pairs.get(theirs, 0) for theirs in range(native)]
+
+
+def _padding(meta: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    """Left, right, top and bottom padding in pixels, under either of mmseg's names for it."""
+    return tuple(meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0))))

@@ -1,0 +1,78 @@
+"""Frames on their way into a wrapped model, and its logits on their way out."""
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from coprop_plugin.types import Clip
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+# AVSBench keeps its frames squashed to this size; models that want more get them enlarged.
+DATASET_SIZE = (224, 224)
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """Normalise RGB in [0, 1] `[N, 3, H, W]` by the mean and deviation of ImageNet."""
+    return (frames - _column(MEAN, frames)) / _column(STD, frames)
+
+
+def denormalise(frames: Tensor) -> Tensor:
+    """Undo `normalise`; returns RGB `[N, 3, H, W]` float32, clamped to [0, 1].
+
+    Example:
+        >>> frames = torch.rand(1, 3, 2, 2)
+        >>> torch.allclose(denormalise(normalise(frames)), frames, atol=1e-6)
+        True
+    """
+    frames = frames.float()
+    return (frames * _column(STD, frames) + _column(MEAN, frames)).clamp(0, 1)
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return rearrange(torch.tensor(values, dtype=like.dtype, device=like.device), "c -> c 1 1")
+
+
+def model_input(
+    clip: Clip,
+    indices: list[int],
+    size: tuple[int, int],
+    *,
+    antialias: bool,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Return frames as AVSBench's preprocessing prepares them: squashed, then normalised.
+
+    The aspect ratio is lost, as upstream. Where a model wants more than 224 pixels, frames go
+    through 224 x 224 first, because that is what its training frames were enlarged from.
+
+    Args:
+        clip: Where the frames are.
+        indices: Which frames.
+        size: Height and width that the model wants.
+        antialias: Whether to shrink as PIL does (AVSS); False is OpenCV's way (S4, MS3).
+        device: Where to.
+
+    Returns:
+        `[K, 3, *size]` float32, normalised by the mean and deviation of ImageNet.
+    """
+    frames = clip.rgb(indices).to(device)
+    if frames.shape[-2:] != size:
+        if min(size) > min(DATASET_SIZE):
+            frames = _resize(frames, DATASET_SIZE, antialias)
+        frames = _resize(frames, size, antialias)
+    return normalise(frames.clamp(0, 1))
+
+
+def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize logits `[N, C, h, w]` bilinearly to `size`; averages where it shrinks them."""
+    shrinks = logits.shape[-2] > size[0] or logits.shape[-1] > size[1]
+    return _resize(logits, size, antialias=shrinks)
+
+
+def _resize(pictures: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
+    if tuple(pictures.shape[-2:]) == tuple(size) or len(pictures) == 0:
+        return pictures.reshape(*pictures.shape[:2], *size)
+    return interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=antialias)

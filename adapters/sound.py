@@ -1,0 +1,85 @@
+"""The sound of chosen frames, in the form a wrapped model wants it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from coprop_plugin.audio.log_mel import (
+    EXAMPLE_FRAMES,
+    EXAMPLE_LEAD_S,
+    EXAMPLE_SAMPLES,
+    HOP,
+    SAMPLE_RATE,
+    clip_log_mel,
+    log_mel_at,
+)
+from coprop_plugin.types import Clip
+
+
+def log_mel_of(clip: Clip, indices: Sequence[int]) -> Tensor:
+    """Return the VGGish examples of some frames, `[K, 1, 96, 64]`.
+
+    Raises:
+        ClipError: If the clip has no sound, or only embeddings of it.
+    """
+    if clip.log_mel is None and clip.waveform is not None and clip.sampling == "pts":
+        return log_mel_at(clip.waveform, clip.sample_rate, clip.times[list(indices)])
+    return clip_log_mel(clip)[list(indices)]
+
+
+def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
+    """Return the samples that each frame's VGGish example sees, `[K, 15600]` at 16 kHz.
+
+    With `"avsbench"` sampling those of example t, which starts at 0.96 t seconds; otherwise those
+    that end 0.0375 s after the frame. Silence where the clip has no sound.
+
+    Raises:
+        ClipError: If the clip has no waveform.
+    """
+    waveform = clip.waveform_at(SAMPLE_RATE)
+    frames = torch.as_tensor(list(indices), dtype=torch.long)
+    if clip.sampling == "avsbench":
+        starts = frames * (HOP * EXAMPLE_FRAMES)
+    else:
+        ends_s = clip.times[frames] + EXAMPLE_LEAD_S
+        starts = (ends_s * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
+    # The earliest example may begin before the sound, the last one end after it.
+    waveform = pad(waveform, (EXAMPLE_SAMPLES, EXAMPLE_SAMPLES))
+    places = (starts + EXAMPLE_SAMPLES).clamp(0, len(waveform) - EXAMPLE_SAMPLES)
+    return waveform[places[:, None] + torch.arange(EXAMPLE_SAMPLES)]
+
+
+class Ear(nn.Module):
+    """VGGish embeddings of frames, for models that are given them instead of log-mels.
+
+    Args:
+        vggish: A module from log-mels `[N, 1, 96, 64]` to embeddings `[N, 128]`, the path of
+            weights for ours, or None for the public weights. Loaded when first needed.
+    """
+
+    def __init__(self, vggish: nn.Module | str | Path | None = None) -> None:
+        super().__init__()
+        self.weights = None if isinstance(vggish, nn.Module) else vggish
+        self.vggish = vggish if isinstance(vggish, nn.Module) else None
+
+    def forward(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Return the embeddings of some frames, `[K, 128]` float32 on the CPU.
+
+        Raises:
+            ClipError: If the clip has no sound.
+            CheckpointError: If VGGish's weights cannot be had; the message says where to put them.
+        """
+        if clip.audio_embedding is not None:
+            return clip.audio_embedding[list(indices)].float()
+        examples = log_mel_of(clip, indices)
+        if self.vggish is None:
+            from coprop_plugin.audio.vggish import load_vggish
+
+            self.vggish = load_vggish(self.weights)
+        from coprop_plugin.adapters.devices import lent
+
+        with lent(self.vggish) as device:
+            return self.vggish(examples.to(device)).float().cpu()

@@ -1,0 +1,185 @@
+"""The adapter for the TPAVI baselines of the released AVSBench code."""
+
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from coprop_plugin.adapters.calls import ModelCall, clip_rows
+from coprop_plugin.adapters.devices import attributes
+from coprop_plugin.adapters.sound import Ear
+from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
+from coprop_plugin.adapters.windows import Context
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from coprop_plugin.errors import AdapterError
+from coprop_plugin.registry import MODELS
+from coprop_plugin.types import Clip
+
+# The released code has these as literals.
+GROUP, INPUT_SIZE = 5, 224
+BINARY_CLIP, SEMANTIC_CLIP = 5, 10
+
+
+@MODELS.register_module(name=["TPAVIBackend", "tpavi"])
+class TPAVIBackend(UpstreamBackend):
+    """Drives a TPAVI model: `model(frames, audio_embedding[, flag]) -> (logits, maps, audio)`.
+
+    Every frame of a group of five attends to all five frames and sounds. The weights were trained
+    with five real frames a second apart, which is what `"window"` context, the default, gives.
+    `"frame"` context is the model on groups of one: what tiling the keyframe five times gives, at
+    a fifth of the cost.
+
+    Args:
+        model: The model, for binary masks or for AVSS (which keeps groups of five, though its
+            clips have ten frames).
+        context: `"frame"` or `"window"`.
+        vggish: A VGGish module, the path of its weights, or None for the public weights, loaded
+            when first needed.
+        input_size: Side, or height and width, of its input; multiples of 32.
+        frames_per_clip: Frames of a clip in a drop-in call; None is 5, for AVSS 10.
+        patch: Whether `"frame"` context may replace two methods of the instance during a call.
+            False tiles the keyframe instead.
+
+    Raises:
+        AdapterError: If the model is not built like TPAVI.
+    """
+
+    family = "TPAVI"
+    clip_length = GROUP
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        context: Context = "window",
+        vggish: nn.Module | str | Path | None = None,
+        input_size: int | Sequence[int] = INPUT_SIZE,
+        frames_per_clip: int | None = None,
+        patch: bool = True,
+    ) -> None:
+        network = self._checked(model)
+        num_classes = int(network.output_conv[-1].out_channels)
+        usual = BINARY_CLIP if num_classes == 1 else SEMANTIC_CLIP
+        super().__init__(
+            model,
+            context=context,
+            input_size=input_size,
+            frames_per_clip=frames_per_clip or usual,
+        )
+        self.num_classes, self.ear = num_classes, Ear(vggish)
+        self.wants_flag = len(inspect.signature(network.forward).parameters) > 2
+        self.patch = patch and _has_literal_groups(network)
+
+    @staticmethod
+    def accepts(model: Any) -> bool:
+        """Say whether a model has TPAVI's parts; CATR has the same class name but not those."""
+        model = look_through(model)
+        parts = ("tpavi_stages", "tpavi_va_flag", "output_conv")
+        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
+
+    def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
+        return self.ear(clip, indices)
+
+    def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
+        if length == GROUP:
+            return self._forward(pictures, sound)[0]
+        return self._alone(pictures, sound)[0]
+
+    def _forward(self, frames: Tensor, audio: Tensor, flag: Tensor | None = None) -> Any:
+        if self.wants_flag and flag is None:
+            flag = torch.ones(len(frames), dtype=frames.dtype, device=frames.device)
+        flags = (flag,) if self.wants_flag else ()
+        return self._rows_first(self.network(frames, audio, *flags))
+
+    def _alone(self, frames: Tensor, audio: Tensor, flag: Tensor | None = None) -> Any:
+        """Run every frame as a group of its own; outputs have rows first."""
+        if self.patch:
+            with _groups_of_one(self.network):
+                return self._forward(frames, audio, flag)
+        tiled = [
+            None if rows is None else repeat(rows, "n ... -> (n t) ...", t=GROUP)
+            for rows in (frames, audio, flag)
+        ]
+        logits, maps, sounds = self._forward(*tiled)
+        cut = [[None if x is None else x[::GROUP] for x in side] for side in (maps, sounds)]
+        return logits[::GROUP], *cut
+
+    def unpack(self, *args: Any, **kwargs: Any) -> ModelCall:
+        """Return the clips of a call `(frames, audio_embedding[, flag])`.
+
+        Args:
+            *args: Frames `[N, 3, H, W]`, normalised; VGGish embeddings `[N, 128]`; for AVSS the
+                flag `[N]`, 0 for padding.
+            **kwargs: The same by name.
+
+        Raises:
+            AdapterError: If the model itself would refuse the call, or its clips are of another
+                length than `frames_per_clip`.
+        """
+        arguments = self._bind(args, kwargs)
+        frames, audio, flag = (*arguments, None, None)[:3]
+        pictures = self._pictures(frames)
+        if not isinstance(audio, Tensor) or audio.shape[:1] != pictures.shape[:1]:
+            came = list(audio.shape) if isinstance(audio, Tensor) else type(audio).__name__
+            raise AdapterError(
+                f"Got audio {came} for {len(pictures)} frames in a call of TPAVI; wanted one "
+                "VGGish embedding a frame, [N, 128]."
+            )
+        rows = clip_rows(len(pictures), self.frames_per_clip, flag, self.family)
+        clips = [
+            Clip(
+                pictures[clip],
+                times=torch.arange(len(clip)) + 15 / 16,
+                sampling="avsbench",
+                audio_embedding=audio[clip].detach().cpu().float(),
+            )
+            for clip in rows
+        ]
+        return ModelCall(clips, rows, len(pictures), arguments)
+
+    def _runs_whole(self, call: ModelCall, rows: list[int]) -> bool:
+        groups, real_groups = ({row // GROUP for row in some} for some in (rows, call.real_rows))
+        return self.context == "window" and groups == real_groups
+
+    def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
+        frames, audio, flag = (*call.arguments, None)[:3]
+        run, ran = self._alone, rows
+        if self.context == "window":
+            groups = sorted({row // GROUP for row in rows})
+            run = self._forward
+            ran = [row for group in groups for row in range(group * GROUP, (group + 1) * GROUP)]
+        flag = None if flag is None else flag.flatten()[ran]
+        return ran, run(frames[ran], audio[ran], flag)
+
+    def _rows_first(self, raw: Any, call: ModelCall | None = None) -> Any:
+        logits, maps, sounds = raw
+        sounds = [None if x is None else rearrange(x, "g t c -> (g t) c") for x in sounds]
+        return logits, maps, sounds
+
+    def _restore(self, outputs: Any, call: ModelCall) -> Any:
+        logits, maps, sounds = outputs
+        groups = [None if x is None else rearrange(x, "(g t) c -> g t c", t=GROUP) for x in sounds]
+        return logits, maps, groups
+
+
+def _has_literal_groups(network: Any) -> bool:
+    methods = ("pre_reshape_for_tpavi", "tpavi_va")
+    return all(callable(getattr(network, name, None)) for name in methods)
+
+
+def _groups_of_one(network: Any) -> AbstractContextManager[None]:
+    """Let the model take every frame for a clip of its own, instead of five for one."""
+
+    def pre_reshape_for_tpavi(frames: Tensor) -> Tensor:
+        return rearrange(frames, "n c h w -> n c 1 h w")
+
+    def tpavi_va(frames: Tensor, audio: Tensor, stage: int) -> tuple[Tensor, Tensor]:
+        block = getattr(network, f"tpavi_b{stage + 1}")
+        frames, audio = block(pre_reshape_for_tpavi(frames), rearrange(audio, "n c -> n 1 c"))
+        return rearrange(frames, "n c 1 h w -> n c h w"), audio
+
+    return attributes(network, pre_reshape_for_tpavi=pre_reshape_for_tpavi, tpavi_va=tpavi_va)

@@ -1,0 +1,264 @@
+"""What the adapters of released AVS models share: they differ in a few methods only."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from coprop_plugin.adapters.calls import (
+    ModelCall,
+    bind,
+    check_indices,
+    map_tensors,
+    stack_rows,
+    take_row,
+)
+from coprop_plugin.adapters.devices import dtype_of, lent
+from coprop_plugin.adapters.pictures import denormalise, model_input, resize_logits
+from coprop_plugin.adapters.windows import (
+    Context,
+    Group,
+    checked_context,
+    checked_indices,
+    group_frames,
+)
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from coprop_plugin.errors import AdapterError
+from coprop_plugin.types import Clip
+
+
+def look_through(model: Any) -> Any:
+    """Return the model inside `DataParallel` or `DistributedDataParallel`, or the model itself."""
+    while isinstance(model, nn.DataParallel | DistributedDataParallel):
+        model = model.module
+    return model
+
+
+class UpstreamBackend(nn.Module):
+    """Drives a released AVS model that the user built; a `KeyframeBackend` with a drop-in call.
+
+    The model is never changed: it runs in eval mode, without gradients, where it lives, and has
+    its own training flags again afterwards.
+
+    Args:
+        model: The model, also inside `DataParallel`, which is looked through.
+        context: What surrounds a keyframe: `"frame"`, that frame alone, or `"window"`, a clip of
+            the length that the model was trained on.
+        input_size: Side, or height and width, of the model's input; by default what its released
+            weights were evaluated with.
+        frames_per_clip: Frames of a clip, padding included, in a drop-in call.
+
+    Attributes:
+        model: The very object that was given.
+        num_classes: 1 for binary models, 71 for AVSS.
+        clip_length: Frames a window.
+        frames_at_once: Frames of `segment_keyframes` that share one call of the model.
+
+    Raises:
+        AdapterError: If the model is not built like the family that this adapter is for.
+    """
+
+    clip_length: int = 5
+    frames_at_once: int = 5
+    num_classes: int = 1
+    family: str
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        context: Context,
+        input_size: int | Sequence[int],
+        frames_per_clip: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.context = checked_context(context)
+        both = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+        self.input_size = both
+        self.frames_per_clip = frames_per_clip
+
+    @classmethod
+    def _checked(cls, model: Any) -> Any:
+        if not cls.accepts(model):
+            raise AdapterError(
+                f"Got a {type(model).__name__}, which is not built like {cls.family}: its "
+                "attributes or its forward differ. Use `wrap(model)` to let the adapter be found, "
+                'or wrap a function with `backend="callable"`.'
+            )
+        return look_through(model)
+
+    @property
+    def network(self) -> Any:
+        """The model itself, out of any `DataParallel`."""
+        return look_through(self.model)
+
+    @staticmethod
+    @abstractmethod
+    def accepts(model: Any) -> bool:
+        """Say whether a model belongs to this family, by its structure."""
+
+    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Segment the frames `indices` of `clip`.
+
+        Args:
+            clip: Frames and sound.
+            indices: Frame indices, in any order.
+
+        Returns:
+            Logits `[K, C, H, W]` float32 at the clip's size, on the model's device.
+
+        Raises:
+            AdapterError: If an index lies outside the clip.
+            ClipError: If the clip has no sound of the form that the model needs.
+        """
+        indices = checked_indices(indices, clip.num_frames)
+        if not indices:
+            return torch.zeros(0, self.num_classes, *clip.size)
+        groups = group_frames(clip.times, indices, self.context, self.clip_length)
+        frames = sorted({frame for group in groups for frame in group.frames})
+        heard = dict(zip(frames, self._hear(clip, frames), strict=True))
+        logits: dict[int, Tensor] = {}
+        with lent(self.network) as device:
+            for batch in self._batches(groups):
+                order = [frame for group in batch for frame in group.frames]
+                pictures = model_input(
+                    clip, order, self.input_size, antialias=self.num_classes > 1, device=device
+                ).to(dtype_of(self.network))
+                sound = torch.stack([heard[frame] for frame in order]).to(pictures)
+                native = self._run(pictures, sound, len(batch[0].frames)).float()
+                for number, group in enumerate(batch):
+                    for keyframe, place in group.keyframes.items():
+                        row = native[number * len(group.frames) + place]
+                        logits[keyframe] = resize_logits(row[None], clip.size)[0]
+        return torch.stack([logits[index] for index in indices])
+
+    def _batches(self, groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
+        """Portions of groups; all groups have the same number of frames."""
+        at_once = max(1, self.frames_at_once // len(groups[0].frames))
+        for start in range(0, len(groups), at_once):
+            yield groups[start : start + at_once]
+
+    @abstractmethod
+    def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
+        """Return the sound of some frames as the model takes it, `[K, ...]`."""
+
+    @abstractmethod
+    def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
+        """Run groups of `length` frames (1 or the clip length); all rows are flat `(g t)`.
+
+        Returns native logits `[(g t), C, h, w]`.
+        """
+
+    # The drop-in call.
+
+    @abstractmethod
+    def unpack(self, *args: Any, **kwargs: Any) -> ModelCall:
+        """Return the clips of a call with the wrapped model's own signature."""
+
+    @abstractmethod
+    def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
+        """Run the rows `rows` of a call; return which rows were run and their outputs.
+
+        The outputs are built as the model's own, every tensor with rows first.
+        """
+
+    @abstractmethod
+    def _restore(self, outputs: Any, call: ModelCall) -> Any:
+        """Turn outputs with rows first into the model's own return value."""
+
+    def _rows_first(self, raw: Any, call: ModelCall) -> Any:
+        """Undo `_restore`, for what the model returned for the whole call."""
+        return raw
+
+    def _runs_whole(self, call: ModelCall, rows: list[int]) -> bool:
+        """Whether the model's own call, unchanged, is what answers for these rows."""
+        return rows == call.real_rows
+
+    def _logits(self, outputs: Any) -> Tensor:
+        """Find the native logits `[N, C, h, w]` in outputs with rows first."""
+        return outputs[0]
+
+    def _bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+        return bind(self.network, args, kwargs)
+
+    def _pictures(self, frames: Any) -> Tensor:
+        if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3:
+            came = list(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
+            raise AdapterError(
+                f"Got frames {came} in a call of {self.family}; wanted the flat batch "
+                "[N, 3, H, W], normalised, that the model itself takes."
+            )
+        return denormalise(frames).cpu()
+
+    @torch.no_grad()
+    def segment_call(self, call: ModelCall, indices: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Run the wrapped model once, for the keyframes of all clips of a call.
+
+        With every frame a keyframe, and the context that the model's own call has, this is that
+        very call.
+
+        Args:
+            call: What `unpack` returned.
+            indices: Keyframes of every clip, at least one each.
+
+        Returns:
+            Per clip logits `[K, C, H, W]` float32 at the size of its frames.
+        """
+        check_indices(call, indices)
+        indices = [checked_indices(i, len(clip)) for i, clip in zip(indices, call, strict=True)]
+        call.keyframes = [sorted(i) for i in indices]
+        pairs = zip(call.rows, indices, strict=True)
+        wanted = sorted({rows[index] for rows, clip in pairs for index in clip})
+        with lent(self.network):
+            if self._runs_whole(call, wanted):
+                ran = list(range(call.num_rows))
+                outputs = self._rows_first(self.network(*call.arguments), call)
+            else:
+                ran, outputs = self._answer(call, wanted)
+        keep = {*wanted} | ({*range(call.num_rows)} - {*call.real_rows})
+        call.answers = {row: take_row(outputs, i) for i, row in enumerate(ran) if row in keep}
+        return [
+            self._clip_logits(call, clip, [rows[index] for index in chosen])
+            for clip, rows, chosen in zip(call, call.rows, indices, strict=True)
+        ]
+
+    def _clip_logits(self, call: ModelCall, clip: Clip, rows: list[int]) -> Tensor:
+        logits = self._logits(stack_rows([call.answers[row] for row in rows]))
+        return resize_logits(logits.float(), clip.size)
+
+    @torch.no_grad()
+    def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Any:
+        """Answer a call as the wrapped model would.
+
+        Keyframes have the model's own numbers, bit for bit. Other frames have `logits`, resized
+        to the model's native size; their side outputs are those of their segment's keyframe, the
+        last one up to the frame. Padding is all zero, as the model itself returns it.
+
+        Args:
+            call: What `segment_call` has run.
+            logits: Per clip `[T, C, H, W]`, at any size.
+
+        Returns:
+            The wrapped model's own return value, in structure and shapes.
+        """
+        sources = call.source_rows()
+        some = next(iter(call.answers.values()))
+        nothing = map_tensors(torch.zeros_like, some)
+        answers = [
+            call.answers[sources[row]] if row in sources else nothing
+            for row in range(call.num_rows)
+        ]
+        outputs = stack_rows(answers)
+        for clip_logits, rows in zip(logits, call.rows, strict=True):
+            carried = [t for t, row in enumerate(rows) if sources[row] != row]
+            if carried:
+                self._carry(outputs, [rows[t] for t in carried], clip_logits[carried])
+        return self._restore(outputs, call)
+
+    def _carry(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
+        """Write propagated logits `[n, C, H, W]` over those of some rows."""
+        native = self._logits(outputs)
+        native[rows] = resize_logits(logits, native.shape[-2:]).to(native)
