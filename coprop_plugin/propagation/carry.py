@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coprop_plugin.modes import device_of
 from coprop_plugin.types import Clip, ControlPoints, FrameResult, Propagator
 
 # Log-odds of what is certainly not there: a probability of 2e-9, and safe in half precision.
@@ -138,10 +139,5 @@ class Carrier:
         return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)
 
     def _inputs(self, clip: Clip, t: int, sound: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        device = _device_of(self.propagator)
+        device = device_of(self.propagator)
         return clip.rgb([t]).to(device), None if sound is None else sound[t : t + 1].to(device)
-
-
-def _device_of(propagator: Any) -> torch.device:
-    parameters = getattr(propagator, "parameters", tuple)
-    return next((p.device for p in parameters()), torch.device("cpu"))
