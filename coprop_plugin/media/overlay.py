@@ -91,7 +91,7 @@ def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
 def _overlay_on_source(
     path: Path, mask_of: MaskOf, spans: Tensor, source_path: Path, copy_sound: bool
 ) -> None:
-    mask_at = _MaskTrack(mask_of, spans)
+    layers = _LayerTrack(mask_of, spans)
     with ExitStack() as stack:
         source = stack.enter_context(VideoSource(source_path, quiet=True))
         frames = _with_lengths(source)
@@ -101,8 +101,7 @@ def _overlay_on_source(
         for time_s, length_s, frame in _chain(first, frames):
             picture = source.picture(frame)
             writer.pixel_aspect = source.pixel_aspect
-            mask = mask_at(time_s)
-            writer.add(picture if mask is None else paint(picture, mask), time_s, length_s)
+            writer.add(layers.paint(picture, time_s), time_s, length_s)
 
 
 def _chain(first: tuple, rest: Iterator[tuple]) -> Iterator[tuple]:
@@ -171,18 +170,20 @@ def _without_gaps(
             cursor = block.end
 
 
-class _MaskTrack:
-    """The mask of any moment, fetched once for all pictures of its span."""
+class _LayerTrack:
+    """What to paint at any moment, made once for all pictures of a span."""
 
     def __init__(self, mask_of: MaskOf, spans: Tensor) -> None:
         self._starts, self._ends = spans.numpy().T
         # Rounding, and the last fraction of a frame or second, still belong to the last mask.
         self._last_s = self._ends[-1] + (self._ends[-1] - self._starts[-1]) / 2
-        self._fetch = lru_cache(maxsize=1)(mask_of)
+        self._fetch = lru_cache(maxsize=1)(lambda index, size: _Layer(mask_of(index), size))
 
-    def __call__(self, time_s: float) -> np.ndarray | None:
+    def paint(self, picture: np.ndarray, time_s: float) -> np.ndarray:
         index = int(np.searchsorted(self._starts, time_s + 1e-6, side="right")) - 1
-        return self._fetch(index) if index >= 0 and time_s < self._last_s else None
+        if index < 0 or time_s >= self._last_s:
+            return picture
+        return self._fetch(index, picture.shape[:2]).on(picture)
 
 
 def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -193,34 +194,43 @@ def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
         mask: `[h, w]` class ids, 0 stays as it is; brought to the picture's size if it differs.
 
     Returns:
-        A new picture of the same size.
+        A picture of the same size; the given one is left as it is.
     """
-    mask = _resized(np.asarray(mask).astype(np.uint8), picture.shape[:2])
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    if not len(rows):
-        return picture
-    # Only the part around the mask is worked on: most masks are small.
-    margin = 2 + _outline_width(mask.shape)
-    box = (
-        slice(max(0, rows[0] - margin), rows[-1] + 1 + margin),
-        slice(max(0, columns[0] - margin), columns[-1] + 1 + margin),
-    )
-    painted = picture.copy()
-    painted[box] = _painted(picture[box], mask[box], _outline_width(mask.shape))
-    return painted
+    return _Layer(mask, picture.shape[:2]).on(picture)
 
 
-def _painted(picture: np.ndarray, mask: np.ndarray, width: int) -> np.ndarray:
-    colours = _colours()[mask]
-    tinted = (picture * (1 - TINT) + colours * TINT).astype(np.uint8)
-    inside = mask > 0
-    result = np.where(inside[..., None], tinted, picture)
-    line = inside & _near_a_change(mask, width)
-    shadow = ~inside & _near_a_change(mask, 1)
-    result[line] = colours[line]
-    # A dark rim keeps a bright outline visible on a bright ground.
-    result[shadow] //= 2
-    return result
+class _Layer:
+    """A mask turned into paint; what can be worked out before seeing the picture is."""
+
+    def __init__(self, mask: np.ndarray, size: tuple[int, int]) -> None:
+        mask = _resized(np.asarray(mask).astype(np.uint8), size)
+        width = _outline_width(size)
+        rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+        self._box = None
+        if not len(rows):
+            return
+        # Only the part around the mask is worked on: most masks are small.
+        self._box = (
+            slice(max(0, rows[0] - width - 1), rows[-1] + width + 2),
+            slice(max(0, columns[0] - width - 1), columns[-1] + width + 2),
+        )
+        mask = mask[self._box]
+        inside = mask > 0
+        line = inside & _near_a_change(mask, width)
+        # A dark rim keeps a bright outline visible on a bright ground.
+        rim = ~inside & _near_a_change(mask, 1)
+        weight = np.select([line, inside, rim], [256, round(256 * TINT), 128], 0)
+        colours = np.where(inside[..., None], _colours()[mask], 0)
+        self._paint = (colours * weight[..., None]).astype(np.uint16)
+        self._keep = (256 - weight[..., None]).astype(np.uint16)
+
+    def on(self, picture: np.ndarray) -> np.ndarray:
+        if self._box is None:
+            return picture
+        painted = picture.copy()
+        # In whole 256ths: 16 bits hold 255 * 256, and floats would take five times as long.
+        painted[self._box] = (picture[self._box] * self._keep + self._paint) >> 8
+        return painted
 
 
 def _outline_width(shape: tuple[int, ...]) -> int:

@@ -215,6 +215,7 @@ class ResultWriter:
             "version": __version__,
             "source": None if source is None else Path(source).name,
             "size": list(self._size),
+            "orientation": "upright: the source's rotation tag is applied",
             "num_frames": len(self._times),
             "num_classes": self._num_classes,
             "sampling": self._sampling,

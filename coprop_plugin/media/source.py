@@ -221,7 +221,8 @@ class VideoSource:
             f"({self.end_s:.2f} s) could be read{damage}. Going on with what is there; download, "
             "copy or export the file again for the rest.",
             MediaWarning,
-            stacklevel=3,
+            # One place for all callers: Python then says it once, however often the file is read.
+            stacklevel=2,
         )
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
