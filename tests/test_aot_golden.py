@@ -59,9 +59,25 @@ def check(model, case, dtype, sound=None):
     assert golden.error(f"{case}/labels", labels) < golden.tolerance(f"{case}/labels")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("model", ["aot_r50_aotl", "aot_aotl", "aot_aott"])
+def full(model, case, dtype):
+    """One case of each kind by default; the rest, seconds each, where `slow` tests are wanted."""
+    quick = {
+        ("aot_r50_aotl", "forced_gap2"),
+        ("aot_aotl", "forced_gap5" if dtype == torch.float32 else None),
+    }
+    marks = () if model == "aot_aott" or (model, case) in quick else pytest.mark.slow
+    return pytest.param(model, case, dtype, marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("model", "case", "dtype"),
+    [
+        full(model, case, dtype)
+        for model in ("aot_r50_aotl", "aot_aotl", "aot_aott")
+        for case in CASES
+        for dtype in (torch.float32, torch.float64)
+    ],
+)
 def test_logits_are_upstreams(model, case, dtype):
     check(model, case, dtype)
 
