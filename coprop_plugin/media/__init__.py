@@ -3,13 +3,13 @@
 Everything goes through PyAV (FFmpeg). `import coprop_plugin` does not import this package.
 """
 
+from coprop_plugin.media.container import MediaWarning
 from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.overlay import paint, write_overlay
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
 from coprop_plugin.media.results import ResultWriter, read_about, read_mask, save_result
 from coprop_plugin.media.sound import read_waveform
-from coprop_plugin.media.source import MediaWarning
 
 __all__ = [
     "MediaWarning",

@@ -12,9 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.container import open_container, packets_of
 from coprop_plugin.media.encode import Mp4Writer, blocks_of, picture_of, shown_times
 from coprop_plugin.media.sound import SoundBlock, sound_blocks
-from coprop_plugin.media.source import VideoSource, open_container
+from coprop_plugin.media.source import VideoSource
 from coprop_plugin.types import Clip
 
 # Sound that mp4 can hold and players find there. Anything else is encoded again as AAC.
@@ -141,12 +142,7 @@ def _sound_of(source: VideoSource, copy_sound: bool, stack: ExitStack) -> dict:
 
 def _shifted(container: av.container.InputContainer, stream, start_s: float) -> Iterator:
     offset = round(start_s / stream.time_base)
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.error.FFmpegError):
-            return
+    for packet in packets_of(container, stream, Counter()):
         if packet.pts is None or packet.dts is None or not packet.size:
             continue
         packet.pts -= offset

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
-from coprop_plugin.media.source import MediaWarning, VideoSource, open_container
+from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
+from coprop_plugin.media.source import VideoSource
 
 # What a clip without sound gets: the rate that the models ask for.
 SILENCE_RATE = 16_000
@@ -120,35 +121,23 @@ def sound_blocks(path: Path, start_s: float | None, damage: Counter) -> Iterator
     decoded are left out and counted in `damage["pieces"]`, samples that are no numbers become 0
     and are counted in `damage["samples"]`.
     """
-    cursor = None
-    for frame in _decoded(path, damage):
-        position = cursor or 0
-        if frame.pts is not None:
-            stamp_s = float(frame.pts * frame.time_base)
-            start_s = stamp_s if start_s is None else start_s
-            stamped = round((stamp_s - start_s) * frame.sample_rate)
-            if cursor is None or abs(stamped - cursor) > GAP_S * frame.sample_rate:
-                position = stamped
-        samples = samples_of(frame)
-        bad = ~np.isfinite(samples)
-        damage["samples"] += int(bad.sum())
-        samples = np.where(bad, np.float32(0), samples)
-        yield SoundBlock(position, samples, frame.sample_rate, frame.layout.name)
-        cursor = position + frame.samples
-
-
-def _decoded(path: Path, damage: Counter) -> Iterator[av.AudioFrame]:
     with open_container(path) as container:
-        packets = container.demux(container.streams.audio[0])
-        while True:
-            try:
-                frames = next(packets).decode()
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                damage["pieces"] += 1
-                continue
-            yield from frames
+        cursor = None
+        for frame in decoded(container, container.streams.audio[0], damage):
+            position = cursor or 0
+            if frame.pts is not None:
+                stamp_s = float(frame.pts * frame.time_base)
+                start_s = stamp_s if start_s is None else start_s
+                stamped = round((stamp_s - start_s) * frame.sample_rate)
+                jump_s = 0.0 if cursor is None else abs(stamped - cursor) / frame.sample_rate
+                if cursor is None or GAP_S < jump_s < max_jump_s(container):
+                    position = stamped
+            samples = samples_of(frame)
+            bad = ~np.isfinite(samples)
+            damage["samples"] += int(bad.sum())
+            samples = np.where(bad, np.float32(0), samples)
+            yield SoundBlock(position, samples, frame.sample_rate, frame.layout.name)
+            cursor = position + frame.samples
 
 
 @dataclass
@@ -213,7 +202,7 @@ class _Track:
             )
         if self._damage["pieces"] and self._blocks:
             warnings.warn(
-                f"{self.path}: part of the sound is damaged ({self._damage['pieces']} pieces) and "
+                f"{self.path}: part of the sound is damaged (pieces: {self._damage['pieces']}) and "
                 "counts as silence. Download, copy or export the file again for the rest.",
                 MediaWarning,
                 stacklevel=4,

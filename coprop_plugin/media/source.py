@@ -1,10 +1,9 @@
 """An open video file: its pictures, upright, on a clock that starts with the first of them."""
 
 import math
-import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,75 +13,18 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
 
 # A file may say that it is longer than what can be read of it. Less than this is rounding.
 UNREAD_SLACK_S = 0.5
-
-
-class MediaWarning(UserWarning):
-    """A file that can be read, but not as it was meant: damaged, cut off, silent, out of phase."""
-
-
-@contextmanager
-def open_container(path: str | Path) -> Iterator[av.container.InputContainer]:
-    """Open a media file, local and regular, for reading.
-
-    Raises:
-        MediaError: If there is no such file, it is empty, may not be read, or is no video or
-            sound.
-    """
-    path = Path(path)
-    _refuse_unreadable(path)
-    try:
-        # The absolute path keeps FFmpeg from taking a name like "a:b.mp4" for a protocol, and the
-        # list of protocols keeps a playlist that poses as a video from reaching for the network.
-        container = av.open(
-            os.path.abspath(path), metadata_errors="replace", options={"protocol_whitelist": "file"}
-        )
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(
-            f"{path} cannot be opened as video or sound ({_reason(error)}): it is something else "
-            "with that name, or it was cut off before its index was written. Check that it plays; "
-            "download, copy or export it again."
-        ) from error
-    with container:
-        if container.format.name.endswith("_pipe") or container.format.name == "image2":
-            raise MediaError(
-                f"{path} is a single picture, not a video with sound. For pictures and sound that "
-                "you have in memory use Clip(frames, waveform, sample_rate)."
-            )
-        yield container
-
-
-def _refuse_unreadable(path: Path) -> None:
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder; wanted a video file. Name the file inside it.")
-    if not path.exists():
-        raise MediaError(f"There is no file {path}. Check the name and the current folder.")
-    if not path.is_file():
-        raise MediaError(f"{path} is a device or a pipe; wanted a file. Save the stream first.")
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise MediaError(
-            f"{path} cannot be read ({_reason(error)}). Check who may read it."
-        ) from error
-    if empty:
-        raise MediaError(
-            f"{path} is empty (0 bytes), so it is not a video. Download or export it again."
-        )
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
 
 
 class VideoSource:
     """The pictures of a video file, decoded once, in the order in which they are shown.
 
     Time 0 is the first picture that can be decoded. A picture with a missing or backward time
-    stamp counts as following its predecessor by one frame.
+    stamp, or one that leaps farther than the file is long, counts as following its predecessor by
+    one frame.
 
     Args:
         path: The file.
@@ -185,27 +127,16 @@ class VideoSource:
         if self.start_s is None:
             self.start_s = stamp_s
         time_s = stamp_s - self.start_s
-        return time_s if time_s > previous_s else previous_s + nominal_s
+        if previous_s < time_s <= previous_s + max_jump_s(self.container):
+            return time_s
+        return previous_s + nominal_s
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        packets = self.container.demux(self.stream)
-        while True:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.error.FFmpegError:
-                # The container itself breaks off here; what came before is good.
-                self._num_damaged += 1
-                return
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError:
-                self._num_damaged += 1
-                continue
-            for frame in frames:
-                self._num_damaged += bool(frame.is_corrupt)
-                yield frame
+        damage: Counter = Counter()
+        for frame in decoded(self.container, self.stream, damage):
+            self._num_damaged = damage["pieces"]
+            yield frame
+        self._num_damaged = damage["pieces"]
 
     def _warn_of_damage(self) -> None:
         declared_s = self.declared_s
@@ -215,7 +146,7 @@ class VideoSource:
         declared = f"{declared_s:.2f} s"
         if self.stream.frames:
             declared = f"{self.stream.frames} frames ({declared})"
-        damage = f", {self._num_damaged} pieces of it damaged" if self._num_damaged else ""
+        damage = f", damaged pieces of it: {self._num_damaged}" if self._num_damaged else ""
         warnings.warn(
             f"{self.path} declares {declared} of video, but only {self.num_frames} frames "
             f"({self.end_s:.2f} s) could be read{damage}. Going on with what is there; download, "

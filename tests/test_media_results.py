@@ -1,0 +1,167 @@
+"""The folder of a result: complete or not there, and nothing else is touched."""
+
+import errno
+import json
+
+import numpy as np
+import pytest
+from make_media import picture, plain
+from make_results import clip_in_memory, everything_in, frame_result, result_of
+from PIL import Image
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media import (
+    ResultWriter,
+    read_about,
+    read_clip,
+    read_mask,
+)
+from coprop_plugin.types import ControlPoints
+
+
+def write_all(frame_results, folder):
+    with ResultWriter(folder, clip=clip_in_memory()) as writer:
+        for frame in frame_results:
+            writer.write(frame)
+
+
+def test_a_saved_result_holds_what_it_says(tmp_path):
+    result = result_of(clip_in_memory(), class_id=17, num_classes=71)
+    folder = result.save(tmp_path / "out", alpha=True)
+    pngs = [f"{part}/{k:05d}.png" for part in ("alpha", "masks", "probs") for k in range(4)]
+    assert everything_in(tmp_path / "out") == sorted(
+        [*pngs, "control_points.json", "overlay.mp4", "result.json"]
+    )
+    for k in range(4):
+        mask = np.array(Image.open(folder / f"masks/{k:05d}.png"))
+        np.testing.assert_array_equal(mask, result.masks[k])
+        np.testing.assert_array_equal(read_mask(folder / f"masks/{k:05d}.png"), mask)
+        probs = np.array(Image.open(folder / f"probs/{k:05d}.png"))
+        np.testing.assert_array_equal(probs, np.where(mask, 204, 0))
+        matte = np.array(Image.open(folder / f"alpha/{k:05d}.png"))
+        np.testing.assert_array_equal(matte[..., :3], picture(k))
+        np.testing.assert_array_equal(matte[..., 3], probs)
+    points = json.loads((folder / "control_points.json").read_text())
+    assert ControlPoints.from_dict(points) == result.control_points
+    assert points["seconds"] == [0]
+    about = json.loads((folder / "result.json").read_text())
+    assert about["times"] == [0, 0.5, 1, 1.5]
+    assert (about["size"], about["num_frames"], about["num_classes"]) == ([48, 64], 4, 71)
+
+
+def test_masks_show_in_avsbench_colours(tmp_path):
+    folder = result_of(clip_in_memory(), class_id=17, num_classes=71).save(
+        tmp_path / "out", overlay=False
+    )
+    image = Image.open(folder / "masks/00000.png")
+    assert image.mode == "P"
+    assert image.convert("RGB").getpixel((50, 40)) == (128, 64, 0)
+
+
+def test_writing_a_stream_is_saving_a_result(tmp_path):
+    path = plain(tmp_path / "in.mp4", seconds=4)
+    result = result_of(read_clip(path))
+    saved = result.save(tmp_path / "saved", alpha=True)
+    with ResultWriter(tmp_path / "streamed", source=path, alpha=True) as writer:
+        for frame in result.frame_results:
+            writer.write(frame)
+        writer.control_points = result.control_points
+    assert everything_in(tmp_path / "streamed") == everything_in(saved)
+    for name in everything_in(saved):
+        assert (tmp_path / "streamed" / name).read_bytes() == (saved / name).read_bytes(), name
+
+
+def test_about_comes_back(tmp_path):
+    about = {"input": "a.mp4", "options": {"fps": 1.0}}
+    folder = tmp_path / "out"
+    assert read_about(folder) is None
+    with ResultWriter(folder, clip=clip_in_memory(), about=about, overlay=False) as writer:
+        writer.write(frame_result(0, 0.0))
+        assert read_about(folder) is None
+    assert read_about(folder) == about
+
+
+def test_an_earlier_result_is_replaced(tmp_path):
+    result_of(clip_in_memory()).save(tmp_path / "out", alpha=True)
+    result_of(clip_in_memory((0, 1))).save(tmp_path / "out", overlay=False)
+    assert everything_in(tmp_path) == sorted(
+        f"out/{name}"
+        for name in (
+            "masks/00000.png",
+            "masks/00001.png",
+            "probs/00000.png",
+            "probs/00001.png",
+            "control_points.json",
+            "result.json",
+        )
+    )
+
+
+@pytest.mark.parametrize("foreign", ["thesis.doc", "masks/mine.png", "result.json"])
+def test_what_others_wrote_is_left_alone(tmp_path, foreign):
+    folder = tmp_path / "out"
+    if foreign != "result.json":
+        result_of(clip_in_memory()).save(folder, overlay=False)
+    folder.mkdir(exist_ok=True)
+    (folder / foreign).write_text("{}")
+    before = everything_in(tmp_path)
+    with pytest.raises(MediaError, match=f"out holds what was not .*{foreign}.*new folder"):
+        result_of(clip_in_memory()).save(folder)
+    assert everything_in(tmp_path) == before
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(MediaError, match="out is a file"):
+        result_of(clip_in_memory()).save(tmp_path / "out")
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_failure_leaves_things_as_they_were(tmp_path, earlier):
+    if earlier:
+        result_of(clip_in_memory()).save(tmp_path / "out", overlay=False)
+    before = everything_in(tmp_path)
+
+    def interrupted():
+        yield frame_result(0, 0.0)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_all(interrupted(), tmp_path / "out")
+    assert everything_in(tmp_path) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == (["out"] if earlier else [])
+
+
+def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+    (tmp_path / ".out.part" / "masks").mkdir(parents=True)
+    (tmp_path / ".out.part" / "masks" / "00099.png").write_bytes(b"half")
+    folder = result_of(clip_in_memory()).save(tmp_path / "out", overlay=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+    assert len(list((folder / "masks").iterdir())) == 4
+
+
+def test_a_full_disk_is_reported(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(MediaError, match="out cannot be written .No space left.*disk has room"):
+        result_of(clip_in_memory()).save(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_come_in_order(tmp_path):
+    frames = [frame_result(0, 0.0), frame_result(2, 1.0)]
+    with pytest.raises(MediaError, match="result of frame 2 after 1 frames.*in order"):
+        write_all(frames, tmp_path / "out")
+
+
+def test_nothing_to_write_is_an_error(tmp_path):
+    with pytest.raises(MediaError, match="no frames"):
+        write_all([], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_overlay_needs_something_to_paint_on(tmp_path):
+    with pytest.raises(MediaError, match="no video to paint into.*overlay=False"):
+        ResultWriter(tmp_path / "out", source=tmp_path / "gone.mp4")
