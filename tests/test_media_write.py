@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from make_media import chirp, indices_of, picture, shift_of, steady, write_video
+from make_media import chirp, indices_of, picture, plain, shift_of, steady, write_video
 from make_results import clip_in_memory, result_of
 
 from coprop_plugin.errors import MediaError
@@ -109,6 +109,19 @@ def test_the_overlay_has_the_sources_sound(tmp_path, name, acodec, kept, from_s)
     if name == "a.mp4":
         # The very packets of the source.
         assert torch.equal(waveform, clip.waveform)
+
+
+def test_sound_that_mp4_refuses_is_encoded_again(tmp_path, monkeypatch):
+    def backwards(container, stream, _):
+        yield from reversed([packet for packet in container.demux(stream) if packet.size])
+
+    monkeypatch.setattr("coprop_plugin.media.overlay._shifted", backwards)
+    path = plain(tmp_path / "in.mp4", seconds=2)
+    clip = read_clip(path)
+    write_overlay(tmp_path / "o.mp4", lambda _: np.ones((48, 64)), clip.spans, source=path)
+    waveform, sample_rate = read_waveform(tmp_path / "o.mp4", duration_s=2)
+    assert shift_of(waveform, clip.waveform, sample_rate)[1] > 0.99
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]
 
 
 def test_the_overlay_stands_upright(tmp_path):

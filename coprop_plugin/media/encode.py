@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import av
 import numpy as np
 from torch import Tensor
 
-from coprop_plugin.errors import MediaError
+from coprop_plugin.media.folders import writing
 from coprop_plugin.types import Clip
 
 # Every usual frame rate and millisecond time stamps are whole numbers of this clock, or nearly.
@@ -66,14 +65,14 @@ class Mp4Writer:
         self._video: av.VideoStream | None = None
 
     def __enter__(self) -> "Mp4Writer":
-        with _writing(self.path):
+        with writing(self.path):
             self._partial.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._partial), "w", format="mp4")
         return self
 
     def add(self, picture: np.ndarray, time_s: float, length_s: float) -> None:
         """Show a picture `[H, W, 3]` uint8 from `time_s` on for `length_s` seconds."""
-        with _writing(self.path):
+        with writing(self.path):
             if self._video is None:
                 self._begin(picture)
             self._mux_sound_until(time_s)
@@ -154,7 +153,7 @@ class Mp4Writer:
 
     def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
         try:
-            with _writing(self.path):
+            with writing(self.path):
                 if exc_type is None and self._video is not None:
                     self._mux_sound_until(float("inf"))
                     self._mux_video(None)
@@ -163,17 +162,6 @@ class Mp4Writer:
                     os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (av.error.FFmpegError, OSError) as error:
-        raise MediaError(
-            f"{path} cannot be written ({getattr(error, 'strerror', None) or error}). Check that "
-            "the disk has room and that the folder may be written."
-        ) from error
 
 
 def _restamped(packets: Iterable[av.Packet], stream: av.AudioStream) -> Iterator[av.Packet]:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import av
+
 from coprop_plugin.errors import MediaError
 
 FORMAT = "coprop.result/1"
@@ -52,13 +54,14 @@ def json_of(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn errors of the disk into a `MediaError` that names what was to be written."""
+    """Turn errors of disk and encoder into a `MediaError` that names what was to be written."""
     try:
         yield
-    except OSError as error:
+    except (av.error.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise MediaError(
-            f"{folder} cannot be written ({error.strerror or error}). Check that the disk has room "
-            "and that the folder may be written, or choose another."
+            f"{folder} cannot be written ({reason}). Check that the disk has room and that the "
+            "folder may be written, or choose another."
         ) from error
 
 
