@@ -1,0 +1,102 @@
+"""Control points from a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin.control_points.snapping import snap
+from coprop_plugin.errors import ControlPointError, ControlPointParseError
+from coprop_plugin.registry import PROVIDERS
+from coprop_plugin.types import Clip, ControlPoints
+
+
+@PROVIDERS.register_module(name=["FileProvider", "file"])
+class FileProvider:
+    """Reads control points from a JSON file, each time it is asked.
+
+    The file holds what `ControlPoints.to_dict` gives, or a bare list of flags, or
+    `{"seconds": [...]}`: when the sound changes, which is snapped to the clip's frames. A file of
+    the first kind that was written for another number of frames is snapped too, if it has seconds.
+
+    Args:
+        path: The file.
+
+    Example:
+        >>> FileProvider("out/control_points.json").propose(clip)  # doctest: +SKIP
+        ControlPoints([0, 3], num_frames=5, source='novelty')
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return the file's control points for this clip.
+
+        Raises:
+            ControlPointParseError: If the file is missing or holds no control points.
+            ControlPointError: If it holds flags for another number of frames, and no seconds.
+        """
+        content = self._read()
+        if isinstance(content, list):
+            content = {"flags": content}
+        if not isinstance(content, dict):
+            raise self._foreign(f"it holds a {type(content).__name__}")
+        if "seconds" in content and not _fits(content, clip):
+            return self._snapped(content, clip)
+        try:
+            points = ControlPoints.from_dict(content)
+        except ControlPointError as error:
+            raise self._foreign(str(error)) from error
+        return checked_length(points, clip, str(self.path))
+
+    def _snapped(self, content: dict[str, Any], clip: Clip) -> ControlPoints:
+        seconds = content["seconds"]
+        if not isinstance(seconds, list) or not all(_is_number(s) for s in seconds):
+            raise self._foreign('"seconds" is not a list of numbers')
+        try:
+            frames = snap(sorted(seconds), clip)
+        except ControlPointError as error:
+            raise self._foreign(str(error)) from error
+        log = {"seconds": sorted(seconds), "snapped_from": str(self.path)}
+        source = str(content.get("source", "file"))
+        return ControlPoints.from_indices(frames, clip.num_frames, source, log)
+
+    def _read(self) -> Any:
+        try:
+            return json.loads(self.path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ControlPointParseError(
+                f"Control points cannot be read from {self.path}: {reason}. `coprop anchor` or "
+                "`result.save()` writes such a file."
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise self._foreign(f"it is not JSON ({error})") from error
+
+    def _foreign(self, reason: str) -> ControlPointParseError:
+        return ControlPointParseError(
+            f"{self.path} holds no control points: {reason}. Wanted JSON: what "
+            '`ControlPoints.to_dict()` gives, a list of flags [1, 0, ...], or {"seconds": [...]}.'
+        )
+
+
+def _fits(content: dict[str, Any], clip: Clip) -> bool:
+    """Tell whether a file has flags or indices for exactly this many frames."""
+    if isinstance(content.get("flags"), list):
+        return len(content["flags"]) == clip.num_frames
+    return "indices" in content and content.get("num_frames") == clip.num_frames
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def checked_length(points: ControlPoints, clip: Clip, origin: str) -> ControlPoints:
+    """Return `points`, unless they are for another number of frames than the clip has."""
+    if points.num_frames != clip.num_frames:
+        raise ControlPointError(
+            f"Got control points for {points.num_frames} frames from {origin}, but the clip has "
+            f"{clip.num_frames}. Give one flag per frame, or read the clip at the frame rate they "
+            "were made for."
+        )
+    return points

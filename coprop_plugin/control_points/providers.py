@@ -1,0 +1,180 @@
+"""Control-point providers that need no language model, all registered."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from coprop_plugin.control_points.features import consecutive_similarity, frame_features
+from coprop_plugin.control_points.file_provider import FileProvider, checked_length
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.registry import PROVIDERS
+from coprop_plugin.types import Clip, ControlPoints
+
+__all__ = [
+    "CosineProvider",
+    "EveryNProvider",
+    "FileProvider",
+    "FlagsProvider",
+    "OracleProvider",
+    "from_masks",
+]
+
+
+@PROVIDERS.register_module(name=["FlagsProvider", "flags"])
+class FlagsProvider:
+    """Says what it was told: one 0 or 1 per frame.
+
+    Args:
+        flags: `[T]`, the first one 1; or `ControlPoints`.
+
+    Raises:
+        ControlPointError: If they are not zeros and ones that begin with 1.
+
+    Example:
+        >>> FlagsProvider([1, 0, 1]).propose(Clip(torch.rand(3, 3, 8, 8))).indices
+        [0, 2]
+    """
+
+    def __init__(self, flags: Sequence[int] | Tensor | ControlPoints) -> None:
+        try:
+            self.points = flags if isinstance(flags, ControlPoints) else ControlPoints(flags)
+        except ControlPointError:
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ControlPointError(
+                f"Got {str(flags)[:160]} as control points; wanted one 0 or 1 per frame, such as "
+                "[1, 0, 0, 1, 0]; a registered name is given as a string."
+            ) from error
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return the flags.
+
+        Raises:
+            ControlPointError: If there is not one for each frame of the clip.
+        """
+        return checked_length(self.points, clip, "the list")
+
+
+@PROVIDERS.register_module(name=["EveryNProvider", "every_n"])
+class EveryNProvider:
+    """Puts a control point on every n-th frame, whatever sounds.
+
+    Args:
+        n: Frames from one control point to the next; 1 makes every frame a keyframe, which is the
+            wrapped model alone.
+
+    Raises:
+        ControlPointError: If `n` is not a whole number above 0.
+
+    Example:
+        >>> EveryNProvider(2).propose(Clip(torch.rand(5, 3, 8, 8))).indices
+        [0, 2, 4]
+    """
+
+    def __init__(self, n: int = 5) -> None:
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise ControlPointError(
+                f"Got n={n!r}; wanted a whole number of frames, 1 or more. It is not seconds."
+            )
+        self.n = n
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return control points at frames 0, n, 2n, ..."""
+        frames = range(0, clip.num_frames, self.n)
+        return ControlPoints.from_indices(frames, clip.num_frames, "every_n", {"n": self.n})
+
+
+@PROVIDERS.register_module(name=["OracleProvider", "oracle"])
+class OracleProvider:
+    """Knows the true masks, see `from_masks`.
+
+    Args:
+        masks: `[T, H, W]`, whole numbers, 0 the silent background.
+
+    Raises:
+        ControlPointError: If the masks are not that.
+
+    Example:
+        >>> masks = torch.tensor([0, 3, 3]).reshape(3, 1, 1)
+        >>> OracleProvider(masks).propose(Clip(torch.rand(3, 3, 8, 8))).indices
+        [0, 1]
+    """
+
+    def __init__(self, masks: Tensor) -> None:
+        self.points = from_masks(masks)
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return where the true set of sounding objects changes.
+
+        Raises:
+            ControlPointError: If there is not one mask for each frame of the clip.
+        """
+        return checked_length(self.points, clip, "the true masks")
+
+
+def from_masks(masks: Tensor) -> ControlPoints:
+    """Find control points in true masks, as the paper annotates them (appendix A.1).
+
+    A frame is one if the set of ids in its mask differs from that of the frame before. Where and
+    how large the objects are does not count.
+
+    Args:
+        masks: `[T, H, W]`, bool or whole numbers: class or instance ids, 0 the silent background.
+
+    Returns:
+        The control points, with the ids of every frame in the log.
+
+    Raises:
+        ControlPointError: If the masks have another shape, or are not whole numbers.
+
+    Example:
+        >>> from_masks(torch.tensor([0, 3, 3, 5]).reshape(4, 1, 1)).indices
+        [0, 1, 3]
+    """
+    masks = torch.as_tensor(masks)
+    if masks.ndim != 3 or len(masks) == 0 or masks.is_floating_point() or masks.is_complex():
+        raise ControlPointError(
+            f"Got masks of shape {list(masks.shape)} and {masks.dtype}; wanted [T, H, W] whole "
+            "numbers, 0 the background. Take the argmax, or `probs > 0.5`, first."
+        )
+    ids = [sorted({int(i) for i in mask.unique()} - {0}) for mask in masks]
+    frames = [t for t in range(len(ids)) if t == 0 or ids[t] != ids[t - 1]]
+    return ControlPoints.from_indices(frames, len(ids), "oracle", {"ids": ids})
+
+
+@PROVIDERS.register_module(name=["CosineProvider", "cosine"])
+class CosineProvider:
+    """The paper's baseline: a control point where two frames in a row sound unlike (Table 2 (a)).
+
+    The paper gives neither the feature nor the threshold. Here it is the cosine similarity of
+    `frame_features`: VGGish embeddings if there are any, else averaged log-mels.
+
+    Args:
+        threshold: A similarity below it is a control point.
+        vggish: A network from `coprop_plugin.audio.vggish.load_vggish`, for clips without
+            embeddings.
+
+    Example:
+        >>> clip = Clip(torch.rand(3, 3, 8, 8), audio_embedding=torch.eye(3, 128))
+        >>> CosineProvider().propose(clip).indices
+        [0, 1, 2]
+    """
+
+    def __init__(self, threshold: float = 0.9, vggish: nn.Module | None = None) -> None:
+        self.threshold = threshold
+        self.vggish = vggish
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return the frames whose sound is unlike that of the frame before.
+
+        Raises:
+            ClipError: If the clip has no sound in any form.
+        """
+        similarity = consecutive_similarity(frame_features(clip, self.vggish))
+        frames = [0, *((similarity < self.threshold).nonzero().flatten() + 1).tolist()]
+        log = {
+            "threshold": self.threshold,
+            "similarity": [round(value, 4) for value in similarity.tolist()],
+        }
+        return ControlPoints.from_indices(frames, clip.num_frames, "cosine", log)

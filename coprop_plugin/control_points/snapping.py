@@ -1,0 +1,129 @@
+"""From seconds to frames: which frame does a change of the sound belong to?
+
+A sound is cut into stretches by boundaries in seconds, and each stretch has a state: what sounds
+in it. Stretch i is half-open: it starts on boundary i - 1 and stops before boundary i. A frame is
+in one state:
+
+- `"avsbench"` sampling: frame t stands for all of second t, and an object sounds in a second if
+  it sounds in at least half of it. So the frame is in the state that covers most of its second,
+  and what sounds too short for that in any second is in no frame.
+- `"pts"` sampling: frame t shows one instant, `times[t]`, and is in the state of that instant. So
+  a boundary becomes the first frame at or after it.
+"""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.types import Clip
+
+TOLERANCE_S = 1e-3
+"""How late a boundary may be and still count for a frame: written seconds are rounded."""
+
+
+def states_of_frames(
+    boundaries_s: Sequence[float],
+    clip: Clip,
+    states: Sequence[Hashable] | None = None,
+    tolerance_s: float = TOLERANCE_S,
+) -> list[Hashable]:
+    """Tell the state of the sound in every frame of a clip.
+
+    Args:
+        boundaries_s: Where one stretch ends and the next one starts, in seconds, rising.
+        clip: Whose frames.
+        states: What sounds in each stretch, one more than boundaries; None: the stretch's number.
+        tolerance_s: With `"pts"` sampling, how far a boundary may lie after a frame and still
+            count for it, in seconds; at most half the time between two frames is used.
+
+    Returns:
+        One state a frame.
+
+    Raises:
+        ControlPointError: If the boundaries do not rise, are no numbers, or do not fit the states.
+
+    Example:
+        >>> import torch
+        >>> clip = Clip(torch.rand(4, 3, 8, 8), sampling="avsbench")
+        >>> states_of_frames([1.4, 2.6], clip)  # second 1 mostly after 1.4, second 2 before 2.6
+        [0, 1, 1, 2]
+        >>> states_of_frames([1.3, 1.7], clip, ["dog", "silence", "dog"])
+        ['dog', 'dog', 'dog', 'dog']
+    """
+    edges = _checked_boundaries(boundaries_s)
+    states = range(len(edges) + 1) if states is None else states
+    if len(states) != len(edges) + 1:
+        raise ControlPointError(
+            f"Got {len(states)} states for {len(edges)} boundaries; wanted one more than "
+            "boundaries, the state before the first one included."
+        )
+    if clip.sampling == "avsbench":
+        return [_prevailing(edges, states, start, end) for start, end in clip.spans.tolist()]
+    times = clip.times.numpy()
+    gaps = np.diff(times) if len(times) > 1 else np.array([np.inf])
+    instants = times + np.minimum(tolerance_s, np.concatenate([gaps[:1], gaps])[: len(times)] / 2)
+    return [states[i] for i in np.searchsorted(edges, instants, side="right")]
+
+
+def change_frames(states: Sequence[Hashable]) -> list[int]:
+    """Return the frames whose state differs from that of the frame before, and 0.
+
+    Example:
+        >>> change_frames(["dog", "dog", "silence", "cat"])
+        [0, 2, 3]
+    """
+    return [t for t in range(len(states)) if t == 0 or states[t] != states[t - 1]]
+
+
+def snap(boundaries_s: Sequence[float], clip: Clip) -> list[int]:
+    """Return the frames that changes of the sound at these seconds belong to, the first one 0.
+
+    Changes after the last frame are dropped, those at or before the first one are its own. With
+    `"avsbench"` sampling that is the second whose start is nearest, and two changes within one
+    second are one.
+
+    Args:
+        boundaries_s: In seconds, rising.
+        clip: Whose frames.
+
+    Returns:
+        Frame indices, strictly rising.
+
+    Raises:
+        ControlPointError: If the boundaries do not rise or are no numbers.
+
+    Example:
+        >>> import torch
+        >>> snap([0.0, 1.9], Clip(torch.rand(4, 3, 8, 8), sampling="avsbench"))
+        [0, 2]
+    """
+    return change_frames(states_of_frames(boundaries_s, clip))
+
+
+def _checked_boundaries(boundaries_s: Sequence[float]) -> np.ndarray:
+    try:
+        edges = np.asarray(boundaries_s, dtype=np.float64)
+    except (TypeError, ValueError):
+        edges = np.array(np.nan)
+    if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+        raise ControlPointError(
+            f"Got boundaries {str(boundaries_s)[:160]}; wanted a list of seconds that rises. Sort "
+            "it and leave out what is no number."
+        )
+    return edges
+
+
+def _prevailing(
+    edges: np.ndarray, states: Sequence[Hashable], start: float, end: float
+) -> Hashable:
+    """Return the state that covers most of start..end; of two equal ones the later one."""
+    first = int(np.searchsorted(edges, start, side="right"))
+    last = int(np.searchsorted(edges, end, side="left"))
+    corners = [start, *edges[first:last].tolist(), end]
+    shares: dict[Hashable, float] = {}
+    for state, share in zip(states[first : last + 1], np.diff(corners), strict=True):
+        # Taken out and put in again, so that the order is that of the last appearance.
+        shares[state] = shares.pop(state, 0.0) + float(share)
+    most = max(shares.values()) - TOLERANCE_S / 1000
+    return [state for state, share in shares.items() if share >= most][-1]

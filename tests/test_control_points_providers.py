@@ -1,0 +1,186 @@
+import json
+
+import pytest
+import torch
+
+from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.features import consecutive_similarity, frame_features
+from coprop_plugin.control_points.providers import (
+    CosineProvider,
+    EveryNProvider,
+    FileProvider,
+    FlagsProvider,
+    OracleProvider,
+    from_masks,
+)
+from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
+from coprop_plugin.types import Clip, ControlPoints
+
+
+def clip_of(num_frames, waveform=None, **kwargs):
+    return Clip(torch.zeros(num_frames, 3, 4, 4), waveform, 16_000, **kwargs)
+
+
+def written(tmp_path, content):
+    path = tmp_path / "points.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return FileProvider(path)
+
+
+@pytest.mark.parametrize("flags", [[1, 0, 1], torch.tensor([1, 0, 1]), ControlPoints([1, 0, 1])])
+def test_flags_are_returned_as_given(flags):
+    assert FlagsProvider(flags).propose(clip_of(3)).indices == [0, 2]
+    assert as_provider(flags).propose(clip_of(3)).indices == [0, 2]
+
+
+def test_flags_of_another_length_are_refused():
+    with pytest.raises(ControlPointError, match="for 3 frames from the list.*clip has 4"):
+        FlagsProvider([1, 0, 1]).propose(clip_of(4))
+
+
+@pytest.mark.parametrize("flags", ["abc", 5, None, [], [0, 1], [1, 2], ["x"], {"a": 1}])
+def test_what_is_no_list_of_flags_is_refused(flags):
+    with pytest.raises(ControlPointError, match="wanted one 0 or 1 per frame|first must be 1"):
+        FlagsProvider(flags)
+
+
+def test_a_file_of_ours_is_read_back(tmp_path):
+    points = ControlPoints([1, 0, 0, 1, 0], source="novelty", log={"note": "x"})
+    provider = written(tmp_path, points.to_dict(clip_of(5).times))
+    again = provider.propose(clip_of(5))
+    assert again == points
+    assert (again.source, again.log) == ("novelty", {"note": "x"})
+
+
+@pytest.mark.parametrize(
+    ("content", "indices"),
+    [
+        ([1, 0, 1, 0], [0, 2]),
+        ({"flags": [1, 0, 0, 1]}, [0, 3]),
+        ({"indices": [0, 1], "num_frames": 4}, [0, 1]),
+        ({"seconds": [0, 2.2]}, [0, 2]),
+        ({"seconds": [2.2, 1]}, [0, 1, 2]),
+        ({"seconds": []}, [0]),
+    ],
+)
+def test_flags_indices_or_seconds_may_be_in_the_file(tmp_path, content, indices):
+    clip = clip_of(4, sampling="avsbench")
+    assert written(tmp_path, content).propose(clip).indices == indices
+
+
+def test_a_file_for_another_frame_rate_is_snapped_by_its_seconds(tmp_path):
+    slow = clip_of(4, times=torch.arange(4.0))
+    provider = written(tmp_path, ControlPoints([1, 0, 1, 0]).to_dict(slow.times))
+    fast = clip_of(16, times=torch.arange(16) / 4)
+    assert provider.propose(fast).indices == [0, 8]
+
+
+def test_a_file_with_flags_for_another_length_and_no_seconds_is_refused(tmp_path):
+    with pytest.raises(ControlPointError, match=r"for 3 frames from .*points.json.*clip has 4"):
+        written(tmp_path, [1, 0, 1]).propose(clip_of(4))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{not json", "not JSON"),
+        ("", "not JSON"),
+        ('"text"', "holds a str"),
+        ("[" * 100_000, "not JSON"),
+        ({"boxes": [1]}, "holds no control points"),
+        ([0, 0, 0, 0], "first must be 1"),
+        ([1, "a", 0, 0], "holds no control points"),
+        ({"seconds": "3"}, "not a list of numbers"),
+        ({"seconds": [1, None]}, "not a list of numbers"),
+        ('{"seconds": [1, NaN]}', "rises"),
+        ({"indices": [0, 9], "num_frames": 4}, "stay below 4"),
+    ],
+)
+def test_a_foreign_file_is_named_with_the_reason(tmp_path, content, reason):
+    with pytest.raises(ControlPointParseError, match=f"points.json.*{reason}"):
+        written(tmp_path, content).propose(clip_of(4))
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path):
+    with pytest.raises(ControlPointParseError, match="nowhere.json: No such file"):
+        FileProvider(tmp_path / "nowhere.json").propose(clip_of(1))
+    (tmp_path / "x.json").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ControlPointParseError, match="x.json.*not JSON"):
+        FileProvider(tmp_path / "x.json").propose(clip_of(1))
+
+
+def test_every_n_starts_at_0():
+    assert EveryNProvider(3).propose(clip_of(7)).indices == [0, 3, 6]
+    assert EveryNProvider(9).propose(clip_of(7)).indices == [0]
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
+def test_every_n_wants_a_whole_number(n):
+    with pytest.raises(ControlPointError, match="whole number of frames, 1 or more"):
+        EveryNProvider(n)
+
+
+def test_the_oracle_compares_sets_of_ids_not_shapes():
+    masks = torch.zeros(6, 2, 2, dtype=torch.long)
+    masks[1, 0, 0] = 3
+    masks[2, 1, 1] = 3
+    masks[3] = 3
+    masks[4, 0] = 3
+    masks[4, 1] = 5
+    assert from_masks(masks).indices == [0, 1, 4, 5]
+    assert OracleProvider(masks).propose(clip_of(6)).log["ids"] == [[], [3], [3], [3], [3, 5], []]
+
+
+def test_the_oracle_takes_boolean_masks():
+    assert from_masks(torch.tensor([True, True, False]).reshape(3, 1, 1)).indices == [0, 2]
+
+
+@pytest.mark.parametrize("masks", [torch.zeros(3, 4), torch.rand(3, 4, 4), torch.zeros(0, 4, 4)])
+def test_what_are_no_masks_is_refused(masks):
+    with pytest.raises(ControlPointError, match=r"wanted \[T, H, W\] whole numbers"):
+        from_masks(masks)
+
+
+def test_the_oracle_refuses_a_clip_of_another_length():
+    with pytest.raises(ControlPointError, match="for 2 frames from the true masks"):
+        OracleProvider(torch.zeros(2, 4, 4, dtype=torch.long)).propose(clip_of(3))
+
+
+def test_cosine_marks_frames_unlike_the_one_before():
+    embedding = torch.tensor([[1.0, 0], [2, 0], [0, 1], [0, 0], [0, 0], [0.1, 1]])
+    embedding = torch.nn.functional.pad(embedding, (0, 126))
+    points = CosineProvider().propose(clip_of(6, audio_embedding=embedding))
+    assert points.indices == [0, 2, 3, 5]
+    json.dumps(points.log)
+
+
+def test_cosine_hears_a_tone_change_without_vggish():
+    t = torch.arange(5 * 16_000) / 16_000
+    tone = torch.where(t < 3, torch.sin(2 * torch.pi * 300 * t), torch.sin(2 * torch.pi * 3000 * t))
+    points = CosineProvider().propose(clip_of(5, 0.3 * tone, sampling="avsbench"))
+    assert points.indices == [0, 3]
+
+
+def test_cosine_uses_the_network_it_is_given():
+    class Loudness(torch.nn.Module):
+        def forward(self, log_mel):
+            loud = (log_mel.mean(dim=(1, 2, 3)) > -4).float()
+            return torch.stack([loud, 1 - loud], 1)
+
+    waveform = torch.zeros(5 * 16_000)
+    waveform[2 * 16_000 :] = torch.rand(3 * 16_000) - 0.5
+    clip = clip_of(5, waveform, sampling="avsbench")
+    assert frame_features(clip, Loudness()).shape == (5, 2)
+    assert CosineProvider(vggish=Loudness()).propose(clip).indices == [0, 2]
+
+
+def test_two_silent_rows_are_alike():
+    rows = torch.tensor([[0.0, 0], [0, 0], [1, 0]])
+    assert consecutive_similarity(rows).tolist() == [1, 0]
+    assert CosineProvider().propose(clip_of(4, torch.zeros(64_000))).indices == [0]
+    assert CosineProvider().propose(clip_of(1, torch.zeros(16_000))).indices == [0]
+
+
+def test_cosine_needs_some_sound():
+    with pytest.raises(ClipError, match="no sound at all"):
+        CosineProvider().propose(clip_of(2))
