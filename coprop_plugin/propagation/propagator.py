@@ -80,6 +80,7 @@ class AudioInsertPropagator(nn.Module):
         PropagationError: If layers, widths or tokens are not as above.
 
     Example:
+        >>> import torch
         >>> toy = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
         >>> propagator = AudioInsertPropagator("AOTT", **toy).eval()
         >>> masks = torch.zeros(1, 40, 60).long()
