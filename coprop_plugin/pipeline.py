@@ -36,7 +36,8 @@ class CoProp(nn.Module):
     """A model wrapped in the three steps of Co-Prop.
 
     Args:
-        backend: Eq. (2): a `KeyframeBackend`, or an mmengine config of one.
+        backend: Eq. (2): a `KeyframeBackend`, or an mmengine config of one, in which `model` may
+            be a config too.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
             (one 0 or 1 per frame).
         propagator: Eq. (3): None for the default, a path to safetensors of ours or to a released
@@ -66,6 +67,9 @@ class CoProp(nn.Module):
     ) -> None:
         super().__init__()
         if isinstance(backend, Mapping):
+            backend = dict(backend)
+            if isinstance(backend.get("model"), Mapping):
+                backend["model"] = MODELS.build(backend["model"])
             backend = build(MODELS, backend, verb="segment_keyframes")
         self.backend = backend
         self.provider = as_provider(control_points)
@@ -185,28 +189,22 @@ class CoProp(nn.Module):
         self, window: Window, points: ControlPoints, hook: Hook | None
     ) -> Iterator[Tensor | None]:
         """Eq. (2): the logits `[C, H, W]` of each keyframe of the window, None where silent."""
-        indices = [i for i in points.indices if i in window.frames]
-        heard = [i for i in indices if not points.is_silent(i)]
         height, width = window.clip.size
-        one = self.backend.num_classes * height * width * 4
-        at_once = max(1, KEYFRAME_LOGITS_BYTES // one)
+        at_once = max(1, KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width))
+        indices = [i for i in points.indices if i in window.frames]
+        waiting = [i for i in indices if not points.is_silent(i)]
         batch: dict[int, Tensor] = {}
         for index in indices:
-            if index in heard and index not in batch:
-                chosen = heard[heard.index(index) :][:at_once]
-                logits = self.segment_keyframes(window.clip, [i - window.start for i in chosen])
+            if not batch and not points.is_silent(index):
+                chosen, waiting = waiting[:at_once], waiting[at_once:]
+                logits = self._ask(window.clip, [i - window.start for i in chosen])
                 batch = dict(zip(chosen, logits, strict=True))
                 if hook:
                     done = points.indices.index(chosen[-1]) + 1
                     hook("keyframes", {"indices": chosen, "logits": logits}, done, len(points))
             yield batch.pop(index, None)
 
-    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
-        """Ask the wrapped model what sounds in some frames, Eq. (2): logits `[K, C, H, W]`.
-
-        Raises:
-            AdapterError: If the backend answers in another shape.
-        """
+    def _ask(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         with torch.no_grad(), evaluating(self.backend):
             logits = self.backend.segment_keyframes(clip, indices)
         wanted = (len(indices), self.backend.num_classes, *clip.size)
@@ -281,6 +279,8 @@ def wrap(
         >>> unwrap(model) is segmenter
         True
     """
+    if isinstance(model, CoProp):
+        raise AdapterError("Got a model that is wrapped already. Use it, or `unwrap` it first.")
     wrapped = CoProp(find_backend(model, backend), control_points, propagator, device)
     wrapped._wrapped = (model,)
     return wrapped

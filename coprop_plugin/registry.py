@@ -67,19 +67,27 @@ def names(registry: Registry, verb: str = "") -> list[str]:
     )
 
 
+def short_names(registry: Registry, verb: str = "") -> list[str]:
+    """Return one name for each registered thing, its shortest, sorted; for people to read."""
+    shortest: dict[type, str] = {}
+    for name in sorted(names(registry, verb), key=len, reverse=True):
+        shortest[registry.module_dict[name]] = name
+    return sorted(shortest.values())
+
+
 def list_backends() -> list[str]:
     """Return the names that `wrap(backend=...)` knows."""
-    return names(MODELS, "segment_keyframes")
+    return short_names(MODELS, "segment_keyframes")
 
 
 def list_providers() -> list[str]:
     """Return the names that `wrap(control_points=...)` knows."""
-    return names(PROVIDERS, "propose")
+    return short_names(PROVIDERS, "propose")
 
 
 def list_propagators() -> list[str]:
     """Return the names that `wrap(propagator=...)` knows."""
-    return names(MODELS, "step")
+    return short_names(MODELS, "step")
 
 
 def build(
@@ -110,7 +118,7 @@ def build(
     if "type" not in arguments:
         raise UnknownNameError(
             f"Got a {registry.name} config without `type`: {arguments}. Name one of "
-            f"{', '.join(names(registry, verb))}."
+            f"{', '.join(short_names(registry, verb))}."
         )
     kind = arguments.pop("type")
     if isinstance(kind, str):
@@ -128,8 +136,8 @@ def _find(registry: Registry, name: str, verb: str) -> type:
     if found is None:
         raise UnknownNameError(
             f"Got {name!r}, which is no registered {registry.name}"
-            f"{f' that can `{verb}`' if verb else ''}. There are: {', '.join(known)}. To add your "
-            "own, decorate its class with the registry's `register_module()` and import that "
-            "module first."
+            f"{f' that can `{verb}`' if verb else ''}. There are: "
+            f"{', '.join(short_names(registry, verb))}. To add your own, decorate its class with "
+            "the registry's `register_module()` and import that module first."
         )
     return found

@@ -173,6 +173,8 @@ def test_unwrap_gives_the_same_object_back_untouched(clip):
     assert all(torch.equal(module.state_dict()[k], v) for k, v in weights.items())
     with pytest.raises(AdapterError, match="nothing to unwrap"):
         unwrap(module)
+    with pytest.raises(AdapterError, match="wrapped already"):
+        wrap(model)
 
 
 def test_sources_may_be_clips_tuples_and_paths(scene, clip):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coprop_plugin.errors import UnknownNameError
-from coprop_plugin.registry import MODELS, build, names
+from coprop_plugin.registry import MODELS, build, list_propagators, names
 from coprop_plugin.types import Propagator
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "propagator.safetensors"
@@ -38,5 +38,5 @@ def as_propagator(propagator: Any = None) -> Propagator:
         return load(propagator)
     raise UnknownNameError(
         f"Got propagator={propagator!r}; wanted the path of a checkpoint, a config, a propagator, "
-        f"or one of: {', '.join(names(MODELS, 'step'))}."
+        f"or one of: {', '.join(list_propagators())}."
     )

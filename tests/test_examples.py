@@ -1,0 +1,35 @@
+"""Every example runs, in a folder of its own, and is short."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if not p.name.startswith("_"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_examples_run(script, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(script), "--tiny"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    if "save(" in script.read_text():
+        assert len(list((tmp_path / "out" / "masks").iterdir())) >= 5
+        assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
+    else:
+        assert "keyframes at [0" in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
+def test_examples_are_short(script):
+    assert len(script.read_text().splitlines()) < 62
