@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+
 from coprop_plugin.adapters.calls import ModelCall, check_indices
 from coprop_plugin.adapters.devices import lent
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sound import Ear, log_mel_of, waveform_of
 from coprop_plugin.adapters.windows import checked_indices
-from torch import Tensor, nn
-
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS

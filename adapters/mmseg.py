@@ -1,15 +1,15 @@
 """The adapter for segmentors of mmsegmentation, which look at pictures only."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
+
 from coprop_plugin.adapters.devices import lent
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.adapters.windows import checked_indices
-from torch import Tensor, nn
-
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
@@ -22,13 +22,15 @@ _ABSENT = -20.0
 class MMSegBackend(nn.Module):
     """Drives any mmsegmentation segmentor. It hears nothing: the control points alone listen.
 
-    The segmentor's own data preprocessor normalises, in the channel order that it was trained on.
+    The segmentor's own data preprocessor normalises.
 
     Args:
         model: A segmentor, as `mmseg.apis.init_model` makes it.
         class_ids: Which of its classes may sound. None: its classes as they are, its class 0 the
             background. A list: those classes together against all others, so that masks are
             binary. A mapping from its classes to ours (1, 2, ...): all others are background.
+        channel_order: What the data preprocessor is fed with: `"bgr"`, as mmseg's own loader
+            does, or `"rgb"` for segmentors trained behind a loader of their own.
         frames_at_once: Frames a call, at most.
 
     Raises:
@@ -45,6 +47,7 @@ class MMSegBackend(nn.Module):
         model: nn.Module,
         *,
         class_ids: Sequence[int] | Mapping[int, int] | None = None,
+        channel_order: Literal["bgr", "rgb"] = "bgr",
         frames_at_once: int = 4,
     ) -> None:
         super().__init__()
@@ -54,6 +57,9 @@ class MMSegBackend(nn.Module):
                 "`encode_decode`, `data_preprocessor` or `decode_head`."
             )
         self.model = model
+        if channel_order not in ("bgr", "rgb"):
+            raise AdapterError(f"Got channel_order={channel_order!r}; say 'bgr' or 'rgb'.")
+        self.channel_order = channel_order
         self.frames_at_once = frames_at_once
         native = _num_outputs(look_through(model).decode_head)
         self.binary = not isinstance(class_ids, Mapping) and (class_ids is not None or native == 1)
@@ -92,8 +98,7 @@ class MMSegBackend(nn.Module):
         network = look_through(self.model)
         preprocessor = network.data_preprocessor
         inputs = frames * 255
-        # mmseg reads files as BGR; only a preprocessor that makes BGR of RGB expects RGB.
-        if not getattr(preprocessor, "rgb_to_bgr", False):
+        if self.channel_order == "bgr":
             inputs = inputs.flip(1)
         height, width = frames.shape[-2:]
         size = {"ori_shape": (height, width), "img_shape": (height, width)}
@@ -102,26 +107,15 @@ class MMSegBackend(nn.Module):
         metas = [sample.metainfo for sample in data["data_samples"]]
         run = getattr(network, "inference", network.encode_decode)
         logits = run(data["inputs"], metas)
-        left, right, top, bottom = _padding(metas[0])
-        # A head may answer at its own stride, so that padding is measured in shares.
-        tall, wide = (
-            logits.shape[-2] / data["inputs"].shape[-2],
-            logits.shape[-1] / (data["inputs"].shape[-1]),
-        )
-        rows = slice(round(top * tall), logits.shape[-2] - round(bottom * tall))
-        columns = slice(round(left * wide), logits.shape[-1] - round(right * wide))
-        return logits[..., rows, columns]
+        return _without_padding(logits, data["inputs"].shape[-2:], metas[0])
 
     def _regroup(self, logits: Tensor) -> Tensor:
         """Add up the probabilities of the segmentor's classes `[K, N, h, w]` that are one of ours.
 
         In logits, where adding up is logsumexp; sigmoid or softmax of the result are the sums.
         """
-        if (
-            logits.shape[1] == 1
-            or not self.binary
-            and self.class_of == list(range(len(self.class_of)))
-        ):
+        as_they_are = not self.binary and self.class_of == list(range(len(self.class_of)))
+        if logits.shape[1] == 1 or as_they_are:
             return logits
         ours = [
             [theirs for theirs, mine in enumerate(self.class_of) if mine == one]
@@ -158,6 +152,12 @@ def _class_table(class_ids: Any, native: int) -> list[int]:
     return [pairs.get(theirs, 0) for theirs in range(native)]
 
 
-def _padding(meta: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    """Left, right, top and bottom padding in pixels, under either of mmseg's names for it."""
-    return tuple(meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0))))
+def _without_padding(logits: Tensor, size: Sequence[int], meta: Mapping[str, Any]) -> Tensor:
+    """Cut off what the data preprocessor added around pictures that are now of `size`."""
+    # mmseg has two names for it. A head may answer at its own stride, hence shares of the size.
+    padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
+    left, right, top, bottom = padding
+    height, width = logits.shape[-2:]
+    rows = slice(round(top / size[0] * height), height - round(bottom / size[0] * height))
+    columns = slice(round(left / size[1] * width), width - round(right / size[1] * width))
+    return logits[..., rows, columns]

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
 from coprop_plugin.adapters.calls import (
     ModelCall,
     bind,
@@ -22,9 +25,6 @@ from coprop_plugin.adapters.windows import (
     checked_indices,
     group_frames,
 )
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import Clip
 

@@ -14,8 +14,7 @@ Context = Literal["frame", "window"]
 # Sampled more slowly than this, neighbours are already as near to one second as frames get.
 _NEIGHBOUR_GAP_S = 0.6
 # Time stamps of frames "on screen at second n" lie up to a frame before it; AVSBench's n + 15/16.
-_SECOND_SLACK_S = 0.06
-_ROOM_SLACK_S = 0.25
+_SLACK_S = 0.06
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def _window(times: Tensor, index: int, length: int) -> tuple[tuple[int, ...], in
     if neighbours:
         before, after = index, num_frames - 1 - index
     else:
-        before = int(times[index] - times[0] + _ROOM_SLACK_S)
-        after = int(times[-1] - times[index] + _ROOM_SLACK_S)
-    second = int(times[index] + _SECOND_SLACK_S)
+        before = int(times[index] - times[0] + _SLACK_S)
+        after = int(times[-1] - times[index] + _SLACK_S)
+    second = int(times[index] + _SLACK_S)
     place = min(before, max(second % length, length - 1 - after))
     if neighbours:
         return tuple(range(index - place, index - place + length)), place

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from einops import repeat
+from torch import Tensor, nn
+
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.devices import attributes, lent
 from coprop_plugin.adapters.sound import log_mel_of
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.adapters.windows import Context
-from einops import repeat
-from torch import Tensor, nn
-
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip

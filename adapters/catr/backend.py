@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
 from coprop_plugin.adapters.calls import ModelCall, map_tensors
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sound import Ear
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.adapters.windows import Context
-from einops import rearrange, repeat
-from torch import Tensor, nn
-
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
