@@ -7,6 +7,7 @@ from coprop_plugin.errors import PropagationError, UnknownNameError
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.geometry import network_size, resize_masks
 from coprop_plugin.propagation.groups import merge_groups, split_into_groups
+from coprop_plugin.propagation.memory import LongTermMemory
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Propagator
 
@@ -117,6 +118,30 @@ def test_memory_in_a_buffer_is_memory_that_was_concatenated():
     torch.testing.assert_close(torch.stack(with_gradient), buffered)
     with_gradient[-1].sum().backward()
     assert propagator.network.projector.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+@pytest.mark.parametrize("gradient", [False, True])
+def test_a_full_memory_keeps_the_keyframe_and_the_newest(limit, gradient):
+    memory = LongTermMemory(limit)
+    with torch.set_grad_enabled(gradient):
+        for t in range(9):
+            memory.write(torch.full((1, 2, 3, 4), float(t)), torch.full((1, 2, 3, 4), -float(t)))
+            keys, values = memory.read()
+            kept = sorted(keys[0, 0, ::3, 0].tolist())
+            assert kept == sorted({0.0, *map(float, range(t + 1)[1:][-limit + 1 :][: limit - 1])})
+            assert torch.equal(values, -keys)
+            assert memory.num_frames == len(kept)
+
+
+def test_a_limit_that_is_not_reached_changes_nothing():
+    frames, masks = video(6)
+    free, limited, tight = (
+        carry(toy(long_term_gap=1, max_memory_frames=n), frames, masks) for n in (None, 6, 3)
+    )
+    assert torch.equal(free, limited)
+    assert torch.equal(free[:3], tight[:3])
+    assert not torch.equal(free[3:], tight[3:])
 
 
 def test_masks_given_to_remember_replace_the_prediction():
@@ -273,6 +298,8 @@ def test_masks_are_resized_to_the_pixel_above_and_left():
         (dict(width=24), "width=24.*multiple of 16"),
         (dict(num_heads=3), "num_heads=3.*multiple"),
         (dict(insert_layers=(4,)), r"insert_layers=\(4,\).*3 \(the projected map\)"),
+        (dict(long_term_gap=0), "long_term_gap=0.*1 or more"),
+        (dict(max_memory_frames=0), "max_memory_frames=0.*no limit None"),
         (dict(tokens="words"), "tokens='words'.*'map' or 'embedding'"),
     ],
 )

@@ -73,6 +73,21 @@ def check_masks(masks: Tensor, frame: Tensor) -> None:
         )
 
 
+def check_forced_masks(masks: Tensor, frame: Tensor, num_objects: int) -> None:
+    """Refuse masks to remember that do not fit the frame, or hold objects beyond `num_objects`.
+
+    Raises:
+        PropagationError: If they do; `IGNORE` is welcome.
+    """
+    check_masks(masks, frame)
+    known = masks[masks != IGNORE]
+    if known.numel() and int(known.max()) > num_objects:
+        raise PropagationError(
+            f"Got object id {int(known.max())} in a segment of {num_objects} objects. New objects "
+            "begin with a keyframe: call `start` with masks that hold them all."
+        )
+
+
 def check_next_frame(frame: Tensor, wanted: Sequence[int]) -> None:
     """Refuse a frame whose batch or size is not that of `wanted` = [B, ..., H, W].
 

@@ -7,49 +7,71 @@ from torch import Tensor
 
 
 class LongTermMemory:
-    """Keys and values of all frames that one block remembers, read without copying.
+    """Keys and values of the frames that one block remembers, read without copying.
 
-    Nothing is ever evicted. Outside of training, frames are written into a buffer that grows by
-    half when it is full, so that a write costs what one frame costs. Where gradients are
-    recorded a buffer that changes would spoil them, and frames are concatenated.
+    Outside of training, frames are written into a buffer that grows by half when it is full, so
+    that a write costs what one frame costs. Where gradients are recorded a buffer that changes
+    would spoil them, and frames are concatenated.
+
+    Args:
+        limit: Most frames to keep; then each new one takes the place of the oldest but the
+            keyframe, which stays. None keeps all, as AOT does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
-        self._frames = self._tokens = 0
+        self._written = self._frame_tokens = 0
 
     @property
     def num_frames(self) -> int:
-        """How many frames were written."""
-        return self._frames
+        """How many frames are kept."""
+        return self._written if self.limit is None else min(self._written, self.limit)
 
     def write(self, keys: Tensor, values: Tensor) -> None:
         """Add the tokens of one frame, `[B, heads, H * W, C / heads]` each."""
+        place = self._next_place()
         if self._keys is None:
             self._keys, self._values = keys, values
+        elif place == 0:
+            return
         elif torch.is_grad_enabled():
-            self._keys = torch.cat([self._keys[:, :, : self._tokens], keys], dim=2)
-            self._values = torch.cat([self._values[:, :, : self._tokens], values], dim=2)
+            old_keys, old_values = self.read()
+            self._keys = _replaced(old_keys, keys, place)
+            self._values = _replaced(old_values, values, place)
         else:
-            self._write_into_buffer(keys, values)
-        self._tokens += keys.shape[2]
-        self._frames += 1
+            self._keys = self._with_room(self._keys, keys.shape[2])
+            self._values = self._with_room(self._values, keys.shape[2])
+            where = slice(place * keys.shape[2], (place + 1) * keys.shape[2])
+            self._keys[:, :, where], self._values[:, :, where] = keys, values
+        self._frame_tokens = keys.shape[2]
+        self._written += 1
 
     def read(self) -> tuple[Tensor, Tensor]:
-        """Return keys and values of all tokens written, `[B, heads, M, C / heads]`."""
-        return self._keys[:, :, : self._tokens], self._values[:, :, : self._tokens]
+        """Return keys and values of all tokens kept, `[B, heads, M, C / heads]`."""
+        tokens = self.num_frames * self._frame_tokens
+        return self._keys[:, :, :tokens], self._values[:, :, :tokens]
 
-    def _write_into_buffer(self, keys: Tensor, values: Tensor) -> None:
-        new_tokens = keys.shape[2]
-        end = self._tokens + new_tokens
+    def _next_place(self) -> int:
+        if self.limit is None or self._written < self.limit:
+            return self._written
+        return 1 + (self._written - 1) % (self.limit - 1) if self.limit > 1 else 0
+
+    def _with_room(self, tokens: Tensor, new_tokens: int) -> Tensor:
+        kept = self.num_frames
+        full = (kept + 1) * new_tokens > tokens.shape[2] and kept != self.limit
         # The first frame is kept as it came and never written to: it may be someone else's.
-        if self._frames == 1 or end > self._keys.shape[2]:
-            room = self._tokens + new_tokens * (1 + self._frames // 2)
-            self._keys = _grown(self._keys[:, :, : self._tokens], room)
-            self._values = _grown(self._values[:, :, : self._tokens], room)
-        self._keys[:, :, self._tokens : end] = keys
-        self._values[:, :, self._tokens : end] = values
+        if kept > 1 and not full:
+            return tokens
+        room = kept + 1 + kept // 2
+        room = room if self.limit is None else min(room, self.limit)
+        return _grown(tokens[:, :, : kept * new_tokens], room * new_tokens)
+
+
+def _replaced(tokens: Tensor, new: Tensor, place: int) -> Tensor:
+    start = place * new.shape[2]
+    return torch.cat([tokens[:, :, :start], new, tokens[:, :, start + new.shape[2] :]], dim=2)
 
 
 def _grown(tokens: Tensor, room: int) -> Tensor:

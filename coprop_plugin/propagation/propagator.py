@@ -9,9 +9,8 @@ from coprop_plugin.errors import PropagationError, UnknownNameError
 from coprop_plugin.propagation.block import sine_position
 from coprop_plugin.propagation.decoder import upsample
 from coprop_plugin.propagation.geometry import (
-    IGNORE,
+    check_forced_masks,
     check_keyframe,
-    check_masks,
     check_next_frame,
     network_size,
     resize_frame,
@@ -30,7 +29,7 @@ from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
 
 NEVER = 9999
-"""A gap that no segment reaches: only the keyframe is in long-term memory."""
+"""AOT's gap for sizes that remember the keyframe alone (and one frame in 9999)."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "R50_AOTL": dict(encoder="r50", num_layers=3, long_term_gap=5),
@@ -60,6 +59,9 @@ class AudioInsertPropagator(nn.Module):
         encoder: "r50", "mobilenetv2", or a mapping with options, `dict(type="r50", width=8)`.
         num_layers: Propagator Blocks.
         long_term_gap: Frames from one write into long-term memory to the next.
+        max_memory_frames: Most frames in long-term memory, so that memory stays bounded in a
+            segment of any length. The keyframe stays, of the others the oldest goes. AOT keeps
+            all, which is `None`; the default differs from it after 64 gaps.
         width: Channels of a token.
         num_heads: Of every attention.
         insert_layers: Where Eq. (6) lets the sound in; see `PropagationNetwork`.
@@ -99,6 +101,7 @@ class AudioInsertPropagator(nn.Module):
         encoder: str | Mapping[str, Any] | None = None,
         num_layers: int | None = None,
         long_term_gap: int | None = None,
+        max_memory_frames: int | None = 64,
         width: int = 256,
         num_heads: int = 8,
         insert_layers: Sequence[int] = (3,),
@@ -118,6 +121,7 @@ class AudioInsertPropagator(nn.Module):
         self.config: dict[str, Any] = dict(
             preset=preset,
             **shape,
+            max_memory_frames=max_memory_frames,
             width=width,
             num_heads=num_heads,
             insert_layers=tuple(insert_layers),
@@ -133,7 +137,14 @@ class AudioInsertPropagator(nn.Module):
             drop_path=drop_path,
         )
         self.long_term_gap = shape["long_term_gap"]
+        self.max_memory_frames = max_memory_frames
         self.max_objects, self.max_size = max_objects, max_size
+        if min(self.long_term_gap, 1 if max_memory_frames is None else max_memory_frames) < 1:
+            raise PropagationError(
+                f"Got long_term_gap={self.long_term_gap} and max_memory_frames="
+                f"{max_memory_frames}; both are 1 or more. For the keyframe alone say "
+                "`max_memory_frames=1`, for no limit None."
+            )
         self.sound = None
         if insert_layers or audio_identity:
             if isinstance(audio_encoder, str | Mapping):
@@ -185,7 +196,7 @@ class AudioInsertPropagator(nn.Module):
             frame_size=frame_size,
             network_size=size,
             position=position,
-            long_term=[LongTermMemory() for _ in self.network.blocks],
+            long_term=[LongTermMemory(self.max_memory_frames) for _ in self.network.blocks],
             short_term=[],
             has_sound=sound is not None,
         )
@@ -235,7 +246,7 @@ class AudioInsertPropagator(nn.Module):
         if masks is None:
             masks = logits.argmax(1)
         else:
-            _check_forced_masks(masks, frame, memory.num_objects)
+            check_forced_masks(masks, frame, memory.num_objects)
         self._write(memory, self.network.remember(seen, self._id_emb(memory, masks, sound)))
         return logits
 
@@ -285,13 +296,3 @@ def _shape(preset: str, encoder: Any, num_layers: Any, long_term_gap: Any) -> di
         )
     given = dict(encoder=encoder, num_layers=num_layers, long_term_gap=long_term_gap)
     return {**PRESETS[preset], **{name: v for name, v in given.items() if v is not None}}
-
-
-def _check_forced_masks(masks: Tensor, frame: Tensor, num_objects: int) -> None:
-    check_masks(masks, frame)
-    known = masks[masks != IGNORE]
-    if known.numel() and int(known.max()) > num_objects:
-        raise PropagationError(
-            f"Got object id {int(known.max())} in a segment of {num_objects} objects. New objects "
-            "begin with a keyframe: call `start` with masks that hold them all."
-        )
