@@ -25,7 +25,7 @@ class MMSegBackend(nn.Module):
     The segmentor's own data preprocessor normalises.
 
     Args:
-        model: A segmentor, as `mmseg.apis.init_model` makes it.
+        model: A segmentor, as `mmseg.apis.init_model` makes it, or an mmengine config of one.
         class_ids: Which of its classes may sound. None: its classes as they are, its class 0 the
             background. A list: those classes together against all others, so that masks are
             binary. A mapping from its classes to ours (1, 2, ...): all others are background.
@@ -44,13 +44,15 @@ class MMSegBackend(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module | Mapping[str, Any],
         *,
         class_ids: Sequence[int] | Mapping[int, int] | None = None,
         channel_order: Literal["bgr", "rgb"] = "bgr",
         frames_at_once: int = 4,
     ) -> None:
         super().__init__()
+        if isinstance(model, Mapping):
+            model = _build(model)
         if not self.accepts(model):
             raise AdapterError(
                 f"Got a {type(model).__name__}, which is no mmsegmentation segmentor: it lacks "
@@ -129,6 +131,13 @@ class MMSegBackend(nn.Module):
             dim=1,
         )
         return sums[:, 1:] - sums[:, :1] if self.binary else sums
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    from mmengine import ConfigDict
+    from mmseg.registry import MODELS as SEGMENTORS
+
+    return SEGMENTORS.build(ConfigDict(config))
 
 
 def _num_outputs(head: Any) -> int:

@@ -1,0 +1,185 @@
+"""Functions and mmsegmentation's segmentors behind their adapters."""
+
+import pytest
+import stand_ins
+import torch
+from torch import nn
+
+from coprop_plugin.adapters.callable import CallableBackend
+from coprop_plugin.adapters.mmseg import MMSegBackend
+from coprop_plugin.adapters.recognise import find_backend
+from coprop_plugin.errors import AdapterError
+from coprop_plugin.types import Clip
+
+
+def bright(frames, audio):
+    return frames.mean(1) - 0.5
+
+
+@pytest.fixture
+def clip():
+    return Clip(torch.rand(6, 3, 20, 24), torch.rand(96_000) - 0.5, 16_000)
+
+
+def test_a_function_gets_frames_and_their_samples(clip):
+    seen = []
+
+    def function(frames, audio):
+        seen.append((frames, audio))
+        return frames[:, :1, ::2, ::2]
+
+    logits = CallableBackend(function).segment_keyframes(clip, [1, 4])
+    assert logits.shape == (2, 1, 20, 24)
+    frames, audio = seen[0]
+    assert torch.equal(frames, clip.frames[[1, 4]])
+    assert audio.shape == (2, 15_600)
+    # Frame 1 stands at 1.9375 s; its sound ends 0.0375 s later.
+    assert torch.equal(audio[0], clip.waveform[31_600 - 15_600 : 31_600])
+
+
+@pytest.mark.parametrize(("audio", "shape"), [("log_mel", (2, 1, 96, 64)), ("embedding", (2, 128))])
+def test_a_function_gets_sound_in_the_form_it_asks_for(clip, audio, shape):
+    seen = []
+    backend = CallableBackend(
+        lambda frames, sound: seen.append(sound.shape) or frames[:, 0],
+        audio=audio,
+        vggish=stand_ins.StandInVGGish(),
+    )
+    backend.segment_keyframes(clip, [0, 5])
+    assert seen == [shape]
+
+
+def test_a_function_may_see_the_whole_clip_or_no_sound(clip):
+    whole = CallableBackend(lambda c, indices: c.rgb(indices)[:, :1], audio="clip")
+    deaf = CallableBackend(lambda frames: frames[:, :1], audio="none")
+    assert torch.equal(whole.segment_keyframes(clip, [3]), deaf.segment_keyframes(clip, [3]))
+
+
+def test_a_function_is_called_with_a_few_frames_at_a_time(clip):
+    sizes = []
+    backend = CallableBackend(lambda f, a: sizes.append(len(f)) or f[:, 0], frames_at_once=4)
+    assert len(backend.segment_keyframes(clip, range(6))) == 6
+    assert sizes == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda f, a: (f, a), "tuple.*logits alone"),
+        (lambda f, a: f, r"\[1, 3, 20, 24\].*num_classes"),
+        (lambda f, a: f[:, 0] * float("nan"), "NaN"),
+        (lambda f, a: f[:, 0] > 0, "torch.bool.*before any sigmoid"),
+    ],
+)
+def test_what_is_no_logits_is_refused(clip, answer, message):
+    with pytest.raises(AdapterError, match=message):
+        CallableBackend(answer).segment_keyframes(clip, [0])
+
+
+def test_a_module_runs_in_eval_mode_and_is_given_back(clip):
+    module = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Dropout(0.9)).train()
+    module[0].eval()
+    backend = CallableBackend(module.__class__(*module), num_classes=2, audio="none")
+    backend.model[0].eval()
+    logits = backend.segment_keyframes(clip, [0])
+    torch.testing.assert_close(logits, module[0](clip.frames[:1]))
+    assert [m.training for m in backend.model.modules()] == [True, False, True]
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(AdapterError, match="int, which cannot be called"):
+        CallableBackend(3)
+    with pytest.raises(AdapterError, match="'waveform'"):
+        CallableBackend(bright, audio="mp3")
+
+
+def test_a_call_with_another_number_of_sounds_is_refused():
+    with pytest.raises(AdapterError, match="4 frames and audio of 3 rows"):
+        CallableBackend(bright).unpack(torch.rand(4, 3, 8, 8), torch.rand(3, 15_600))
+    with pytest.raises(AdapterError, match=r"\[4, 100\]"):
+        CallableBackend(bright).unpack(torch.rand(4, 3, 8, 8), torch.rand(4, 100))
+
+
+@pytest.fixture(scope="module")
+def segmentor():
+    torch.manual_seed(0)
+    config = dict(
+        type="mmseg.EncoderDecoder",
+        data_preprocessor=dict(
+            type="mmseg.SegDataPreProcessor",
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            bgr_to_rgb=True,
+            test_cfg=dict(size_divisor=32),
+        ),
+        backbone=dict(
+            type="mmseg.MixVisionTransformer",
+            embed_dims=8,
+            num_stages=4,
+            num_layers=[1, 1, 1, 1],
+            num_heads=[1, 1, 2, 2],
+        ),
+        decode_head=dict(
+            type="mmseg.FCNHead",
+            in_channels=16,
+            in_index=3,
+            channels=8,
+            num_convs=1,
+            concat_input=False,
+            num_classes=4,
+            norm_cfg=dict(type="BN"),
+        ),
+        test_cfg=dict(mode="whole"),
+    )
+    return MMSegBackend(config).model.train()
+
+
+def test_a_segmentor_gives_its_own_logits(segmentor):
+    clip = Clip(torch.rand(3, 3, 40, 56))
+    backend = find_backend(segmentor)
+    assert isinstance(backend, MMSegBackend)
+    logits = backend.segment_keyframes(clip, [2, 0])
+    assert logits.shape == (2, 4, 40, 56)
+    # The second way: mmseg's own test step on BGR bytes, as its loader would give them.
+    from mmseg.structures import SegDataSample
+
+    frame = (clip.frames[2] * 255).flip(0)
+    sample = SegDataSample(metainfo=dict(ori_shape=(40, 56), img_shape=(40, 56)))
+    segmentor.eval()
+    with torch.no_grad():
+        own = segmentor.test_step({"inputs": [frame], "data_samples": [sample]})[0]
+    segmentor.train()
+    torch.testing.assert_close(logits[0], own.seg_logits.data)
+
+
+def test_chosen_classes_add_up_to_one_mask(segmentor):
+    clip = Clip(torch.rand(2, 3, 32, 32))
+    probs = find_backend(segmentor).segment_keyframes(clip, [0, 1]).softmax(1)
+    binary = MMSegBackend(segmentor, class_ids=[1, 3])
+    assert binary.num_classes == 1
+    logits = binary.segment_keyframes(clip, [0, 1])
+    torch.testing.assert_close(logits.sigmoid()[:, 0], probs[:, [1, 3]].sum(1))
+
+
+def test_mapped_classes_get_our_numbers(segmentor):
+    clip = Clip(torch.rand(1, 3, 32, 32))
+    probs = find_backend(segmentor).segment_keyframes(clip, [0]).softmax(1)
+    mapped = MMSegBackend(segmentor, class_ids={3: 1, 0: 2})
+    assert mapped.num_classes == 3
+    got = mapped.segment_keyframes(clip, [0]).softmax(1)
+    torch.testing.assert_close(got[:, 0], probs[:, 1] + probs[:, 2])
+    torch.testing.assert_close(got[:, 1:], probs[:, [3, 0]])
+
+
+def test_classes_that_a_segmentor_has_not_are_refused(segmentor):
+    with pytest.raises(AdapterError, match="classes 0 to 3"):
+        MMSegBackend(segmentor, class_ids=[4])
+    with pytest.raises(AdapterError, match="no mmsegmentation segmentor"):
+        MMSegBackend(nn.Linear(2, 2))
+
+
+def test_a_segmentor_keeps_its_training_flags(segmentor):
+    segmentor.backbone.eval()
+    flags = [module.training for module in segmentor.modules()]
+    MMSegBackend(segmentor).segment_keyframes(Clip(torch.rand(1, 3, 32, 32)), [0])
+    assert [module.training for module in segmentor.modules()] == flags
