@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from coprop_plugin.control_points.features import consecutive_similarity, frame_features
 from coprop_plugin.control_points.file_provider import FileProvider, checked_length
+from coprop_plugin.control_points.novelty import NoveltyProvider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
@@ -16,6 +17,7 @@ __all__ = [
     "EveryNProvider",
     "FileProvider",
     "FlagsProvider",
+    "NoveltyProvider",
     "OracleProvider",
     "from_masks",
 ]

@@ -1,0 +1,141 @@
+"""When does the sound change into another sound? Kernel change points with their own penalty."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_BLOCKS_S = (0.25, 0.5, 1.0)
+_NEIGHBOURHOOD_S = 2.0
+# Two stretches whose kernel means are nearer than this (of at most 2) are the same source.
+_LEAST_DISTANCE = 0.12
+# Squared distances of unit vectors run from 0 to 2; below this they are noise of one sound.
+_LEAST_BANDWIDTH = 0.1
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """A change of the sound.
+
+    Attributes:
+        row: The first row of the new sound.
+        score: How much the split explains, in units of what chance could explain; 1 or more.
+    """
+
+    row: int
+    score: float
+
+
+def find_change_points(
+    features: Array, rows_a_second: float, shortest_s: float
+) -> list[ChangePoint]:
+    """Cut rows of features where their distribution changes.
+
+    Kernel change points (Arlot, Celisse and Harchaoui, arXiv:1202.3878) with a Gaussian kernel, as
+    ruptures computes them: a stretch is a mixture of many different moments (vowels and hisses,
+    notes, barks), so that mixtures are compared and not moments. Then splits that chance could
+    explain are undone, the weakest first.
+
+    What chance explains is measured on the sound itself. If a stretch is one source, its blocks'
+    kernel means scatter with a long-run variance V = tr(S) that includes how long its moments last;
+    a split without meaning gains V in the mean and, among n independent places, at most
+    V (1 + 2 sqrt(ln n / d) + 2 ln n / d), with d = tr(S)^2 / tr(S^2) the number of directions
+    in which it scatters (Laurent and Massart 2000, Lemma 1). V is the median over pairs of
+    neighbouring blocks, of the whole sound or of either side of the split, whichever is more: a
+    median does not see the few pairs that a true change lies between.
+
+    Args:
+        features: `[rows, dims]`, each row of length 1.
+        rows_a_second: How many rows make a second.
+        shortest_s: No stretch is shorter, in seconds.
+
+    Returns:
+        The changes, by rising row.
+    """
+    shortest = max(1, round(shortest_s * rows_a_second))
+    if len(features) < 2 * shortest:
+        return []
+    distances = np.maximum(2 - 2 * features @ features.T, 0)
+    bandwidth = max(float(np.median(distances)), _LEAST_BANDWIDTH)
+    gram = np.exp(-distances / bandwidth)
+    chance = _Chance(gram, rows_a_second, shortest)
+    return _prune(_candidates(features, 1 / bandwidth, shortest, chance.low), gram, chance)
+
+
+def _candidates(features: Array, gamma: float, shortest: int, penalty: float) -> list[int]:
+    # ruptures brings in scipy, a second of import.
+    from ruptures import KernelCPD
+
+    search = KernelCPD(kernel="rbf", min_size=shortest, params={"gamma": gamma})
+    return [int(row) for row in search.fit(features).predict(pen=penalty)[:-1]]
+
+
+class _Chance:
+    """What a split gains where there is nothing to split."""
+
+    def __init__(self, gram: Array, rows_a_second: float, shortest: int) -> None:
+        self.scatter = [
+            (block, _block_scatter(gram, block))
+            for block in sorted({max(1, round(b * rows_a_second)) for b in _BLOCKS_S})
+            if len(gram) >= 3 * block
+        ]
+        self.variance = max((float(np.median(s)) for _, s in self.scatter), default=0.0)
+        self.reach = _NEIGHBOURHOOD_S * rows_a_second
+        self.least = _LEAST_DISTANCE * shortest / 2
+        self.low = self.variance + self.least
+        places = max(2.0, len(gram) / shortest)
+        ratio = np.log(places) / _directions(gram)
+        self.factor = 1 + 2 * np.sqrt(ratio) + 2 * ratio
+
+    def gain_at(self, row: int) -> float:
+        """Return the most that chance gains from a split at `row`."""
+        variance = self.variance
+        for block, scatter in self.scatter:
+            # Pair j lies between blocks j and j + 1; the pair that spans the split is left out.
+            offsets = (np.arange(len(scatter)) + 1) * block - row
+            for side in (-offsets, offsets):
+                near = scatter[(side >= block / 2) & (side < self.reach)]
+                if len(near) >= 2:
+                    variance = max(variance, float(np.median(near)))
+        return self.factor * variance + self.least
+
+
+def _block_scatter(gram: Array, block: int) -> Array:
+    """Return what each pair of neighbouring blocks says of the variance of one row."""
+    count = len(gram) // block
+    cut = gram[: count * block, : count * block]
+    means = cut.reshape(count, block, count, block).mean(axis=(1, 3))
+    own = np.diag(means)
+    return (own[:-1] + own[1:] - 2 * np.diag(means, 1)) / 2 * block
+
+
+def _directions(gram: Array) -> float:
+    """Return in how many directions the rows scatter, 1 or more."""
+    centred = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+    return max(1.0, float(np.trace(centred) ** 2 / max(float((centred**2).sum()), 1e-12)))
+
+
+def _prune(rows: list[int], gram: Array, chance: _Chance) -> list[ChangePoint]:
+    """Undo the weakest split until all that remain gain more than chance."""
+    sums = np.zeros((len(gram) + 1, len(gram) + 1))
+    sums[1:, 1:] = gram.cumsum(axis=0).cumsum(axis=1)
+
+    def mean(a: int, b: int, c: int, d: int) -> float:
+        return (sums[b, d] - sums[a, d] - sums[b, c] + sums[a, c]) / ((b - a) * (d - c))
+
+    def score(left: int, row: int, right: int) -> float:
+        distance = mean(left, row, left, row) + mean(row, right, row, right)
+        distance -= 2 * mean(left, row, row, right)
+        return distance * (row - left) * (right - row) / (right - left) / chance.gain_at(row)
+
+    rows = list(rows)
+    while rows:
+        edges = [0, *rows, len(gram)]
+        scores = [score(*edges[i : i + 3]) for i in range(len(rows))]
+        weakest = int(np.argmin(scores))
+        if scores[weakest] >= 1:
+            return [ChangePoint(*pair) for pair in zip(rows, scores, strict=True)]
+        del rows[weakest]
+    return []

@@ -1,0 +1,91 @@
+"""The sound of a clip as rows of mel magnitudes, from whatever the clip knows of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS, log_mel
+from coprop_plugin.errors import ClipError
+from coprop_plugin.types import Clip
+
+ROWS_A_SECOND = 100
+_LOG_OFFSET = 0.01
+# A window of 25 ms sees a change first when the change is in its middle.
+_ROW_CENTRE_S = 0.0125
+
+
+@dataclass(frozen=True)
+class SoundRows:
+    """Log-mels of a clip, one row every 10 ms, and where in time they lie.
+
+    Attributes:
+        log_mel: `[rows, 64]`.
+        corners: Row numbers and their seconds, both rising; between them time runs evenly.
+    """
+
+    log_mel: Tensor
+    corners: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.log_mel)
+
+    def seconds(self, row: float) -> float:
+        """Return the time of a change that row `row` is the first to hear."""
+        rows, seconds = self.corners
+        return float(np.interp(row, rows, seconds))
+
+    def mel(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return the magnitudes of rows start..stop-1, `[stop - start, 64]`, not negative."""
+        log_mel = self.log_mel[start:stop].double().cpu().numpy()
+        return np.maximum(np.exp(log_mel) - _LOG_OFFSET, 0)
+
+
+def sound_rows(clip: Clip) -> SoundRows:
+    """Return the log-mels of a clip: of its waveform, or its frames' examples end to end.
+
+    Of examples that overlap, as those of a high frame rate do, only what is new is taken.
+
+    Raises:
+        ClipError: If the clip has neither, or its examples are not `[T, 1, 96, 64]`.
+    """
+    if clip.waveform is not None:
+        rows = log_mel(clip.waveform, clip.sample_rate)
+        last = max(len(rows), 1)
+        ends_s = np.array([0.0, last / ROWS_A_SECOND]) + _ROW_CENTRE_S
+        return SoundRows(rows, (np.array([0.0, last]), ends_s))
+    if clip.log_mel is None:
+        raise ClipError(
+            "Got a clip with no sound at all: no waveform, log_mel or audio_embedding. Control "
+            "points are heard; give it one of them, or use `control_points='every_n'`."
+        )
+    wanted = (clip.num_frames, 1, EXAMPLE_FRAMES, NUM_BANDS)
+    if tuple(clip.log_mel.shape) != wanted:
+        raise ClipError(
+            f"Got log_mel of shape {list(clip.log_mel.shape)}; wanted {list(wanted)}, the VGGish "
+            "example of each frame, as `coprop_plugin.audio.log_mel.clip_log_mel` gives it."
+        )
+    return _laid_end_to_end(clip)
+
+
+def _laid_end_to_end(clip: Clip) -> SoundRows:
+    """Lay the examples of a clip end to end.
+
+    With `"avsbench"` sampling an example fills its frame's second. With `"pts"` sampling it ends at
+    its frame's time stamp, and fills the time from the frame before.
+    """
+    spans = clip.spans.numpy()
+    lengths_s = spans[:, 1] - spans[:, 0]
+    if clip.sampling == "avsbench":
+        ends_s = spans[:, 1]
+    else:
+        lengths_s = np.concatenate([lengths_s[:1], lengths_s[:-1]])
+        ends_s = clip.times.numpy()
+    counts = np.clip(np.round(lengths_s * ROWS_A_SECOND), 1, EXAMPLE_FRAMES).astype(int)
+    examples = clip.log_mel.detach()[:, 0].float()
+    rows = [example[-count:] for example, count in zip(examples, counts, strict=True)]
+    row_corners = np.concatenate([[0.0], np.cumsum(counts)])
+    second_corners = np.concatenate([[ends_s[0] - lengths_s[0]], ends_s])
+    return SoundRows(torch.cat(rows), (row_corners, second_corners))
