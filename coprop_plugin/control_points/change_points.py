@@ -33,10 +33,10 @@ def find_change_points(
 ) -> list[ChangePoint]:
     """Cut rows of features where their distribution changes.
 
-    Kernel change points (Arlot, Celisse and Harchaoui, arXiv:1202.3878) with a Gaussian kernel, as
-    ruptures computes them: a stretch is a mixture of many different moments (vowels and hisses,
-    notes, barks), so that mixtures are compared and not moments. Then splits that chance could
-    explain are undone, the weakest first.
+    Kernel change points (Arlot, Celisse and Harchaoui, arXiv:1202.3878) with a Gaussian kernel: a
+    stretch is a mixture of many different moments (vowels and hisses, notes, barks), so that
+    mixtures are compared and not moments. Then splits that chance could explain are undone, the
+    weakest first.
 
     What chance explains is measured on the sound itself. If a stretch is one source, its blocks'
     kernel means scatter with a long-run variance V = tr(S) that includes how long its moments last;
@@ -58,18 +58,45 @@ def find_change_points(
     if len(features) < 2 * shortest:
         return []
     distances = np.maximum(2 - 2 * features @ features.T, 0)
-    bandwidth = max(float(np.median(distances)), _LEAST_BANDWIDTH)
-    gram = np.exp(-distances / bandwidth)
+    gram = np.exp(-distances / max(float(np.median(distances)), _LEAST_BANDWIDTH))
     chance = _Chance(gram, rows_a_second, shortest)
-    return _prune(_candidates(features, 1 / bandwidth, shortest, chance.low), gram, chance)
+    sums = np.zeros((len(gram) + 1, len(gram) + 1))
+    sums[1:, 1:] = gram.cumsum(axis=0).cumsum(axis=1)
+    return _prune(best_splits(sums, shortest, chance.low), sums, chance)
 
 
-def _candidates(features: Array, gamma: float, shortest: int, penalty: float) -> list[int]:
-    # ruptures brings in scipy, a second of import.
-    from ruptures import KernelCPD
+def best_splits(sums: Array, shortest: int, penalty: float) -> list[int]:
+    """Cut rows so that scatter within stretches, and a penalty for each split, are least.
 
-    search = KernelCPD(kernel="rbf", min_size=shortest, params={"gamma": gamma})
-    return [int(row) for row in search.fit(features).predict(pen=penalty)[:-1]]
+    Exact, by dynamic programming; ruptures' `KernelCPD` gives the same splits, slower by its
+    import alone.
+
+    Args:
+        sums: `[rows + 1, rows + 1]`, sums of the Gram matrix over its first rows and columns.
+        shortest: No stretch has fewer rows.
+        penalty: What a split has to gain.
+
+    Returns:
+        The first row of every stretch but the first one.
+    """
+    num_rows = len(sums) - 1
+    corner = np.diag(sums)
+    # Rows of a Gaussian kernel have length 1, so the scatter of a stretch is its length less this.
+    best = np.full(num_rows + 1, np.inf)
+    best[0] = -penalty
+    last = np.zeros(num_rows + 1, dtype=np.int64)
+    for stop in range(shortest, num_rows + 1):
+        starts = np.arange(stop - shortest + 1)
+        inner = corner[stop] - 2 * sums[starts, stop] + corner[starts]
+        costs = best[starts] + penalty + (stop - starts) - inner / (stop - starts)
+        last[stop] = int(np.argmin(costs))
+        best[stop] = costs[last[stop]]
+    splits = []
+    row = int(last[num_rows])
+    while row:
+        splits.append(row)
+        row = int(last[row])
+    return splits[::-1]
 
 
 class _Chance:
@@ -117,10 +144,8 @@ def _directions(gram: Array) -> float:
     return max(1.0, float(np.trace(centred) ** 2 / max(float((centred**2).sum()), 1e-12)))
 
 
-def _prune(rows: list[int], gram: Array, chance: _Chance) -> list[ChangePoint]:
+def _prune(rows: list[int], sums: Array, chance: _Chance) -> list[ChangePoint]:
     """Undo the weakest split until all that remain gain more than chance."""
-    sums = np.zeros((len(gram) + 1, len(gram) + 1))
-    sums[1:, 1:] = gram.cumsum(axis=0).cumsum(axis=1)
 
     def mean(a: int, b: int, c: int, d: int) -> float:
         return (sums[b, d] - sums[a, d] - sums[b, c] + sums[a, c]) / ((b - a) * (d - c))
@@ -132,7 +157,7 @@ def _prune(rows: list[int], gram: Array, chance: _Chance) -> list[ChangePoint]:
 
     rows = list(rows)
     while rows:
-        edges = [0, *rows, len(gram)]
+        edges = [0, *rows, len(sums) - 1]
         scores = [score(*edges[i : i + 3]) for i in range(len(rows))]
         weakest = int(np.argmin(scores))
         if scores[weakest] >= 1:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from coprop_plugin.control_points.change_points import find_change_points
 from coprop_plugin.control_points.silence import find_activity, level_db, runs
 from coprop_plugin.control_points.snapping import change_frames, states_of_frames
-from coprop_plugin.control_points.sound import ROWS_A_SECOND, SoundRows, sound_rows
+from coprop_plugin.control_points.sound import MARGIN_S, ROWS_A_SECOND, SoundRows, sound_rows
 from coprop_plugin.errors import ClipError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
@@ -21,9 +21,10 @@ _DYNAMIC_RANGE_DB = 30.0
 _SHORTEST_S = 0.5
 _TOLERANCE_S = _POOL / ROWS_A_SECOND
 _NEAR_SILENCE_S = 0.3
-_STEP_S = 0.15
-_CHUNK_S, _MARGIN_S = 60, 5
-# Between pooled moments of one frame each, as embeddings are, nothing says how fast they vary.
+# A syllable and a pause: longer than what makes a step within a source.
+_STEP_S = 0.3
+_CHUNK_S = 60
+# What an embedding hears lasts a second, whatever the frame rate.
 _EMBEDDINGS_A_SECOND = 1.0
 
 
@@ -57,6 +58,7 @@ class NoveltyProvider:
     frame, None where only embeddings are known.
 
     Example:
+        >>> import torch
         >>> t = torch.arange(5 * 16_000) / 16_000
         >>> tones = torch.where(t < 3, torch.sin(2000 * t), torch.sin(9000 * t))
         >>> clip = Clip(torch.rand(5, 3, 8, 8), 0.3 * tones, 16_000, sampling="avsbench")
@@ -120,7 +122,7 @@ def find_boundaries(rows: SoundRows) -> tuple[int, list[Boundary]]:
 
 def _chunks(num_rows: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield what to hear (start, stop) and what to keep of it (from, to), in rows."""
-    length, margin = _CHUNK_S * ROWS_A_SECOND, _MARGIN_S * ROWS_A_SECOND
+    length, margin = _CHUNK_S * ROWS_A_SECOND, MARGIN_S * ROWS_A_SECOND
     for keep_from in range(0, num_rows, length):
         keep_to = min(keep_from + length, num_rows)
         yield max(0, keep_from - margin), min(num_rows, keep_to + margin), keep_from, keep_to

@@ -1,5 +1,6 @@
 """The sound of a clip as rows of mel magnitudes, from whatever the clip knows of it."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from coprop_plugin.errors import ClipError
 from coprop_plugin.types import Clip
 
 ROWS_A_SECOND = 100
+MARGIN_S = 5
+"""How much of the sound around a stretch of frames is heard with it."""
 _LOG_OFFSET = 0.01
 # A window of 25 ms sees a change first when the change is in its middle.
 _ROW_CENTRE_S = 0.0125
@@ -46,16 +49,15 @@ class SoundRows:
 def sound_rows(clip: Clip) -> SoundRows:
     """Return the log-mels of a clip: of its waveform, or its frames' examples end to end.
 
-    Of examples that overlap, as those of a high frame rate do, only what is new is taken.
+    A waveform is heard from 5 s before the first frame to 5 s after the last one; where it ends
+    before the last frame, silence follows. Of examples that overlap, as those of a high frame rate
+    do, only what is new is taken.
 
     Raises:
         ClipError: If the clip has neither, or its examples are not `[T, 1, 96, 64]`.
     """
     if clip.waveform is not None:
-        rows = log_mel(clip.waveform, clip.sample_rate)
-        last = max(len(rows), 1)
-        ends_s = np.array([0.0, last / ROWS_A_SECOND]) + _ROW_CENTRE_S
-        return SoundRows(rows, (np.array([0.0, last]), ends_s))
+        return _around_frames(clip)
     if clip.log_mel is None:
         raise ClipError(
             "Got a clip with no sound at all: no waveform, log_mel or audio_embedding. Control "
@@ -68,6 +70,20 @@ def sound_rows(clip: Clip) -> SoundRows:
             "example of each frame, as `coprop_plugin.audio.log_mel.clip_log_mel` gives it."
         )
     return _laid_end_to_end(clip)
+
+
+def _around_frames(clip: Clip) -> SoundRows:
+    first_s, last_s = float(clip.times[0]), float(clip.times[-1])
+    if clip.sampling == "avsbench":
+        first_s, last_s = float(clip.spans[0, 0]), float(clip.spans[-1, 1])
+    rate = clip.sample_rate
+    start_s = max(0, math.floor(first_s) - MARGIN_S)
+    waveform = clip.waveform[start_s * rate : math.ceil((last_s + MARGIN_S) * rate)]
+    missing = math.ceil((last_s - start_s) * rate) - len(waveform)
+    rows = log_mel(torch.nn.functional.pad(waveform, (0, max(missing, 0))), rate)
+    last = max(len(rows), 1)
+    ends_s = start_s + np.array([0.0, last / ROWS_A_SECOND]) + _ROW_CENTRE_S
+    return SoundRows(rows, (np.array([0.0, last]), ends_s))
 
 
 def _laid_end_to_end(clip: Clip) -> SoundRows:

@@ -1,0 +1,365 @@
+import io
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
+from coprop_plugin.control_points.change_points import best_splits, find_change_points
+from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.novelty import NoveltyProvider
+from coprop_plugin.control_points.silence import find_activity
+from coprop_plugin.control_points.sound import sound_rows
+from coprop_plugin.errors import ClipError
+from coprop_plugin.types import Clip
+
+SR = 16_000
+
+
+def noise(n, rng, low_hz, high_hz):
+    spectrum = np.fft.rfft(rng.standard_normal(n))
+    f = np.fft.rfftfreq(n, 1 / SR)
+    wave = np.fft.irfft(
+        spectrum / (1 + (low_hz / np.maximum(f, 1)) ** 4) / (1 + (f / high_hz) ** 4), n
+    )
+    return wave / wave.std()
+
+
+def harmonics(f0, amplitudes):
+    phase = 2 * np.pi * np.cumsum(f0) / SR
+    return sum(a * np.sin((k + 1) * phase) for k, a in enumerate(amplitudes))
+
+
+def repeated(n, rng, one_event, length_s, pause_s):
+    """Put short events one after the other, with pauses; lengths in seconds, (least, most)."""
+    wave, at = np.zeros(n), 0
+    while at < n:
+        length = min(n - at, int(rng.uniform(*length_s) * SR))
+        if length > 64:
+            wave[at : at + length] = one_event(length)
+        at += length + int(rng.uniform(*pause_s) * SR)
+    return wave
+
+
+def speech(n, rng):
+    """Vowels and hisses of 100 to 280 ms, pauses of up to 250 ms."""
+    voice_hz = rng.choice([110, 130, 200])
+
+    def syllable(length):
+        envelope = np.hanning(length) ** 0.5
+        if rng.random() < 0.25:
+            return 0.25 * envelope * noise(length, rng, 2500, 6500)
+        formants = rng.uniform([280, 900, 2300], [800, 2300, 3000])
+        k = np.arange(1, int(5500 / voice_hz))
+        peaks = 1 / (1 + ((k[:, None] * voice_hz - formants) / 120) ** 2)
+        f0 = voice_hz * np.linspace(*rng.uniform(0.85, 1.2, 2), length)
+        wave = harmonics(f0, peaks.sum(1) / k + 0.01 / k)
+        return envelope * wave / wave.std()
+
+    silence = rng.choice([0.0, 0.25], p=[0.8, 0.2])
+    return repeated(n, rng, syllable, (0.1, 0.28), (0.0, silence or 0.02))
+
+
+def bark(n, rng):
+    pitch_hz = rng.uniform(350, 700)
+
+    def one(length):
+        x = np.arange(length) / length
+        f0 = pitch_hz * (1 + 0.5 * np.sin(np.pi * x)) * rng.uniform(0.92, 1.08)
+        tone = harmonics(f0, [1, 0.8, 0.5, 0.3])
+        return np.exp(-4 * x) * np.minimum(1, 20 * x) * (tone + 0.6 * noise(length, rng, 800, 3000))
+
+    return repeated(n, rng, one, (0.12, 0.22), (0.08, 0.28))
+
+
+def chirp(n, rng):
+    pitch_hz = rng.uniform(2500, 5000)
+
+    def one(length):
+        f0 = pitch_hz * (1 + rng.uniform(-0.3, 0.3) * np.linspace(0, 1, length))
+        return np.hanning(length) * harmonics(f0, [1])
+
+    return repeated(n, rng, one, (0.05, 0.2), (0.03, 0.25))
+
+
+def melody(n, rng):
+    """Notes of one plucked instrument: many onsets, one source."""
+    scale = 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
+
+    def note(length):
+        decay = np.exp(-3 * np.arange(length) / SR)
+        return decay * harmonics(np.full(length, rng.choice(scale)), 0.6 ** np.arange(6))
+
+    return repeated(n, rng, note, (0.2, 0.25), (0.0, 0.0))
+
+
+def horn(n, rng):
+    chord = [1, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    f0 = rng.uniform(250, 450)
+    return harmonics(np.full(n, f0), chord) + harmonics(np.full(n, 1.26 * f0), chord)
+
+
+def siren(n, rng):
+    x = np.arange(n) / SR
+    return harmonics(900 + 400 * np.sin(2 * np.pi * x / rng.uniform(1, 2)), [1, 0.4, 0.3, 0.1])
+
+
+def engine(n, rng):
+    throb = 1 + 0.5 * np.sin(2 * np.pi * rng.uniform(40, 90) * np.arange(n) / SR)
+    return noise(n, rng, 60, 900) * throb
+
+
+def hiss(n, rng):
+    return noise(n, rng, 2500, 7000)
+
+
+SOURCES = [speech, bark, chirp, melody, horn, siren, engine, hiss]
+
+
+def make(source, seconds, rng):
+    wave = source(int(seconds * SR), rng)
+    return 0.1 * wave / np.sqrt((wave[np.abs(wave) > 1e-4] ** 2).mean())
+
+
+def during(wave, on_s, off_s):
+    x = np.arange(len(wave)) / SR
+    return wave * np.clip(np.minimum(x - on_s, off_s - x) / 0.02 + 0.5, 0, 1)
+
+
+def scene(seed):
+    """Ten seconds of one or two sources, in turn, overlapping or with silence; and the truth."""
+    rng = np.random.default_rng(seed)
+    a, b = (make(s, 10, rng) * rng.uniform(0.5, 1.4) for s in rng.permutation(SOURCES)[:2])
+    first, second = sorted(rng.choice(np.arange(2, 9), 2, replace=False)) + rng.uniform(
+        -0.3, 0.3, 2
+    )
+    kind = seed % 4
+    events = {
+        0: [(a, 0, 10)],
+        1: [(a, 0, first), (b, first, second), (a, second, 10)],
+        2: [(a, 0, second), (b, first, 10)],
+        3: [(a, first, second)],
+    }[kind]
+    wave = sum(during(*event) for event in events) + rng.choice([0, 5e-4, 2e-3]) * noise(
+        10 * SR, rng, 20, 7000
+    )
+    flags = [1] + [0] * 9
+    if kind:
+        for boundary in (first, second):
+            flags[round(boundary)] = 1
+    return wave, flags
+
+
+def clip_of(wave, num_frames=None, fps=None):
+    wave = torch.as_tensor(np.asarray(wave), dtype=torch.float32).clamp(-1, 1)
+    num_frames = num_frames or round(len(wave) / SR * (fps or 1))
+    frames = torch.zeros(num_frames, 3, 2, 2)
+    if fps:
+        return Clip(frames, wave, SR, torch.arange(num_frames) / fps)
+    return Clip(frames, wave, SR, sampling="avsbench")
+
+
+def listen(wave, **kwargs):
+    return NoveltyProvider().propose(clip_of(wave, **kwargs)).indices
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_finds_most_changes_of_made_up_scenes_and_little_else():
+    hits = proposed = true = 0
+    for seed in range(24):
+        wave, flags = scene(seed)
+        found = set(listen(wave)[1:])
+        wanted = {t for t, flag in enumerate(flags) if flag and t}
+        hits, proposed, true = hits + len(found & wanted), proposed + len(found), true + len(wanted)
+    assert hits / proposed > 0.85, (hits, proposed, true)
+    assert 2 * hits / (proposed + true) > 0.8, (hits, proposed, true)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+def test_one_source_is_one_segment_even_if_its_level_changes(source):
+    wave = make(source, 10, rng())
+    assert listen(wave) == [0]
+    wave[4 * SR : 7 * SR] *= 0.25
+    assert listen(wave) == [0]
+
+
+@pytest.mark.parametrize("fps", [None, 8])
+@pytest.mark.parametrize("kind", ["digital silence", "steady noise", "clicks", "faint residue"])
+def test_nothing_happens_gives_one_control_point(kind, fps):
+    wave = np.zeros(5 * SR)
+    if kind == "steady noise":
+        wave = 0.1 * noise(5 * SR, rng(), 20, 7000)
+    if kind == "faint residue":
+        wave = 1e-5 * noise(5 * SR, rng(), 20, 7000)
+    if kind == "clicks":
+        wave[:: SR + 77] = 0.5
+    assert listen(wave, fps=fps) == [0]
+    assert listen(wave, num_frames=1) == [0]
+
+
+def test_silence_begins_and_ends():
+    wave = during(make(speech, 10, rng()), 3, 7)
+    points = NoveltyProvider().propose(clip_of(wave))
+    assert points.indices == [0, 3, 7]
+    assert [b["rule"] for b in points.log["boundaries"]] == ["onset", "offset"]
+    assert points.log["silent"] == [True] * 3 + [False] * 4 + [True] * 3
+    assert json.loads(json.dumps(points.log)) == points.log
+
+
+def test_a_pause_shorter_than_half_a_second_is_no_change():
+    wave = make(engine, 10, rng())
+    for start_s in (2.0, 4.6, 7.3):
+        wave[int(start_s * SR) : int((start_s + 0.45) * SR)] = 0
+    assert listen(wave) == [0]
+    assert listen(wave, fps=8) == [0]
+
+
+def test_the_same_source_after_a_short_silence_is_no_change_where_no_frame_is_silent():
+    wave = make(engine, 10, rng())
+    wave[int(4.6 * SR) : int(5.44 * SR)] = 0
+    assert listen(wave) == [0]
+    assert listen(wave, fps=8) == [0, 37, 44]
+
+
+@pytest.mark.parametrize("level", [1e-3, 0.1])
+def test_level_does_not_matter(level):
+    wave, _ = scene(1)
+    assert listen(level * wave) == listen(wave)
+    assert len(listen(wave)) > 1
+
+
+def test_background_noise_does_not_matter():
+    wave = during(make(speech, 10, rng()), 0, 4) + during(make(horn, 10, rng()), 4, 10)
+    for sea in (0, 1e-3, 5e-3):
+        assert listen(wave + sea * noise(10 * SR, rng(), 50, 1500)) == [0, 4]
+
+
+def test_aac_does_not_matter():
+    av = pytest.importorskip("av")
+    wave = during(make(speech, 10, rng()), 0, 4) + during(make(chirp, 10, rng()), 4, 8)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=SR, layout="mono")
+        frame = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), "fltp", "mono")
+        frame.sample_rate = SR
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    file.seek(0)
+    with av.open(file) as container:
+        pieces = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    assert listen(np.concatenate(pieces)[: 10 * SR]) == listen(wave) == [0, 4, 8]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 5])
+def test_a_clip_that_starts_later_has_its_control_points_earlier(seed):
+    wave, _ = scene(seed)
+    lead = wave[: 2 * SR][::-1]
+    assert listen(np.concatenate([lead, wave]))[1:] == [t + 2 for t in listen(wave)[1:]]
+
+
+def test_a_long_sound_has_the_control_points_of_its_parts():
+    scenes = [scene(seed) for seed in (1, 3, 5, 7, 9, 11, 13, 15)]
+    wanted = {10 * i + t for i, (_, flags) in enumerate(scenes) for t in range(1, 10) if flags[t]}
+    found = set(listen(np.concatenate([wave for wave, _ in scenes])))
+    assert len(found & wanted) / len(wanted) >= 0.75
+    steady = make(engine, 130, rng())
+    assert listen(steady) == [0]
+
+
+def test_a_minute_takes_less_than_two_seconds():
+    clip = clip_of(np.concatenate([scene(seed)[0] for seed in range(6)]))
+    start = time.perf_counter()
+    NoveltyProvider().propose(clip)
+    assert time.perf_counter() - start < 2
+
+
+def test_where_the_sound_ends_before_the_video_there_is_silence():
+    points = NoveltyProvider().propose(clip_of(make(engine, 3, rng()), num_frames=8))
+    assert points.indices == [0, 3]
+    assert points.log["silent"] == [False] * 3 + [True] * 5
+
+
+def test_sound_after_the_video_is_ignored():
+    wave = during(make(engine, 30, rng()), 0, 4) + during(make(chirp, 30, rng()), 4, 30)
+    assert listen(wave, num_frames=3) == [0]
+    assert len(sound_rows(clip_of(wave, num_frames=3))) < 900
+
+
+def test_log_mels_alone_are_enough():
+    wave = during(make(speech, 10, rng()), 0, 4) + during(make(horn, 10, rng()), 4, 10)
+    clip = clip_of(wave)
+    examples = log_mel_examples(clip.waveform, SR)[:10]
+    drop_in = Clip(clip.frames, log_mel=examples, sampling="avsbench")
+    assert NoveltyProvider().propose(drop_in).indices == [0, 4]
+    dense = clip_of(wave, fps=8)
+    overlapping = log_mel_at(dense.waveform, SR, dense.times)
+    drop_in = Clip(dense.frames, times=dense.times, log_mel=overlapping)
+    assert sound_rows(drop_in).seconds(0) == pytest.approx(-0.125)
+    [_, change] = NoveltyProvider().propose(drop_in).indices
+    assert abs(change - 32) <= 1
+
+
+def test_embeddings_alone_are_enough():
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.rand(2, 128, generator=generator)
+    rows = torch.stack([first] * 4 + [second] * 6) + 0.1 * torch.rand(10, 128, generator=generator)
+    points = NoveltyProvider().propose(Clip(torch.zeros(10, 3, 2, 2), audio_embedding=rows))
+    assert points.indices == [0, 4]
+    assert points.log["silent"] is None
+    for same in (torch.zeros(5, 128), torch.ones(1, 128), rows[:4]):
+        clip = Clip(torch.zeros(len(same), 3, 2, 2), audio_embedding=same)
+        assert NoveltyProvider().propose(clip).indices == [0]
+
+
+def test_no_sound_at_all_is_refused():
+    with pytest.raises(ClipError, match=r"no sound at all.*control_points='every_n'"):
+        NoveltyProvider().propose(Clip(torch.zeros(2, 3, 2, 2)))
+
+
+def test_embeddings_with_nan_and_log_mels_of_another_shape_are_refused():
+    frames = torch.zeros(2, 3, 2, 2)
+    with pytest.raises(ClipError, match="NaN or infinite.*nan_to_num"):
+        NoveltyProvider().propose(Clip(frames, audio_embedding=torch.full((2, 128), torch.nan)))
+    with pytest.raises(ClipError, match=r"log_mel of shape \[2, 96, 64\]; wanted \[2, 1, 96, 64\]"):
+        NoveltyProvider().propose(Clip(frames, log_mel=torch.zeros(2, 96, 64)))
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 399, 400, 900])
+def test_hardly_any_sound_is_no_trouble(num_samples):
+    clip = Clip(torch.zeros(1, 3, 2, 2), torch.ones(num_samples) * 0.1, SR, torch.zeros(1))
+    assert NoveltyProvider().propose(clip).indices == [0]
+
+
+def test_splits_are_those_of_an_independent_implementation():
+    ruptures = pytest.importorskip("ruptures")
+    generator = rng()
+    centres = generator.standard_normal((4, 6))
+    rows = np.repeat(centres, 12, axis=0) + 0.8 * generator.standard_normal((48, 6))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    gram = np.exp(-((rows[:, None] - rows[None]) ** 2).sum(-1))
+    sums = np.pad(gram.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    search = ruptures.KernelCPD(kernel="rbf", min_size=5, params={"gamma": 1.0}).fit(rows)
+    for penalty in (0.3, 1.0, 3.0):
+        assert best_splits(sums, 5, penalty) == search.predict(pen=penalty)[:-1]
+
+
+def test_change_points_of_one_distribution_are_none():
+    rows = np.abs(rng().standard_normal((400, 16)))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert find_change_points(rows, 25, 0.5) == []
+    assert find_change_points(rows[:10], 25, 0.5) == []
+
+
+def test_activity_of_a_background_is_silence_and_of_noise_alone_is_sound():
+    steady = np.full((1000, 64), 0.05) * rng().uniform(0.8, 1.2, (1000, 64))
+    assert find_activity(steady).sounds.all()
+    steady[300:600] += 5
+    assert np.flatnonzero(np.diff(find_activity(steady).sounds)).tolist() == [299, 599]
+
+
+def test_novelty_is_the_default():
+    assert isinstance(as_provider(), NoveltyProvider)
