@@ -187,16 +187,20 @@ def test_demo_makes_the_files_it_names(tmp_path):
     assert coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet").exit_code == 0
 
 
-def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path, kind):
+    out = tmp_path / "out"
     command = [sys.executable, "-m", "coprop_plugin.cli", "run", videos / "one.mp4", "--quiet"]
-    command += ["--backend", f"{segmenters}:slow", "-o", tmp_path / "out"]
+    command += ["--backend", f"{segmenters}:slow", "-o", out]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (tmp_path / "out").exists():
+    while time.monotonic() < deadline and not out.exists():
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
+    process.send_signal(kind)
+    printed, err = process.communicate(timeout=60)
+    assert process.returncode == (143 if kind == signal.SIGTERM else -signal.SIGKILL), err
     assert b"Traceback" not in err
-    assert out == b""
-    assert list((tmp_path / "out").iterdir()) == []
+    assert printed == b""
+    assert not (out / "one").exists()
+    assert run(segmenters, videos / "one.mp4", "-o", out, "--no-overlay").exit_code == 0
+    assert [path.name for path in out.iterdir()] == ["one"]

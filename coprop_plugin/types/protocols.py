@@ -84,7 +84,7 @@ class Propagator(Protocol):
         Args:
             frame: `[B, 3, H, W]` RGB in [0, 1].
             sound: Rows of `hear`, `[B, ...]`, or None.
-            masks: `[B, H, W]` int64 object ids.
+            masks: `[B, H, W]` int64 object ids, 0 the background, 1..n; n is the highest one.
         """
         ...
 
