@@ -6,7 +6,9 @@ modules to import at the first look-up. Nothing heavy is imported before that.
 
     MODELS      backends (have `accepts`), propagators (have `step`), audio encoders, `CoProp`
     PROVIDERS   control-point providers; called with a config, they must have `propose(clip)`
-    the others  datasets, metrics, hooks ... of this library, and so that an mmengine Runner whose
+    DATASETS    clips with their true masks
+    METRICS     what an mmengine evaluator computes of predictions and truth
+    the others  samplers, hooks, loops ... of this library, and so that an mmengine Runner whose
                 default scope is `coprop_plugin` finds a registry for everything it builds
 """
 
@@ -21,7 +23,7 @@ from coprop_plugin.errors import UnknownNameError
 SCOPE = "coprop_plugin"
 
 _CHILDREN = (
-    "DATASETS DATA_SAMPLERS EVALUATOR FUNCTIONS HOOKS INFERENCERS LOG_PROCESSORS LOOPS METRICS "
+    "DATA_SAMPLERS EVALUATOR FUNCTIONS HOOKS INFERENCERS LOG_PROCESSORS LOOPS "
     "MODEL_WRAPPERS OPTIMIZERS OPTIM_WRAPPERS OPTIM_WRAPPER_CONSTRUCTORS PARAM_SCHEDULERS "
     "RUNNERS RUNNER_CONSTRUCTORS STRATEGIES TASK_UTILS TRANSFORMS VISBACKENDS VISUALIZERS "
     "WEIGHT_INITIALIZERS"
@@ -41,6 +43,12 @@ MODELS = _child(
     "coprop_plugin.audio.vggish",
 )
 """Keyframe backends, propagators, audio encoders, and the pipeline `CoProp`."""
+
+DATASETS = _child("DATASETS", "coprop_plugin.benchmark.datasets")
+"""Clips with their true masks."""
+
+METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.registered")
+"""What an mmengine evaluator computes of predictions and truth."""
 
 globals().update({name: _child(name) for name in _CHILDREN})
 

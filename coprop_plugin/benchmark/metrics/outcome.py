@@ -1,0 +1,156 @@
+"""What a model said about a clip, beside what is true."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.benchmark.errors import MetricError
+from coprop_plugin.benchmark.metrics.checks import checked_masks
+from coprop_plugin.types import ControlPoints
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a model said about one clip, beside what is true; every score reads this.
+
+    Args:
+        masks: `[T, H, W]`, predicted: class numbers, 0 the silent background.
+        truth: `[T, H, W]`, the true masks, in the same numbers.
+        probs: `[T, C, H, W]`, soft prediction in [0, 1]; C = 1 for binary models, else one
+            channel a class. By default the hard masks are taken for it.
+        num_classes: C: 1 makes the score binary (anything that sounds is 1), 71 is AVSS.
+        times: `[T]`, time stamps in seconds; by default AVSBench's, `t + 15/16`.
+        labelled: `[T]`, true where the truth is known; by default everywhere.
+        keyframes: `[T]`, true where the wrapped model itself made the mask; None if unknown.
+        control_points: What was predicted, if anything.
+        true_control_points: What is true, if known.
+        id: Name of the clip. Clips of one name count once; clips without a name all count.
+
+    Raises:
+        MetricError: If shapes differ, or masks hold what is no class.
+
+    Example:
+        >>> outcome = Outcome(torch.ones(5, 8, 8).long(), torch.ones(5, 8, 8).long())
+        >>> outcome.sounding_probs.shape, outcome.frame_sets()["all"].tolist()
+        (torch.Size([5, 8, 8]), [True, True, True, True, True])
+    """
+
+    masks: Tensor
+    truth: Tensor
+    probs: Tensor | None = None
+    num_classes: int = 1
+    times: Tensor | None = None
+    labelled: Tensor | None = None
+    keyframes: Tensor | None = None
+    control_points: ControlPoints | None = None
+    true_control_points: ControlPoints | None = None
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        masks, truth = torch.as_tensor(self.masks).cpu(), torch.as_tensor(self.truth).cpu()
+        if masks.ndim != 3 or len(masks) == 0:
+            raise MetricError(
+                f"Got masks of shape {list(masks.shape)}; wanted [T, H, W] of one clip, T >= 1."
+            )
+        if self.num_classes == 1:
+            masks, truth = (masks != 0).long(), (truth != 0).long()
+        masks, truth, _ = checked_masks(masks, truth, self.num_classes)
+        num_frames = len(masks)
+        default_times = torch.arange(num_frames, dtype=torch.float64) + 15 / 16
+        everywhere = torch.ones(num_frames, dtype=torch.bool)
+        for name, value in (
+            ("masks", masks),
+            ("truth", truth),
+            ("times", self._row("times", torch.float64, default_times)),
+            ("labelled", self._row("labelled", torch.bool, everywhere)),
+            ("keyframes", self._row("keyframes", torch.bool, None)),
+        ):
+            object.__setattr__(self, name, value)
+        self._check_probs()
+
+    def _row(self, name: str, dtype: torch.dtype, default: Tensor | None) -> Tensor | None:
+        given = getattr(self, name)
+        if given is None:
+            return default
+        row = torch.as_tensor(given).cpu().to(dtype)
+        if row.shape != (len(self.masks),):
+            raise MetricError(
+                f"Got {name} of shape {list(row.shape)} for a clip of {len(self.masks)} frames; "
+                "wanted one entry a frame."
+            )
+        return row
+
+    def _check_probs(self) -> None:
+        if self.probs is None:
+            return
+        num_frames, height, width = self.masks.shape
+        if self.probs.shape != (num_frames, self.num_classes, height, width):
+            raise MetricError(
+                f"Got probs of shape {list(self.probs.shape)}; wanted [T, C, H, W] = "
+                f"{[num_frames, self.num_classes, height, width]} as masks and num_classes say."
+            )
+
+    @classmethod
+    def of(cls, result: Any, sample: Any, num_classes: int | None = None) -> "Outcome":
+        """Set what the pipeline said beside a sample of a data set.
+
+        Args:
+            result: A `SegmentationResult`.
+            sample: A `Sample`, or anything with `masks`, `labelled`, `control_points` and `id`.
+            num_classes: C; by default what the wrapped model has.
+
+        Raises:
+            MetricError: If the two are not of the same size. Read the data set at the size at
+                which the model is to be scored.
+        """
+        frames = result.frame_results
+        return cls(
+            result.masks,
+            sample.masks,
+            result.probs,
+            frames[0].num_classes if num_classes is None else num_classes,
+            result.clip.times,
+            sample.labelled,
+            torch.tensor([frame.is_keyframe for frame in frames]),
+            result.control_points,
+            sample.control_points,
+            sample.id,
+        )
+
+    @classmethod
+    def from_any(cls, given: "Outcome | Mapping[str, Any]") -> "Outcome":
+        """Return an outcome as it is; make one of a mapping of its fields.
+
+        Raises:
+            MetricError: If it is neither, or fields are missing or unknown.
+        """
+        if isinstance(given, Outcome):
+            return given
+        known = [field.name for field in fields(cls)]
+        if not isinstance(given, Mapping) or not {"masks", "truth"} <= set(given) <= set(known):
+            got = sorted(given) if isinstance(given, Mapping) else type(given).__name__
+            raise MetricError(
+                f"Got {got} to score; wanted an Outcome, or a mapping with masks and truth, and "
+                f"any of {', '.join(known[2:])}."
+            )
+        return cls(**given)
+
+    @property
+    def sounding_probs(self) -> Tensor:
+        """Probability that a pixel sounds, whatever its class: `[T, H, W]` float32."""
+        if self.probs is None:
+            return (self.masks > 0).float()
+        if self.num_classes == 1:
+            return self.probs[:, 0].float().cpu()
+        return self.probs[:, 1:].float().sum(1).clamp(0, 1).cpu()
+
+    def frame_sets(self) -> dict[str, Tensor]:
+        """Return which frames count: all labelled ones, and of those key and normal (Table 6)."""
+        sets = {"all": self.labelled}
+        if self.keyframes is not None:
+            sets["key"] = self.labelled & self.keyframes
+            sets["normal"] = self.labelled & ~self.keyframes
+        return sets

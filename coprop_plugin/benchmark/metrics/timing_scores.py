@@ -1,0 +1,202 @@
+"""Scores of timing, collected over clips: alignment, onsets and offsets, control points."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, Literal
+
+import torch
+
+from coprop_plugin.benchmark.errors import MetricError
+from coprop_plugin.benchmark.metrics.alignment import (
+    ALIGNMENT_THRESHOLDS,
+    aligned_frames,
+    false_alarms,
+    sounding_classes,
+)
+from coprop_plugin.benchmark.metrics.boundaries import (
+    BoundaryErrors,
+    boundary_errors,
+    matched_control_points,
+)
+from coprop_plugin.benchmark.metrics.meter import Meter, named, ratio
+from coprop_plugin.benchmark.metrics.outcome import Outcome
+
+
+class AlignmentScores(Meter[dict[str, list[float]]]):
+    """Alignment Rate (Fig. 3 and section 4.2), and how often silence is heard as something.
+
+    See `aligned_frames` for what counts as aligned; the paper does not say. Rates are over frames
+    of the whole data set. No AVS benchmark reports the silent-frame false-positive rate.
+
+    Args:
+        thresholds: IoUs that objects must reach; `AR` is the rate at 0.5 if it is among them.
+
+    Example:
+        >>> scores = AlignmentScores()
+        >>> scores.update(Outcome(torch.ones(5, 8, 8).long(), torch.zeros(5, 8, 8).long()))
+        >>> scores.compute()["AR"], scores.compute()["silent_FPR"]
+        (0.0, 1.0)
+    """
+
+    def __init__(self, thresholds: Sequence[float] = ALIGNMENT_THRESHOLDS) -> None:
+        super().__init__()
+        self.thresholds = tuple(thresholds)
+
+    def measure(self, outcome: Outcome) -> dict[str, list[float]]:
+        """Count aligned, silent, falsely sounding and missed frames in each set of frames."""
+        num_classes = outcome.num_classes
+        aligned = aligned_frames(outcome.masks, outcome.truth, self.thresholds, num_classes)
+        silent, alarm, area = false_alarms(outcome.masks, outcome.truth)
+        missed = ~silent & ~outcome.masks.flatten(1).any(1)
+        rows = torch.stack(
+            [*aligned.double(), torch.ones(len(silent)), silent, alarm, area, missed]
+        ).double()
+        return {
+            name: rows[:, chosen].sum(1).tolist() for name, chosen in outcome.frame_sets().items()
+        }
+
+    def summarise(self, records: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
+        """Return `AR@...`, `AR`, `silent_FPR`, `silent_area`, `missed_rate`, and the counts.
+
+        `silent_area` is the mean share of a silent frame that is painted, `missed_rate` the share
+        of sounding frames in which nothing is predicted.
+        """
+        scores: dict[str, Any] = {}
+        for name in ("all", "key", "normal"):
+            rows = [record[name] for record in records if name in record]
+            if rows or name == "all":
+                scores |= named(self._of(rows), name)
+        return scores
+
+    def _of(self, rows: list[list[float]]) -> dict[str, Any]:
+        zeros = [0.0] * (len(self.thresholds) + 5)
+        totals = [sum(column) for column in zip(zeros, *rows, strict=True)]
+        *aligned, frames, silent, alarms, area, missed = totals
+        scores = {
+            f"AR@{threshold:g}": ratio(count, frames)
+            for threshold, count in zip(self.thresholds, aligned, strict=True)
+        }
+        if 0.5 in self.thresholds:
+            scores = {"AR": scores["AR@0.5"], **scores}
+        return scores | {
+            "silent_FPR": ratio(alarms, silent),
+            "silent_area": ratio(area, silent),
+            "missed_rate": ratio(missed, frames - silent),
+            "num_frames": int(frames),
+            "num_silent_frames": int(silent),
+        }
+
+
+class BoundaryScores(Meter[tuple[BoundaryErrors, BoundaryErrors]]):
+    """How far predicted beginnings and ends of sounding are from the true ones, in seconds.
+
+    See `boundary_errors`. Clips that are not labelled throughout are left out.
+
+    Args:
+        scope: `"class"`: the stretches in which a class sounds, for every class that occurs, taken
+            together; for binary masks that is all there is. `"any"`: the stretches in which
+            anything sounds, whatever it is.
+        window_s: Largest error of a pair, in seconds.
+        min_area: The share of a frame that a class must exceed to count as sounding.
+
+    Raises:
+        MetricError: If the scope is neither.
+
+    Example:
+        >>> truth = torch.tensor([0, 0, 1, 1, 1]).reshape(5, 1, 1)
+        >>> late = torch.tensor([0, 0, 0, 1, 1]).reshape(5, 1, 1)
+        >>> scores = BoundaryScores()
+        >>> scores.update(Outcome(late, truth))
+        >>> scores.compute()["onset_error_s"], scores.compute()["offset_error_s"]
+        (1.0, None)
+    """
+
+    def __init__(
+        self,
+        scope: Literal["class", "any"] = "class",
+        window_s: float = 2.0,
+        min_area: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if scope not in ("class", "any"):
+            raise MetricError(f"Got scope={scope!r}; say 'class' or 'any'.")
+        self.scope = scope
+        self.window_s = window_s
+        self.min_area = min_area
+
+    def measure(self, outcome: Outcome) -> tuple[BoundaryErrors, BoundaryErrors]:
+        """Compare onsets and offsets of every class, or of anything."""
+        onsets, offsets = BoundaryErrors(), BoundaryErrors()
+        if not bool(outcome.labelled.all()):
+            return onsets, offsets
+        num_classes = max(outcome.num_classes, 2)
+        said = sounding_classes(outcome.masks, num_classes, self.min_area)
+        true = sounding_classes(outcome.truth, num_classes)
+        if self.scope == "any":
+            said, true = said.any(1, keepdim=True), true.any(1, keepdim=True)
+        for column in (said | true).any(0).nonzero().flatten().tolist():
+            more = boundary_errors(said[:, column], true[:, column], outcome.times, self.window_s)
+            onsets, offsets = onsets + more[0], offsets + more[1]
+        return onsets, offsets
+
+    def summarise(self, records: Sequence[tuple[BoundaryErrors, BoundaryErrors]]) -> dict[str, Any]:
+        """Return for onsets and offsets the mean, median and signed error, and the counts.
+
+        `_error_s` is the mean distance, `_bias_s` the mean signed error (above 0 is late), each
+        over the matched pairs alone: read them beside `_missed` and `_spurious`.
+        """
+        scores: dict[str, Any] = {"scope": self.scope, "window_s": self.window_s}
+        for row, name in enumerate(("onset", "offset")):
+            total = sum((record[row] for record in records), BoundaryErrors())
+            distances = [abs(error) for error in total.errors_s]
+            scores |= {
+                f"{name}_error_s": ratio(sum(distances), len(distances)),
+                f"{name}_median_s": median(distances) if distances else None,
+                f"{name}_bias_s": ratio(sum(total.errors_s), len(distances)),
+                f"{name}_matched": len(distances),
+                f"{name}_missed": total.missed,
+                f"{name}_spurious": total.spurious,
+            }
+        return scores
+
+
+class ControlPointScores(Meter[list[tuple[int, int, int]] | None]):
+    """Precision, recall and F1 of control points, frame 0 left out, over the whole data set.
+
+    Clips without predicted or without true control points are left out.
+
+    Args:
+        tolerances: How many frames a point may be off; 0 asks for the very frame.
+
+    Example:
+        >>> from coprop_plugin.types import ControlPoints
+        >>> scores, masks = ControlPointScores(), torch.zeros(3, 4, 4).long()
+        >>> said, true = ControlPoints([1, 1, 0]), ControlPoints([1, 0, 1])
+        >>> scores.update(Outcome(masks, masks, control_points=said, true_control_points=true))
+        >>> scores.compute()["F1@0"], scores.compute()["F1@1"]
+        (0.0, 1.0)
+    """
+
+    def __init__(self, tolerances: Sequence[int] = (0, 1)) -> None:
+        super().__init__()
+        self.tolerances = tuple(tolerances)
+
+    def measure(self, outcome: Outcome) -> list[tuple[int, int, int]] | None:
+        """Count pairs, predicted and true points at each tolerance."""
+        said, true = outcome.control_points, outcome.true_control_points
+        if said is None or true is None:
+            return None
+        return [matched_control_points(said, true, tolerance) for tolerance in self.tolerances]
+
+    def summarise(self, records: Sequence[list[tuple[int, int, int]] | None]) -> dict[str, Any]:
+        """Return `precision@n`, `recall@n`, `F1@n` for tolerance n, and the counts."""
+        clips = [record for record in records if record is not None]
+        scores: dict[str, Any] = {}
+        predicted = true = 0
+        for row, tolerance in enumerate(self.tolerances):
+            totals = [sum(clip[row][k] for clip in clips) for k in range(3)]
+            pairs, predicted, true = totals
+            scores[f"precision@{tolerance}"] = ratio(pairs, predicted)
+            scores[f"recall@{tolerance}"] = ratio(pairs, true)
+            scores[f"F1@{tolerance}"] = ratio(2 * pairs, predicted + true)
+        return scores | {"num_predicted": predicted, "num_true": true, "num_clips": len(clips)}
