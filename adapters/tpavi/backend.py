@@ -73,6 +73,9 @@ class TPAVIBackend(UpstreamBackend):
         self.num_classes, self.ear = num_classes, Ear(vggish)
         self.wants_flag = len(inspect.signature(network.forward).parameters) > 2
         self.patch = patch and _has_literal_groups(network)
+        if not self.patch:
+            # Tiling makes five of one.
+            self.frames_at_once = 1
 
     @staticmethod
     def accepts(model: Any) -> bool:
