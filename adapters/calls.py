@@ -25,7 +25,7 @@ class ModelCall(UnpackedCall):
     Attributes:
         answers: The model's own outputs for a row, filled by `segment_call`: at keyframes, and
             at padding where the whole batch was run.
-        shapes: Outputs of any one row, for rows that have none of their own.
+        keyframes: Per clip the frames that were segmented, rising.
     """
 
     def __init__(

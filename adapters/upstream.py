@@ -198,7 +198,8 @@ class UpstreamBackend(nn.Module):
         """Run the wrapped model once, for the keyframes of all clips of a call.
 
         With every frame a keyframe, and the context that the model's own call has, this is that
-        very call.
+        very call, bit for bit. With fewer, only what they need is run: a smaller batch, whose
+        sums may differ in the last bits.
 
         Args:
             call: What `unpack` returned.

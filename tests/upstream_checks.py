@@ -18,7 +18,7 @@ from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.registry import MODELS, names
 from coprop_plugin.types import Clip
 
-# Name: how to build, its options here, clips of a drop-in call, the side of its frames.
+# Name: how to build it, and the side of its frames here.
 CASES = {
     "avsegformer-res50-s4": (lambda: upstream.avsegformer(), 64),
     "avsegformer-pvt2-ms3": (lambda: upstream.avsegformer("ms3/AVSegFormer_pvt2_ms3"), 64),
