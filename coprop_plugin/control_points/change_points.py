@@ -126,7 +126,7 @@ class _Chance:
                 near = scatter[(side >= block / 2) & (side < self.reach)]
                 if len(near) >= 2:
                     variance = max(variance, float(np.median(near)))
-        return self.factor * variance + self.least
+        return float(self.factor * variance + self.least)
 
 
 def _block_scatter(gram: Array, block: int) -> Array:
@@ -153,7 +153,8 @@ def _prune(rows: list[int], sums: Array, chance: _Chance) -> list[ChangePoint]:
     def score(left: int, row: int, right: int) -> float:
         distance = mean(left, row, left, row) + mean(row, right, row, right)
         distance -= 2 * mean(left, row, row, right)
-        return distance * (row - left) * (right - row) / (right - left) / chance.gain_at(row)
+        gain = distance * (row - left) * (right - row) / (right - left)
+        return float(gain / chance.gain_at(row))
 
     rows = list(rows)
     while rows:

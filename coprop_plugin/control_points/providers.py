@@ -153,7 +153,8 @@ class CosineProvider:
     `frame_features`: VGGish embeddings if there are any, else averaged log-mels.
 
     Args:
-        threshold: A similarity below it is a control point.
+        threshold: A similarity below it is a control point. None: 0.98 for averaged log-mels, which
+            are all alike, and 0.9 for embeddings.
         vggish: A network from `coprop_plugin.audio.vggish.load_vggish`, for clips without
             embeddings.
 
@@ -163,7 +164,7 @@ class CosineProvider:
         [0, 1, 2]
     """
 
-    def __init__(self, threshold: float = 0.9, vggish: nn.Module | None = None) -> None:
+    def __init__(self, threshold: float | None = None, vggish: nn.Module | None = None) -> None:
         self.threshold = threshold
         self.vggish = vggish
 
@@ -174,9 +175,13 @@ class CosineProvider:
             ClipError: If the clip has no sound in any form.
         """
         similarity = consecutive_similarity(frame_features(clip, self.vggish))
-        frames = [0, *((similarity < self.threshold).nonzero().flatten() + 1).tolist()]
+        threshold = self.threshold
+        if threshold is None:
+            embedded = clip.audio_embedding is not None or self.vggish is not None
+            threshold = 0.9 if embedded else 0.98
+        frames = [0, *((similarity < threshold).nonzero().flatten() + 1).tolist()]
         log = {
-            "threshold": self.threshold,
+            "threshold": threshold,
             "similarity": [round(value, 4) for value in similarity.tolist()],
         }
         return ControlPoints.from_indices(frames, clip.num_frames, "cosine", log)
