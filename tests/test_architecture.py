@@ -14,6 +14,7 @@ FLOORS = {
     "types": 0,
     "modes": 0,
     "registry": 0,
+    "weights_file": 0,
     "media": 1,
     "audio": 1,
     "layers": 2,
