@@ -1,0 +1,46 @@
+"""From the sound of a frame to its audio tokens."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+MAP_SIZE = (6, 4)
+"""Times and bands of an audio encoder's map of one log-mel example [96, 64]."""
+
+EMBEDDING_PLACE = -2
+"""Which token is the embedding's; the last one is the null token."""
+
+
+class FrameSound(nn.Module):
+    """Several audio tokens for each frame, where section 3.3 has one feature, F_a.
+
+    One for each of the 6 x 4 places of the encoder's map, told apart by learned codes of time and
+    frequency; one for the embedding; and a learned null token, which is the same for every sound.
+    The codes of time let a pixel prefer what sounds now, at the end of the example, to what
+    sounded 0.9 s ago.
+
+    Args:
+        encoder: An audio encoder: `conv_map`, `embed`, `map_channels`, `embedding_dim`.
+        width: D, the channels of a token.
+    """
+
+    def __init__(self, encoder: nn.Module, width: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.from_map = nn.Linear(encoder.map_channels, width)
+        self.from_embedding = nn.Linear(encoder.embedding_dim, width)
+        self.time_code = nn.Parameter(torch.randn(MAP_SIZE[0], width) * 0.5)
+        self.band_code = nn.Parameter(torch.randn(MAP_SIZE[1], width) * 0.5)
+        self.null_token = nn.Parameter(torch.randn(1, width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        """Make tokens [B, 26, D] of log-mel examples [B, 1, 96, 64]."""
+        conv_map = self.encoder.conv_map(log_mel)
+        embedding = self.encoder.embed(conv_map)
+        place = self.time_code[:, None] + self.band_code
+        of_map = self.from_map(rearrange(conv_map, "b c time band -> b time band c")) + place
+        of_embedding = self.from_embedding(F.layer_norm(embedding, embedding.shape[1:]))
+        null = self.null_token.expand(len(log_mel), -1, -1)
+        return self.norm(torch.cat([of_map.flatten(1, 2), of_embedding[:, None], null], dim=1))
