@@ -39,6 +39,7 @@ MODELS = _child(
     "MODELS",
     "coprop_plugin.pipeline",
     "coprop_plugin.adapters.registered",
+    "coprop_plugin.keyframes",
     "coprop_plugin.propagation",
     "coprop_plugin.audio.vggish",
 )

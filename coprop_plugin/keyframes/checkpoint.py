@@ -1,0 +1,51 @@
+"""The Keyframe Processor's weights in files."""
+
+from pathlib import Path
+
+import torch
+
+from coprop_plugin.keyframes.processor import KeyframeProcessor
+from coprop_plugin.weights_file import load_module, save_module
+
+FORMAT = "coprop_plugin.KeyframeProcessor/1"
+
+
+def save_keyframe_processor(
+    processor: KeyframeProcessor, path: str | Path, dtype: torch.dtype | None = None
+) -> Path:
+    """Write weights and constructor arguments to a safetensors file.
+
+    Args:
+        processor: What to save, on any device.
+        path: The file; its folder is made if need be.
+        dtype: `torch.float16` halves the file; None keeps the weights as they are.
+
+    Returns:
+        The path.
+
+    Raises:
+        CheckpointError: If the processor was built around an audio encoder that is a module
+            rather than a name or a config, or the file cannot be written.
+    """
+    return save_module(processor, processor.config, path, FORMAT, dtype)
+
+
+def load_keyframe_processor(path: str | Path) -> KeyframeProcessor:
+    """Load what `save_keyframe_processor` wrote, strictly both ways.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The processor on the CPU, in eval mode and float32. Nothing is downloaded: the file holds
+        the weights of its backbone and of its audio encoder.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, not a Keyframe Processor's, or does not
+            fit the network that it describes.
+
+    Example:
+        >>> load_keyframe_processor("keyframes.safetensors").num_classes  # doctest: +SKIP
+        1
+    """
+    return load_module(path, FORMAT, KeyframeProcessor)

@@ -1,0 +1,270 @@
+"""The Keyframe Processor: what sounds in one frame, and where."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from coprop_plugin.keyframes.attention import EncoderLayer, SoundFusion, sine_code
+from coprop_plugin.keyframes.backbones import build_backbone
+from coprop_plugin.keyframes.decoder import Answer, PixelDecoder, QueryDecoder
+from coprop_plugin.keyframes.errors import KeyframeError
+from coprop_plugin.keyframes.inputs import (
+    check_input,
+    checked_indices,
+    log_mel_of,
+    normalised,
+    resized,
+)
+from coprop_plugin.keyframes.sound import FrameSound
+from coprop_plugin.modes import evaluating
+from coprop_plugin.registry import MODELS, build
+from coprop_plugin.types import Clip
+
+_SMALLEST = 32
+
+
+@dataclass(frozen=True)
+class KeyframePrediction:
+    """What the Keyframe Processor says of frames, with what training wants beside it.
+
+    Attributes:
+        logits: `[B, C, H, W]` float32, at the frames' size.
+        sounding: `[B, O]` logits that each class of objects sounds and is visible; O is 1 for a
+            binary head, C - 1 for a semantic one. No pixel of a class is more probable.
+        layer_logits: `[B, C, h, w]` of each decoder layer, the last included, before they are
+            enlarged: h and w are about a quarter of H and W.
+        dense_logits: `[B, C, h, w]` read from the mask feature without queries, None outside
+            training. They are for a loss only: with it fused maps learn before queries do.
+    """
+
+    logits: Tensor
+    sounding: Tensor
+    layer_logits: tuple[Tensor, ...]
+    dense_logits: Tensor | None = None
+
+
+@MODELS.register_module(name=["KeyframeProcessor", "keyframe_processor"])
+class KeyframeProcessor(nn.Module):
+    """Eq. (2): segments what sounds, from one frame and the second of sound that ends at it.
+
+    Section 3.3 of Co-Prop: image and audio features, fused by cross-attention at each layer; a
+    transformer encoder over the two coarsest layers with the audio tokens beside the pixels;
+    audio-queried decoding. It is a `KeyframeBackend`, used as it is by `wrap`; with
+    `control_points=dict(type="every_n", n=1)` it is a bare audio-visual segmentation model.
+
+    The paper leaves layers and widths open. Where it says that F_a is one vector a frame we differ
+    (see `FrameSound` and `SoundFusion`), and so do the masks of the queries (see `QueryDecoder`).
+
+    Args:
+        num_classes: C. 1 is a binary head; more is a semantic one, with 0 the background.
+        backbone: Of the image: "small", "resnet18", "resnet50", "pvt_v2_b0" to "pvt_v2_b5", or a
+            mapping with options; see `build_backbone`.
+        audio_encoder: A registered name ("SmallLogMelEncoder", "VGGish"), a config, or a module
+            with their interface. Names and configs give untrained encoders.
+        width: Channels of tokens and queries, in eights.
+        mask_width: Channels of the maps at strides 4 and 8 and of the mask feature, in eights.
+        num_queries: Queries; each may find an object.
+        encoder_layers: Transformer layers over the coarse maps.
+        decoder_layers: Layers of queries.
+        heads: Of every attention.
+        max_size: In `segment_keyframes`, frames whose long edge is longer are shrunk to it, and
+            the logits enlarged again. None for no limit.
+        input_size: In `segment_keyframes`, height and width that every frame is squashed to, as
+            AVSBench does with (224, 224). It goes before `max_size`.
+        frames_at_once: In `segment_keyframes`, frames a batch, at most.
+
+    Raises:
+        KeyframeError: If a number is out of range, or channels do not divide among heads.
+        UnknownNameError: If there is no such backbone or audio encoder.
+        CheckpointError: If weights that `backbone` names cannot be had.
+
+    Example:
+        >>> import torch
+        >>> processor = KeyframeProcessor(width=32, mask_width=16, num_queries=4).eval()
+        >>> processor(torch.rand(1, 3, 45, 64), torch.zeros(1, 1, 96, 64)).shape
+        torch.Size([1, 1, 45, 64])
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1,
+        *,
+        backbone: str | Mapping[str, Any] = "small",
+        audio_encoder: str | Mapping[str, Any] | nn.Module = "SmallLogMelEncoder",
+        width: int = 128,
+        mask_width: int = 64,
+        num_queries: int = 12,
+        encoder_layers: int = 2,
+        decoder_layers: int = 3,
+        heads: int = 4,
+        max_size: int | None = 512,
+        input_size: Sequence[int] | None = None,
+        frames_at_once: int = 8,
+    ) -> None:
+        super().__init__()
+        _check(num_classes, num_queries, decoder_layers, frames_at_once, (width, mask_width), heads)
+        self.config: dict[str, Any] = dict(
+            num_classes=num_classes,
+            backbone=_without_pretrained(backbone),
+            audio_encoder=audio_encoder,
+            width=width,
+            mask_width=mask_width,
+            num_queries=num_queries,
+            encoder_layers=encoder_layers,
+            decoder_layers=decoder_layers,
+            heads=heads,
+            max_size=max_size,
+            input_size=None if input_size is None else tuple(input_size),
+            frames_at_once=frames_at_once,
+        )
+        self.num_classes, self.max_size = num_classes, max_size
+        self.input_size, self.frames_at_once = self.config["input_size"], frames_at_once
+        if isinstance(audio_encoder, str | Mapping):
+            audio_encoder = build(MODELS, audio_encoder, verb="conv_map")
+        self.sound = FrameSound(audio_encoder, width)
+        self.backbone = build_backbone(backbone)
+        widths = (mask_width, mask_width, width, width)
+        self.reduce = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(wide, out, 1, bias=False), nn.GroupNorm(8, out))
+            for wide, out in zip(self.backbone.widths, widths, strict=True)
+        )
+        self.fusions = nn.ModuleList(SoundFusion(out, width, heads) for out in widths)
+        self.layer_code = nn.Parameter(torch.randn(2, width) * 0.5)
+        self.encoder = nn.ModuleList(EncoderLayer(width, heads) for _ in range(encoder_layers))
+        self.encoder_norm = nn.LayerNorm(width)
+        self.pixels = PixelDecoder(widths[:3], mask_width)
+        self.queries = QueryDecoder(
+            width,
+            mask_width,
+            num_queries,
+            num_objects=max(1, num_classes - 1),
+            layers=decoder_layers,
+            heads=heads,
+            background=num_classes > 1,
+        )
+        self.dense = nn.Conv2d(mask_width, num_classes, 1)
+
+    def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
+        """Segment frames [B, 3, H, W] in [0, 1] with log-mels [B, 1, 96, 64]: [B, C, H, W]."""
+        return self.predict(frames, log_mel).logits
+
+    def predict(self, frames: Tensor, log_mel: Tensor) -> KeyframePrediction:
+        """Segment frames, and tell what training wants to know.
+
+        Args:
+            frames: `[B, 3, H, W]`, RGB in [0, 1], of any size.
+            log_mel: `[B, 1, 96, 64]`, the VGGish example of each frame.
+
+        Raises:
+            KeyframeError: If the shapes are not as above.
+        """
+        check_input(frames, log_mel)
+        size = frames.shape[-2:]
+        sound = self.sound(log_mel)
+        maps = self._fused_maps(frames, sound)
+        memory, coarse = self._encode(maps[2], maps[3], sound)
+        feature = self.pixels([maps[0], maps[1], coarse])
+        answers: list[Answer] = self.queries(sound, memory, feature)
+        logits = F.interpolate(answers[-1].logits, size, mode="bilinear", align_corners=False)
+        return KeyframePrediction(
+            logits=logits,
+            sounding=answers[-1].sounding,
+            layer_logits=tuple(answer.logits for answer in answers),
+            dense_logits=self.dense(feature) if self.training else None,
+        )
+
+    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Segment the frames `indices` of `clip`, each by itself.
+
+        In eval mode and without gradients, whatever mode the module is in.
+
+        Returns:
+            Logits `[K, C, H, W]` float32 at the clip's size, on the module's device.
+
+        Raises:
+            KeyframeError: If an index lies outside the clip.
+            ClipError: If the clip has neither waveform nor log-mels.
+        """
+        indices = checked_indices(indices, clip.num_frames)
+        like = next(self.parameters())
+        log_mel = log_mel_of(clip, indices).to(like)
+        size = self._network_size(clip.size)
+        logits = [torch.zeros(0, self.num_classes, *clip.size, device=like.device)]
+        with torch.no_grad(), evaluating(self):
+            for start in range(0, len(indices), self.frames_at_once):
+                chosen = slice(start, start + self.frames_at_once)
+                frames = resized(clip.rgb(indices[chosen]).to(like), size)
+                logits.append(resized(self(frames, log_mel[chosen]), clip.size))
+        return torch.cat(logits)
+
+    def _fused_maps(self, frames: Tensor, sound: Tensor) -> list[Tensor]:
+        """Return the backbone's maps, reduced and fused with the sound, finest first."""
+        height, width = (max(side, _SMALLEST) for side in frames.shape[-2:])
+        frames = resized(frames, (height, width))
+        maps = self.backbone(normalised(frames))
+        layers = zip(maps, self.reduce, self.fusions, strict=True)
+        return [fuse(reduce(x), sound) for x, reduce, fuse in layers]
+
+    def _encode(self, fine: Tensor, coarse: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode the maps at strides 16 and 32 together with the sound.
+
+        Returns:
+            The pixels `[B, M, C]` of both with their places, for the queries; and the finer map
+            `[B, C, h, w]`.
+        """
+        maps = (fine, coarse)
+        height, width = fine.shape[-2:]
+        places = [
+            sine_code(*x.shape[-2:], x.shape[1]).to(x) + code
+            for x, code in zip(maps, self.layer_code, strict=True)
+        ]
+        place = torch.cat([*places, torch.zeros_like(sound[0])])
+        tokens = [rearrange(x, "b c h w -> b (h w) c") for x in maps]
+        tokens = torch.cat([*tokens, sound], dim=1)
+        for layer in self.encoder:
+            tokens = layer(tokens, place)
+        tokens = self.encoder_norm(tokens)
+        encoded = rearrange(tokens[:, : height * width], "b (h w) c -> b c h w", h=height)
+        num_pixels = len(place) - sound.shape[1]
+        return (tokens + place)[:, :num_pixels], fine + encoded
+
+    def _network_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        if self.input_size is not None:
+            return self.input_size
+        if self.max_size is None or max(size) <= self.max_size:
+            return size
+        scale = self.max_size / max(size)
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _check(
+    num_classes: int,
+    num_queries: int,
+    decoder_layers: int,
+    frames_at_once: int,
+    widths: tuple[int, int],
+    heads: int,
+) -> None:
+    if min(num_classes, num_queries, decoder_layers, frames_at_once) < 1:
+        raise KeyframeError(
+            f"Got num_classes={num_classes}, num_queries={num_queries}, decoder_layers="
+            f"{decoder_layers}, frames_at_once={frames_at_once}; each is 1 or more. One class is "
+            "a binary head, which needs no background class."
+        )
+    if any(width % 8 or width % heads for width in widths):
+        raise KeyframeError(
+            f"Got width={widths[0]} and mask_width={widths[1]} with heads={heads}; both widths "
+            "are multiples of 8 and of the heads. Say width=128, mask_width=64, heads=4."
+        )
+
+
+def _without_pretrained(backbone: str | Mapping[str, Any]) -> str | dict[str, Any]:
+    """Return how to build the backbone again for weights that are about to be loaded."""
+    if isinstance(backbone, str):
+        return backbone
+    return {name: value for name, value in backbone.items() if name != "pretrained"}
