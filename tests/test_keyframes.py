@@ -101,6 +101,15 @@ def test_queries_that_hear_nothing_leave_the_mask_empty(frames, log_mel):
     assert (processor(frames, log_mel) < -10).all()
 
 
+def test_in_half_precision_masks_come_out_as_float32(frames, log_mel):
+    processor = toy(5).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        prediction = processor.predict(frames, log_mel)
+    found = (prediction.logits, prediction.dense_logits, prediction.sounding)
+    assert {x.dtype for x in found} == {torch.float32}
+    assert torch.allclose(prediction.logits, processor(frames, log_mel), atol=0.1)
+
+
 def test_0_is_the_background_and_no_sound_makes_it_win(frames, log_mel):
     processor = toy(5)
     with torch.no_grad():
@@ -142,6 +151,10 @@ def test_forward_refuses_frames_without_their_sound(processor, frames, log_mel):
         (dict(frames_at_once=0), "frames_at_once=0"),
         (dict(width=20), "width=20.*multiples of 8"),
         (dict(heads=3), "heads=3.*Say width=128"),
+        (dict(input_size=(224,)), r"input_size=\(224,\).*height and width"),
+        (dict(max_size=0), "max_size=0.*None for no limit"),
+        (dict(backbone=dict(type="small", widths=(8, 8, 12, 8))), "12, 8.*multiples of 8"),
+        (dict(backbone=dict(type="small", depths=(1, 1, 1))), "four of each"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options, words):

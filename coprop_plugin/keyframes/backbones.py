@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coprop_plugin.errors import CheckpointError, UnknownNameError
+from coprop_plugin.keyframes.errors import KeyframeError
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
@@ -57,6 +58,9 @@ class SmallBackbone(nn.Module):
     Args:
         widths: Channels of the four maps, in eights.
         depths: Residual blocks of the four stages.
+
+    Raises:
+        KeyframeError: If there are not four of each, or one is out of range.
     """
 
     def __init__(
@@ -66,6 +70,11 @@ class SmallBackbone(nn.Module):
     ) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        if [len(widths), len(depths)] != [4, 4] or any(w % 8 for w in widths) or min(depths) < 1:
+            raise KeyframeError(
+                f"Got widths={list(widths)} and depths={list(depths)}; wanted four of each, widths "
+                "in multiples of 8. Say widths=(32, 64, 128, 192), depths=(1, 2, 2, 1)."
+            )
         channels = widths[0]
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),

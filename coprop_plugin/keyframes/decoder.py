@@ -124,10 +124,11 @@ class QueryDecoder(nn.Module):
 
     def _answer(self, queries: Tensor, feature: Tensor) -> Answer:
         embedding = self.embed(queries) * feature.shape[1] ** -0.5
-        # Exponentials want the range of float32, whatever autocast chose for the rest.
         masks = einsum(embedding, feature, "b q c, b c h w -> b q h w").float()
         scores = self.score(queries).float().clamp(-20, 20)
-        loud = einsum(scores.exp(), masks.sigmoid(), "b q o, b q h w -> b o h w")
+        # Exponentials want the range of float32, whatever autocast chooses for the rest.
+        with torch.autocast(masks.device.type, enabled=False):
+            loud = einsum(scores.exp(), masks.sigmoid(), "b q o, b q h w -> b o h w")
         logits = (loud + _FLOOR).log()
         if self.background:
             logits = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)

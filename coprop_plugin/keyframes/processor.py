@@ -108,6 +108,7 @@ class KeyframeProcessor(nn.Module):
     ) -> None:
         super().__init__()
         _check(num_classes, num_queries, decoder_layers, frames_at_once, (width, mask_width), heads)
+        _check_sizes(max_size, input_size)
         self.config: dict[str, Any] = dict(
             num_classes=num_classes,
             backbone=_without_pretrained(backbone),
@@ -175,7 +176,7 @@ class KeyframeProcessor(nn.Module):
             logits=logits,
             sounding=answers[-1].sounding,
             layer_logits=tuple(answer.logits for answer in answers),
-            dense_logits=self.dense(feature) if self.training else None,
+            dense_logits=self.dense(feature).float() if self.training else None,
         )
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
@@ -260,6 +261,19 @@ def _check(
         raise KeyframeError(
             f"Got width={widths[0]} and mask_width={widths[1]} with heads={heads}; both widths "
             "are multiples of 8 and of the heads. Say width=128, mask_width=64, heads=4."
+        )
+
+
+def _check_sizes(max_size: int | None, input_size: Sequence[int] | None) -> None:
+    if input_size is not None and (len(input_size) != 2 or min(input_size) < 1):
+        raise KeyframeError(
+            f"Got input_size={input_size}; wanted height and width in pixels, (224, 224) say, or "
+            "None for the frames' own."
+        )
+    if max_size is not None and max_size < 1:
+        raise KeyframeError(
+            f"Got max_size={max_size}; wanted the long edge in pixels, 512 say, or None for no "
+            "limit."
         )
 
 
