@@ -144,10 +144,10 @@ def test_pretrained_weights_that_are_nowhere_are_named():
 
 
 def test_vggish_fits_where_the_small_encoder_does():
+    # 72 million weights are a matter of shapes here.
     with torch.device("meta"):
         processor = toy(audio_encoder="VGGish")
-        frames, log_mel = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 96, 64)
-        assert processor(frames, log_mel).shape == (1, 1, 64, 64)
+        assert processor.sound(torch.rand(2, 1, 96, 64)).shape == (2, 26, 16)
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float16])
