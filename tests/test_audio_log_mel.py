@@ -138,6 +138,12 @@ def test_clip_log_mel_with_avsbench_sampling_is_avsbench():
     assert torch.equal(examples, log_mel_examples(waveform, 16_000)[:10])
 
 
+def test_a_stretch_of_an_avsbench_clip_hears_what_it_heard_in_the_whole():
+    clip = clip_of(noise(12), 12, sampling="avsbench")
+    assert torch.equal(clip_log_mel(clip[3:]), clip_log_mel(clip)[3:])
+    assert torch.equal(clip_log_mel(clip[11:]), log_mel_at(clip.waveform, 16_000, clip.times[11:]))
+
+
 def test_clip_log_mel_repeats_the_last_example_of_a_short_sound():
     waveform = noise(3)
     examples = clip_log_mel(clip_of(waveform, 5, sampling="avsbench"))

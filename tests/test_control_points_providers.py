@@ -68,6 +68,19 @@ def test_flags_indices_or_seconds_may_be_in_the_file(tmp_path, content, indices)
     assert written(tmp_path, content).propose(clip).indices == indices
 
 
+@pytest.mark.parametrize(
+    "edit", [{"indices": [0, 1]}, {"flags": [1, 1, 0, 0, 0]}, {"seconds": [0.9375, 1.9375]}]
+)
+def test_a_file_of_which_one_of_three_was_edited_is_not_half_believed(tmp_path, edit):
+    content = ControlPoints([1, 0, 0, 1, 0]).to_dict(clip_of(5).times)
+    with pytest.raises(ControlPointError, match="Remove"):
+        written(tmp_path, content | edit).propose(clip_of(5))
+    (kept,) = edit
+    others = {"indices", "flags", "seconds"} - {kept}
+    edited = {key: value for key, value in (content | edit).items() if key not in others}
+    assert written(tmp_path, edited).propose(clip_of(5)).indices == [0, 1]
+
+
 def test_a_file_for_another_frame_rate_is_snapped_by_its_seconds(tmp_path):
     slow = clip_of(4, times=torch.arange(4.0))
     provider = written(tmp_path, ControlPoints([1, 0, 1, 0]).to_dict(slow.times))

@@ -17,6 +17,7 @@ WINDOW = 400
 """Samples that one log-mel frame sees: 25 ms."""
 NUM_BANDS = 64
 EXAMPLE_FRAMES = 96
+AVSBENCH_SECONDS = 10
 EXAMPLE_SAMPLES = WINDOW + (EXAMPLE_FRAMES - 1) * HOP
 """Samples that one example sees: 15 600, or 0.975 s."""
 EXAMPLE_LEAD_S = EXAMPLE_SAMPLES / SAMPLE_RATE - 15 / 16
@@ -128,9 +129,10 @@ def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tens
 def clip_log_mel(clip: Clip) -> Tensor:
     """Return the VGGish example of every frame of a clip.
 
-    The clip's own `log_mel`, if it has one. With `"avsbench"` sampling AVSBench's examples; if
-    there are fewer of them than frames the last one is repeated, as S4 and MS3 do. Otherwise
-    `log_mel_at` the clip's times.
+    The clip's own `log_mel`, if it has one. With `"avsbench"` sampling AVSBench's examples, the
+    one of second s for the frame of second s; if there are fewer of them the last one is repeated,
+    as S4 and MS3 do. Otherwise, and from second 10 on, `log_mel_at` the clip's times: examples
+    are 0.96 s apart, and in clips longer than AVSBench's they would run ahead of the frames.
 
     Args:
         clip: A clip with a waveform or with log-mels.
@@ -153,15 +155,23 @@ def clip_log_mel(clip: Clip) -> Tensor:
             f"Got a clip with {known}; log-mels need a waveform. Give the clip its waveform, or "
             "its log_mel [T, 1, 96, 64]."
         )
-    if clip.sampling != "avsbench":
+    seconds = clip.times.floor().long()
+    counted = seconds < AVSBENCH_SECONDS
+    if clip.sampling != "avsbench" or not bool(counted.any()):
         return log_mel_at(clip.waveform, clip.sample_rate, clip.times)
-    num_samples = clip.num_frames * SAMPLE_RATE
-    waveform = clip.waveform_at(SAMPLE_RATE)[:num_samples]
+    examples = _examples_of_seconds(clip, seconds[counted])
+    if not bool(counted.all()):
+        late = log_mel_at(clip.waveform, clip.sample_rate, clip.times[~counted])
+        examples = torch.cat([examples, late])
+    return examples
+
+
+def _examples_of_seconds(clip: Clip, seconds: Tensor) -> Tensor:
+    waveform = clip.waveform_at(SAMPLE_RATE)[: (int(seconds[-1]) + 1) * SAMPLE_RATE]
     # A sound too short for a single example still fills the first one.
     missing = max(0, EXAMPLE_SAMPLES - len(waveform))
     examples = log_mel_examples(torch.nn.functional.pad(waveform, (0, missing)), SAMPLE_RATE)
-    which = torch.arange(clip.num_frames).clamp_max(len(examples) - 1)
-    return examples[which]
+    return examples[seconds.clamp_max(len(examples) - 1)]
 
 
 @lru_cache(maxsize=1)

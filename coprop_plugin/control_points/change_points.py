@@ -57,46 +57,17 @@ def find_change_points(
     shortest = max(1, round(shortest_s * rows_a_second))
     if len(features) < 2 * shortest:
         return []
+    import ruptures
+
     distances = np.maximum(2 - 2 * features @ features.T, 0)
-    gram = np.exp(-distances / max(float(np.median(distances)), _LEAST_BANDWIDTH))
+    bandwidth = max(float(np.median(distances)), _LEAST_BANDWIDTH)
+    gram = np.exp(-distances / bandwidth)
     chance = _Chance(gram, rows_a_second, shortest)
     sums = np.zeros((len(gram) + 1, len(gram) + 1))
     sums[1:, 1:] = gram.cumsum(axis=0).cumsum(axis=1)
-    return _prune(best_splits(sums, shortest, chance.low), sums, chance)
-
-
-def best_splits(sums: Array, shortest: int, penalty: float) -> list[int]:
-    """Cut rows so that scatter within stretches, and a penalty for each split, are least.
-
-    Exact, by dynamic programming; ruptures' `KernelCPD` gives the same splits, slower by its
-    import alone.
-
-    Args:
-        sums: `[rows + 1, rows + 1]`, sums of the Gram matrix over its first rows and columns.
-        shortest: No stretch has fewer rows.
-        penalty: What a split has to gain.
-
-    Returns:
-        The first row of every stretch but the first one.
-    """
-    num_rows = len(sums) - 1
-    corner = np.diag(sums)
-    # Rows of a Gaussian kernel have length 1, so the scatter of a stretch is its length less this.
-    best = np.full(num_rows + 1, np.inf)
-    best[0] = -penalty
-    last = np.zeros(num_rows + 1, dtype=np.int64)
-    for stop in range(shortest, num_rows + 1):
-        starts = np.arange(stop - shortest + 1)
-        inner = corner[stop] - 2 * sums[starts, stop] + corner[starts]
-        costs = best[starts] + penalty + (stop - starts) - inner / (stop - starts)
-        last[stop] = int(np.argmin(costs))
-        best[stop] = costs[last[stop]]
-    splits = []
-    row = int(last[num_rows])
-    while row:
-        splits.append(row)
-        row = int(last[row])
-    return splits[::-1]
+    search = ruptures.KernelCPD("rbf", min_size=shortest, params={"gamma": 1 / bandwidth})
+    *splits, _ = search.fit(features).predict(pen=chance.low)
+    return _prune([int(split) for split in splits], sums, chance)
 
 
 class _Chance:

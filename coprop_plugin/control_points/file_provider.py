@@ -47,7 +47,22 @@ class FileProvider:
             points = ControlPoints.from_dict(content)
         except ControlPointError as error:
             raise self._foreign(str(error)) from error
-        return checked_length(points, clip, str(self.path))
+        checked_length(points, clip, str(self.path))
+        self._check_seconds(content.get("seconds"), points, clip)
+        return points
+
+    def _check_seconds(self, seconds: Any, points: ControlPoints, clip: Clip) -> None:
+        """Refuse a file of which only the seconds, or all but the seconds, were edited."""
+        times = clip.times[points.indices].tolist()
+        if seconds is None:
+            return
+        same = len(seconds) == len(times) and all(map(_is_number, seconds))
+        if not same or any(abs(a - b) > 1e-3 for a, b in zip(seconds, times, strict=True)):
+            raise ControlPointError(
+                f"{self.path} has seconds {str(seconds)[:80]}, but its flags mean the frames at "
+                f"{str([round(t, 3) for t in times])[:80]} s. Remove what is not to count: the "
+                "seconds, or flags and indices."
+            )
 
     def _snapped(self, content: dict[str, Any], clip: Clip) -> ControlPoints:
         seconds = content["seconds"]

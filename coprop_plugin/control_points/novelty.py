@@ -1,9 +1,10 @@
 """The default control-point provider: listens for another sound, for a beginning and an end."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from coprop_plugin.control_points.change_points import find_change_points
@@ -54,8 +55,8 @@ class NoveltyProvider:
     both are snapped to frames (see `states_of_frames`). Works from a waveform, from log-mels, or
     from one embedding a frame. Cost and memory grow with the length of the sound, not faster.
 
-    The log holds `boundaries` (second, rule, score) before snapping, and `silent`, one bool a
-    frame, None where only embeddings are known.
+    The log holds `boundaries` (second, rule, score) before snapping. Frames in silence are marked
+    `silent`, unless only embeddings are known.
 
     Example:
         >>> import torch
@@ -83,10 +84,10 @@ class NoveltyProvider:
             "boundaries": [
                 {"second": round(second, 3), "rule": b.rule, "score": round(b.score, 2)}
                 for second, b in zip(seconds, boundaries, strict=True)
-            ],
-            "silent": [state == SILENT for state in seen],
+            ]
         }
-        return ControlPoints.from_indices(change_frames(seen), clip.num_frames, "novelty", log)
+        points = ControlPoints.from_indices(change_frames(seen), clip.num_frames, "novelty", log)
+        return replace(points, silent=torch.tensor([state == SILENT for state in seen]))
 
 
 def find_boundaries(rows: SoundRows) -> tuple[int, list[Boundary]]:
@@ -220,7 +221,6 @@ def _from_embeddings(clip: Clip) -> ControlPoints:
             }
             for c in changes
         ],
-        "silent": None,
     }
     frames = [0, *(c.row for c in changes)]
     return ControlPoints.from_indices(frames, clip.num_frames, "novelty", log)

@@ -133,7 +133,8 @@ class Carrier:
             self.begin(clip, t, sound, next(coming)) if flag else self.advance(clip, t, sound)
             for t, flag in enumerate(points.flags.tolist())
         ]
-        return torch.stack([frame.all_classes() for frame in frames])
+        device = keyframes[0].device
+        return torch.stack([frame.all_classes().to(device) for frame in frames])
 
     def _nothing(self, clip: Clip) -> MaskLogits:
         return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)

@@ -135,13 +135,20 @@ class ControlPoints:
 
         Raises:
             ControlPointParseError: If there are neither flags, nor indices with `num_frames`.
+            ControlPointError: If there are both, and they disagree.
         """
         try:
             log = dict(content.get("log") or {})
             source = str(content.get("source", "file"))
             silent = content.get("silent")
             if "flags" in content:
-                return cls(torch.tensor(content["flags"]), source, log, silent)
+                points = cls(torch.tensor(content["flags"]), source, log, silent)
+                if list(content.get("indices", points.indices)) != points.indices:
+                    raise ControlPointError(
+                        f"Got flags that mean the frames {_short(points.indices)}, but indices "
+                        f"{_short(content['indices'])}. Remove the one that is not to count."
+                    )
+                return points
             points = cls.from_indices(content["indices"], int(content["num_frames"]), source, log)
             return replace(points, silent=silent)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
