@@ -1,0 +1,40 @@
+"""AVSBench's data sets, and parts of them that look at change; all are torch data sets.
+
+Also to be built from mmengine configs: `dict(type="coprop_plugin.MS3", root=..., split="train")`.
+"""
+
+from coprop_plugin.benchmark.datasets.avsbench import MS3, S4
+from coprop_plugin.benchmark.datasets.avss import AVSS
+from coprop_plugin.benchmark.datasets.base import AVSDataset
+from coprop_plugin.benchmark.datasets.listing import read_ids, write_ids
+from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
+from coprop_plugin.benchmark.datasets.pictures import binary_mask, colour_labels, index_labels
+from coprop_plugin.benchmark.datasets.sample import Sample
+from coprop_plugin.benchmark.datasets.subsets import (
+    MOC,
+    KeyframeDataset,
+    Keyframes,
+    keyframes_of,
+    select_changing,
+    twins,
+)
+
+__all__ = [
+    "AVSS",
+    "MOC",
+    "MS3",
+    "S4",
+    "AVSDataset",
+    "KeyframeDataset",
+    "Keyframes",
+    "Sample",
+    "binary_mask",
+    "colour_labels",
+    "index_labels",
+    "keyframes_of",
+    "read_ids",
+    "read_log_mel",
+    "select_changing",
+    "twins",
+    "write_ids",
+]

@@ -1,0 +1,200 @@
+"""What AVSBench's data sets have in common."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from coprop_plugin.audio.log_mel import log_mel_examples
+from coprop_plugin.benchmark.datasets.listing import Row, of_ids, of_split, read_rows
+from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
+from coprop_plugin.benchmark.datasets.pictures import Resize, read_frames
+from coprop_plugin.benchmark.datasets.sample import Sample, changes_of
+from coprop_plugin.benchmark.errors import DatasetError, DatasetWarning
+from coprop_plugin.media import read_waveform
+from coprop_plugin.types import Clip
+
+LogMel = Literal["wav", "pkl", "none"]
+
+
+class AVSDataset(Dataset, ABC):
+    """Clips with sound and true masks, as AVSBench lays them out; one `Sample` each.
+
+    Nothing but the table is read when it is built; `missing()` says what is not there.
+
+    Args:
+        root: Folder of the data set, the one with the table.
+        split: `"train"`, `"val"`, `"test"`, or None for all.
+        ids: Only these clips, in this order: names, or a file with one name a line.
+        meta: The table, if it is another than the one in `root`.
+        size: Side in pixels to which frames and masks are brought; None keeps them as they are.
+            224 is AVSBench's, 512 AVSegFormer's on S4 and MS3.
+        resize: How, see `pictures.fitted`.
+        log_mel: `"wav"` computes log-mels from the sound; `"pkl"` reads AVSBench's own, without
+            unpickling (S4 and MS3); `"none"` leaves them out.
+
+    Raises:
+        DatasetError: If the table is missing, empty, or not as it should be; if it has names that
+            lead out of the folder; if split or ids are not in it.
+    """
+
+    num_classes = 1
+    classes: tuple[str, ...] = ("background", "sounding")
+    num_frames = 5
+    table = ""
+    columns: tuple[str, ...] = ("split",)
+    id_column: str | None = None
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = "train",
+        ids: Sequence[str] | str | Path | None = None,
+        *,
+        meta: str | Path | None = None,
+        size: int | None = None,
+        resize: Resize = "squash",
+        log_mel: LogMel = "wav",
+    ) -> None:
+        self.root = Path(root)
+        self.split = split
+        self._check_options(size, resize, log_mel)
+        self.size, self.resize, self.log_mel = size, resize, log_mel
+        self.path = path = self.root / self.table if meta is None else Path(meta)
+        rows = self._kept(read_rows(path, self.columns, self.id_column))
+        self.rows = of_ids(of_split(rows, split, path), ids, path)
+
+    @staticmethod
+    def _check_options(size: int | None, resize: str, log_mel: str) -> None:
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise DatasetError(f"Got size={size!r}; wanted pixels, 224 say, or None.")
+        if resize not in ("squash", "crop"):
+            raise DatasetError(f"Got resize={resize!r}; say 'squash' or 'crop'.")
+        if log_mel not in ("wav", "pkl", "none"):
+            raise DatasetError(f"Got log_mel={log_mel!r}; say 'wav', 'pkl' or 'none'.")
+
+    def _kept(self, rows: list[Row]) -> list[Row]:
+        return rows
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the clips, in order."""
+        return [row.id for row in self.rows]
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What mmengine hands on to metrics and visualizers."""
+        return {"classes": self.classes, "num_classes": self.num_classes}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one clip.
+
+        Raises:
+            DatasetError: If one of its files is missing or cannot be used; the message names it.
+            MediaError: If its sound cannot be read.
+        """
+        row = self.rows[index]
+        frames = read_frames(self.frame_files(row), self.size, self.resize)
+        masks, labelled = self.masks(index)
+        return Sample(
+            id=row.id,
+            clip=self._clip(row, frames),
+            masks=masks,
+            labelled=labelled,
+            num_classes=self.num_classes,
+            category=self._category(row),
+            split=row.values["split"],
+            control_points=changes_of(masks) if bool(labelled.all()) else None,
+        )
+
+    def masks(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read the true masks of a clip alone.
+
+        Returns:
+            `[T, H, W]` int64, and which frames are labelled, `[T]` bool; the others are 0.
+
+        Raises:
+            DatasetError: If a mask is missing or cannot be used.
+        """
+        row = self.rows[index]
+        known = self._read_masks(self.mask_files(row))
+        num_frames = len(self.frame_files(row))
+        labelled = torch.arange(num_frames) < len(known)
+        return functional.pad(known, (0, 0, 0, 0, 0, num_frames - len(known))), labelled
+
+    def missing(self) -> list[Path]:
+        """Return the files of all clips that are not there."""
+        return [path for row in self.rows for path in self.files(row) if not path.is_file()]
+
+    def files(self, row: Row) -> list[Path]:
+        """Return the files that are read of a clip."""
+        sound = self.log_mel_file(row) if self.log_mel == "pkl" else self.wav_file(row)
+        return [*self.frame_files(row), *self.mask_files(row), *([sound] if sound else [])]
+
+    @abstractmethod
+    def frame_files(self, row: Row) -> list[Path]:
+        """Return the pictures of a clip, one a second."""
+
+    @abstractmethod
+    def mask_files(self, row: Row) -> list[Path]:
+        """Return the masks of a clip, as many as are labelled."""
+
+    @abstractmethod
+    def wav_file(self, row: Row) -> Path:
+        """Return the sound of a clip."""
+
+    def log_mel_file(self, row: Row) -> Path | None:
+        """Return AVSBench's log-mels of a clip, None where it ships none."""
+        return None
+
+    @abstractmethod
+    def _read_masks(self, paths: Sequence[Path]) -> Tensor: ...
+
+    def _category(self, row: Row) -> str | None:
+        return None
+
+    def _clip(self, row: Row, frames: Tensor) -> Clip:
+        wav = self.wav_file(row)
+        log_mel = self._stored_log_mel(row) if self.log_mel == "pkl" else None
+        if not wav.is_file():
+            if log_mel is not None:
+                return Clip(frames, sampling="avsbench", log_mel=log_mel)
+            raise DatasetError(
+                f"There is no {wav}. The table lists its clip: complete the data folder, or take "
+                "the clip out of the table."
+            )
+        waveform, sample_rate = read_waveform(wav)
+        if self.log_mel == "wav":
+            log_mel = self._fitted_log_mel(log_mel_examples(waveform, sample_rate), len(frames))
+        return Clip(frames, waveform, sample_rate, sampling="avsbench", log_mel=log_mel, source=wav)
+
+    def _stored_log_mel(self, row: Row) -> Tensor:
+        path = self.log_mel_file(row)
+        if path is None:
+            raise DatasetError(
+                f"{type(self).__name__} ships no log-mels; say log_mel='wav' to compute them."
+            )
+        log_mel = read_log_mel(path)
+        if len(log_mel) != self.num_frames:
+            warnings.warn(
+                f"{path} has {len(log_mel)} log-mel examples for {self.num_frames} frames: "
+                "repeating the last, or cutting the rest. log_mel='wav' computes them anew.",
+                DatasetWarning,
+                stacklevel=2,
+            )
+        return self._fitted_log_mel(log_mel, self.num_frames)
+
+    def _fitted_log_mel(self, examples: Tensor, num_frames: int) -> Tensor:
+        """Repeat the last example where the sound is short, as S4 and MS3 were prepared."""
+        if len(examples) == 0:
+            return examples.new_zeros(num_frames, *examples.shape[1:])
+        return examples[torch.arange(num_frames).clamp_max(len(examples) - 1)]

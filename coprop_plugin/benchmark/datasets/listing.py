@@ -1,0 +1,169 @@
+"""The tables that list a data set's clips: what is in them, and what they may not say."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.media import write_text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table of clips.
+
+    Attributes:
+        id: Name of the clip; a plain file name, it leads to no other folder.
+        values: Column name to text, for the columns that were asked for; plain names as well.
+        line: Line number in the file, the header being 1.
+    """
+
+    id: str
+    values: dict[str, str]
+    line: int
+
+
+def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) -> list[Row]:
+    """Read a table of clips; byte order marks and any line ends are fine.
+
+    Args:
+        path: A CSV file with a header.
+        columns: Columns that must be there.
+        id_column: Where the clip's name is; by default in the first column, whatever its header,
+            as AVSBench reads it.
+
+    Returns:
+        One row a clip, in the order of the file.
+
+    Raises:
+        DatasetError: If the file is missing or no such table, lacks a column, or has no rows; or
+            if a name in it is no plain name (`..`, `/`, a drive), as that could lead out of the
+            data folder. The message lists those lines.
+    """
+    lines = _lines(path)
+    header = [name.strip() for name in lines[0]] if lines else []
+    wanted = [*columns, *([id_column] if id_column else [])]
+    lacking = [name for name in wanted if name not in header]
+    if lacking:
+        raise DatasetError(
+            f"{path} has no column {' and no column '.join(map(repr, lacking))}; it has: "
+            f"{', '.join(header) or 'nothing'}. Take the table that came with the data set."
+        )
+    id_place = header.index(id_column) if id_column else 0
+    rows, bad = [], []
+    for number, cells in enumerate(lines[1:], 2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        cells = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
+        values = {name: cells[header.index(name)] for name in columns}
+        rows.append(Row(cells[id_place], values, number))
+        unsafe = [name for name in (cells[id_place], *values.values()) if not is_plain_name(name)]
+        bad += [f"line {number}: {name!r}"[:90] for name in unsafe[:1]]
+    if bad:
+        raise DatasetError(
+            f"{path} has {len(bad)} lines whose names could lead out of the data folder, or are "
+            f"empty: {'; '.join(bad[:8])}. A name is one plain file name. Take these lines out; "
+            "nothing was read."
+        )
+    if not rows:
+        raise DatasetError(f"{path} lists no clips (it has a header only): there is nothing to do.")
+    return rows
+
+
+def _lines(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.reader(file))
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"There is no {path}. Give the folder of the data set that holds it, or name the table "
+            "with `meta`."
+        ) from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise DatasetError(
+            f"{path} cannot be read as a table ({str(error)[:120]}). Wanted CSV text in UTF-8."
+        ) from error
+
+
+def is_plain_name(name: str) -> bool:
+    """Say whether a name is one file name: no folder, no drive, no `..`, nothing unprintable.
+
+    Example:
+        >>> [is_plain_name(name) for name in ("a-b_1.x", "..", "a/b", "C:a", "")]
+        [True, False, False, False, False]
+    """
+    return (
+        name not in ("", ".", "..")
+        and name.isprintable()
+        and len(name.encode()) <= 200
+        and PurePosixPath(name).name == name
+        and PureWindowsPath(name).name == name
+    )
+
+
+def of_split(rows: Sequence[Row], split: str | None, path: Path) -> list[Row]:
+    """Return the rows of one split; of all splits for None.
+
+    Raises:
+        DatasetError: If there are none; the message says which splits there are.
+    """
+    chosen = [row for row in rows if split is None or row.values["split"] == split]
+    if not chosen:
+        counts = Counter(row.values["split"] for row in rows)
+        there = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+        raise DatasetError(
+            f"{path} has no clips of split {split!r}, so there is nothing to do. It has: {there}."
+        )
+    return chosen
+
+
+def of_ids(rows: Sequence[Row], ids: Sequence[str] | str | Path | None, path: Path) -> list[Row]:
+    """Return the rows of the named clips, in their order; all of them for None.
+
+    Raises:
+        DatasetError: If one is not in the table.
+    """
+    if ids is None:
+        return list(rows)
+    names = read_ids(ids) if isinstance(ids, str | Path) else list(ids)
+    known = {row.id: row for row in rows}
+    strangers = [name for name in names if name not in known]
+    if strangers:
+        raise DatasetError(
+            f"Got {len(strangers)} clip ids that are not in {path} (or not of this split): "
+            f"{', '.join(map(repr, strangers[:8]))}. Check the list, and the split."
+        )
+    return [known[name] for name in names]
+
+
+def write_ids(path: str | Path, ids: Sequence[str]) -> Path:
+    """Write a list of clips, one id a line, for the `ids` option of the data sets.
+
+    Raises:
+        MediaError: If the file cannot be written.
+
+    Example:
+        >>> write_ids("moc_test.txt", ["abc", "def"])  # doctest: +SKIP
+        PosixPath('moc_test.txt')
+    """
+    return write_text(path, "".join(f"{name}\n" for name in ids))
+
+
+def read_ids(path: str | Path) -> list[str]:
+    """Read what `write_ids` wrote; empty lines and lines that begin with `#` do not count.
+
+    Raises:
+        DatasetError: If the file cannot be read, or lists no clips.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} cannot be read as a list of clips ({error}). Wanted one id a line."
+        ) from error
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise DatasetError(f"{path} lists no clips: there is nothing to do.")
+    return names

@@ -1,0 +1,175 @@
+"""Frames and masks of a data set: pictures to tensors, at one size."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from coprop_plugin.benchmark.errors import DatasetError, DatasetWarning
+from coprop_plugin.media.results import avsbench_palette
+
+Resize = Literal["squash", "crop"]
+UnknownColours = Literal["error", "warn"]
+_UNKNOWN = 255
+
+# PIL says SyntaxError for PNG files with a broken chunk.
+_DAMAGE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
+
+
+def read_frames(paths: Sequence[Path], size: int | None, resize: Resize) -> Tensor:
+    """Read pictures as `[T, 3, H, W]` uint8 RGB, resized by `fitted`.
+
+    Raises:
+        DatasetError: If one is missing or damaged, or they differ in size.
+    """
+    return _stacked(
+        [np.array(fitted(_opened(path).convert("RGB"), size, resize)) for path in paths], paths
+    ).permute(0, 3, 1, 2)
+
+
+def read_masks(
+    paths: Sequence[Path], decode: Callable[[Path], np.ndarray], size: int | None, resize: Resize
+) -> Tensor:
+    """Read masks as `[T, H, W]` int64, resized by `fitted` without inventing classes.
+
+    Raises:
+        DatasetError: If one is missing or damaged, or they differ in size.
+    """
+    masks = [fitted(Image.fromarray(decode(path)), size, resize, is_mask=True) for path in paths]
+    return _stacked([np.array(mask) for mask in masks], paths).long()
+
+
+def binary_mask(path: Path) -> np.ndarray:
+    """Read a mask as 0 and 1, `[H, W]` uint8: foreground is where the picture is not black.
+
+    AVSBench reads S4 as 1-bit pictures and MS3 as 0/255, which makes a mask of 0 and 1 empty;
+    here 1 is foreground as well as 255.
+
+    Raises:
+        DatasetError: If the file is missing or damaged.
+    """
+    picture = _opened(path)
+    if picture.mode in ("P", "RGBA", "PA", "CMYK", "YCbCr"):
+        picture = picture.convert("RGB")
+    values = np.array(picture)
+    if picture.mode == "LA":
+        values = values[..., 0]
+    return (values != 0).reshape(*values.shape[:2], -1).any(-1).astype(np.uint8)
+
+
+def colour_labels(
+    path: Path, num_classes: int = 71, unknown: UnknownColours = "error"
+) -> np.ndarray:
+    """Read a picture in AVSBench's palette as class numbers, `[H, W]` uint8.
+
+    Args:
+        path: The picture, `labels_rgb/*.png` of AVSS.
+        num_classes: C with the background; colours of later classes are unknown.
+        unknown: `"error"` refuses colours that are in no palette; `"warn"` takes them for
+            background, as AVSBench does without a word.
+
+    Raises:
+        DatasetError: If the file is missing or damaged, or has an unknown colour.
+
+    Warns:
+        DatasetWarning: If unknown colours were taken for background.
+    """
+    colours = np.array(_opened(path).convert("RGB")).astype(np.int64)
+    labels = _class_of_colour(num_classes)[_packed(colours)]
+    strange = labels == _UNKNOWN
+    if strange.any():
+        example = tuple(int(v) for v in colours[strange][0])
+        message = (
+            f"{path} has {int(strange.sum())} pixels of a colour that is no class, {example} for "
+            "one. Filters that mix colours do this: save labels without resizing, or with the "
+            "nearest colour."
+        )
+        if unknown == "error":
+            raise DatasetError(f"{message} To take them for background: unknown_colours='warn'.")
+        warnings.warn(f"{message} Taking them for background.", DatasetWarning, stacklevel=2)
+    return np.where(strange, 0, labels).astype(np.uint8)
+
+
+def index_labels(path: Path, num_classes: int = 71) -> np.ndarray:
+    """Read a picture whose values are class numbers, `labels_semantic/*.png` of AVSS.
+
+    Raises:
+        DatasetError: If the file is missing or damaged, or a number is no class.
+    """
+    labels = np.array(_opened(path))
+    if labels.ndim != 2 or labels.max(initial=0) >= num_classes:
+        raise DatasetError(
+            f"{path} has shape {list(labels.shape)} and values up to {labels.max(initial=0)}; "
+            f"wanted one class number a pixel, below {num_classes}. For coloured labels say "
+            "labels='rgb'."
+        )
+    return labels.astype(np.uint8)
+
+
+def fitted(
+    picture: Image.Image, size: int | None, resize: Resize, is_mask: bool = False
+) -> Image.Image:
+    """Bring a picture to a square, as upstream does: bilinear, masks nearest.
+
+    Args:
+        picture: Frame or mask.
+        size: Side in pixels: 224 for AVSBench, 512 for AVSegFormer on S4 and MS3; None keeps the
+            picture's own size and shape.
+        resize: `"squash"` loses the aspect ratio, as all validation and test loaders do; `"crop"`
+            brings the short side to `size` and keeps the middle, as AVSS does in training.
+        is_mask: Take the nearest value instead of a mean.
+    """
+    if size is None:
+        return picture
+    filter_ = Image.Resampling.NEAREST if is_mask else Image.Resampling.BILINEAR
+    if resize == "squash":
+        return picture if picture.size == (size, size) else picture.resize((size, size), filter_)
+    width, height = picture.size
+    short = min(width, height)
+    picture = picture.resize((width * size // short, height * size // short), filter_)
+    left, top = round((picture.width - size) / 2), round((picture.height - size) / 2)
+    return picture.crop((left, top, left + size, top + size))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return picture
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"There is no {path}. The table lists its clip: complete the data folder, or take the "
+            "clip out of the table."
+        ) from error
+    except _DAMAGE as error:
+        raise DatasetError(
+            f"{path} cannot be read as a picture ({str(error)[:120]}). Fetch it again."
+        ) from error
+
+
+def _stacked(arrays: list[np.ndarray], paths: Sequence[Path]) -> Tensor:
+    for array, path in zip(arrays, paths, strict=True):
+        if array.shape != arrays[0].shape:
+            raise DatasetError(
+                f"{path} is {array.shape[1]}x{array.shape[0]} pixels, {paths[0].name} is "
+                f"{arrays[0].shape[1]}x{arrays[0].shape[0]}. Give the data set a `size`."
+            )
+    return torch.from_numpy(np.stack(arrays))
+
+
+@lru_cache(maxsize=2)
+def _class_of_colour(num_classes: int) -> np.ndarray:
+    """Return the class of each of 2^24 colours, 255 for none, `[2^24]` uint8."""
+    table = np.full(2**24, _UNKNOWN, np.uint8)
+    table[_packed(avsbench_palette()[:num_classes].astype(np.int64))] = np.arange(num_classes)
+    return table
+
+
+def _packed(colours: np.ndarray) -> np.ndarray:
+    return (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]

@@ -1,0 +1,148 @@
+"""One clip of a data set, with what is true about it."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.benchmark.metrics.alignment import sounding_classes
+from coprop_plugin.control_points.providers import from_masks
+from coprop_plugin.types import Clip, ControlPoints
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One clip of a data set, with what is true about it.
+
+    Args:
+        id: Its name in the data set.
+        clip: Frames and sound; `clip.log_mel` is there unless the data set was told otherwise.
+        masks: `[T, H, W]` int64, 0 the silent background; 1, or class numbers if semantic.
+        labelled: `[T]` bool: frames whose mask is known; in the others `masks` is 0 and means
+            nothing. S4 and AVSS's v1s label the first frame alone in training.
+        num_classes: 1 for binary masks, else C with the background.
+        category: What sounds, where the data set says so for the whole clip.
+        split: `"train"`, `"val"` or `"test"`.
+        control_points: Where the set of true classes changes (appendix A.1); None if not every
+            frame is labelled. From binary masks it is where sounding begins and ends at all.
+        real: `[T]` bool: frames that are not padding; by default all.
+
+    Raises:
+        DatasetError: If masks and clip differ in length or size.
+
+    Example:
+        >>> clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000))
+        >>> sample = Sample("a", clip, torch.zeros(5, 8, 8).long(), torch.ones(5).bool())
+        >>> sample.num_frames, sample.at(range(1, 3)).num_frames
+        (5, 2)
+    """
+
+    id: str
+    clip: Clip
+    masks: Tensor = field(repr=False)
+    labelled: Tensor = field(repr=False)
+    num_classes: int = 1
+    category: str | None = None
+    split: str = ""
+    control_points: ControlPoints | None = None
+    real: Tensor | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.masks.shape != (self.clip.num_frames, *self.clip.size):
+            raise DatasetError(
+                f"{self.id}: masks of shape {list(self.masks.shape)} for {self.clip!r}. Where "
+                "frames and masks differ in size on disk, give the data set a `size`."
+            )
+        if self.real is None:
+            object.__setattr__(self, "real", torch.ones(self.num_frames, dtype=torch.bool))
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return self.clip.num_frames
+
+    def at(self, frames: range) -> "Sample":
+        """Return a stretch of frames, with the sound of the whole clip and rows of their own.
+
+        Raises:
+            ClipError: If the stretch is empty or has gaps.
+        """
+        rows = slice(frames.start, frames.stop, frames.step)
+        points = self.control_points
+        if points is not None:
+            flags = points.flags[rows].clone()
+            flags[:1] = True
+            points = replace(points, flags=flags, silent=None, log={})
+        return replace(
+            self,
+            clip=self.clip[rows],
+            masks=self.masks[rows],
+            labelled=self.labelled[rows],
+            real=self.real[rows],
+            control_points=points,
+        )
+
+    def padded(self, num_frames: int = 10) -> "Sample":
+        """Return the sample with black, silent, unlabelled frames after its own.
+
+        As AVSBench does with AVSS clips of 5 frames, to batch them with those of 10. `real` is
+        its `vid_temporal_mask_flag`, `labelled` its `gt_temporal_mask_flag`; upstream pads after
+        normalisation, so that its padding is grey.
+
+        Args:
+            num_frames: Length wanted; longer samples stay as they are.
+        """
+        missing = num_frames - self.num_frames
+        if missing <= 0:
+            return self
+        clip = self.clip
+        seconds = torch.arange(1, missing + 1, dtype=torch.float64)
+        rows = {
+            name: _with_zeros(getattr(clip, name), missing)
+            for name in ("log_mel", "audio_embedding")
+            if getattr(clip, name) is not None
+        }
+        clip = replace(
+            clip,
+            frames=_with_zeros(clip.frames, missing),
+            times=torch.cat([clip.times, clip.times[-1] + seconds]),
+            **rows,
+        )
+        points = self.control_points
+        if points is not None:
+            flags = _with_zeros(points.flags, missing)
+            points = replace(points, flags=flags, silent=None, log={})
+        return replace(
+            self,
+            clip=clip,
+            masks=_with_zeros(self.masks, missing),
+            labelled=_with_zeros(self.labelled, missing),
+            real=_with_zeros(self.real, missing),
+            control_points=points,
+        )
+
+
+def changes_of(masks: Tensor) -> ControlPoints:
+    """Find control points in true masks (appendix A.1): `from_masks` of counted classes.
+
+    Counting is far faster than sorting the pixels of every frame.
+
+    Args:
+        masks: `[T, H, W]` int64, 0 the silent background.
+
+    Raises:
+        MetricError: If the masks hold negative numbers.
+
+    Example:
+        >>> changes_of(torch.tensor([0, 3, 3, 5]).reshape(4, 1, 1)).indices
+        [0, 1, 3]
+    """
+    sounding = sounding_classes(masks)
+    class_ids = torch.arange(1, sounding.shape[1] + 1) * sounding
+    return from_masks(class_ids[:, None])
+
+
+def _with_zeros(rows: Tensor, missing: int) -> Tensor:
+    return functional.pad(rows, (0, 0) * (rows.ndim - 1) + (0, missing))

@@ -1,0 +1,436 @@
+"""AVSBench's data sets in their own layouts, and the parts of them that look at change."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from make_avsbench import (
+    CLASSES,
+    colour,
+    frames,
+    make_avss,
+    make_ms3,
+    make_s4,
+    mask,
+    pickled_log_mel,
+    picture,
+    sound,
+)
+from PIL import Image
+
+from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.benchmark.datasets import (
+    AVSS,
+    MOC,
+    MS3,
+    S4,
+    binary_mask,
+    colour_labels,
+    index_labels,
+    keyframes_of,
+    read_ids,
+    select_changing,
+    write_ids,
+)
+from coprop_plugin.benchmark.errors import DatasetError, DatasetWarning
+from coprop_plugin.control_points.providers import from_masks
+from coprop_plugin.errors import CopropError
+from coprop_plugin.media.results import avsbench_palette
+from coprop_plugin.registry import DATASETS
+from coprop_plugin.types import Clip
+
+MS3_CLIPS = {
+    "-dog": ("test", "11111"),
+    "b_1": ("test", "01100"),
+    "c": ("test", "00000"),
+    "d": ("train", "00111"),
+}
+
+
+@pytest.fixture(scope="session")
+def ms3_root(tmp_path_factory):
+    return make_ms3(tmp_path_factory.mktemp("data") / "Multi-sources", MS3_CLIPS)
+
+
+@pytest.fixture(scope="session")
+def s4_root(tmp_path_factory):
+    clips = {"x": ("cat", "train"), "y": ("dog", "val")}
+    return make_s4(tmp_path_factory.mktemp("data") / "Single-source", clips)
+
+
+@pytest.fixture(scope="session")
+def avss_root(tmp_path_factory):
+    clips = {
+        "s": ("s", "v1s", "train", [2]),
+        "s_val": ("s", "v1s", "val", [2] * 5),
+        "m": ("-dog", "v1m", "test", [1, 1, 2, 2, 2]),
+        "m_b": ("b_1", "v1m", "test", [0, 3, 3, 0, 0]),
+        "c": ("other", "v1m", "test", [9] * 5),
+        "two": ("-dog", "v2", "test", [1] * 10),
+    }
+    return make_avss(tmp_path_factory.mktemp("data") / "AVSS", clips)
+
+
+def test_ms3_is_read_as_it_lies(ms3_root):
+    dataset = MS3(ms3_root, "test")
+    assert dataset.ids == ["-dog", "b_1", "c"]
+    assert dataset.missing() == []
+    sample = dataset[1]
+    assert (sample.id, sample.split, sample.num_classes) == ("b_1", "test", 1)
+    assert (
+        sample.clip.frames.permute(0, 2, 3, 1).numpy().tolist() == frames((16, 24), 5, 1).tolist()
+    )
+    want = np.stack([mask((16, 24), int(c)) for c in "01100"])
+    assert sample.masks.dtype == torch.int64
+    assert sample.masks.tolist() == want.tolist()
+    assert sample.labelled.all()
+    assert sample.control_points.indices == [0, 1, 3]
+    assert sample.clip.times.tolist() == [15 / 16 + t for t in range(5)]
+    assert torch.equal(
+        sample.clip.log_mel, clip_log_mel(MS3(ms3_root, "test", log_mel="none")[1].clip)
+    )
+
+
+def test_splits_and_ids_choose_clips(ms3_root, tmp_path):
+    assert MS3(ms3_root, "train").ids == ["d"]
+    assert MS3(ms3_root, None).ids == list(MS3_CLIPS)
+    path = write_ids(tmp_path / "ids.txt", ["c", "-dog"])
+    assert read_ids(path) == MS3(ms3_root, "test", path).ids == ["c", "-dog"]
+    with pytest.raises(DatasetError, match="1 clip ids that are not in.*'d'"):
+        MS3(ms3_root, "test", ["d"])
+    with pytest.raises(DatasetError, match=r"'tset', so there is nothing to do.*test \(3\), train"):
+        MS3(ms3_root, "tset")
+
+
+def test_stored_log_mels_are_read_if_asked_for(ms3_root):
+    sample = MS3(ms3_root, "test", log_mel="pkl")[1]
+    assert torch.equal(sample.clip.log_mel, torch.ones(5, 1, 96, 64))
+    assert sample.clip.waveform is not None
+
+
+def test_stored_log_mels_do_without_sound(ms3_root, tmp_path):
+    root = shutil.copytree(ms3_root, tmp_path / "data")
+    shutil.rmtree(root / "ms3_data/audio_wav")
+    clip = MS3(root, "test", log_mel="pkl")[1].clip
+    assert clip.waveform is None
+    assert torch.equal(clip_log_mel(clip), torch.ones(5, 1, 96, 64))
+
+
+def test_too_few_stored_log_mels_are_repeated_with_a_warning(ms3_root, tmp_path):
+    root = shutil.copytree(ms3_root, tmp_path / "data")
+    rows = torch.arange(3.0).reshape(3, 1, 1, 1).expand(3, 1, 96, 64).contiguous()
+    pickled_log_mel(root / "ms3_data/audio_log_mel/test/c.pkl", rows)
+    with pytest.warns(DatasetWarning, match="c.pkl has 3 log-mel examples for 5 frames"):
+        log_mel = MS3(root, "test", ["c"], log_mel="pkl")[0].clip.log_mel
+    assert log_mel[:, 0, 0, 0].tolist() == [0, 1, 2, 2, 2]
+
+
+def test_short_sound_repeats_its_last_example_in_ms3_and_is_zero_in_avss(
+    ms3_root, avss_root, tmp_path
+):
+    root = shutil.copytree(ms3_root, tmp_path / "ms3")
+    sound(root / "ms3_data/audio_wav/test/c.wav", 3)
+    log_mel = MS3(root, "test", ["c"])[0].clip.log_mel
+    assert torch.equal(log_mel[2], log_mel[3])
+    assert torch.equal(log_mel[2], log_mel[4])
+    root = shutil.copytree(avss_root, tmp_path / "avss")
+    sound(root / "v1m/c/audio.wav", 3)
+    log_mel = AVSS(root, "test", ["c"])[0].clip.log_mel
+    assert log_mel[2].abs().max() > 0
+    assert log_mel[3:].abs().max() == 0
+
+
+def test_s4_labels_the_first_frame_alone_in_training(s4_root):
+    train, val = S4(s4_root, "train")[0], S4(s4_root, "val")[0]
+    assert train.labelled.tolist() == [True, False, False, False, False]
+    assert train.masks.flatten(1).any(1).tolist() == train.labelled.tolist()
+    assert train.control_points is None
+    assert (train.category, val.category) == ("cat", "dog")
+    assert val.labelled.all()
+    assert val.control_points.indices == [0]
+
+
+def test_avss_has_5_or_10_frames_and_labels_as_its_subsets_say(avss_root):
+    samples = {s.id: s for split in ("train", "val", "test") for s in AVSS(avss_root, split)}
+    assert {name: s.num_frames for name, s in samples.items()} == {
+        "s": 5, "s_val": 5, "m": 5, "m_b": 5, "c": 5, "two": 10
+    }  # fmt: skip
+    assert samples["s"].labelled.tolist() == [True, False, False, False, False]
+    assert all(samples[name].labelled.all() for name in samples if name != "s")
+    assert samples["m"].control_points.indices == [0, 2]
+    assert samples["m"].masks.flatten(1).max(1).values.tolist() == [1, 1, 2, 2, 2]
+    assert AVSS(avss_root, "test", subsets=["v2"]).ids == ["two"]
+
+
+def test_avss_can_be_padded_to_ten_frames_with_flags(avss_root):
+    bare, padded = AVSS(avss_root, "train")[0], AVSS(avss_root, "train", pad_to=10)[0]
+    assert padded.num_frames == len(padded.clip.log_mel) == 10
+    assert padded.real.tolist() == [True] * 5 + [False] * 5
+    assert padded.labelled.tolist() == [True] + [False] * 9
+    assert torch.equal(padded.masks[:5], bare.masks)
+    assert padded.clip.frames[5:].max() == padded.clip.log_mel[5:].abs().max() == 0
+    assert AVSS(avss_root, "test", ["m"], pad_to=10)[0].control_points.indices == [0, 2]
+
+
+def test_coloured_and_numbered_labels_are_the_same(avss_root):
+    for coloured, numbered in zip(
+        AVSS(avss_root, None), AVSS(avss_root, None, labels="semantic"), strict=True
+    ):
+        assert torch.equal(coloured.masks, numbered.masks)
+
+
+def test_every_colour_of_the_palette_is_its_class(tmp_path):
+    path = tmp_path / "all.png"
+    picture(path, avsbench_palette()[:71].reshape(1, 71, 3))
+    assert colour_labels(path).tolist() == [list(range(71))]
+    assert avsbench_palette()[: len(CLASSES)].tolist() == colour(np.arange(10)).tolist()
+
+
+def test_a_colour_outside_the_palette_is_not_silently_background(tmp_path):
+    path = tmp_path / "odd.png"
+    picture(path, [[[128, 0, 0], [3, 2, 1]]])
+    with pytest.raises(DatasetError, match=r"odd.png has 1 pixels.*\(3, 2, 1\).*'warn'"):
+        colour_labels(path)
+    with pytest.warns(DatasetWarning, match="background"):
+        assert colour_labels(path, unknown="warn").tolist() == [[1, 0]]
+
+
+def test_a_class_beyond_the_last_is_refused(tmp_path):
+    picture(tmp_path / "a.png", avsbench_palette()[[[70, 71]]])
+    with pytest.raises(DatasetError, match="1 pixels of a colour that is no class"):
+        colour_labels(tmp_path / "a.png", 71)
+    picture(tmp_path / "b.png", [[70, 71]])
+    with pytest.raises(DatasetError, match="values up to 71; wanted.*below 71"):
+        index_labels(tmp_path / "b.png", 71)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("value", [1, 255])
+def test_foreground_is_what_is_not_black(tmp_path, mode, value):
+    path = tmp_path / "mask.png"
+    grey = Image.fromarray(mask((16, 16), value))
+    if mode == "1":
+        grey = Image.fromarray(mask((16, 16), 255))
+    if mode == "I;16":
+        Image.fromarray(mask((16, 16), value).astype(np.uint16)).save(path)
+    else:
+        grey.convert(mode).save(path)
+    assert binary_mask(path).tolist() == mask((16, 16), 1).tolist()
+
+
+def test_sizes_are_the_files_own_or_one_square(ms3_root):
+    assert MS3(ms3_root, "test")[0].clip.size == (16, 24)
+    sample = MS3(ms3_root, "test", size=32)[0]
+    assert sample.clip.size == tuple(sample.masks.shape[1:]) == (32, 32)
+    # Bilinear as PIL does it; masks take the nearest value.
+    pixels = frames((16, 24), 5, 0)[0]
+    want = np.array(Image.fromarray(pixels).resize((32, 32), Image.Resampling.BILINEAR))
+    assert sample.clip.frames[0].permute(1, 2, 0).tolist() == want.tolist()
+    assert set(sample.masks.unique().tolist()) == {0, 1}
+
+
+def test_cropping_keeps_the_middle_at_the_short_side(avss_root):
+    sample = AVSS(avss_root, "test", ["m"], size=16, resize="crop")[0]
+    whole = AVSS(avss_root, "test", ["m"])[0]
+    assert torch.equal(sample.masks, whole.masks[:, :, 4:20])
+    assert torch.equal(sample.clip.frames, whole.clip.frames[:, :, :, 4:20])
+
+
+def test_frames_and_masks_of_other_sizes_need_a_size(ms3_root, tmp_path):
+    root = shutil.copytree(ms3_root, tmp_path / "data")
+    for i in range(1, 6):
+        picture(root / f"ms3_data/gt_masks/test/c/c_{i}.png", mask((8, 12), 255))
+    with pytest.raises(DatasetError, match=r"c: masks of shape \[5, 8, 12\].*`size`"):
+        MS3(root, "test", ["c"])[0]
+    assert MS3(root, "test", ["c"], size=16)[0].clip.size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "visual_frames/c/c.mp4_3.png",
+        "gt_masks/test/c/c_5.png",
+        "audio_wav/test/c.wav",
+    ],
+)
+def test_missing_files_are_named(ms3_root, tmp_path, gone):
+    root = shutil.copytree(ms3_root, tmp_path / "data")
+    (root / "ms3_data" / gone).unlink()
+    dataset = MS3(root, "test", ["c"])
+    assert dataset.missing() == [root / "ms3_data" / gone]
+    with pytest.raises(DatasetError, match=f"There is no .*{gone}.*complete the data folder"):
+        dataset[0]
+
+
+def test_damaged_files_are_named(ms3_root, tmp_path):
+    root = shutil.copytree(ms3_root, tmp_path / "data")
+    path = root / "ms3_data/visual_frames/c/c.mp4_2.png"
+    path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(DatasetError, match="c.mp4_2.png cannot be read as a picture"):
+        MS3(root, "test", ["c"])[0]
+    (root / "ms3_data/audio_wav/test/b_1.wav").write_bytes(b"no sound")
+    with pytest.raises(CopropError, match="b_1.wav"):
+        MS3(root, "test", ["b_1"])[0]
+
+
+def ms3_with_table(ms3_root, tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    return MS3(ms3_root, "test", meta=path)
+
+
+def test_byte_order_mark_and_windows_line_ends_are_fine(ms3_root, tmp_path):
+    content = b"\xef\xbb\xbfvideo_id,split\r\nc,test\r\n\r\n-dog,test\r\n"
+    assert ms3_with_table(ms3_root, tmp_path, content).ids == ["c", "-dog"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../outside", "/absolute", "c/../../x", "..", ".", "a\\b", "C:x", "", "a\tb", "a" * 300],
+)
+def test_ids_that_could_leave_the_data_folder_are_refused(ms3_root, tmp_path, name):
+    content = f'video_id,split\nc,test\n"{name}",test\n'.encode()
+    with pytest.raises(DatasetError, match="table.csv has 1 lines.*line 3.*nothing was read"):
+        ms3_with_table(ms3_root, tmp_path, content)
+
+
+def test_splits_and_categories_that_could_leave_the_folder_are_refused(ms3_root, s4_root, tmp_path):
+    with pytest.raises(DatasetError, match=r"line 2: '\.\./test'"):
+        ms3_with_table(ms3_root, tmp_path, b"video_id,split\nc,../test\n")
+    (tmp_path / "s4.csv").write_text("name,start,category,split\nx,0,../../cat,train\n")
+    with pytest.raises(DatasetError, match=r"line 2: '\.\./\.\./cat'"):
+        S4(s4_root, meta=tmp_path / "s4.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"video_id\nc\n", "no column 'split'; it has: video_id"),
+        (b"video_id,split\n", "lists no clips.*nothing to do"),
+        (b"", "no column 'split'; it has: nothing"),
+        (b"video_id,split\nc\n", "line 2: ''"),
+        (b"\xff\xfe\x00v", "cannot be read as a table"),
+    ],
+)
+def test_tables_that_are_none_are_refused(ms3_root, tmp_path, content, words):
+    with pytest.raises(DatasetError, match=f"table.csv.*{words}"):
+        ms3_with_table(ms3_root, tmp_path, content)
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(DatasetError, match="There is no .*ms3_meta_data.csv"):
+        MS3(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (dict(size=0), "size=0"),
+        (dict(resize="pad"), "'squash' or 'crop'"),
+        (dict(log_mel="mp3"), "'wav', 'pkl' or 'none'"),
+    ],
+)
+def test_unknown_options_are_refused(ms3_root, options, words):
+    with pytest.raises(DatasetError, match=words):
+        MS3(ms3_root, "test", **options)
+
+
+def test_unknown_subsets_and_labels_of_avss_are_refused(avss_root, tmp_path):
+    for options in (dict(subsets=["v3"]), dict(subsets="v2"), dict(labels="red")):
+        with pytest.raises(DatasetError, match="Got (subsets|labels)="):
+            AVSS(avss_root, **options)
+    (tmp_path / "t.csv").write_text("uid,split,label\nm,test,..x\n")
+    with pytest.raises(DatasetError, match=r"line 2: subset '\.\.x'"):
+        AVSS(avss_root, "test", meta=tmp_path / "t.csv")
+    with pytest.raises(DatasetError, match="no log-mels.*'wav'"):
+        AVSS(avss_root, "test", log_mel="pkl")[0]
+
+
+def test_classes_must_be_numbered(avss_root, tmp_path):
+    root = shutil.copytree(avss_root, tmp_path / "data")
+    assert AVSS(root, None).metainfo["classes"][:3] == ("background", "bird", "dog")
+    for content, words in (('{"a": 0, "b": 2}', "0, 1, 2"), ("[", "JSON")):
+        (root / "label2idx.json").write_text(content)
+        with pytest.raises(DatasetError, match=words):
+            AVSS(root, None)
+
+
+def test_changing_clips_by_their_own_masks_or_by_the_classes_of_avss(ms3_root, avss_root):
+    dataset = MS3(ms3_root, "test")
+    assert select_changing(dataset) == ["b_1"]
+    labels = AVSS(avss_root, None, subsets=["v1m"])
+    # "-dog" goes from bird to dog, which masks of one colour do not show.
+    assert select_changing(dataset, labels) == ["-dog", "b_1"]
+    with pytest.raises(DatasetError, match="1 of 1 clips have no single twin.*'-dog'"):
+        select_changing(MS3(ms3_root, "test", ["-dog"]), AVSS(avss_root, None))
+
+
+def test_moc_is_what_changes_in_ms3(ms3_root, avss_root, tmp_path):
+    assert MOC(ms3_root).ids == ["b_1"]
+    assert MOC(ms3_root, avss_root=avss_root).ids == ["-dog", "b_1"]
+    ids = write_ids(tmp_path / "moc.txt", ["-dog"])
+    assert MOC(ms3_root, ids=ids).ids == ["-dog"]
+    (tmp_path / "still.csv").write_text("video_id,split\nc,test\n")
+    with pytest.raises(DatasetError, match="nothing to do.*avss_root"):
+        MOC(ms3_root, meta=tmp_path / "still.csv")
+
+
+def test_keyframes_are_the_first_frames_of_segments(ms3_root, s4_root):
+    keyframes = keyframes_of(MS3(ms3_root, "test"))
+    assert keyframes.frames == ((0, 0), (1, 0), (1, 1), (1, 3), (2, 0))
+    sample, whole = keyframes[2], MS3(ms3_root, "test")[1]
+    assert sample.num_frames == 1
+    assert torch.equal(sample.masks[0], whole.masks[1])
+    assert torch.equal(sample.clip.log_mel[0], whole.clip.log_mel[1])
+    assert sample.clip.times.tolist() == [whole.clip.times[1].item()]
+    assert torch.equal(sample.clip.waveform, whole.clip.waveform)
+    # Only frame 0 of S4's training clips has a mask to learn from.
+    assert keyframes_of(S4(s4_root, "train")).frames == ((0, 0),)
+
+
+def test_keyframes_may_come_from_a_provider(ms3_root):
+    config = dict(type="MS3", root=str(ms3_root), split="train")
+    keyframes = DATASETS.build(
+        dict(type="coprop_plugin.Keyframes", dataset=config, provider=dict(type="every_n", n=2))
+    )
+    assert keyframes.frames == ((0, 0), (0, 2), (0, 4))
+    assert keyframes.metainfo["num_classes"] == 1
+
+
+def test_data_sets_are_built_from_configs_and_batched_by_workers(ms3_root):
+    for name, root in (("MS3", ms3_root), ("coprop_plugin.AVSBenchMS3", ms3_root)):
+        dataset = DATASETS.build(dict(type=name, root=str(root), split="test", size=16))
+    loader = torch.utils.data.DataLoader(dataset, 2, num_workers=1, collate_fn=list)
+    assert [[s.id for s in batch] for batch in loader] == [["-dog", "b_1"], ["c"]]
+
+
+def test_control_points_of_a_sample_are_those_of_its_masks(avss_root):
+    for sample in AVSS(avss_root, "test"):
+        assert sample.control_points == from_masks(sample.masks)
+        assert sample.control_points.log == from_masks(sample.masks).log
+
+
+def test_a_stretch_of_a_sample_begins_a_segment(ms3_root):
+    sample = MS3(ms3_root, "test", ["b_1"])[0].at(range(2, 5))
+    assert sample.control_points.indices == [0, 1]
+    assert isinstance(sample.clip, Clip)
+    assert sample.masks.shape == (3, 16, 24)
+
+
+MEDIA = Path(os.environ.get("COPROP_SHARED", "shared")) / "media"
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="the made-up AVSBench folders are not here")
+def test_real_recordings_in_the_real_layouts():
+    root = MEDIA / "Multi-sources"
+    clips = [MS3(root, "test", log_mel=kind) for kind in ("wav", "pkl")]
+    for computed, stored in zip(*clips, strict=True):
+        torch.testing.assert_close(computed.clip.log_mel, stored.clip.log_mel, atol=1e-4, rtol=0)
+    dataset = AVSS(MEDIA / "AVSS", None, ["s00_v1m", "s03_v1m"])
+    numbered = AVSS(MEDIA / "AVSS", None, ["s00_v1m", "s03_v1m"], labels="semantic")
+    for coloured, want in zip(dataset, numbered, strict=True):
+        assert torch.equal(coloured.masks, want.masks)
+    assert select_changing(dataset) == ["s00_v1m", "s03_v1m"]
