@@ -1,5 +1,6 @@
 # make demo   make the environment, run the main job on a made-up clip, say which files to open
 # make test   make the environment if needed, check the style, run the tests
+#             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
 # make style  format the code
 # make build  build the wheel and the source archive into dist/
 
@@ -16,7 +17,7 @@ demo: $(READY)
 test: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	HF_HUB_OFFLINE=1 $(PY) -m pytest -q --durations=10 $(TESTS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --durations=10 $(TESTS)
 
 style: $(READY)
 	$(PY) -m ruff check --fix .

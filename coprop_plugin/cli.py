@@ -215,11 +215,14 @@ def _results_on_stdout() -> Iterator[Any]:
         print(text, file=stdout, flush=True)
 
     # A terminated run must clean up its unfinished folder like an interrupted one.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
-    warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
-    with contextlib.redirect_stdout(sys.stderr):
-        yield print_result
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+            warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformable")
+            warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}")
+            yield print_result
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _complain(text: str) -> None:

@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Tests run side by side; more threads than cores make small networks many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

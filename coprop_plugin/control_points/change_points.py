@@ -13,6 +13,8 @@ _NEIGHBOURHOOD_S = 2.0
 _LEAST_DISTANCE = 0.12
 # Squared distances of unit vectors run from 0 to 2; below this they are noise of one sound.
 _LEAST_BANDWIDTH = 0.1
+# How many times what chance explains a split must gain to be beyond doubt.
+_CLEAR = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def find_change_points(
     V (1 + 2 sqrt(ln n / d) + 2 ln n / d), with d = tr(S)^2 / tr(S^2) the number of directions
     in which it scatters (Laurent and Massart 2000, Lemma 1). V is the median over pairs of
     neighbouring blocks, of the whole sound or of either side of the split, whichever is more: a
-    median does not see the few pairs that a true change lies between.
+    median does not see the few pairs that a true change lies between. Where changes are many, their
+    pairs are not few: pairs across a split that is beyond doubt are left out.
 
     Args:
         features: `[rows, dims]`, each row of length 1.
@@ -63,40 +66,93 @@ def find_change_points(
     bandwidth = max(float(np.median(distances)), _LEAST_BANDWIDTH)
     gram = np.exp(-distances / bandwidth)
     chance = _Chance(gram, rows_a_second, shortest)
-    sums = np.zeros((len(gram) + 1, len(gram) + 1))
-    sums[1:, 1:] = gram.cumsum(axis=0).cumsum(axis=1)
     search = ruptures.KernelCPD("rbf", min_size=shortest, params={"gamma": 1 / bandwidth})
     *splits, _ = search.fit(features).predict(pen=chance.low)
-    return _prune([int(split) for split in splits], sums, chance)
+    gains = _Gains(gram)
+    chance.leave_out(_clear_splits(splits, gains, chance))
+    return _prune([int(split) for split in splits], gains, chance)
+
+
+def _clear_splits(splits: list[int], gains: "_Gains", chance: "_Chance") -> list[int]:
+    """Return the splits that leave no doubt, judged by the two stretches beside them alone."""
+    edges = [0, *splits, gains.num_rows]
+    around = zip(edges, edges[1:], edges[2:], strict=False)
+    return [
+        row
+        for left, row, right in around
+        if gains.of(left, row, right) > _CLEAR * chance.gain_within(left, row, right)
+    ]
+
+
+class _Gains:
+    """How much less rows scatter when a stretch of them is split."""
+
+    def __init__(self, gram: Array) -> None:
+        self.num_rows = len(gram)
+        self.sums = np.zeros((len(gram) + 1, len(gram) + 1))
+        self.sums[1:, 1:] = gram.cumsum(axis=0).cumsum(axis=1)
+
+    def _mean(self, a: int, b: int, c: int, d: int) -> float:
+        total = self.sums[b, d] - self.sums[a, d] - self.sums[b, c] + self.sums[a, c]
+        return total / ((b - a) * (d - c))
+
+    def of(self, left: int, row: int, right: int) -> float:
+        """Return what is gained by splitting left..right at `row`."""
+        distance = self._mean(left, row, left, row) + self._mean(row, right, row, right)
+        distance -= 2 * self._mean(left, row, row, right)
+        return float(distance * (row - left) * (right - row) / (right - left))
 
 
 class _Chance:
     """What a split gains where there is nothing to split."""
 
     def __init__(self, gram: Array, rows_a_second: float, shortest: int) -> None:
-        self.scatter = [
-            (block, _block_scatter(gram, block))
+        # Of each block length: where the pairs of neighbouring blocks meet, and their scatter.
+        self.pairs = [
+            (block, (np.arange(len(gram) // block - 1) + 1) * block, _block_scatter(gram, block))
             for block in sorted({max(1, round(b * rows_a_second)) for b in _BLOCKS_S})
             if len(gram) >= 3 * block
         ]
-        self.variance = max((float(np.median(s)) for _, s in self.scatter), default=0.0)
         self.reach = _NEIGHBOURHOOD_S * rows_a_second
         self.least = _LEAST_DISTANCE * shortest / 2
+        self.variance = self._largest_median()
         self.low = self.variance + self.least
         places = max(2.0, len(gram) / shortest)
         ratio = np.log(places) / _directions(gram)
         self.factor = 1 + 2 * np.sqrt(ratio) + 2 * ratio
 
+    def leave_out(self, splits: list[int]) -> None:
+        """Forget the pairs of blocks that lie across these splits: they say nothing of chance."""
+        for number, (block, middles, scatter) in enumerate(self.pairs):
+            across = np.zeros(len(middles), dtype=bool)
+            for split in splits:
+                across |= np.abs(middles - split) < block
+            self.pairs[number] = block, middles[~across], scatter[~across]
+        self.variance = self._largest_median()
+
+    def gain_within(self, left: int, row: int, right: int) -> float:
+        """Return the most that chance gains from a split, judged by either side of it alone."""
+        variances = []
+        for start, stop in ((left, row), (row, right)):
+            for block, middles, scatter in self.pairs:
+                inside = scatter[(middles - block >= start) & (middles + block <= stop)]
+                variances += [float(inside.mean())] if len(inside) else []
+        return self._gain(max(variances, default=np.inf))
+
     def gain_at(self, row: int) -> float:
         """Return the most that chance gains from a split at `row`."""
         variance = self.variance
-        for block, scatter in self.scatter:
-            # Pair j lies between blocks j and j + 1; the pair that spans the split is left out.
-            offsets = (np.arange(len(scatter)) + 1) * block - row
-            for side in (-offsets, offsets):
+        for block, middles, scatter in self.pairs:
+            for side in (row - middles, middles - row):
                 near = scatter[(side >= block / 2) & (side < self.reach)]
                 if len(near) >= 2:
                     variance = max(variance, float(np.median(near)))
+        return self._gain(variance)
+
+    def _largest_median(self) -> float:
+        return max((float(np.median(s)) for _, _, s in self.pairs if len(s)), default=0.0)
+
+    def _gain(self, variance: float) -> float:
         return float(self.factor * variance + self.least)
 
 
@@ -115,22 +171,12 @@ def _directions(gram: Array) -> float:
     return max(1.0, float(np.trace(centred) ** 2 / max(float((centred**2).sum()), 1e-12)))
 
 
-def _prune(rows: list[int], sums: Array, chance: _Chance) -> list[ChangePoint]:
+def _prune(rows: list[int], gains: _Gains, chance: _Chance) -> list[ChangePoint]:
     """Undo the weakest split until all that remain gain more than chance."""
-
-    def mean(a: int, b: int, c: int, d: int) -> float:
-        return (sums[b, d] - sums[a, d] - sums[b, c] + sums[a, c]) / ((b - a) * (d - c))
-
-    def score(left: int, row: int, right: int) -> float:
-        distance = mean(left, row, left, row) + mean(row, right, row, right)
-        distance -= 2 * mean(left, row, row, right)
-        gain = distance * (row - left) * (right - row) / (right - left)
-        return float(gain / chance.gain_at(row))
-
-    rows = list(rows)
     while rows:
-        edges = [0, *rows, len(sums) - 1]
-        scores = [score(*edges[i : i + 3]) for i in range(len(rows))]
+        edges = [0, *rows, gains.num_rows]
+        around = zip(edges, edges[1:], edges[2:], strict=False)
+        scores = [gains.of(*three) / chance.gain_at(three[1]) for three in around]
         weakest = int(np.argmin(scores))
         if scores[weakest] >= 1:
             return [ChangePoint(*pair) for pair in zip(rows, scores, strict=True)]
