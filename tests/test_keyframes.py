@@ -236,9 +236,11 @@ def test_wrapped_it_is_a_model_with_a_sense_of_time(processor, clip):
     assert coprop.unwrap(model) is processor
 
 
-def test_on_every_frame_it_is_a_bare_model(processor, clip):
+def test_on_every_frame_it_is_a_bare_model(processor, scene):
+    # With this sampling a frame stands at the end of its second, and hears the same everywhere.
+    clip = scene.clip(fps=1, sampling="avsbench")
     model = coprop.wrap(processor, control_points=dict(type="every_n", n=1), propagator="hold")
-    expected = processor.segment_keyframes(clip, range(24)).sigmoid()
+    expected = processor.segment_keyframes(clip, range(6)).sigmoid()
     torch.testing.assert_close(model.segment(clip).probs, expected, rtol=1e-4, atol=1e-5)
 
 
