@@ -26,7 +26,7 @@ def log_mel_of(clip: Clip, indices: Sequence[int]) -> Tensor:
         ClipError: If the clip has no sound, or only embeddings of it.
     """
     if clip.log_mel is None and clip.waveform is not None and clip.sampling == "pts":
-        return log_mel_at(clip.waveform, clip.sample_rate, clip.times[list(indices)])
+        return log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times[list(indices)])
     return clip_log_mel(clip)[list(indices)]
 
 
@@ -34,7 +34,7 @@ def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     """Return the samples that each frame's VGGish example sees, `[K, 15600]` at 16 kHz.
 
     With `"avsbench"` sampling those of example t, which starts at 0.96 t seconds; otherwise those
-    that end 0.0375 s after the frame. Silence where the clip has no sound.
+    that end 0.0375 s after its listening time. Silence where the clip has no sound.
 
     Raises:
         ClipError: If the clip has no waveform.
@@ -44,7 +44,7 @@ def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     if clip.sampling == "avsbench":
         starts = frames * (HOP * EXAMPLE_FRAMES)
     else:
-        ends_s = clip.times[frames] + EXAMPLE_LEAD_S
+        ends_s = clip.listening_times[frames] + EXAMPLE_LEAD_S
         starts = (ends_s * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
     # The earliest example may begin before the sound, the last one end after it.
     waveform = pad(waveform, (EXAMPLE_SAMPLES, EXAMPLE_SAMPLES))

@@ -147,7 +147,7 @@ def anchor(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Which made-up scene.")] = 2,
+    seed: Annotated[int, typer.Option(help="Which made-up scene.")] = 11,
     tiny: Annotated[bool, typer.Option(help="A small, short scene, for a quick check.")] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -14,7 +14,7 @@ FPS = 8.0
 
 
 def run_demo(
-    folder: str | Path, *, seed: int = 2, tiny: bool = False, progress: bool = False
+    folder: str | Path, *, seed: int = 11, tiny: bool = False, progress: bool = False
 ) -> str:
     """Render a scene to `made_up.mp4`, read it back, segment it, and say what to look at.
 

@@ -193,11 +193,12 @@ class CoProp(nn.Module):
         at_once = max(1, KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width))
         indices = [i for i in points.indices if i in window.frames]
         waiting = [i for i in indices if not points.is_silent(i)]
+        heard = window.hearing_segments(points)
         batch: dict[int, Tensor] = {}
         for index in indices:
             if not batch and not points.is_silent(index):
                 chosen, waiting = waiting[:at_once], waiting[at_once:]
-                logits = self._ask(window.clip, [i - window.start for i in chosen])
+                logits = self._ask(heard, [i - window.start for i in chosen])
                 batch = dict(zip(chosen, logits, strict=True))
                 if hook:
                     done = points.indices.index(chosen[-1]) + 1

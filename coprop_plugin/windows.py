@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from coprop_plugin.types import Clip, Sampling
+from coprop_plugin.types import Clip, ControlPoints, Sampling
 
 # What a window may look at before its first and after its last own frame: the clip length of the
 # models we wrap (five frames, a second apart) on either side.
 CONTEXT_S = 5.0
 FRAMES_BYTES = 256 * 2**20
+# Where in its second AVSBench takes a frame, and so how much of it the frame hears.
+FRAME_IN_ITS_SECOND_S = 15 / 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,27 @@ class Window:
     def whole(cls, clip: Clip) -> "Window":
         """Return the window that is a whole clip."""
         return cls(clip, 0, range(clip.num_frames))
+
+    def hearing_segments(self, points: ControlPoints) -> Clip:
+        """Return the clip in which each keyframe hears its own segment.
+
+        A frame's sound is the 0.975 s before it, as released models were trained; at a control
+        point that would be the segment before. So keyframes listen to what comes, to the end of
+        their segment at most. AVSBench's sampling takes frames at the end of their second: there
+        nothing is to be changed.
+        """
+        if self.clip.sampling == "avsbench":
+            return self.clip
+        ends_s = self.clip.spans[:, 1]
+        heard_at = self.clip.times.clone()
+        last = self.start + self.clip.num_frames
+        for segment in points.segments:
+            if self.start <= segment.start < last:
+                t, end = segment.start - self.start, min(segment.stop, last) - self.start
+                heard_at[t] = min(
+                    float(heard_at[t]) + FRAME_IN_ITS_SECOND_S, float(ends_s[end - 1])
+                )
+        return replace(self.clip, heard_at=heard_at)
 
 
 def stream_windows(

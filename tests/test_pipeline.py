@@ -88,6 +88,25 @@ def test_silent_segments_are_empty_without_asking_the_backend(scene, clip):
     assert backend.times == [result.times[10]]
 
 
+@pytest.mark.parametrize("sampling", ["pts", "avsbench"])
+def test_a_keyframe_hears_its_own_segment(sampling):
+    heard = []
+
+    def listening(frames, audio):
+        heard.extend(audio.abs().mean(1).tolist())
+        return frames[:, :1]
+
+    fps = 4 if sampling == "pts" else 1
+    waveform = torch.cat([torch.zeros(32_000), torch.ones(8_000), torch.zeros(24_000)])
+    times = torch.arange(4 * fps) / fps + (15 / 16 if sampling == "avsbench" else 0)
+    clip = Clip(torch.rand(4 * fps, 3, 8, 8), waveform, 16_000, times, sampling=sampling)
+    flags = torch.zeros(4 * fps, dtype=torch.bool)
+    flags[[0, 2 * fps, 3 * fps]] = True
+    wrap(listening, backend="callable", control_points=flags).segment(clip)
+    # The second segment sounds in its first half; what an example hears is 0.975 s long.
+    assert heard == pytest.approx([0, 0.5 / 0.975, 0], abs=0.06)
+
+
 def test_semantic_masks_keep_their_class(scene, clip):
     points = ControlPoints(truth_points(scene, clip).flags)
     model = wrap(TruthBackend(scene, semantic=True), control_points=points, propagator="hold")

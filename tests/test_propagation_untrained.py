@@ -84,3 +84,13 @@ def test_a_frame_of_another_size_is_refused(propagator):
         propagator.step(memory, frames[1, ..., :32], None)
     with pytest.raises(PropagationError, match="Resize the masks"):
         propagator.start(frames[0], None, masks[0, ..., :32])
+
+
+@pytest.mark.parametrize("size", [(4, 5), (11, 11), (2, 12)])
+def test_flow_takes_pictures_of_any_size(size):
+    masks = torch.zeros(1, *size).long()
+    masks[:, :2, :2] = 1
+    memory = FlowPropagator().start(torch.rand(1, 3, *size), None, masks)
+    logits = FlowPropagator().step(memory, torch.rand(1, 3, *size), None)
+    assert logits.shape == (1, 2, *size)
+    assert torch.isfinite(logits).all()

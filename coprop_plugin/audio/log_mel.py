@@ -131,7 +131,7 @@ def clip_log_mel(clip: Clip) -> Tensor:
 
     The clip's own `log_mel`, if it has one. With `"avsbench"` sampling AVSBench's examples, the
     one of second s for the frame of second s; if there are fewer of them the last one is repeated,
-    as S4 and MS3 do. Otherwise, and from second 10 on, `log_mel_at` the clip's times: examples
+    as S4 and MS3 do. Otherwise, and from second 10 on, `log_mel_at` its listening times: examples
     are 0.96 s apart, and in clips longer than AVSBench's they would run ahead of the frames.
 
     Args:
@@ -158,10 +158,10 @@ def clip_log_mel(clip: Clip) -> Tensor:
     seconds = clip.times.floor().long()
     counted = seconds < AVSBENCH_SECONDS
     if clip.sampling != "avsbench" or not bool(counted.any()):
-        return log_mel_at(clip.waveform, clip.sample_rate, clip.times)
+        return log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times)
     examples = _examples_of_seconds(clip, seconds[counted])
     if not bool(counted.all()):
-        late = log_mel_at(clip.waveform, clip.sample_rate, clip.times[~counted])
+        late = log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times[~counted])
         examples = torch.cat([examples, late])
     return examples
 

@@ -20,7 +20,6 @@ _POOL = 4
 """Rows of 10 ms in one moment: 40 ms, about one phoneme's steady part."""
 _DYNAMIC_RANGE_DB = 30.0
 _SHORTEST_S = 0.5
-_TOLERANCE_S = _POOL / ROWS_A_SECOND
 _NEAR_SILENCE_S = 0.3
 # A syllable and a pause: longer than what makes a step within a source.
 _STEP_S = 0.3
@@ -79,7 +78,7 @@ class NoveltyProvider:
         first_state, boundaries = find_boundaries(rows)
         seconds = [rows.seconds(boundary.row) for boundary in boundaries]
         states = [first_state, *(boundary.state for boundary in boundaries)]
-        seen = states_of_frames(seconds, clip, states, _TOLERANCE_S)
+        seen = states_of_frames(seconds, clip, states)
         log = {
             "boundaries": [
                 {"second": round(second, 3), "rule": b.rule, "score": round(b.score, 2)}

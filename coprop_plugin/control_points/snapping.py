@@ -1,14 +1,10 @@
 """From seconds to frames: which frame does a change of the sound belong to?
 
 A sound is cut into stretches by boundaries in seconds, and each stretch has a state: what sounds
-in it. Stretch i is half-open: it starts on boundary i - 1 and stops before boundary i. A frame is
-in one state:
-
-- `"avsbench"` sampling: frame t stands for all of second t, and an object sounds in a second if
-  it sounds in at least half of it. So the frame is in the state that covers most of its second,
-  and what sounds too short for that in any second is in no frame.
-- `"pts"` sampling: frame t shows one instant, `times[t]`, and is in the state of that instant. So
-  a boundary becomes the first frame at or after it.
+in it. Stretch i is half-open: it starts on boundary i - 1 and stops before boundary i. A frame
+stands for its span (`Clip.spans`), and an object sounds in a frame if it sounds in at least half of
+that. So a frame is in the state that covers most of its span, a boundary becomes the frame whose
+span starts nearest to it, and what sounds too short for that in any frame is in no frame.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,15 +14,14 @@ import numpy as np
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.types import Clip
 
-TOLERANCE_S = 1e-3
-"""How late a boundary may be and still count for a frame: written seconds are rounded."""
+TOLERANCE_S = 1e-6
+"""How much shorter than the longest a stretch may be and count as equally long: rounding."""
 
 
 def states_of_frames(
     boundaries_s: Sequence[float],
     clip: Clip,
     states: Sequence[Hashable] | None = None,
-    tolerance_s: float = TOLERANCE_S,
 ) -> list[Hashable]:
     """Tell the state of the sound in every frame of a clip.
 
@@ -34,8 +29,6 @@ def states_of_frames(
         boundaries_s: Where one stretch ends and the next one starts, in seconds, rising.
         clip: Whose frames.
         states: What sounds in each stretch, one more than boundaries; None: the stretch's number.
-        tolerance_s: With `"pts"` sampling, how far a boundary may lie after a frame and still
-            count for it, in seconds; at most half the time between two frames is used.
 
     Returns:
         One state a frame.
@@ -58,12 +51,7 @@ def states_of_frames(
             f"Got {len(states)} states for {len(edges)} boundaries; wanted one more than "
             "boundaries, the state before the first one included."
         )
-    if clip.sampling == "avsbench":
-        return [_prevailing(edges, states, start, end) for start, end in clip.spans.tolist()]
-    times = clip.times.numpy()
-    gaps = np.diff(times) if len(times) > 1 else np.array([np.inf])
-    instants = times + np.minimum(tolerance_s, np.concatenate([gaps[:1], gaps])[: len(times)] / 2)
-    return [states[i] for i in np.searchsorted(edges, instants, side="right")]
+    return [_prevailing(edges, states, start, end) for start, end in clip.spans.tolist()]
 
 
 def change_frames(states: Sequence[Hashable]) -> list[int]:
@@ -79,9 +67,8 @@ def change_frames(states: Sequence[Hashable]) -> list[int]:
 def snap(boundaries_s: Sequence[float], clip: Clip) -> list[int]:
     """Return the frames that changes of the sound at these seconds belong to, the first one 0.
 
-    Changes after the last frame are dropped, those at or before the first one are its own. With
-    `"avsbench"` sampling that is the second whose start is nearest, and two changes within one
-    second are one.
+    That is the frame whose span starts nearest. Changes after the last frame are dropped, those
+    before the first one are its own, and two changes within one span are one.
 
     Args:
         boundaries_s: In seconds, rising.
@@ -125,5 +112,5 @@ def _prevailing(
     for state, share in zip(states[first : last + 1], np.diff(corners), strict=True):
         # Taken out and put in again, so that the order is that of the last appearance.
         shares[state] = shares.pop(state, 0.0) + float(share)
-    most = max(shares.values()) - TOLERANCE_S / 1000
+    most = max(shares.values()) - TOLERANCE_S
     return [state for state, share in shares.items() if share >= most][-1]

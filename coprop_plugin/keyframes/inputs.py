@@ -59,7 +59,7 @@ def log_mel_of(clip: Clip, indices: list[int]) -> Tensor:
         ClipError: If the clip has neither waveform nor log-mels.
     """
     if clip.log_mel is None and clip.waveform is not None and clip.sampling == "pts":
-        return log_mel_at(clip.waveform, clip.sample_rate, clip.times[indices])
+        return log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times[indices])
     return clip_log_mel(clip)[indices]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,6 +12,9 @@ from coprop_plugin.errors import MissingExtraError
 from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame, one_hot
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
+
+LEAST_SIDE = 12
+"""Pictures with a shorter side are too small for DIS: there the mask stays."""
 
 SURE = 1e-5
 """How far from 0 and 1 probabilities stay, so that their logarithm is finite."""
@@ -127,7 +131,7 @@ class FlowPropagator:
         method = _dis(self.preset)
         backwards = torch.stack(
             [
-                torch.from_numpy(method.calc(now, before, None))
+                torch.from_numpy(_flow(method, now, before))
                 for now, before in zip(grays, memory.grays, strict=True)
             ]
         ).to(frame.device)
@@ -152,6 +156,12 @@ def _cv2():
 def _dis(preset: str):
     cv2 = _cv2()
     return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+
+
+def _flow(method, now, before):
+    if min(now.shape) < LEAST_SIDE:
+        return np.zeros((*now.shape, 2), np.float32)
+    return method.calc(now, before, None)
 
 
 def _gray(picture: Tensor):

@@ -86,7 +86,7 @@ def _draw_area(axes: object, result: SegmentationResult, truth: torch.Tensor | N
         axes.stairs(true_share.tolist(), edges, color=_GREY, linewidth=1.5, label="truth")
     axes.set_ylabel("% of picture\nthat sounds", fontsize=8)
     axes.set_xlabel("seconds", fontsize=8)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * max(1.0, axes.get_ylim()[1]))
     axes.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
 
 

@@ -6,6 +6,9 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 - waveform is mono: `[samples]`, float in [-1, 1], at `sample_rate` Hz; its first sample is time 0.
 - time is a frame index: seconds appear in `times` and in names that end in `_s` only.
 - times are time stamps: `times[t]` is when frame t is shown, in seconds, never `t / fps`.
+- a frame stands for its span: from its time stamp to the next; with AVSBench's sampling for the
+  second at whose end it was taken. What sounds for half of the span sounds in the frame.
+- a keyframe hears its own segment: the 0.975 s that begin with it, not the segment before.
 - a flag of 1 is a change: the set of sounding objects differs from the frame before (Eq. 1).
 - flag 0 is always 1: the first frame begins the first segment.
 - segments are half-open: a segment starts on its control point and stops before the next one.

@@ -32,6 +32,8 @@ class Clip:
             `"pts"` if it stands for the time from its own time stamp to the next.
         log_mel: `[T, 1, 96, 64]`, the VGGish example of each frame, if it is known already.
         audio_embedding: `[T, 128]`, the VGGish embedding of each frame, if it is known already.
+        heard_at: `[T]`, until when each frame listens, in seconds: its VGGish window is the 0.975 s
+            that end 0.0375 s later. By default `times`. With `"avsbench"` sampling it is not used.
         source: The file that the clip was read from.
         native: What a wrapped model was called with; read by that model's adapter alone.
 
@@ -52,6 +54,7 @@ class Clip:
     sampling: Sampling = field(default="pts", kw_only=True)
     log_mel: Tensor | None = field(default=None, kw_only=True)
     audio_embedding: Tensor | None = field(default=None, kw_only=True)
+    heard_at: Tensor | None = field(default=None, kw_only=True)
     source: Path | None = field(default=None, kw_only=True)
     native: Any = field(default=None, kw_only=True)
 
@@ -61,7 +64,7 @@ class Clip:
             self._set("waveform", _checked_waveform(self.waveform, self.sample_rate))
         times = self._default_times() if self.times is None else self.times
         self._set("times", _checked_times(times, self.num_frames))
-        for name in ("log_mel", "audio_embedding"):
+        for name in ("log_mel", "audio_embedding", "heard_at"):
             given = getattr(self, name)
             if given is not None and len(given) != self.num_frames:
                 raise ClipError(
@@ -147,6 +150,11 @@ class Clip:
         ends = torch.cat([self.times[1:], (self.times[-1] + last_gap)[None]])
         return torch.stack([self.times, ends], dim=1)
 
+    @property
+    def listening_times(self) -> Tensor:
+        """`heard_at`, or `times` where it is not set: `[T]` seconds."""
+        return self.times if self.heard_at is None else self.heard_at
+
     def rgb(self, indices: Sequence[int] | slice = slice(None)) -> Tensor:
         """Return the chosen frames as float32 RGB in [0, 1], `[K, 3, H, W]`."""
         frames = self.frames[indices if isinstance(indices, slice) else list(indices)]
@@ -188,7 +196,7 @@ class Clip:
             )
         rows = {
             name: getattr(self, name)[start:stop]
-            for name in ("frames", "times", "log_mel", "audio_embedding")
+            for name in ("frames", "times", "log_mel", "audio_embedding", "heard_at")
             if getattr(self, name) is not None
         }
         return replace(self, **rows, native=None)

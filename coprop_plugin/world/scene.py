@@ -131,13 +131,9 @@ class Scene:
     def truth(self, clip: Clip, ids: str = "class") -> Tensor:
         """Return the masks of a clip of this scene, `[T, H, W]` int64.
 
-        An object counts where it sounds at the frame's time, with AVSBench's sampling where it
-        sounds for at least half of the frame's second.
+        An object counts in a frame if it sounds for at least half of the frame's span.
         """
-        if clip.sampling == "pts":
-            return self.masks(clip.times, ids)
-        sounding = [self._sounding_in(*span) for span in clip.spans.tolist()]
-        pairs = zip(clip.times.tolist(), sounding, strict=True)
+        pairs = zip(clip.times.tolist(), self._sets(clip), strict=True)
         return torch.stack([self._mask(time_s, heard, ids) for time_s, heard in pairs])
 
     def sounding(self, time_s: float) -> frozenset[int]:
@@ -150,10 +146,7 @@ class Scene:
 
     def control_points(self, clip: Clip) -> ControlPoints:
         """Return the true control points of a clip of this scene."""
-        if clip.sampling == "pts":
-            sets = [self.sounding(t) for t in clip.times.tolist()]
-        else:
-            sets = [self._sounding_in(*span) for span in clip.spans.tolist()]
+        sets = self._sets(clip)
         flags = [1, *(int(a != b) for a, b in zip(sets, sets[1:], strict=False))]
         silent = torch.tensor([not heard for heard in sets])
         return ControlPoints(torch.tensor(flags), source="truth", silent=silent)
@@ -180,12 +173,21 @@ class Scene:
         times = torch.arange(int(self.duration_s * fps), dtype=torch.float64) / fps + offset
         return Clip(self.frames(times), self.waveform(), SAMPLE_RATE, times, sampling=sampling)
 
-    def _sounding_in(self, begin: float, stop: float) -> frozenset[int]:
-        def heard(thing: SceneObject) -> float:
+    def _sets(self, clip: Clip) -> list[frozenset[int]]:
+        """Return for each frame which objects sound for at least half of its span."""
+
+        def heard_s(thing: SceneObject, begin: float, stop: float) -> float:
             return sum(max(0.0, min(stop, e) - max(begin, s)) for s, e in thing.events)
 
-        half = (stop - begin) / 2
-        return frozenset(n for n, thing in enumerate(self.objects) if heard(thing) >= half)
+        # A little less than half, or rounding decides what sounds for exactly half.
+        return [
+            frozenset(
+                n
+                for n, thing in enumerate(self.objects)
+                if heard_s(thing, begin, stop) >= (stop - begin) * 0.499
+            )
+            for begin, stop in clip.spans.tolist()
+        ]
 
     def _looks(self, time_s: float) -> list[Look]:
         return [Look(KINDS[o.kind], o.seed, o.radius, o.pose(time_s)) for o in self.objects]

@@ -31,11 +31,10 @@ class TruthBackend:
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return logits `[K, C, H, W]` of +-10 from the scene's own masks."""
-        times = clip.times[list(indices)]
-        stretch = Clip(clip.frames[list(indices)], times=times, sampling=clip.sampling)
+        ids = "binary" if self.num_classes == 1 else "class"
+        # Of the whole clip: a frame's span reaches to the next frame.
+        masks = self.scene.truth(clip, ids)[list(indices)]
         if self.num_classes == 1:
-            masks = self.scene.truth(stretch, ids="binary")
             return torch.where(masks[:, None] > 0, _SURE, -_SURE)
-        masks = self.scene.truth(stretch, ids="class")
         hot = torch.nn.functional.one_hot(masks, self.num_classes)
         return torch.where(hot.movedim(-1, 1) > 0, _SURE, -_SURE)
