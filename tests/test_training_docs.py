@@ -1,0 +1,17 @@
+"""The examples in docstrings of training and of the data it learns from."""
+
+import doctest
+import importlib
+
+import pytest
+
+MODULES = ["coprop_plugin.training.losses"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_run(name):
+    result = doctest.testmod(
+        importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE
+    )
+    assert result.attempted
+    assert not result.failed
