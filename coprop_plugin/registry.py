@@ -45,8 +45,8 @@ MODELS = _child(
 )
 """Keyframe backends, propagators, audio encoders, and the pipeline `CoProp`."""
 
-DATASETS = _child("DATASETS", "coprop_plugin.benchmark.datasets")
-"""Clips with their true masks."""
+DATASETS = _child("DATASETS", "coprop_plugin.benchmark.datasets", "coprop_plugin.world.dataset")
+"""Clips with their true masks, and what to train on."""
 
 METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.registered")
 """What an mmengine evaluator computes of predictions and truth."""

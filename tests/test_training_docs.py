@@ -5,7 +5,11 @@ import importlib
 
 import pytest
 
-MODULES = ["coprop_plugin.training.losses"]
+MODULES = [
+    "coprop_plugin.training.losses",
+    "coprop_plugin.world.dataset",
+    "coprop_plugin.world.splits",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

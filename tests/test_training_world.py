@@ -1,0 +1,108 @@
+"""The made-up world as data to learn from: the same for the same seed, true, and never shared."""
+
+import numpy as np
+import pytest
+import torch
+
+from coprop_plugin.audio.log_mel import SILENCE
+from coprop_plugin.registry import DATASETS
+from coprop_plugin.world.dataset import SpriteClips, WorldClips, WorldFrames
+from coprop_plugin.world.splits import SPLITS, WorldError, made_up_scene, segments_of
+from coprop_plugin.world.sprites import sprite_clip
+
+SIZE = (32, 48)
+
+
+@pytest.mark.parametrize("name", ["WorldFrames", "WorldClips", "SpriteClips"])
+def test_items_depend_on_split_seed_and_index_alone(name):
+    build = DATASETS.get(f"coprop_plugin.{name}")
+    data, again = (build("train", length=40, size=SIZE, seed=3) for _ in range(2))
+    again[30]  # What was read before must not matter.
+    for item, same in zip(data[9].values(), again[9].values(), strict=True):
+        assert torch.equal(item, same)
+    key = "frame" if name == "WorldFrames" else "frames"
+    assert not torch.equal(data[9][key], build("train", length=40, size=SIZE, seed=4)[9][key])
+    assert not torch.equal(data[9][key], data[10][key])
+    held_out = [build("test", length=4, size=SIZE, seed=s)[2][key] for s in (0, 5)]
+    assert torch.equal(*held_out)
+
+
+def test_splits_share_no_scene():
+    val, test, train = (SPLITS[name] for name in ("val", "test", "train"))
+    assert val[0] < val[-1] < test[0] < test[-1] < train[0]
+    assert WorldClips("val", length=3, seed=7).scene_seed(2) in val
+    assert WorldClips("train", length=3, seed=7).scene_seed(2) in train
+
+
+def test_frames_listen_within_their_segment():
+    data = WorldFrames("train", length=4)
+    scene = made_up_scene(17, SIZE)
+    for seed in range(50):
+        time_s, heard_at_s = data._times(scene, np.random.default_rng(seed))
+        start, end = next((a, b) for a, b in segments_of(scene) if a <= time_s < b)
+        assert start <= time_s <= heard_at_s <= min(end, time_s + 15 / 16)
+
+
+def test_segments_are_half_open_and_of_one_set_of_sounds():
+    scene = made_up_scene(17, SIZE)
+    for start, end in segments_of(scene):
+        times = np.linspace(start, end - 1e-6, 7)
+        assert len({scene.sounding(float(t)) for t in times}) == 1
+
+
+def test_a_silenced_frame_has_an_empty_mask():
+    item = WorldFrames("train", length=4, size=SIZE, silenced=1.0)[1]
+    assert bool((item["log_mel"] == SILENCE).all())
+    assert not item["mask"].any()
+    assert not item["classes"].any()
+
+
+def test_classes_are_those_of_the_mask():
+    data = WorldFrames("val", length=8, size=SIZE)
+    for i in range(8):
+        found = set(data[i]["mask"].unique().tolist()) - {0}
+        assert set(data[i]["classes"].nonzero().flatten().tolist()) == found
+
+
+def test_clips_follow_what_sounds_at_first():
+    data = WorldClips("train", length=20, size=SIZE, num_frames=6, hushed=0.0)
+    for i in range(6):
+        masks = data[i]["masks"]
+        first = masks[0].unique().tolist()
+        assert first == list(range(len(first)))
+        assert masks.max() <= max(first)
+    hushed = WorldClips("train", length=20, size=SIZE, num_frames=6, hushed=1.0)[0]
+    silent = (hushed["log_mel"] == SILENCE).flatten(1).all(1)
+    assert silent[-1]
+    assert not hushed["masks"][silent].any()
+    assert hushed["masks"][0].any()
+
+
+def test_some_sounds_come_from_outside_the_picture():
+    scenes = [made_up_scene(s, SIZE, off_screen=1.0) for s in range(3)]
+    for scene in scenes:
+        *_, stranger = scene.objects
+        times = [(a + b) / 2 for a, b in stranger.events]
+        assert len(scene.objects) not in scene.masks(times, "instance").unique().tolist()
+        assert len(scene.objects) - 1 in scene.sounding(times[0])
+
+
+def test_sprites_are_numbered_and_hide_one_another():
+    frames, masks = sprite_clip(np.random.default_rng(0), 4, SIZE)
+    assert frames.shape == (4, 3, *SIZE)
+    assert frames.dtype == masks.dtype == np.uint8
+    found = np.unique(masks[0])
+    assert found.tolist() == list(range(len(found)))
+    assert not np.array_equal(masks[0], masks[3])
+    assert SpriteClips("val", length=2, size=SIZE)[1]["masks"].dtype == torch.int64
+
+
+def test_odd_options_are_refused():
+    with pytest.raises(WorldError, match="there are train, val, test"):
+        WorldFrames("dev")
+    with pytest.raises(WorldError, match="val has 1 to 4000"):
+        WorldFrames("val", length=4001)
+    with pytest.raises(WorldError, match=r"\(0\.1, 1\.0\) say"):
+        WorldClips("val", num_frames=1)
+    with pytest.raises(IndexError, match="there are 4"):
+        WorldFrames("val", length=4)[4]
