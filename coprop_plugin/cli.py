@@ -6,8 +6,10 @@ Exit codes: 0 done, 1 some inputs failed (each is listed), 2 wrong usage.
 
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from enum import StrEnum
@@ -214,8 +216,7 @@ def _results_on_stdout() -> Iterator[Any]:
     def print_result(text: str) -> None:
         print(text, file=stdout, flush=True)
 
-    # A terminated run must clean up its unfinished folder like an interrupted one.
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformable")
@@ -223,6 +224,15 @@ def _results_on_stdout() -> Iterator[Any]:
             yield print_result
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: Any) -> None:
+    """Clean up like an interrupted run; if that does not come to an end, end all the same."""
+    # An exception that is raised while a library calls back is swallowed there.
+    last_resort = threading.Timer(5.0, os._exit, (143,))
+    last_resort.daemon = True
+    last_resort.start()
+    sys.exit(143)
 
 
 def _complain(text: str) -> None:
