@@ -7,6 +7,8 @@ import pytest
 
 MODULES = [
     "coprop_plugin.training.losses",
+    "coprop_plugin.training.models",
+    "coprop_plugin.training.stage",
     "coprop_plugin.world.dataset",
     "coprop_plugin.world.splits",
 ]

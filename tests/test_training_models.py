@@ -1,0 +1,173 @@
+"""What the stages train: gradients where they belong, sound that matters, outcomes that score."""
+
+import pytest
+import torch
+from torch.utils.data import default_collate
+from toy_training import SIZE, TOY_PROCESSOR, TOY_PROPAGATOR
+
+from coprop_plugin.benchmark.metrics import MaskScores, Outcome
+from coprop_plugin.keyframes import load_keyframe_processor
+from coprop_plugin.propagation.checkpoint import load_propagator
+from coprop_plugin.registry import MODELS
+from coprop_plugin.training.errors import TrainingError
+from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining, permuted_ids
+from coprop_plugin.world.dataset import SpriteClips, WorldClips, WorldFrames
+
+
+def batch_of(data, count=2):
+    return default_collate([data[i] for i in range(count)])
+
+
+def stage(kind, *args, **options):
+    torch.manual_seed(0)
+    return kind(*args, **options)
+
+
+@pytest.fixture
+def at_progress(monkeypatch):
+    def set_progress(share):
+        monkeypatch.setattr("coprop_plugin.training.models.training_progress", lambda: share)
+
+    return set_progress
+
+
+@pytest.mark.parametrize("num_classes", [1, 11])
+def test_keyframes_are_learned(num_classes):
+    training = stage(KeyframeTraining, dict(num_classes=num_classes, **TOY_PROCESSOR))
+    batch = batch_of(WorldFrames("train", length=8, size=SIZE, silenced=0.0))
+    optimizer = torch.optim.Adam(training.parameters(), 3e-3)
+    totals = []
+    for _ in range(25):
+        loss = sum(training(**batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        totals.append(loss.item())
+    assert totals[-1] < 0.7 * totals[0]
+    idle = [n for n, p in training.named_parameters() if p.grad is None]
+    assert idle == []
+
+
+@pytest.mark.parametrize("num_classes", [1, 11])
+def test_keyframe_outcomes_can_be_scored(num_classes):
+    training = stage(KeyframeTraining, dict(num_classes=num_classes, **TOY_PROCESSOR)).eval()
+    with torch.no_grad():
+        outcomes = training(**batch_of(WorldFrames("val", length=8, size=SIZE), 3), mode="predict")
+    assert len(outcomes) == 3
+    outcome = Outcome.from_any(outcomes[1])
+    assert outcome.num_classes == num_classes
+    assert outcome.masks.shape == outcome.truth.shape == (1, *SIZE)
+
+
+def test_the_propagator_learns_to_carry(at_progress):
+    training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
+    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
+    optimizer = torch.optim.Adam(training.parameters(), 3e-3)
+    totals = []
+    for step in range(20):
+        at_progress(step / 20)
+        loss = sum(training(**batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        totals.append(loss.item())
+    assert totals[-1] < 0.8 * totals[0]
+
+
+def test_own_predictions_follow_true_masks_and_the_bank_is_frozen(at_progress):
+    training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
+    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
+    bank = training.propagator.network.identity.bank.weight
+    remembered = []
+    step = training.propagator.step
+
+    def spy(memory, frame, sound, masks=None):
+        remembered.append(masks is not None)
+        return step(memory, frame, sound, masks)
+
+    training.propagator.step = spy
+    for progress, teaches in ((0.0, True), (0.5, False)):
+        at_progress(progress)
+        training.zero_grad()
+        sum(training(**batch).values()).backward()
+        assert remembered[-2:] == [teaches, teaches]
+        assert (bank.grad is not None) == teaches
+
+
+def test_without_sound_the_ears_get_no_gradient(at_progress):
+    at_progress(0.0)
+    batch = batch_of(SpriteClips("train", length=8, size=SIZE, num_frames=2))
+    training = stage(PropagatorTraining, TOY_PROPAGATOR)
+    sum(training(**batch).values()).backward()
+    assert all(p.grad is None for p in training.propagator.sound.parameters())
+    clips = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=2))
+    stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=1.0)(**clips)
+    heard = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
+    sum(heard(**clips).values()).backward()
+    assert any(p.grad is not None for p in heard.propagator.network.inserts.parameters())
+
+
+def test_clips_in_which_nothing_sounds_train_nothing():
+    training = stage(PropagatorTraining, TOY_PROPAGATOR)
+    frames = torch.zeros(1, 2, 3, *SIZE)
+    loss = training(frames=frames, masks=torch.zeros(1, 2, *SIZE).long())["loss_masks"]
+    loss.backward()
+    assert loss.item() == 0
+    training.eval()
+    with torch.no_grad():
+        (outcome,) = training(frames=frames, masks=torch.zeros(1, 2, *SIZE).long(), mode="predict")
+    assert not outcome["masks"].any()
+
+
+def test_propagator_outcomes_count_normal_frames_apart():
+    training = stage(PropagatorTraining, TOY_PROPAGATOR).eval()
+    batch = batch_of(WorldClips("val", length=8, size=SIZE, num_frames=3))
+    with torch.no_grad():
+        outcomes = training(**batch, mode="predict")
+    scores = MaskScores()
+    for outcome in outcomes:
+        scores.update(Outcome.from_any(outcome))
+    found = scores.compute()
+    assert found["M_J_key"] == pytest.approx(1)
+    assert 0 <= found["M_J_normal"] < 1
+
+
+def test_identities_are_permuted_alike_in_all_frames():
+    torch.manual_seed(3)
+    masks = torch.randint(0, 4, (1, 1, 8, 8)).expand(6, 2, 8, 8).clone()
+    masks[:, 1, 0] = 255
+    permuted = permuted_ids(masks)
+    assert torch.equal(permuted == 0, masks == 0)
+    assert torch.equal(permuted == 255, masks == 255)
+    pairs = [
+        sorted(set(zip(masks[b].flatten().tolist(), permuted[b].flatten().tolist(), strict=True)))
+        for b in range(6)
+    ]
+    assert all(len(found) == 5 for found in pairs)
+    assert len({tuple(found) for found in pairs}) > 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "load"),
+    [
+        (KeyframeTraining, TOY_PROCESSOR, load_keyframe_processor),
+        (PropagatorTraining, TOY_PROPAGATOR, load_propagator),
+    ],
+)
+def test_what_is_trained_can_be_taken_away_and_gone_on_with(kind, options, load, tmp_path):
+    training = stage(kind, options)
+    path = training.export(tmp_path / "trained.safetensors")
+    weights = load(path).state_dict()
+    again = kind(weights=path)
+    for name, value in again.state_dict().items():
+        assert torch.equal(value, weights[name.split(".", 1)[1]])
+
+
+def test_odd_calls_are_refused():
+    with pytest.raises(TrainingError, match="Got nothing; wanted one of processor and weights"):
+        KeyframeTraining()
+    training = MODELS.build(dict(type="coprop_plugin.KeyframeTraining", processor=TOY_PROCESSOR))
+    with pytest.raises(TrainingError, match="say 'loss' or 'predict'"):
+        training(mode="tensor")
+    with pytest.raises(TrainingError, match="without log_mel, mask.*WorldFrames"):
+        training(frame=torch.zeros(1, 3, *SIZE))
