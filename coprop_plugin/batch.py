@@ -73,7 +73,8 @@ class Outcome:
         if self.status == "skipped":
             return f"{self.input} -> {self.output}  (finished before; --redo does it again)"
         seconds = ", ".join(f"{s:.2f}" for s in self.seconds or ())
-        says = f"{self.num_frames} frames, control points at {seconds} s"
+        frames = "1 frame" if self.num_frames == 1 else f"{self.num_frames} frames"
+        says = f"{frames}, control points at {seconds} s"
         return f"{self.input} -> {self.output}  {says}" if self.output else f"{self.input}  {says}"
 
 

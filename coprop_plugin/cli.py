@@ -78,15 +78,16 @@ def run(
     backend: Annotated[
         str,
         typer.Option(
-            help="The model: `module:callable` or `file.py:callable`. A function of (frames, "
-            "audio) that returns logits, or one that makes a model."
+            help="The model: `module:callable` or `file.py:callable`, a function of (frames, "
+            "audio) that returns logits, or one that makes a model; or `keyframe_processor`."
         ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Results go to OUT/<name of the input>/.")
     ] = Path("coprop_out"),
     weights: Annotated[
-        Path | None, typer.Option(help="Handed to the function that makes the model.")
+        Path | None,
+        typer.Option(help="The file of the model's weights; handed to the function that makes it."),
     ] = None,
     control_points: Points = "novelty",
     propagator: Annotated[
@@ -186,7 +187,8 @@ def _report(outcomes: Iterator[Any], print_result: Any, as_json: bool) -> int:
         if as_json:
             print_result(json.dumps(outcome.to_dict()))
         elif outcome.status == "failed":
-            _complain(f"{outcome.input}: {outcome.error}")
+            named = str(outcome.input) in outcome.error
+            _complain(outcome.error if named else f"{outcome.input}: {outcome.error}")
         else:
             print_result(str(outcome))
     return failed

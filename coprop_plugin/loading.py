@@ -22,10 +22,11 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
     """Return a model and the adapter to use for it.
 
     Args:
-        spec: `module:callable` or `file.py:callable`. The callable may be a model or a
+        spec: `"keyframe_processor"`, our own model, read from `weights`; or `module:callable` or
+            `file.py:callable`. The callable may be a model or a
             `KeyframeBackend`, a function of two required arguments (frames and audio, see
             `CallableBackend`), or a function that makes any of these.
-        weights: Handed to a function that makes a model, as `weights=`.
+        weights: The model's weights; handed to a function that makes a model, as `weights=`.
 
     Returns:
         What to give to `wrap(model, backend=...)`.
@@ -38,16 +39,29 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
         raise CheckpointError(f"Got --weights {weights}, which is not a file. Check the path.")
     place, colon, name = spec.rpartition(":")
     if not colon or not name:
-        raise AdapterError(
-            f"Got --backend {spec!r}. {_HOW} Adapters that a model made so can have: "
-            f"{', '.join(list_backends())}."
-        )
+        return _named(spec, weights), "auto"
     found = _import(place, spec)
     for part in name.split("."):
         if not hasattr(found, part):
             raise AdapterError(f"Got --backend {spec!r}, but {place} has no {part!r}. {_HOW}")
         found = getattr(found, part)
     return _model(found, spec, weights)
+
+
+def _named(name: str, weights: str | Path | None) -> Any:
+    """Return a model that needs nothing but the name of its kind and its weights."""
+    if name in ("keyframe_processor", "KeyframeProcessor"):
+        if weights is None:
+            raise AdapterError(
+                f"Got --backend {name} without --weights. Give the file that `coprop train` or "
+                "`save_keyframe_processor` wrote."
+            )
+        from coprop_plugin.keyframes import load_keyframe_processor
+
+        return load_keyframe_processor(weights)
+    known = ", ".join(list_backends())
+    need = "an adapter around a model of yours" if name in known.split(", ") else "unknown"
+    raise AdapterError(f"Got --backend {name!r}, which is {need}. {_HOW} Adapters: {known}.")
 
 
 def _import(place: str, spec: str) -> Any:

@@ -12,6 +12,8 @@ modules to import at the first look-up. Nothing heavy is imported before that.
                 default scope is `coprop_plugin` finds a registry for everything it builds
 """
 
+import importlib.metadata
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +30,25 @@ _CHILDREN = (
     "RUNNERS RUNNER_CONSTRUCTORS STRATEGIES TASK_UTILS TRANSFORMS VISBACKENDS VISUALIZERS "
     "WEIGHT_INITIALIZERS"
 ).split()
+
+
+def _warn_of_two_stacks() -> None:
+    """Warn if OpenMMLab's own packages and the maintained ones own the same folders."""
+    for name in ("mmengine", "mmcv", "mmsegmentation"):
+        try:
+            importlib.metadata.version(name)
+            importlib.metadata.version(f"onedl-{name}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        warnings.warn(
+            f"Both {name} and onedl-{name} are installed. They overwrite each other's files, and "
+            "uninstalling either removes both. Use a fresh environment with one of them; see "
+            '"OpenMMLab" in the README.',
+            stacklevel=3,
+        )
+
+
+_warn_of_two_stacks()
 
 
 def _child(name: str, *locations: str) -> Registry:

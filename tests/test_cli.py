@@ -76,6 +76,20 @@ def test_run_writes_masks_overlay_and_control_points(videos, segmenters, tmp_pat
     assert media.probe(folder / "overlay.mp4", fps=None).num_source_frames == 48
 
 
+def test_our_own_model_runs_from_its_weights_file(videos, tmp_path):
+    from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
+
+    small = dict(type="small", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1))
+    processor = KeyframeProcessor(
+        backbone=small, width=32, mask_width=8, num_queries=2, encoder_layers=1, decoder_layers=1
+    )
+    weights = save_keyframe_processor(processor, tmp_path / "tiny.safetensors")
+    arguments = ("--backend", "keyframe_processor", "--weights", weights, "-o", tmp_path / "out")
+    done = coprop("run", videos / "two.mp4", *arguments, "--no-overlay", "--quiet", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["num_frames"] == 3
+
+
 def test_finished_inputs_are_skipped_unless_something_changed(videos, segmenters, tmp_path):
     arguments = (videos, "-o", tmp_path / "out", "--no-overlay", "--json")
     statuses = lambda done: [json.loads(line)["status"] for line in done.stdout.splitlines()]  # noqa: E731
@@ -113,6 +127,8 @@ def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_pa
     [
         (["--backend", "nowhere:bright"], "cannot be imported"),
         (["--backend", "bright"], "module:callable"),
+        (["--backend", "tpavi"], "an adapter around a model of yours"),
+        (["--backend", "keyframe_processor"], "without --weights"),
         (["--backend", "{file}:nothing"], "has no 'nothing'"),
         (["--backend", "{file}:not_callable"], "a int"),
         (["--backend", "{file}:bright", "--control-points", "novel"], "novelty"),
