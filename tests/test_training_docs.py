@@ -6,8 +6,10 @@ import importlib
 import pytest
 
 MODULES = [
+    "coprop_plugin.training.hooks",
     "coprop_plugin.training.losses",
     "coprop_plugin.training.models",
+    "coprop_plugin.training.run",
     "coprop_plugin.training.stage",
     "coprop_plugin.world.dataset",
     "coprop_plugin.world.splits",

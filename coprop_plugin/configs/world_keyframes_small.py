@@ -1,0 +1,62 @@
+# Stage 1 on the made-up world, for two CPU cores: about an hour. For a semantic head say
+# num_classes=11 and score with SemanticMetric.
+default_scope = "coprop_plugin"
+custom_imports = dict(imports=["coprop_plugin.training.models"])
+
+num_steps = 3000
+model = dict(type="KeyframeTraining", processor=dict(num_classes=1))
+
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=1,
+    persistent_workers=True,
+    # Items of one scene follow one another, and every scene is new: nothing to shuffle.
+    sampler=dict(type="InfiniteSampler", shuffle=False),
+    dataset=dict(type="WorldFrames", split="train", length=10_000_000, size=(112, 160)),
+    collate_fn=dict(type="default_collate"),
+)
+val_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="WorldFrames", split="val", length=400, size=(112, 160)),
+    collate_fn=dict(type="default_collate"),
+)
+test_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="WorldFrames", split="test", length=800, size=(112, 160)),
+    collate_fn=dict(type="default_collate"),
+)
+val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
+test_evaluator = val_evaluator
+
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.02),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=500)
+val_cfg = dict(type="ValLoop")
+
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
+)
+custom_hooks = [
+    dict(
+        type="EMAHook",
+        ema_type="MomentumAnnealingEMA",
+        momentum=10 / num_steps,
+        gamma=9,
+        update_buffers=True,
+    )
+]
+log_processor = dict(by_epoch=False, window_size=20)
+randomness = dict(seed=0)

@@ -1,0 +1,87 @@
+# Stage 2 on the made-up world, for two CPU cores. To follow things of any shape first, train with
+# SpriteClips (no sound), then go on here with model=dict(weights="<its weights.safetensors>").
+default_scope = "coprop_plugin"
+custom_imports = dict(imports=["coprop_plugin.training.models"])
+
+num_steps = 6000
+model = dict(
+    type="PropagatorTraining",
+    propagator=dict(
+        preset="AOTS",
+        encoder=dict(type="r50", width=16, blocks=(2, 2, 2)),
+        num_layers=2,
+        long_term_gap=5,
+        width=96,
+        num_heads=4,
+        audio_encoder="SmallLogMelEncoder",
+        audio_width=96,
+        drop_path=0.1,
+    ),
+    teacher_share=0.5,
+    audio_dropout=0.1,
+)
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="InfiniteSampler", shuffle=False),
+    dataset=dict(
+        type="WorldClips", split="train", length=10_000_000, size=(112, 160), num_frames=6
+    ),
+    collate_fn=dict(type="default_collate"),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="WorldClips", split="val", length=60, size=(112, 160), num_frames=10),
+    collate_fn=dict(type="default_collate"),
+)
+test_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="WorldClips", split="test", length=200, size=(112, 160), num_frames=10),
+    collate_fn=dict(type="default_collate"),
+)
+val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
+test_evaluator = val_evaluator
+
+# AOT's optimiser; the encoder begins from scratch here, so it learns as fast as the rest.
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=4e-4, weight_decay=0.03),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0),
+    clip_grad=dict(max_norm=5.0),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=num_steps // 20),
+    dict(
+        type="PolyLR",
+        power=0.9,
+        eta_min=1e-5,
+        by_epoch=False,
+        begin=num_steps // 20,
+        end=num_steps,
+    ),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=1000)
+val_cfg = dict(type="ValLoop")
+
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
+)
+# AOT's average: decay 1 - 1 / (0.1 x steps), warmed by (1 + n) / (10 + n).
+custom_hooks = [
+    dict(
+        type="EMAHook",
+        ema_type="MomentumAnnealingEMA",
+        momentum=10 / num_steps,
+        gamma=9,
+        update_buffers=True,
+    )
+]
+log_processor = dict(by_epoch=False, window_size=20)
+randomness = dict(seed=0)

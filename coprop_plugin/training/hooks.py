@@ -1,0 +1,51 @@
+"""What happens around the steps of a training run."""
+
+from typing import Any
+
+import torch
+from mmengine.hooks import EMAHook, Hook
+
+from coprop_plugin.registry import HOOKS
+from coprop_plugin.training.stage import StageModel, trained_part
+
+_STRIDE = 1_000_003
+
+
+@HOOKS.register_module()
+class SeedEachStep(Hook):
+    """Seeds torch anew before each step, so that a resumed run draws what an unbroken one draws.
+
+    Args:
+        seed: Of the run.
+
+    Example:
+        >>> SeedEachStep(seed=1).seed
+        1
+    """
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed from the run's seed, the step and the rank."""
+        step = runner.iter * runner.world_size + runner.rank
+        torch.manual_seed((self.seed * _STRIDE + step) % 2**63)
+
+
+def add_step_seeds(config: Any) -> None:
+    """Give a config a `SeedEachStep` with its own seed, unless it has one."""
+    hooks = list(config.get("custom_hooks") or [])
+    if not any(str(hook["type"]).endswith("SeedEachStep") for hook in hooks):
+        seed = config.randomness.get("seed") or 0
+        hooks.append(dict(type=f"{HOOKS.scope}.SeedEachStep", seed=seed))
+    config.custom_hooks = hooks
+
+
+def averaged(runner: Any) -> StageModel:
+    """Return what a run has trained: its averaged weights if there is an `EMAHook`."""
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            return hook.ema_model.module
+    return trained_part(runner.model)

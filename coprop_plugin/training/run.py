@@ -1,0 +1,233 @@
+"""A training run from a config: mmengine's Runner, with what it needs on CPUs and after a kill."""
+
+import contextlib
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin.registry import SCOPE
+from coprop_plugin.training.errors import TrainingError
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+WEIGHTS_NAME = "weights.safetensors"
+"""The trained weights in the folder of a finished run."""
+
+
+def train(
+    config: Any,
+    work_dir: str | Path | None = None,
+    *,
+    resume: bool = False,
+    amp: bool = False,
+) -> Path:
+    """Train as a config says, and write the weights for the library to load.
+
+    On one process, or on all that `torchrun` starts: over nccl on GPUs, over gloo on CPUs. The
+    log, with what is done and how long the rest takes, goes to stderr and to the work folder.
+
+    What is drawn at random in a step depends on the config's seed and on the step alone, and items
+    of the world on their index: a run that is killed and resumed ends with the same weights as
+    one that is not.
+
+    Args:
+        config: An mmengine config, its file, or the name of one of ours: "world_keyframes_small".
+        work_dir: Folder for checkpoints, logs and weights; by default the config's, or
+            `work_dirs/<name of the config>`.
+        resume: Go on from the last checkpoint in `work_dir`; where there is none, from the start.
+        amp: Whether to train in mixed precision, on a GPU.
+
+    Returns:
+        The safetensors: averaged weights if the config has an `EMAHook`.
+
+    Raises:
+        TrainingError: If there is no such config, it is not for training, or `work_dir` holds
+            another run and `resume` is not said.
+        CopropError: If what the config names does not exist or cannot be built.
+
+    Example:
+        >>> train("world_keyframes_small", "runs/keyframes")  # doctest: +SKIP
+        PosixPath('runs/keyframes/weights.safetensors')
+    """
+    config = read_config(config, work_dir)
+    folder = Path(config.work_dir)
+    if "train_dataloader" not in config or "optim_wrapper" not in config:
+        raise TrainingError(
+            "Got a config without train_dataloader or without optim_wrapper; both are needed to "
+            f"train. Start from one of ours: {', '.join(config_names())}."
+        )
+    if not resume and (folder / "last_checkpoint").is_file():
+        raise TrainingError(
+            f"{folder} holds the checkpoints of another run. Resume it with resume=True "
+            "(--resume), or name another folder."
+        )
+    config.resume = resume
+    for name in _OF_TESTS:
+        config.pop(name, None)
+    if amp:
+        _use_amp(config)
+    with _on_stderr(), _processes(config):
+        from mmengine.runner import Runner
+
+        # Importing registers them, whatever the config imports.
+        from coprop_plugin.training import hooks, models  # noqa: F401
+
+        hooks.add_step_seeds(config)
+        runner = Runner.from_cfg(config)
+        runner.train()
+        path = folder / WEIGHTS_NAME
+        if runner.rank == 0:
+            hooks.averaged(runner).export(path)
+    return path
+
+
+def evaluate(
+    config: Any, weights: str | Path, work_dir: str | Path | None = None
+) -> dict[str, float]:
+    """Score weights on a config's test data, or on its validation data if it has no other.
+
+    Args:
+        config: As in `train`.
+        weights: What `train` returned, or a checkpoint in its folder (`.pth`).
+        work_dir: Folder for the log; as in `train`.
+
+    Returns:
+        The scores by name.
+
+    Raises:
+        TrainingError: If there are no such weights or config, or it has nothing to score on.
+        CheckpointError: If the weights are not for the config's stage.
+
+    Example:
+        >>> scores = evaluate("world_keyframes_small", "w.safetensors")  # doctest: +SKIP
+    """
+    if not Path(weights).is_file():
+        raise TrainingError(f"There is no file {weights}. Give the weights that `train` wrote.")
+    config = read_config(config, work_dir)
+    part = "test" if "test_dataloader" in config else "val"
+    if f"{part}_dataloader" not in config:
+        raise TrainingError("Got a config without test_dataloader and val_dataloader.")
+    config.test_dataloader = config[f"{part}_dataloader"]
+    config.test_evaluator = config[f"{part}_evaluator"]
+    config.test_cfg = dict(type="TestLoop")
+    for name in _OF_TRAINING:
+        config.pop(name, None)
+    if Path(weights).suffix == ".pth":
+        config.load_from = str(weights)
+    else:
+        config.model = dict(type=config.model.type, weights=str(weights))
+    with _on_stderr(), _processes(config):
+        from mmengine.runner import Runner
+
+        from coprop_plugin.training import models  # noqa: F401
+
+        return dict(Runner.from_cfg(config).test())
+
+
+_OF_TRAINING = (
+    "train_dataloader train_cfg optim_wrapper param_scheduler val_dataloader val_cfg "
+    "val_evaluator custom_hooks"
+).split()
+
+
+_OF_TESTS = ("test_dataloader", "test_cfg", "test_evaluator")
+
+
+def config_names() -> list[str]:
+    """Return the names of the configs that come with the library.
+
+    Example:
+        >>> "world_keyframes_small" in config_names()
+        True
+    """
+    return sorted(path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("_"))
+
+
+def read_config(config: Any, work_dir: str | Path | None = None) -> Any:
+    """Return an mmengine `Config` of one's own, with a work folder, a seed and our scope.
+
+    Args:
+        config: An mmengine config, a mapping, a file, or the name of one of ours.
+        work_dir: As in `train`.
+
+    Raises:
+        TrainingError: If there is no such file or name, or the file is not a config.
+    """
+    from mmengine import Config
+
+    name = "run"
+    if isinstance(config, str | Path):
+        path = _config_file(config)
+        name = path.stem
+        try:
+            config = Config.fromfile(path)
+        except (SyntaxError, TypeError, OSError, ValueError) as error:
+            raise TrainingError(f"{path} cannot be read as a config: {error}") from error
+    config = Config(config.to_dict() if isinstance(config, Config) else dict(config))
+    if "model" not in config:
+        raise TrainingError("Got a config without `model`: it says what is trained.")
+    folder = work_dir or config.get("work_dir") or Path("work_dirs") / name
+    config.work_dir = str(folder)
+    config.default_scope = SCOPE
+    config.setdefault("randomness", dict(seed=0))
+    # mmengine tells runs apart by name and second, and would mix up two in one process.
+    name = config.get("experiment_name", name).partition("@")[0]
+    config.experiment_name = f"{name}@{uuid.uuid4().hex[:8]}"
+    return config
+
+
+def _config_file(config: str | Path) -> Path:
+    path = Path(config)
+    if path.suffix != ".py":
+        path = CONFIGS / f"{config}.py"
+    if not path.is_file():
+        raise TrainingError(
+            f"There is no config {config}. Give the path of a .py file, or one of ours: "
+            f"{', '.join(config_names())}."
+        )
+    return path
+
+
+def _use_amp(config: Any) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise TrainingError("Got amp=True without a GPU. Mixed precision needs one: leave it out.")
+    config.optim_wrapper.type = "AmpOptimWrapper"
+    config.optim_wrapper.setdefault("loss_scale", "dynamic")
+
+
+@contextlib.contextmanager
+def _on_stderr() -> Iterator[None]:
+    """Keep stdout for results: mmengine logs there."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _processes(config: Any) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    import torch
+    from torch import distributed
+
+    config.launcher = "pytorch"
+    # The ID bank, or what listens, may have no part in a step.
+    config.find_unused_parameters = True
+    if torch.cuda.is_available():
+        config.setdefault("env_cfg", dict(dist_cfg=dict(backend="nccl")))
+    else:
+        # mmengine would ask for a GPU in both places.
+        distributed.init_process_group("gloo")
+        config.model_wrapper_cfg = dict(
+            type="MMDistributedDataParallel", device_ids=None, find_unused_parameters=True
+        )
+    try:
+        yield
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
