@@ -1,4 +1,4 @@
-"""The command line: `coprop run | anchor | demo | list`.
+"""The command line: `coprop run | anchor | demo | list | train | evaluate`.
 
 Results go to stdout, one line an input (`--json` for scripts), progress and warnings to stderr.
 Exit codes: 0 done, 1 some inputs failed (each is listed), 2 wrong usage.
@@ -60,6 +60,10 @@ Points = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+WorkDir = Annotated[
+    Path | None,
+    typer.Option(help="For checkpoints, logs and weights; by default work_dirs/<config>."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 
 
@@ -177,6 +181,47 @@ def list_names(
         else:
             for kind, known in found.items():
                 print_result(f"{kind}: {', '.join(known)}")
+
+
+@app.command()
+def train(
+    config: Annotated[
+        str, typer.Argument(help="An mmengine config file, or one of ours: world_keyframes_small.")
+    ],
+    work_dir: WorkDir = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the last checkpoint in the work folder.")
+    ] = False,
+    amp: Annotated[bool, typer.Option(help="Train in mixed precision, on a GPU.")] = False,
+) -> None:
+    """Train a keyframe processor or a propagator, and print where its weights are."""
+    with _results_on_stdout() as print_result, _usage_errors():
+        from coprop_plugin.training.run import train
+
+        weights = train(config, work_dir, resume=resume, amp=amp)
+        if os.environ.get("RANK", "0") == "0":
+            print_result(str(weights))
+
+
+@app.command()
+def evaluate(
+    config: Annotated[str, typer.Argument(help="The config that the weights were trained with.")],
+    weights: Annotated[Path, typer.Option(help="What `coprop train` wrote.")],
+    work_dir: WorkDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score trained weights on the test data of their config."""
+    with _results_on_stdout() as print_result, _usage_errors():
+        from coprop_plugin.training.run import evaluate
+
+        scores = evaluate(config, weights, work_dir)
+        if as_json:
+            print_result(json.dumps(scores))
+        else:
+            for name, score in scores.items():
+                print_result(
+                    f"{name}: {score:.4f}" if isinstance(score, float) else f"{name}: {score}"
+                )
 
 
 def _report(outcomes: Iterator[Any], print_result: Any, as_json: bool) -> int:
