@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.calls import ModelCall, check_indices
 from coprop_plugin.adapters.devices import lent
 from coprop_plugin.adapters.pictures import resize_logits
-from coprop_plugin.adapters.sound import Ear, log_mel_of, waveform_of
-from coprop_plugin.adapters.windows import checked_indices
-from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, log_mel_examples
+from coprop_plugin.adapters.sound import Ear, waveform_of
+from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
@@ -87,11 +86,12 @@ class CallableBackend(nn.Module):
             Logits `[K, C, H, W]` float32 at the clip's size.
 
         Raises:
-            AdapterError: If an index lies outside the clip, or the function returns something
-                else than finite logits of the right shape.
-            ClipError: If the clip has no sound of the form that was asked for.
+            AdapterError: If the function returns something else than finite logits of the right
+                shape.
+            ClipError: If an index lies outside the clip, or the clip has no sound of the form
+                that was asked for.
         """
-        indices = checked_indices(indices, clip.num_frames)
+        indices = clip.checked(indices)
         logits = [torch.zeros(0, self.num_classes, *clip.size)]
         for start in range(0, len(indices), self.frames_at_once):
             some = indices[start : start + self.frames_at_once]
@@ -107,7 +107,7 @@ class CallableBackend(nn.Module):
         frames = clip.rgb(indices).to(device)
         if self.audio == "none":
             return (frames,)
-        hear = {"waveform": waveform_of, "log_mel": log_mel_of, "embedding": self.ear}
+        hear = {"waveform": waveform_of, "log_mel": clip_log_mel, "embedding": self.ear}
         return frames, hear[self.audio](clip, indices).to(device)
 
     @contextmanager
@@ -181,7 +181,7 @@ class CallableBackend(nn.Module):
             AdapterError: If it returns something else than logits of the right shape.
         """
         check_indices(call, indices)
-        chosen = checked_indices(indices[0], len(call[0]))
+        chosen = call[0].checked(indices[0])
         whole = chosen == list(range(len(call[0])))
         with self._borrowed():
             answer = self.model(*(x if whole else x[chosen] for x in call.arguments))

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.devices import lent
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import look_through
-from coprop_plugin.adapters.windows import checked_indices
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
@@ -82,9 +81,9 @@ class MMSegBackend(nn.Module):
             Logits `[K, C, H, W]` float32 at the clip's size, on the model's device.
 
         Raises:
-            AdapterError: If an index lies outside the clip.
+            ClipError: If an index lies outside the clip.
         """
-        indices = checked_indices(indices, clip.num_frames)
+        indices = clip.checked(indices)
         logits = []
         for start in range(0, len(indices), self.frames_at_once):
             frames = clip.rgb(indices[start : start + self.frames_at_once])

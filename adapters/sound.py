@@ -14,20 +14,8 @@ from coprop_plugin.audio.log_mel import (
     HOP,
     SAMPLE_RATE,
     clip_log_mel,
-    log_mel_at,
 )
 from coprop_plugin.types import Clip
-
-
-def log_mel_of(clip: Clip, indices: Sequence[int]) -> Tensor:
-    """Return the VGGish examples of some frames, `[K, 1, 96, 64]`.
-
-    Raises:
-        ClipError: If the clip has no sound, or only embeddings of it.
-    """
-    if clip.log_mel is None and clip.waveform is not None and clip.sampling == "pts":
-        return log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times[list(indices)])
-    return clip_log_mel(clip)[list(indices)]
 
 
 def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
@@ -74,7 +62,7 @@ class Ear(nn.Module):
         """
         if clip.audio_embedding is not None:
             return clip.audio_embedding[list(indices)].float()
-        examples = log_mel_of(clip, indices)
+        examples = clip_log_mel(clip, indices)
         if self.vggish is None:
             from coprop_plugin.audio.vggish import load_vggish
 

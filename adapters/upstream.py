@@ -22,7 +22,6 @@ from coprop_plugin.adapters.windows import (
     Context,
     Group,
     checked_context,
-    checked_indices,
     group_frames,
 )
 from coprop_plugin.errors import AdapterError
@@ -111,10 +110,10 @@ class UpstreamBackend(nn.Module):
             Logits `[K, C, H, W]` float32 at the clip's size, on the model's device.
 
         Raises:
-            AdapterError: If an index lies outside the clip.
+            ClipError: If an index lies outside the clip.
             ClipError: If the clip has no sound of the form that the model needs.
         """
-        indices = checked_indices(indices, clip.num_frames)
+        indices = clip.checked(indices)
         if not indices:
             return torch.zeros(0, self.num_classes, *clip.size)
         groups = group_frames(clip.times, indices, self.context, self.clip_length)
@@ -209,7 +208,7 @@ class UpstreamBackend(nn.Module):
             Per clip logits `[K, C, H, W]` float32 at the size of its frames.
         """
         check_indices(call, indices)
-        indices = [checked_indices(i, len(clip)) for i, clip in zip(indices, call, strict=True)]
+        indices = [clip.checked(i) for i, clip in zip(indices, call, strict=True)]
         call.keyframes = [sorted(i) for i in indices]
         pairs = zip(call.rows, indices, strict=True)
         wanted = sorted({rows[index] for rows, clip in pairs for index in clip})

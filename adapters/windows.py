@@ -85,21 +85,6 @@ def _window(times: Tensor, index: int, length: int) -> tuple[tuple[int, ...], in
     return tuple(frames), place
 
 
-def checked_indices(indices: Sequence[int], num_frames: int) -> list[int]:
-    """Return keyframe indices as a list of ints.
-
-    Raises:
-        AdapterError: If one lies outside the clip.
-    """
-    indices = [int(index) for index in indices]
-    if any(not 0 <= index < num_frames for index in indices):
-        raise AdapterError(
-            f"Got keyframes {indices} for a clip of {num_frames} frames; they are frame indices "
-            f"from 0 to {num_frames - 1}, not seconds."
-        )
-    return indices
-
-
 def checked_context(context: str) -> Context:
     """Return `context` if it is one.
 

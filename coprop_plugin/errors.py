@@ -29,12 +29,28 @@ class AdapterError(CopropError, TypeError):
     """A model that no adapter, or more than one, can wrap; or a call that cannot be made."""
 
 
+class KeyframeError(CopropError, ValueError):
+    """Frames, sound or options that the Keyframe Processor cannot work with."""
+
+
 class PropagationError(CopropError, ValueError):
     """Frames, masks or memory that the propagator cannot work with."""
 
 
 class CheckpointError(CopropError, ValueError):
     """Weights that do not fit the network they are meant for, or a file that holds none."""
+
+
+class DatasetError(CopropError, ValueError):
+    """A data set on disk that is not laid out as it should be; the message names the file."""
+
+
+class DatasetWarning(UserWarning):
+    """A file of a data set that can be used, but not as it was meant."""
+
+
+class MetricError(CopropError, ValueError):
+    """Predictions and truth that cannot be compared."""
 
 
 class UnknownNameError(CopropError, LookupError):

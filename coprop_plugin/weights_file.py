@@ -73,7 +73,7 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
         build: Called with the saved constructor arguments; returns the module to fill.
 
     Returns:
-        The module on the CPU, in eval mode, in the dtype that `build` gives it.
+        The module on the CPU, in eval mode, in float32; in float64 if it was saved so.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another format, or does not fit the
@@ -98,6 +98,8 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
         )
     module = _built(path, metadata.get("config", ""), build)
     _check_fit(path, state, module.state_dict())
+    if any(value.dtype == torch.float64 for value in state.values()):
+        module.double()
     module.load_state_dict(state)
     return module.eval()
 

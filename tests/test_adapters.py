@@ -221,7 +221,7 @@ def test_a_model_in_data_parallel_is_looked_through():
 
 
 def test_keyframes_beyond_the_clip_are_refused():
-    with pytest.raises(AdapterError, match="clip of 5 frames.*not seconds"):
+    with pytest.raises(ClipError, match="clip of 5 frames.*If they are seconds"):
         make("tpavi").segment_keyframes(clip_of(), [5])
 
 

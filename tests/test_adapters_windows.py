@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from coprop_plugin.adapters.pictures import denormalise, model_input, normalise, resize_logits
-from coprop_plugin.adapters.sound import Ear, log_mel_of, waveform_of
+from coprop_plugin.adapters.sound import Ear, waveform_of
 from coprop_plugin.adapters.windows import group_frames
-from coprop_plugin.audio.log_mel import log_mel_examples
+from coprop_plugin.audio.log_mel import clip_log_mel, log_mel_examples
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.types import Clip
 
@@ -78,7 +78,7 @@ def test_samples_and_log_mels_of_a_frame_are_the_same_sound():
         clip = Clip(torch.rand(6, 3, 8, 8), waveform, 16_000, sampling=sampling)
         samples = waveform_of(clip, [0, 2, 5])
         examples = torch.cat([log_mel_examples(row, 16_000) for row in samples])
-        torch.testing.assert_close(examples, log_mel_of(clip, [0, 2, 5]))
+        torch.testing.assert_close(examples, clip_log_mel(clip, [0, 2, 5]))
 
 
 def test_sound_before_the_first_sample_is_silence():

@@ -35,9 +35,8 @@ from coprop_plugin.benchmark.datasets import (
     select_changing,
     write_ids,
 )
-from coprop_plugin.benchmark.errors import DatasetError, DatasetWarning
 from coprop_plugin.control_points.providers import from_masks
-from coprop_plugin.errors import CopropError
+from coprop_plugin.errors import CopropError, DatasetError, DatasetWarning
 from coprop_plugin.media.results import avsbench_palette
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import Clip

@@ -13,7 +13,7 @@ from make_avsbench import NestedIn, Opens, storage_bytes
 from torch._utils import _rebuild_tensor_v2
 
 from coprop_plugin.benchmark.datasets import read_log_mel
-from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.errors import DatasetError
 
 LOG_MEL = torch.randn(5, 1, 96, 64, generator=torch.Generator().manual_seed(0))
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from coprop_plugin.benchmark.errors import MetricError
 from coprop_plugin.benchmark.metrics import (
     MaskScores,
     Outcome,
@@ -21,6 +20,7 @@ from coprop_plugin.benchmark.metrics import (
     mask_iou,
     precision_recall,
 )
+from coprop_plugin.errors import MetricError
 
 with np.load(Path(__file__).parent / "golden" / "metrics.npz") as file:
     GOLDEN = {key: file[key] for key in file.files}

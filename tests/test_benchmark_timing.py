@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from coprop_plugin.benchmark.errors import MetricError
 from coprop_plugin.benchmark.metrics import (
     AlignmentScores,
     BoundaryScores,
@@ -23,6 +22,7 @@ from coprop_plugin.benchmark.metrics import (
     matched_control_points,
     sounding_classes,
 )
+from coprop_plugin.errors import MetricError
 from coprop_plugin.registry import METRICS
 from coprop_plugin.types import Clip, ControlPoints, FrameResult, SegmentationResult
 

@@ -210,7 +210,7 @@ def test_asking_leaves_the_training_mode_as_it_was(clip):
 
 @pytest.mark.parametrize("index", [-1, 24])
 def test_keyframes_outside_the_clip_are_refused(index, processor, clip):
-    with pytest.raises(KeyframeError, match=f"{index}.*clip of 24 frames.*frame rate"):
+    with pytest.raises(ClipError, match=f"{index}.*clip of 24 frames.*frame rate"):
         processor.segment_keyframes(clip, [index])
 
 

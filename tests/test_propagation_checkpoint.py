@@ -240,8 +240,8 @@ def test_half_a_save_leaves_the_old_file(tmp_path, monkeypatch):
         partial.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("coprop_plugin.propagation.checkpoint.save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("coprop_plugin.weights_file.save_file", fail)
+    with pytest.raises(CheckpointError, match="cannot be written: disk full.*with room"):
         save_propagator(toy(), path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["weights.safetensors"]
@@ -272,7 +272,10 @@ def changed_file(path, change):
             lambda s, m: s.update({"network.projector.bias": torch.zeros(3)}),
             "misshapen: network.projector.bias",
         ),
-        (lambda s, m: m.pop("format"), "format None.*save_propagator"),
+        (
+            lambda s, m: m.pop("format"),
+            "format None.*wanted .coprop_plugin.AudioInsert",
+        ),
         (lambda s, m: m.update(config="{"), "cannot be built"),
         (lambda s, m: m.update(config='{"preset": "AOTX"}'), "cannot be built.*AOTX"),
         (lambda s, m: m.update(config='{"colour": 3}'), "cannot be built.*colour"),

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.devices import attributes, lent
-from coprop_plugin.adapters.sound import log_mel_of
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.adapters.windows import Context
+from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
@@ -71,7 +71,7 @@ class AVSegFormerBackend(UpstreamBackend):
         )
 
     def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
-        return log_mel_of(clip, indices)
+        return clip_log_mel(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
         return self._forward(sound, pictures)[0]

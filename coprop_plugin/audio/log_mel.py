@@ -126,8 +126,8 @@ def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tens
     return out
 
 
-def clip_log_mel(clip: Clip) -> Tensor:
-    """Return the VGGish example of every frame of a clip.
+def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
+    """Return the VGGish example of every frame of a clip, or of some frames.
 
     The clip's own `log_mel`, if it has one. With `"avsbench"` sampling AVSBench's examples, the
     one of second s for the frame of second s; if there are fewer of them the last one is repeated,
@@ -136,38 +136,41 @@ def clip_log_mel(clip: Clip) -> Tensor:
 
     Args:
         clip: A clip with a waveform or with log-mels.
+        indices: Frame indices; None is all. Examples of other frames are then not computed.
 
     Returns:
-        `[T, 1, 96, 64]` float32.
+        `[T, 1, 96, 64]` float32, or as many rows as indices.
 
     Raises:
-        ClipError: If the clip has neither.
+        ClipError: If the clip has neither, or an index lies outside it.
 
     Example:
         >>> clip_log_mel(Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000)).shape
         torch.Size([5, 1, 96, 64])
     """
+    chosen = slice(None) if indices is None else clip.checked(indices)
     if clip.log_mel is not None:
-        return clip.log_mel.float()
+        return clip.log_mel[chosen].float()
     if clip.waveform is None:
         known = "only audio_embedding" if clip.audio_embedding is not None else "no sound at all"
         raise ClipError(
             f"Got a clip with {known}; log-mels need a waveform. Give the clip its waveform, or "
             "its log_mel [T, 1, 96, 64]."
         )
-    seconds = clip.times.floor().long()
+    seconds, times = clip.times[chosen].floor().long(), clip.listening_times[chosen]
     counted = seconds < AVSBENCH_SECONDS
     if clip.sampling != "avsbench" or not bool(counted.any()):
-        return log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times)
-    examples = _examples_of_seconds(clip, seconds[counted])
+        return log_mel_at(clip.waveform, clip.sample_rate, times)
+    examples = torch.empty(len(times), 1, EXAMPLE_FRAMES, NUM_BANDS)
+    examples[counted] = _examples_of_seconds(clip, seconds[counted])
     if not bool(counted.all()):
-        late = log_mel_at(clip.waveform, clip.sample_rate, clip.listening_times[~counted])
-        examples = torch.cat([examples, late])
+        examples[~counted] = log_mel_at(clip.waveform, clip.sample_rate, times[~counted])
     return examples
 
 
 def _examples_of_seconds(clip: Clip, seconds: Tensor) -> Tensor:
-    waveform = clip.waveform_at(SAMPLE_RATE)[: (int(seconds[-1]) + 1) * SAMPLE_RATE]
+    whole_s = min(int(clip.times[-1]) + 1, AVSBENCH_SECONDS)
+    waveform = clip.waveform_at(SAMPLE_RATE)[: whole_s * SAMPLE_RATE]
     # A sound too short for a single example still fills the first one.
     missing = max(0, EXAMPLE_SAMPLES - len(waveform))
     examples = log_mel_examples(torch.nn.functional.pad(waveform, (0, missing)), SAMPLE_RATE)

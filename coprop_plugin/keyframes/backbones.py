@@ -5,8 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coprop_plugin.errors import CheckpointError, UnknownNameError
-from coprop_plugin.keyframes.errors import KeyframeError
+from coprop_plugin.errors import CheckpointError, KeyframeError, UnknownNameError
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 

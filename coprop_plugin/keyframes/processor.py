@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.errors import KeyframeError
 from coprop_plugin.keyframes.attention import EncoderLayer, SoundFusion, sine_code
 from coprop_plugin.keyframes.backbones import build_backbone
 from coprop_plugin.keyframes.decoder import Answer, PixelDecoder, QueryDecoder
-from coprop_plugin.keyframes.errors import KeyframeError
 from coprop_plugin.keyframes.inputs import (
     check_input,
-    checked_indices,
-    log_mel_of,
     normalised,
     resized,
 )
@@ -188,12 +187,12 @@ class KeyframeProcessor(nn.Module):
             Logits `[K, C, H, W]` float32 at the clip's size, on the module's device.
 
         Raises:
-            KeyframeError: If an index lies outside the clip.
-            ClipError: If the clip has neither waveform nor log-mels.
+            ClipError: If an index lies outside the clip, or the clip has neither waveform nor
+                log-mels.
         """
-        indices = checked_indices(indices, clip.num_frames)
+        indices = clip.checked(indices)
         like = next(self.parameters())
-        log_mel = log_mel_of(clip, indices).to(like)
+        log_mel = clip_log_mel(clip, indices).to(like)
         size = self._network_size(clip.size)
         logits = [torch.zeros(0, self.num_classes, *clip.size, device=like.device)]
         with torch.no_grad(), evaluating(self):

@@ -1,19 +1,16 @@
 """Weights in files: our own, and AOT's."""
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+import torch
 
-from coprop_plugin.errors import CheckpointError, CopropError
+from coprop_plugin.errors import CheckpointError
 from coprop_plugin.propagation.aot_names import load_aot_state
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
 from coprop_plugin.propagation.unpickle import read_pickle
+from coprop_plugin.weights_file import load_module, save_module
 
 FORMAT = "coprop_plugin.AudioInsertPropagator/1"
 
@@ -69,39 +66,24 @@ def load_aot_checkpoint(
     return load_aot_state(source, origin, options)
 
 
-def save_propagator(propagator: AudioInsertPropagator, path: str | Path) -> Path:
+def save_propagator(
+    propagator: AudioInsertPropagator, path: str | Path, dtype: torch.dtype | None = None
+) -> Path:
     """Write weights and constructor arguments to a safetensors file.
-
-    The file appears under its name when it is whole.
 
     Args:
         propagator: What to save, on any device.
         path: The file; its folder is made if need be.
+        dtype: `torch.float16` halves the file; None keeps the weights as they are.
 
     Returns:
         The path.
 
     Raises:
         CheckpointError: If the propagator was built around an audio encoder that is a module
-            rather than a name or a config, so that nothing could build it again.
+            rather than a name or a config, or the file cannot be written.
     """
-    path = Path(path)
-    try:
-        config = json.dumps(propagator.config)
-    except TypeError as error:
-        raise CheckpointError(
-            f"This propagator cannot be saved with its constructor arguments ({error}). Build it "
-            "from names and configs, `audio_encoder='SmallLogMelEncoder'` say, not from modules."
-        ) from error
-    state = {name: x.detach().cpu().contiguous() for name, x in propagator.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(state, partial, metadata={"format": FORMAT, "config": config})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return save_module(propagator, propagator.config, path, FORMAT, dtype)
 
 
 def load_propagator(path: str | Path) -> AudioInsertPropagator:
@@ -111,60 +93,13 @@ def load_propagator(path: str | Path) -> AudioInsertPropagator:
         path: The file.
 
     Returns:
-        The propagator on the CPU, in eval mode, in the dtype it was saved in.
+        The propagator on the CPU, in eval mode and float32.
 
     Raises:
         CheckpointError: If the file is missing, damaged, not ours, or does not fit the network
             that it describes.
     """
-    path = _existing(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors: {error}. Wanted a file of `save_propagator`; "
-            "load AOT's own checkpoints with `load_aot_checkpoint`."
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} is safetensors with format {metadata.get('format')!r}; wanted {FORMAT!r}, "
-            "which `save_propagator` writes. Weights of something else cannot be used here."
-        )
-    propagator = _built(path, metadata.get("config", ""))
-    _check_fit(path, state, propagator.state_dict())
-    dtypes = {x.dtype for x in state.values() if x.is_floating_point()}
-    if len(dtypes) == 1:
-        propagator.to(dtypes.pop())
-    propagator.load_state_dict(state)
-    return propagator.eval()
-
-
-def _built(path: Path, config: str) -> AudioInsertPropagator:
-    try:
-        return AudioInsertPropagator(**json.loads(config))
-    except (CopropError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} describes a propagator that cannot be built: {error}. Was it written by a "
-            "newer version, or does it need an audio encoder that is not imported yet?"
-        ) from error
-
-
-def _check_fit(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    faults = {
-        "missing": sorted(wanted.keys() - state.keys()),
-        "unknown": sorted(state.keys() - wanted.keys()),
-        "misshapen": sorted(
-            name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape
-        ),
-    }
-    found = [f"{fault}: {', '.join(names[:10])}" for fault, names in faults.items() if names]
-    if found:
-        raise CheckpointError(
-            f"The weights in {path} do not fit the network that it describes. "
-            f"{'; '.join(found)}. The file was changed after it was saved; save it again."
-        )
+    return load_module(path, FORMAT, AudioInsertPropagator)
 
 
 def _existing(path: str | Path) -> Path:

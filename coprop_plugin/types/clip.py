@@ -1,6 +1,6 @@
 """Frames and the sound that belongs to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -154,6 +154,21 @@ class Clip:
     def listening_times(self) -> Tensor:
         """`heard_at`, or `times` where it is not set: `[T]` seconds."""
         return self.times if self.heard_at is None else self.heard_at
+
+    def checked(self, indices: Iterable[int]) -> list[int]:
+        """Return frame indices as a list of ints.
+
+        Raises:
+            ClipError: If one lies outside the clip.
+        """
+        indices = [int(index) for index in indices]
+        if any(not 0 <= index < self.num_frames for index in indices):
+            raise ClipError(
+                f"Got frames {indices[:16]} of a clip of {self.num_frames} frames; they are "
+                f"indices from 0 to {self.num_frames - 1}. If they are seconds, multiply by the "
+                "frame rate."
+            )
+        return indices
 
     def rgb(self, indices: Sequence[int] | slice = slice(None)) -> Tensor:
         """Return the chosen frames as float32 RGB in [0, 1], `[K, 3, H, W]`."""

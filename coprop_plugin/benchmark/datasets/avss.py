@@ -18,7 +18,7 @@ from coprop_plugin.benchmark.datasets.pictures import (
     read_masks,
 )
 from coprop_plugin.benchmark.datasets.sample import Sample
-from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
 
 NUM_FRAMES = {"v1s": 5, "v1m": 5, "v2": 10}

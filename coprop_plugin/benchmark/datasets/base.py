@@ -16,7 +16,7 @@ from coprop_plugin.benchmark.datasets.listing import Row, of_ids, of_split, read
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
 from coprop_plugin.benchmark.datasets.pictures import Resize, read_frames
 from coprop_plugin.benchmark.datasets.sample import Sample, changes_of
-from coprop_plugin.benchmark.errors import DatasetError, DatasetWarning
+from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.media import read_waveform
 from coprop_plugin.types import Clip
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.media import write_text
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
-from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.errors import DatasetError
 
 MAX_BYTES = 64 * 2**20
 _MAX_STEPS = 10_000

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from coprop_plugin.benchmark.errors import DatasetError, DatasetWarning
+from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.media.results import avsbench_palette
 
 Resize = Literal["squash", "crop"]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coprop_plugin.benchmark.errors import DatasetError
 from coprop_plugin.benchmark.metrics.alignment import sounding_classes
 from coprop_plugin.control_points.providers import from_masks
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Clip, ControlPoints
 
 

@@ -11,7 +11,7 @@ from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.listing import read_rows
 from coprop_plugin.benchmark.datasets.sample import Sample, changes_of
-from coprop_plugin.benchmark.errors import DatasetError
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS, PROVIDERS, build
 from coprop_plugin.types import ControlPointProvider
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from coprop_plugin.benchmark.errors import MetricError
 from coprop_plugin.benchmark.metrics.checks import checked_masks
 from coprop_plugin.benchmark.metrics.semantic import class_counts
+from coprop_plugin.errors import MetricError
 
 ALIGNMENT_THRESHOLDS = (0.3, 0.5, 0.7)
 

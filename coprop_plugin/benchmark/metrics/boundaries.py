@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coprop_plugin.benchmark.errors import MetricError
+from coprop_plugin.errors import MetricError
 from coprop_plugin.types import ControlPoints
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from coprop_plugin.benchmark.errors import MetricError
+from coprop_plugin.errors import MetricError
 
 
 def checked_probs(probs: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

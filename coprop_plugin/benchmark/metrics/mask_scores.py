@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from coprop_plugin.benchmark.errors import MetricError
 from coprop_plugin.benchmark.metrics.binary import NUM_THRESHOLDS, f_curves, frame_ious
 from coprop_plugin.benchmark.metrics.meter import Meter, named, ratio
 from coprop_plugin.benchmark.metrics.outcome import Outcome
@@ -18,6 +17,7 @@ from coprop_plugin.benchmark.metrics.semantic import (
     class_scores,
     dataset_scores,
 )
+from coprop_plugin.errors import MetricError
 
 Protocol = Literal["avsbench", "dataset"]
 

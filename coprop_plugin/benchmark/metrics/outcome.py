@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coprop_plugin.benchmark.errors import MetricError
 from coprop_plugin.benchmark.metrics.checks import checked_masks
+from coprop_plugin.errors import MetricError
 from coprop_plugin.types import ControlPoints
 
 

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import torch
 
-from coprop_plugin.benchmark.errors import MetricError
 from coprop_plugin.benchmark.metrics.alignment import (
     ALIGNMENT_THRESHOLDS,
     aligned_frames,
@@ -20,6 +19,7 @@ from coprop_plugin.benchmark.metrics.boundaries import (
 )
 from coprop_plugin.benchmark.metrics.meter import Meter, named, ratio
 from coprop_plugin.benchmark.metrics.outcome import Outcome
+from coprop_plugin.errors import MetricError
 
 
 class AlignmentScores(Meter[dict[str, list[float]]]):
