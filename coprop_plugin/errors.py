@@ -53,6 +53,10 @@ class MetricError(CopropError, ValueError):
     """Predictions and truth that cannot be compared."""
 
 
+class TrainingError(CopropError, ValueError):
+    """Options, data or a config that cannot be trained with."""
+
+
 class UnknownNameError(CopropError, LookupError):
     """A name that no registry knows; the message lists the known ones."""
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import KeyframePrediction
-from coprop_plugin.training.errors import TrainingError
 from coprop_plugin.training.losses import (
     bootstrapped_cross_entropy,
     classes_there,

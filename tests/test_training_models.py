@@ -6,10 +6,10 @@ from torch.utils.data import default_collate
 from toy_training import SIZE, TOY_PROCESSOR, TOY_PROPAGATOR
 
 from coprop_plugin.benchmark.metrics import MaskScores, Outcome
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.propagation.checkpoint import load_propagator
 from coprop_plugin.registry import MODELS
-from coprop_plugin.training.errors import TrainingError
 from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining, permuted_ids
 from coprop_plugin.world.dataset import SpriteClips, WorldClips, WorldFrames
 
@@ -64,8 +64,8 @@ def test_the_propagator_learns_to_carry(at_progress):
     batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
     optimizer = torch.optim.Adam(training.parameters(), 3e-3)
     totals = []
-    for step in range(20):
-        at_progress(step / 20)
+    for step in range(40):
+        at_progress(step / 40)
         loss = sum(training(**batch).values())
         optimizer.zero_grad()
         loss.backward()

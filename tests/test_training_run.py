@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import load_file
 from toy_training import TOY_PROPAGATOR, toy_config
 
-from coprop_plugin.errors import CheckpointError
+from coprop_plugin.errors import CheckpointError, TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.propagation.checkpoint import load_propagator
-from coprop_plugin.training.errors import TrainingError
 from coprop_plugin.training.run import config_names, evaluate, read_config, train
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from coprop_plugin.audio.log_mel import SILENCE
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.world.dataset import SpriteClips, WorldClips, WorldFrames
-from coprop_plugin.world.splits import SPLITS, WorldError, made_up_scene, segments_of
+from coprop_plugin.world.splits import SPLITS, made_up_scene, segments_of
 from coprop_plugin.world.sprites import sprite_clip
 
 SIZE = (32, 48)
@@ -78,6 +79,19 @@ def test_clips_follow_what_sounds_at_first():
     assert hushed["masks"][0].any()
 
 
+def test_clips_end_with_their_segment_unless_they_may_cross():
+    for crossing in (0.0, 1.0):
+        data = WorldClips("train", length=40, size=SIZE, num_frames=5, crossing=crossing)
+        sets = []
+        for i in range(30):
+            scene, _, rng = data._drawn(i)
+            times = data._times(scene, rng)
+            assert (times.diff() > 0).all()
+            assert times[-1] < scene.duration_s
+            sets.append(len({scene.sounding(float(t)) for t in times}))
+        assert (max(sets) > 1) == bool(crossing)
+
+
 def test_some_sounds_come_from_outside_the_picture():
     scenes = [made_up_scene(s, SIZE, off_screen=1.0) for s in range(3)]
     for scene in scenes:
@@ -98,11 +112,11 @@ def test_sprites_are_numbered_and_hide_one_another():
 
 
 def test_odd_options_are_refused():
-    with pytest.raises(WorldError, match="there are train, val, test"):
+    with pytest.raises(DatasetError, match="there are train, val, test"):
         WorldFrames("dev")
-    with pytest.raises(WorldError, match="val has 1 to 4000"):
+    with pytest.raises(DatasetError, match="val has 1 to 4000"):
         WorldFrames("val", length=4001)
-    with pytest.raises(WorldError, match=r"\(0\.1, 1\.0\) say"):
+    with pytest.raises(DatasetError, match=r"\(0\.1, 1\.0\) say"):
         WorldClips("val", num_frames=1)
     with pytest.raises(IndexError, match="there are 4"):
         WorldFrames("val", length=4)[4]

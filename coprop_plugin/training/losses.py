@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import KeyframePrediction
-from coprop_plugin.training.errors import TrainingError
 
 IGNORED = 255
 """Pixels of which nothing is known, in the labels of the propagator's losses."""

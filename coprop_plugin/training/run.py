@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.registry import SCOPE
-from coprop_plugin.training.errors import TrainingError
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WEIGHTS_NAME = "weights.safetensors"

@@ -8,7 +8,7 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from coprop_plugin.training.errors import TrainingError
+from coprop_plugin.errors import TrainingError
 
 
 class StageModel(BaseModel):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.world.scene import SAMPLE_RATE, Scene
-from coprop_plugin.world.splits import NUM_CLASSES, WorldDataset, WorldError, segments_of
+from coprop_plugin.world.splits import NUM_CLASSES, WorldDataset, segments_of
 from coprop_plugin.world.sprites import sprite_clip
 
 _HEARS_AHEAD_S = 15 / 16
@@ -103,6 +104,8 @@ class WorldClips(WorldDataset):
         gap_s: Least and largest time from frame to frame, in seconds; one is drawn for each clip.
         hushed: How many clips fall silent at some frame where `augment` is on; their masks are
             empty from there, so that sound, not habit, decides.
+        crossing: How many clips may go on where another segment begins, as if its control point
+            had been missed; the others end with their segment.
         **options: Of `WorldDataset`.
 
     Example:
@@ -120,15 +123,17 @@ class WorldClips(WorldDataset):
         num_frames: int = 5,
         gap_s: Sequence[float] = (0.1, 1.0),
         hushed: float = 0.1,
+        crossing: float = 0.3,
         **options: Any,
     ) -> None:
         super().__init__(split, length, size, **options)
         if num_frames < 2 or not 0 < gap_s[0] <= gap_s[1]:
-            raise WorldError(
+            raise DatasetError(
                 f"Got num_frames={num_frames} and gap_s={tuple(gap_s)}; wanted two frames or more, "
                 "and the least gap before the largest, (0.1, 1.0) say."
             )
-        self.num_frames, self.gap_s, self.hushed = num_frames, tuple(gap_s), hushed
+        self.num_frames, self.gap_s = num_frames, tuple(gap_s)
+        self.hushed, self.crossing = hushed, crossing
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         scene, waveform, rng = self._drawn(index)
@@ -144,13 +149,16 @@ class WorldClips(WorldDataset):
 
     def _times(self, scene: Scene, rng: np.random.Generator) -> Tensor:
         """Draw times that begin where something sounds that is to be seen; somewhere if nothing."""
-        gap_s = float(rng.uniform(*self.gap_s))
-        gap_s = min(gap_s, 0.8 * scene.duration_s / (self.num_frames - 1))
-        last_start = scene.duration_s - gap_s * (self.num_frames - 1)
+        gap_s, crosses = float(rng.uniform(*self.gap_s)), rng.random() < self.crossing
+        segments = segments_of(scene)
         for _ in range(20):
-            start = float(rng.uniform(0, last_start))
+            start, end = segments[int(rng.integers(len(segments)))]
+            # Most begin as segments do, shortly after their control point.
+            start += float(rng.uniform(0, 0.5)) * min(1.0, end - start)
             if bool(scene.masks([start]).any()):
                 break
+        end = scene.duration_s if crosses else end
+        gap_s = min(gap_s, (end - start) / self.num_frames)
         return start + gap_s * torch.arange(self.num_frames, dtype=torch.float64)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from coprop_plugin.errors import CopropError
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.scene import Scene
 
@@ -23,10 +23,6 @@ NUM_CLASSES = len(KINDS) + 1
 """Classes of the masks, 0 the silent background included."""
 
 _OFF_SCREEN = (9.0, 9.0)
-
-
-class WorldError(CopropError, ValueError):
-    """Options that make no data set of the made-up world."""
 
 
 def made_up_scene(
@@ -83,7 +79,7 @@ class WorldDataset(Dataset):
         off_screen: How likely a scene has a sound that is not to be seen.
 
     Raises:
-        WorldError: If there is no such split, or it has fewer scenes.
+        DatasetError: If there is no such split, or it has fewer scenes.
     """
 
     items_a_scene = 1
@@ -99,10 +95,10 @@ class WorldDataset(Dataset):
         off_screen: float = 0.2,
     ) -> None:
         if split not in SPLITS:
-            raise WorldError(f"Got split={split!r}; there are {', '.join(SPLITS)}.")
+            raise DatasetError(f"Got split={split!r}; there are {', '.join(SPLITS)}.")
         most = len(SPLITS[split]) * self.items_a_scene
         if not 0 < length <= most:
-            raise WorldError(f"Got length={length}; {split} has 1 to {most} items.")
+            raise DatasetError(f"Got length={length}; {split} has 1 to {most} items.")
         self.split, self.length, self.seed = split, length, seed
         self.size = (int(size[0]), int(size[1]))
         self.augment = split == "train" if augment is None else augment
