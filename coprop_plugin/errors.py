@@ -42,7 +42,7 @@ class CheckpointError(CopropError, ValueError):
 
 
 class DatasetError(CopropError, ValueError):
-    """A data set on disk that is not laid out as it should be; the message names the file."""
+    """A data set that is not laid out as it should be, or options that make none."""
 
 
 class DatasetWarning(UserWarning):
