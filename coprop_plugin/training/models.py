@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from coprop_plugin.audio.vggish import VGGish, load_vggish
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import (
     KeyframeProcessor,
     load_keyframe_processor,
@@ -33,12 +35,15 @@ class KeyframeTraining(StageModel):
     """Stage 1, on all frames, and 1b, on keyframes alone (section 3.3): what sounds, and where.
 
     A batch holds `frame` `[B, 3, H, W]` uint8 or float in [0, 1], `log_mel` `[B, 1, 96, 64]` and
-    `mask` `[B, H, W]` class numbers; a binary processor takes every class for "sounds".
+    `mask` `[B, H, W]` class numbers, and for scores `clip` `[B]`, which clip a frame is of. A
+    binary processor takes every class for "sounds".
 
     Args:
         processor: Options of `KeyframeProcessor`, or one.
         weights: Safetensors of a processor to begin with, instead of `processor`: those of stage
             1, for stage 1b.
+        vggish: Where the processor's VGGish begins: a file of its released weights, or
+            "released" to download them. None leaves its audio encoder as it is.
 
     Raises:
         TrainingError: If not just one of the two is given.
@@ -51,12 +56,14 @@ class KeyframeTraining(StageModel):
     """
 
     wants = ("frame", "log_mel", "mask")
-    data = "single frames: WorldFrames, LabelledFrames"
+    data = "single frames: WorldFrames, or clips through labelled_frames"
 
     def __init__(
         self,
         processor: Mapping[str, Any] | KeyframeProcessor | None = None,
         weights: str | Path | None = None,
+        *,
+        vggish: str | Path | None = None,
     ) -> None:
         super().__init__()
         check_one_given(processor=processor, weights=weights)
@@ -67,24 +74,32 @@ class KeyframeTraining(StageModel):
                 MODELS, {"type": "KeyframeProcessor", **processor}, verb="segment_keyframes"
             )
         self.processor = processor.train()
+        if vggish is not None:
+            begin_with_vggish(self.processor.sound, vggish)
 
     def loss(self, frame: Tensor, log_mel: Tensor, mask: Tensor, **_: Any) -> dict[str, Tensor]:
         """Return `keyframe_losses` of a batch."""
         return keyframe_losses(self.processor.predict(as_rgb(frame), log_mel), mask)
 
     def predict(
-        self, frame: Tensor, log_mel: Tensor, mask: Tensor, **_: Any
+        self,
+        frame: Tensor,
+        log_mel: Tensor,
+        mask: Tensor,
+        clip: Tensor | None = None,
+        **_: Any,
     ) -> list[dict[str, Any]]:
-        """Return outcomes of one frame each."""
-        logits = self.processor(as_rgb(frame), log_mel).float()
+        """Return an outcome for each clip, or for each frame where `clip` [B] is not given."""
+        logits = self.processor(as_rgb(frame), log_mel).float().cpu()
         num_classes = logits.shape[1]
         if num_classes == 1:
             probs, masks = logits.sigmoid(), (logits[:, 0] > 0).long()
         else:
             probs, masks = logits.softmax(1), logits.argmax(1)
+        owners = torch.arange(len(masks)) if clip is None else clip.cpu()
         return [
-            dict(masks=m[None], truth=true[None], probs=p[None], num_classes=num_classes)
-            for m, true, p in zip(masks.cpu(), mask.cpu(), probs.cpu(), strict=True)
+            dict(masks=masks[own], truth=mask.cpu()[own], probs=probs[own], num_classes=num_classes)
+            for own in (owners == owner for owner in owners.unique())
         ]
 
     def export(self, path: str | Path) -> Path:
@@ -113,6 +128,7 @@ class PropagatorTraining(StageModel):
         teacher_share: For which share of the training true masks are remembered.
         audio_dropout: How many batches are trained without sound, so that pictures alone do, too.
         freeze_encoder: Whether the image encoder stays as it is.
+        vggish: As in `KeyframeTraining`.
 
     Raises:
         TrainingError: If not just one of `propagator` and `weights` is given.
@@ -128,7 +144,7 @@ class PropagatorTraining(StageModel):
     """
 
     wants = ("frames", "masks")
-    data = "clips: WorldClips, SpriteClips"
+    data = "clips: WorldClips, SpriteClips, or others through sounding_clips"
 
     def __init__(
         self,
@@ -139,6 +155,7 @@ class PropagatorTraining(StageModel):
         teacher_share: float = 0.5,
         audio_dropout: float = 0.1,
         freeze_encoder: bool = False,
+        vggish: str | Path | None = None,
     ) -> None:
         super().__init__()
         check_one_given(propagator=propagator, weights=weights)
@@ -149,6 +166,8 @@ class PropagatorTraining(StageModel):
         elif isinstance(propagator, Mapping):
             propagator = build(MODELS, {"type": "AudioInsertPropagator", **propagator}, verb="step")
         self.propagator: AudioInsertPropagator = propagator.train()
+        if vggish is not None:
+            begin_with_vggish(self.propagator.sound, vggish)
         self.teacher_share, self.audio_dropout = teacher_share, audio_dropout
         self.freeze_encoder = freeze_encoder
         self.propagator.network.encoder.requires_grad_(not freeze_encoder)
@@ -213,9 +232,10 @@ class PropagatorTraining(StageModel):
         probs = torch.stack(rows, dim=1)[0].cpu()
         return dict(
             masks=(probs > 0.5).long(),
-            truth=(masks.cpu() > 0).long(),
+            truth=((masks > 0) & (masks != IGNORED)).long().cpu(),
             probs=probs[:, None],
             num_classes=1,
+            labelled=(masks != IGNORED).flatten(1).any(1).cpu(),
             keyframes=torch.arange(len(frames)) == 0,
         )
 
@@ -232,6 +252,27 @@ def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:
     if sound is None:
         return None
     return sound[t] if isinstance(t, slice) else sound[:, t]
+
+
+def begin_with_vggish(sound: nn.Module | None, weights: str | Path) -> None:
+    """Fill the VGGish of what listens with its released weights.
+
+    Args:
+        sound: Has an `encoder`.
+        weights: A file, or "released" to download them.
+
+    Raises:
+        TrainingError: If the encoder is another than VGGish, or there is none.
+        CheckpointError: If the weights cannot be had.
+    """
+    encoder = getattr(sound, "encoder", None)
+    if not isinstance(encoder, VGGish):
+        raise TrainingError(
+            f"Got vggish={str(weights)!r} for an audio encoder of type {type(encoder).__name__}. "
+            "Say audio_encoder='VGGish', or leave vggish out."
+        )
+    released = load_vggish(None if weights == "released" else weights)
+    encoder.load_state_dict(released.state_dict())
 
 
 def permuted_ids(masks: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def train(
         from mmengine.runner import Runner
 
         # Importing registers them, whatever the config imports.
-        from coprop_plugin.training import hooks, models  # noqa: F401
+        from coprop_plugin.training import batches, hooks, models  # noqa: F401
 
         hooks.add_step_seeds(config)
         runner = Runner.from_cfg(config)
@@ -121,7 +121,7 @@ def evaluate(
     with _on_stderr(), _processes(config):
         from mmengine.runner import Runner
 
-        from coprop_plugin.training import models  # noqa: F401
+        from coprop_plugin.training import batches, models  # noqa: F401
 
         return dict(Runner.from_cfg(config).test())
 

@@ -1,0 +1,13 @@
+# What the configs of AVSBench share: the paper's hyper-parameters (section 4.2), Adam at 1e-4 for
+# 100 epochs with 4 clips a batch. It names no schedule, so the rate stays.
+default_scope = "coprop_plugin"
+custom_imports = dict(imports=["coprop_plugin.training.models", "coprop_plugin.training.batches"])
+
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-4))
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=100, val_interval=5)
+val_cfg = dict(type="ValLoop")
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20),
+    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2),
+)
+randomness = dict(seed=0)

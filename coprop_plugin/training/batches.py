@@ -1,0 +1,100 @@
+"""From clips of a data set to a batch: collate functions, named in a config's `collate_fn`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.errors import TrainingError
+from coprop_plugin.registry import FUNCTIONS
+from coprop_plugin.training.losses import IGNORED
+
+
+@FUNCTIONS.register_module()
+def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
+    """Take all labelled frames of some clips, for `KeyframeTraining`.
+
+    Args:
+        samples: Of AVSBench's data sets: `clip`, `masks`, `labelled`, `real`.
+
+    Returns:
+        `frame` `[N, 3, H, W]`, `log_mel` `[N, 1, 96, 64]`, `mask` `[N, H, W]`, and `clip` `[N]`:
+        which of the samples a frame is of.
+
+    Raises:
+        TrainingError: If no frame is labelled, or clips differ in size.
+    """
+    samples = _of_one_size(samples)
+    kept = [sample.labelled & sample.real for sample in samples]
+    if not any(bool(rows.any()) for rows in kept):
+        raise TrainingError(
+            "Got clips without a labelled frame. Leave them out of the data set with `ids`."
+        )
+    pairs = list(zip(samples, kept, strict=True))
+    return dict(
+        frame=torch.cat([sample.clip.frames[rows] for sample, rows in pairs]),
+        log_mel=torch.cat([clip_log_mel(sample.clip)[rows] for sample, rows in pairs]),
+        mask=torch.cat([sample.masks[rows] for sample, rows in pairs]),
+        clip=torch.cat([torch.full((int(rows.sum()),), n) for n, rows in enumerate(kept)]),
+    )
+
+
+@FUNCTIONS.register_module()
+def sounding_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
+    """Let clips begin with their first labelled frame in which something sounds.
+
+    For `PropagatorTraining`. Classes become object ids, those of the first frame; what begins to
+    sound later is background. Shorter clips repeat their last frame; masks are 255 there and
+    where nothing is labelled.
+
+    Args:
+        samples: As in `labelled_frames`.
+
+    Returns:
+        `frames` `[B, T, 3, H, W]`, `log_mel` `[B, T, 1, 96, 64]`, `times` `[B, T]`, `masks`
+        `[B, T, H, W]`.
+
+    Raises:
+        TrainingError: If clips differ in size.
+    """
+    samples = _of_one_size(samples)
+    num_frames = max(len(sample.masks) for sample in samples)
+    rows = [_sounding(sample, num_frames) for sample in samples]
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _sounding(sample: Any, num_frames: int) -> dict[str, Tensor]:
+    known = sample.labelled & sample.real
+    sounds = known & sample.masks.flatten(1).any(1)
+    start = int(sounds.int().argmax())
+    shown = [c for c in sample.masks[start].unique().tolist() if c]
+    table = torch.zeros(256, dtype=torch.long)
+    table[shown] = torch.arange(1, len(shown) + 1)
+    masks = table[sample.masks]
+    masks[~known] = IGNORED
+    if not bool(sounds.any()):
+        masks[start] = 0
+    last = int(sample.real.nonzero()[-1])
+    wanted = start + torch.arange(num_frames)
+    indices = wanted.clamp_max(last)
+    masks = masks[indices]
+    masks[wanted > last] = IGNORED
+    gap_s = torch.arange(num_frames) - (indices - start)
+    return dict(
+        frames=sample.clip.frames[indices],
+        log_mel=clip_log_mel(sample.clip)[indices],
+        times=sample.clip.times[indices] + gap_s,
+        masks=masks,
+    )
+
+
+def _of_one_size(samples: Sequence[Any]) -> Sequence[Any]:
+    sizes = {tuple(sample.masks.shape[1:]) for sample in samples}
+    if len(sizes) > 1:
+        raise TrainingError(
+            f"Got clips of {len(sizes)} sizes in one batch: {sorted(sizes)[:4]}. Give the data set "
+            "a `size`, 224 say."
+        )
+    return samples
