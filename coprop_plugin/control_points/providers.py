@@ -12,6 +12,8 @@ from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 
+_COUNTED = 65_536
+
 __all__ = [
     "CosineProvider",
     "EveryNProvider",
@@ -140,9 +142,17 @@ def from_masks(masks: Tensor) -> ControlPoints:
             f"Got masks of shape {list(masks.shape)} and {masks.dtype}; wanted [T, H, W] whole "
             "numbers, 0 the background. Take the argmax, or `probs > 0.5`, first."
         )
-    ids = [sorted({int(i) for i in mask.unique()} - {0}) for mask in masks]
+    ids = [[i for i in _ids_in(mask) if i != 0] for mask in masks]
     frames = [t for t in range(len(ids)) if t == 0 or ids[t] != ids[t - 1]]
     return ControlPoints.from_indices(frames, len(ids), "oracle", {"ids": ids})
+
+
+def _ids_in(mask: Tensor) -> list[int]:
+    flat = mask.flatten().long()
+    if len(flat) and 0 <= int(flat.min()) and int(flat.max()) < _COUNTED:
+        # Counting is far faster than sorting all pixels.
+        return flat.bincount().nonzero().flatten().tolist()
+    return flat.unique().tolist()
 
 
 @PROVIDERS.register_module(name=["CosineProvider", "cosine"])

@@ -15,7 +15,8 @@ from coprop_plugin.audio.log_mel import log_mel_examples
 from coprop_plugin.benchmark.datasets.listing import Row, of_ids, of_split, read_rows
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
 from coprop_plugin.benchmark.datasets.pictures import Resize, read_frames
-from coprop_plugin.benchmark.datasets.sample import Sample, changes_of
+from coprop_plugin.benchmark.datasets.sample import Sample
+from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.media import read_waveform
 from coprop_plugin.types import Clip
@@ -113,7 +114,7 @@ class AVSDataset(Dataset, ABC):
             num_classes=self.num_classes,
             category=self._category(row),
             split=row.values["split"],
-            control_points=changes_of(masks) if bool(labelled.all()) else None,
+            control_points=from_masks(masks) if bool(labelled.all()) else None,
         )
 
     def masks(self, index: int) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from coprop_plugin.benchmark.metrics.alignment import sounding_classes
-from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -122,26 +120,6 @@ class Sample:
             real=_with_zeros(self.real, missing),
             control_points=points,
         )
-
-
-def changes_of(masks: Tensor) -> ControlPoints:
-    """Find control points in true masks (appendix A.1): `from_masks` of counted classes.
-
-    Counting is far faster than sorting the pixels of every frame.
-
-    Args:
-        masks: `[T, H, W]` int64, 0 the silent background.
-
-    Raises:
-        MetricError: If the masks hold negative numbers.
-
-    Example:
-        >>> changes_of(torch.tensor([0, 3, 3, 5]).reshape(4, 1, 1)).indices
-        [0, 1, 3]
-    """
-    sounding = sounding_classes(masks)
-    class_ids = torch.arange(1, sounding.shape[1] + 1) * sounding
-    return from_masks(class_ids[:, None])
 
 
 def _with_zeros(rows: Tensor, missing: int) -> Tensor:

@@ -10,7 +10,8 @@ from coprop_plugin.benchmark.datasets.avsbench import MS3
 from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.listing import read_rows
-from coprop_plugin.benchmark.datasets.sample import Sample, changes_of
+from coprop_plugin.benchmark.datasets.sample import Sample
+from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS, PROVIDERS, build
 from coprop_plugin.types import ControlPointProvider
@@ -47,7 +48,7 @@ def select_changing(dataset: AVSDataset, labels_from: AVSS | None = None) -> lis
 
 def _changes(dataset: AVSDataset, index: int) -> bool:
     masks, labelled = dataset.masks(index)
-    return bool(labelled.any()) and len(changes_of(masks[labelled])) > 1
+    return bool(labelled.any()) and len(from_masks(masks[labelled])) > 1
 
 
 def twins(ids: Sequence[str], avss: AVSS) -> dict[str, str]:
@@ -180,7 +181,7 @@ def keyframes_of(
         if provider is not None:
             indices = provider.propose(dataset[index].clip).indices
         elif bool(labelled.all()):
-            indices = changes_of(masks).indices
+            indices = from_masks(masks).indices
         else:
             indices = [0]
         # What a provider found in padding is no keyframe.
