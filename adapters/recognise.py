@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from coprop_plugin.errors import AdapterError, UnknownNameError
-from coprop_plugin.registry import MODELS, SCOPE, names
+from coprop_plugin.registry import MODELS, find, list_backends, names
 from coprop_plugin.types import KeyframeBackend
 
 HELP = (
@@ -50,7 +50,7 @@ def find_backend(model: Any, backend: Any = "auto", **options: Any) -> KeyframeB
     if not isinstance(backend, type) or not hasattr(backend, "segment_keyframes"):
         raise AdapterError(
             f"Got backend={backend!r}; wanted 'auto', a registered name, a config, a class with "
-            f"`segment_keyframes`, or an instance of one. Names: {', '.join(_adapter_names())}."
+            f"`segment_keyframes`, or an instance of one. Names: {', '.join(list_backends())}."
         )
     return _construct(backend, model, options)
 
@@ -80,18 +80,11 @@ def _as_it_is(backend: Any, options: Mapping[str, Any]) -> Any:
     return backend
 
 
-def _adapter_names() -> list[str]:
-    return names(MODELS, "segment_keyframes")
-
-
-def _named(name: str) -> Any:
-    name = name.removeprefix(f"{SCOPE}.")
-    if name not in _adapter_names():
-        raise UnknownNameError(
-            f"Got {name!r}, which is no registered backend. There are: "
-            f"{', '.join(_adapter_names())}. {HELP}"
-        )
-    return MODELS.module_dict[name]
+def _named(name: str) -> type:
+    try:
+        return find(MODELS, name, "segment_keyframes")
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{error} {HELP}") from error
 
 
 def _recognise(model: Any) -> type:

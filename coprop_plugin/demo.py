@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from coprop_plugin import media
+from coprop_plugin.benchmark.metrics import mask_iou
 from coprop_plugin.pipeline import wrap
 from coprop_plugin.report import film_strip
 from coprop_plugin.types import ControlPoints, SegmentationResult
@@ -42,12 +43,19 @@ def run_demo(
 
     truth = scene.truth(result.clip, ids="binary")
     strip = film_strip(result, folder / "film_strip.png", truth=truth)
-    return _says(scene, result, truth, folder, strip)
+    carried_by = type(model.propagator).__name__
+    return _says(scene, result, truth, carried_by, folder, strip)
 
 
 def _says(
-    scene: Scene, result: SegmentationResult, truth: torch.Tensor, folder: Path, strip: Path
+    scene: Scene,
+    result: SegmentationResult,
+    truth: torch.Tensor,
+    carried_by: str,
+    folder: Path,
+    strip: Path,
 ) -> str:
+    score = mask_iou(result.probs[:, 0], truth)
     true_points = scene.control_points(result.clip)
     things = (
         f"  {KINDS[thing.kind].name}: "
@@ -63,8 +71,8 @@ def _says(
         f"  control points, true:               {_seconds(result, true_points)}",
         "  keyframe masks: taken from the scene's own truth. No trained model ships yet; this",
         "    stands in for yours.",
-        f"  masks of all other frames: carried by {type(_propagator()).__name__}",
-        f"  mean IoU with the truth over {len(truth)} frames: {_mean_iou(result, truth):.3f}",
+        f"  masks of all other frames: carried by {carried_by}",
+        f"  mean IoU with the truth over {len(truth)} frames: {score:.3f}",
         "",
         "Open:",
         f"  {folder / 'result' / 'overlay.mp4'}  the video with masks and sound",
@@ -76,18 +84,3 @@ def _says(
 
 def _seconds(result: SegmentationResult, points: ControlPoints) -> str:
     return ", ".join(f"{result.times[i]:.2f}" for i in points.indices) + " s"
-
-
-def _propagator() -> object:
-    from coprop_plugin.propagation.default import as_propagator
-
-    return as_propagator(None)
-
-
-def _mean_iou(result: SegmentationResult, truth: torch.Tensor) -> float:
-    """AVSBench's M_J: a frame whose truth is empty scores the share of empty pixels."""
-    found, true = result.masks > 0, truth > 0
-    inter, union = (found & true).sum((1, 2)), (found | true).sum((1, 2))
-    empty = ~true.any(2).any(1)
-    share_empty = (~found).double().mean((1, 2))
-    return float(torch.where(empty, share_empty, inter / union.clamp_min(1)).mean())

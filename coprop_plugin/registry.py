@@ -152,11 +152,20 @@ def build(
         )
     kind = arguments.pop("type")
     if isinstance(kind, str):
-        kind = _find(registry, kind, verb)
+        kind = find(registry, kind, verb)
     return kind(**{**defaults, **arguments})
 
 
-def _find(registry: Registry, name: str, verb: str) -> type:
+def find(registry: Registry, name: str, verb: str = "") -> type:
+    """Return what is registered under a name, with or without the scope in front.
+
+    Raises:
+        UnknownNameError: If nothing that has a method `verb` is; the message lists what is.
+
+    Example:
+        >>> find(PROVIDERS, "coprop_plugin.every_n").__name__
+        'EveryNProvider'
+    """
     known = names(registry, verb)
     bare_name = name.removeprefix(f"{SCOPE}.")
     if bare_name in known:

@@ -1,7 +1,24 @@
 # What the configs of AVSBench share: the paper's hyper-parameters (section 4.2), Adam at 1e-4 for
-# 100 epochs with 4 clips a batch. It names no schedule, so the rate stays.
+# 100 epochs with 4 clips a batch. It names no schedule, so the rate stays. Scores are of one clip
+# a batch.
 default_scope = "coprop_plugin"
 custom_imports = dict(imports=["coprop_plugin.training.models", "coprop_plugin.training.batches"])
+
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+)
+test_dataloader = val_dataloader
+val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
+test_evaluator = val_evaluator
 
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="Adam", lr=1e-4))
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=100, val_interval=5)

@@ -2,45 +2,10 @@
 # the paper's other one) and VGGish, both with their released weights, which are downloaded. For
 # stage 1b, fine-tuning on keyframes, say model=dict(type="KeyframeTraining", weights="<stage 1>")
 # and dataset=dict(type="Keyframes", dataset=<the data set below>).
-_base_ = ["_avsbench.py"]
+_base_ = ["_avsbench_keyframes.py"]
 
 root = "data/Single-source"
-model = dict(
-    type="KeyframeTraining",
-    processor=dict(
-        num_classes=1,
-        backbone=dict(type="pvt_v2_b5", pretrained="OpenGVLab/pvt_v2_b5"),
-        audio_encoder="VGGish",
-        width=256,
-        mask_width=128,
-        heads=8,
-        input_size=(224, 224),
-    ),
-    vggish="released",
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    dataset=dict(type="S4", root=root, split="train", size=224),
-    collate_fn=dict(type="coprop_plugin.labelled_frames"),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="S4", root=root, split="val", size=224),
-    collate_fn=dict(type="coprop_plugin.labelled_frames"),
-)
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(type="S4", root=root, split="test", size=224),
-    collate_fn=dict(type="coprop_plugin.labelled_frames"),
-)
-val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
-test_evaluator = val_evaluator
+model = dict(processor=dict(num_classes=1))
+train_dataloader = dict(dataset=dict(type="S4", root=root, split="train", size=224))
+val_dataloader = dict(dataset=dict(type="S4", root=root, split="val", size=224))
+test_dataloader = dict(dataset=dict(type="S4", root=root, split="test", size=224))

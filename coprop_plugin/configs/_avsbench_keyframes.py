@@ -1,0 +1,18 @@
+# What the keyframe configs of AVSBench share.
+_base_ = ["_avsbench.py"]
+
+model = dict(
+    type="KeyframeTraining",
+    processor=dict(
+        backbone=dict(type="pvt_v2_b5", pretrained="OpenGVLab/pvt_v2_b5"),
+        audio_encoder="VGGish",
+        width=256,
+        mask_width=128,
+        heads=8,
+        input_size=(224, 224),
+    ),
+    vggish="released",
+)
+train_dataloader = dict(collate_fn=dict(type="coprop_plugin.labelled_frames"))
+val_dataloader = dict(collate_fn=dict(type="coprop_plugin.labelled_frames"))
+test_dataloader = dict(collate_fn=dict(type="coprop_plugin.labelled_frames"))

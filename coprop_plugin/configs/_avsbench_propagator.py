@@ -1,0 +1,13 @@
+# What the propagator configs of AVSBench share.
+_base_ = ["_avsbench.py"]
+
+model = dict(
+    type="PropagatorTraining",
+    propagator=dict(insert_layers=(0, 1, 2, 3), audio_encoder="VGGish"),
+    aot_weights="data/R50_AOTL_PRE_YTB_DAV.pth",
+    vggish="released",
+    freeze_encoder=True,
+)
+train_dataloader = dict(collate_fn=dict(type="coprop_plugin.sounding_clips"))
+val_dataloader = dict(collate_fn=dict(type="coprop_plugin.sounding_clips"))
+test_dataloader = dict(collate_fn=dict(type="coprop_plugin.sounding_clips"))
