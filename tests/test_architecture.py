@@ -30,7 +30,7 @@ FLOORS = {
     "report": 6,
     "cli": 7,
 }
-# Files beside pipeline.py and cli.py that belong to their rooms.
+# Files beside the rooms that belong to one.
 ROOMS = {
     "windows": "pipeline",
     "progress": "pipeline",

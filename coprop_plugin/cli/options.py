@@ -1,0 +1,35 @@
+"""Options that several commands share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class SamplingName(StrEnum):
+    """`Clip.from_file`'s samplings."""
+
+    pts = "pts"
+    avsbench = "avsbench"
+
+
+Inputs = Annotated[list[Path], typer.Argument(help="Video files, or folders of them.")]
+Fps = Annotated[
+    float, typer.Option(help="Frames a second to segment; 0 takes every frame.", min=0.0)
+]
+SamplingOption = Annotated[
+    SamplingName, typer.Option(help="Which frame stands for an instant; see the README.")
+]
+Points = Annotated[
+    str,
+    typer.Option(
+        help="Who finds the control points: a provider (`coprop list providers`) or a JSON file."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+WorkDir = Annotated[
+    Path | None,
+    typer.Option(help="For checkpoints, logs and weights; by default work_dirs/<config>."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
