@@ -25,6 +25,10 @@ class ControlPointParseError(ControlPointError):
     """An answer or a file from which no control points can be read."""
 
 
+class AudioLLMError(CopropError, RuntimeError):
+    """A language model that cannot be loaded or reached, or that gives no answer."""
+
+
 class AdapterError(CopropError, TypeError):
     """A model that no adapter, or more than one, can wrap; or a call that cannot be made."""
 

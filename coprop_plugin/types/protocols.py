@@ -57,12 +57,41 @@ class ControlPointProvider(Protocol):
 
 @runtime_checkable
 class AudioLLM(Protocol):
-    """An audio language model alone, without prompts."""
+    """An audio language model alone, without prompts. May be called from several threads."""
+
+    name: str
+    """The kind of client, as it is registered: "qwen2_audio", say."""
+
+    model_id: str
+    """Which model answers; with `name` and `settings`, what answers are kept under."""
+
+    max_audio_s: float | None
+    """The longest waveform that `chat` takes, in seconds; longer ones raise. None: no limit."""
+
+    settings: Mapping[str, Any]
+    """What else an answer depends on, as JSON: seed, temperature, dtype; never a secret."""
 
     def chat(
-        self, messages: Sequence[Mapping[str, str]], waveform: Tensor, sample_rate: int
+        self,
+        messages: Sequence[Mapping[str, str]],
+        waveform: Tensor,
+        sample_rate: int,
+        *,
+        schema: Mapping[str, Any] | None = None,
     ) -> str:
-        """Answer the last message; `waveform` [samples] is what the conversation is about."""
+        """Answer the last message.
+
+        Args:
+            messages: `{"role": "system" | "user" | "assistant", "content": text}`, oldest first.
+            waveform: `[samples]` in [-1, 1], what the conversation is about. The client puts it
+                into the first user message.
+            sample_rate: Of the waveform, in Hz.
+            schema: A JSON schema of the wanted answer. A wish: clients that can hold the model to
+                it do, others ignore it, so answers are to be checked all the same.
+
+        Raises:
+            AudioLLMError: If the waveform is too long, or no answer can be had.
+        """
         ...
 
 
