@@ -23,6 +23,7 @@ _HOMES = {
     "CoProp": "pipeline",
     "wrap": "pipeline",
     "unwrap": "pipeline",
+    "list_audio_llms": "registry",
     "list_backends": "registry",
     "list_providers": "registry",
     "list_propagators": "registry",

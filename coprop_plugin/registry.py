@@ -6,6 +6,7 @@ modules to import at the first look-up. Nothing heavy is imported before that.
 
     MODELS      backends (have `accepts`), propagators (have `step`), audio encoders, `CoProp`
     PROVIDERS   control-point providers; called with a config, they must have `propose(clip)`
+    AUDIO_LLMS  clients of audio language models; they must have `chat(messages, ...)`
     DATASETS    clips with their true masks
     METRICS     what an mmengine evaluator computes of predictions and truth
     the others  samplers, hooks, loops ... of this library, and so that an mmengine Runner whose
@@ -82,6 +83,14 @@ PROVIDERS = Registry(
 )
 """Control-point providers: built from a config, each has `propose(clip) -> ControlPoints`."""
 
+AUDIO_LLMS = Registry(
+    "audio language model",
+    parent=globals()["TASK_UTILS"],
+    scope=SCOPE,
+    locations=["coprop_plugin.control_points.llm"],
+)
+"""Audio language models: built from a config, each has `chat(messages, waveform, ...) -> str`."""
+
 
 def names(registry: Registry, verb: str = "") -> list[str]:
     """Return the registered names, sorted; with a `verb`, only of what has a method of that name.
@@ -113,6 +122,11 @@ def list_backends() -> list[str]:
 def list_providers() -> list[str]:
     """Return the names that `wrap(control_points=...)` knows."""
     return short_names(PROVIDERS, "propose")
+
+
+def list_audio_llms() -> list[str]:
+    """Return the names of clients that a language model can be asked through."""
+    return short_names(AUDIO_LLMS, "chat")
 
 
 def list_propagators() -> list[str]:

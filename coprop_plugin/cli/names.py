@@ -16,6 +16,7 @@ class What(StrEnum):
 
     backends = "backends"
     providers = "providers"
+    audio_llms = "audio_llms"
     propagators = "propagators"
 
 

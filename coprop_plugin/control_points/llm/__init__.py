@@ -1,0 +1,8 @@
+"""Clients of audio language models: they carry questions and sound, and know no prompts.
+
+Each has `chat(messages, waveform, sample_rate, schema=...)`, see `coprop_plugin.types.AudioLLM`.
+"""
+
+from coprop_plugin.control_points.llm.function import CallableAudioLLM
+
+__all__ = ["CallableAudioLLM"]
