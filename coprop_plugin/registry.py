@@ -1,4 +1,4 @@
-"""The registries, all children of mmengine's with the scope `coprop_plugin`.
+"""The registries, children of mmengine's with the scope `coprop_plugin`.
 
 A registered class is found by its name from any mmengine config as `coprop_plugin.<Name>`, without
 importing this package first: mmengine imports `coprop_plugin.registry`, and `locations` says which
@@ -85,7 +85,6 @@ PROVIDERS = Registry(
 
 AUDIO_LLMS = Registry(
     "audio language model",
-    parent=globals()["TASK_UTILS"],
     scope=SCOPE,
     locations=["coprop_plugin.control_points.llm"],
 )
