@@ -15,6 +15,8 @@ FLOORS = {
     "modes": 0,
     "registry": 0,
     "weights_file": 0,
+    "pretrained": 0,
+    "checkpoint_file": 0,
     "media": 1,
     "audio": 1,
     "layers": 2,

@@ -23,7 +23,8 @@ class ChangePoint:
 
     Attributes:
         row: The first row of the new sound.
-        score: How much the split explains, in units of what chance could explain; 1 or more.
+        score: How much the split explains, in units of what chance could explain; 1 or more
+            unless less was asked for.
     """
 
     row: int
@@ -31,7 +32,7 @@ class ChangePoint:
 
 
 def find_change_points(
-    features: Array, rows_a_second: float, shortest_s: float
+    features: Array, rows_a_second: float, shortest_s: float, least_score: float = 1.0
 ) -> list[ChangePoint]:
     """Cut rows of features where their distribution changes.
 
@@ -53,6 +54,8 @@ def find_change_points(
         features: `[rows, dims]`, each row of length 1.
         rows_a_second: How many rows make a second.
         shortest_s: No stretch is shorter, in seconds.
+        least_score: How much a split must explain to stay, in units of what chance could explain;
+            below 1 there are candidates, too, beside the changes that 1 finds.
 
     Returns:
         The changes, by rising row.
@@ -70,7 +73,7 @@ def find_change_points(
     *splits, _ = search.fit(features).predict(pen=chance.low)
     gains = _Gains(gram)
     chance.leave_out(_clear_splits(splits, gains, chance))
-    return _prune([int(split) for split in splits], gains, chance)
+    return _prune([int(split) for split in splits], gains, chance, least_score)
 
 
 def _clear_splits(splits: list[int], gains: "_Gains", chance: "_Chance") -> list[int]:
@@ -171,14 +174,16 @@ def _directions(gram: Array) -> float:
     return max(1.0, float(np.trace(centred) ** 2 / max(float((centred**2).sum()), 1e-12)))
 
 
-def _prune(rows: list[int], gains: _Gains, chance: _Chance) -> list[ChangePoint]:
-    """Undo the weakest split until all that remain gain more than chance."""
+def _prune(
+    rows: list[int], gains: _Gains, chance: _Chance, least_score: float
+) -> list[ChangePoint]:
+    """Undo the weakest split until all that remain gain enough, in units of what chance gains."""
     while rows:
         edges = [0, *rows, gains.num_rows]
         around = zip(edges, edges[1:], edges[2:], strict=False)
         scores = [gains.of(*three) / chance.gain_at(three[1]) for three in around]
         weakest = int(np.argmin(scores))
-        if scores[weakest] >= 1:
+        if scores[weakest] >= least_score:
             return [ChangePoint(*pair) for pair in zip(rows, scores, strict=True)]
         del rows[weakest]
     return []

@@ -1,48 +1,32 @@
 """The default control-point provider: listens for another sound, for a beginning and an end."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coprop_plugin.control_points.boundaries import (
+    DYNAMIC_RANGE_DB,
+    SHORTEST_S,
+    SILENT,
+    Boundary,
+    Listener,
+    Moments,
+    find_boundaries,
+)
 from coprop_plugin.control_points.change_points import find_change_points
-from coprop_plugin.control_points.silence import find_activity, level_db, runs
+from coprop_plugin.control_points.silence import level_db
 from coprop_plugin.control_points.snapping import change_frames, states_of_frames
-from coprop_plugin.control_points.sound import MARGIN_S, ROWS_A_SECOND, SoundRows, sound_rows
+from coprop_plugin.control_points.sound import ROWS_A_SECOND, SoundRows, sound_rows
 from coprop_plugin.errors import ClipError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 
-SILENT = -1
 _POOL = 4
 """Rows of 10 ms in one moment: 40 ms, about one phoneme's steady part."""
-_DYNAMIC_RANGE_DB = 30.0
-_SHORTEST_S = 0.5
-_NEAR_SILENCE_S = 0.3
-# A syllable and a pause: longer than what makes a step within a source.
-_STEP_S = 0.3
-_CHUNK_S = 60
 # What an embedding hears lasts a second, whatever the frame rate.
 _EMBEDDINGS_A_SECOND = 1.0
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """A place where the state of the sound changes.
-
-    Attributes:
-        row: The first row of the new state.
-        state: The new state: -1 is silence, other numbers are different sounds.
-        rule: `"change"`, `"onset"` or `"offset"`.
-        score: How clear it is; 1 is just clear enough.
-    """
-
-    row: int
-    state: int
-    rule: str
-    score: float
 
 
 @PROVIDERS.register_module(name=["NoveltyProvider", "novelty"])
@@ -72,89 +56,73 @@ class NoveltyProvider:
         Raises:
             ClipError: If the clip has no sound in any form.
         """
-        if clip.waveform is None and clip.log_mel is None and clip.audio_embedding is not None:
-            return _from_embeddings(clip)
-        rows = sound_rows(clip)
-        first_state, boundaries = find_boundaries(rows)
-        seconds = [rows.seconds(boundary.row) for boundary in boundaries]
-        states = [first_state, *(boundary.state for boundary in boundaries)]
-        seen = states_of_frames(seconds, clip, states)
+        return heard_changes(clip).points(clip, "novelty")
+
+
+@dataclass(frozen=True)
+class HeardChanges:
+    """When the sound of a clip changes, before that is snapped to frames.
+
+    Attributes:
+        first_state: The state at the start.
+        boundaries: Where it changes.
+        seconds: When that is.
+        knows_silence: Whether `SILENT` among the states means silence.
+    """
+
+    first_state: int
+    boundaries: list[Boundary]
+    seconds: list[float]
+    knows_silence: bool = True
+
+    def states(self, clip: Clip) -> list[int]:
+        """Return the state of every frame."""
+        states = [self.first_state, *(boundary.state for boundary in self.boundaries)]
+        return states_of_frames(self.seconds, clip, states)
+
+    def points(self, clip: Clip, source: str) -> ControlPoints:
+        """Return the control points of `clip`, with the boundaries in the log."""
+        seen = self.states(clip)
         log = {
             "boundaries": [
                 {"second": round(second, 3), "rule": b.rule, "score": round(b.score, 2)}
-                for second, b in zip(seconds, boundaries, strict=True)
+                for second, b in zip(self.seconds, self.boundaries, strict=True)
             ]
         }
-        points = ControlPoints.from_indices(change_frames(seen), clip.num_frames, "novelty", log)
+        points = ControlPoints.from_indices(change_frames(seen), clip.num_frames, source, log)
+        if not self.knows_silence:
+            return points
         return replace(points, silent=torch.tensor([state == SILENT for state in seen]))
 
 
-def find_boundaries(rows: SoundRows) -> tuple[int, list[Boundary]]:
-    """Find where the state of a sound changes.
-
-    A long sound is heard a minute at a time, each minute with 5 s of what surrounds it.
+def heard_changes(
+    clip: Clip, listen: Listener | None = None, least_score: float = 1.0
+) -> HeardChanges:
+    """Hear when the sound of a clip changes.
 
     Args:
-        rows: The sound.
+        clip: A clip with sound in any form.
+        listen: What a moment sounds like; by default its spectral shape. A listener of your own
+            needs a waveform or log-mels.
+        least_score: As in `find_change_points`.
 
-    Returns:
-        The state at the start, and the boundaries by rising row.
+    Raises:
+        ClipError: If the clip has no sound in any form.
     """
-    boundaries: list[Boundary] = []
-    first_state = SILENT
-    state, next_id = SILENT, 0
-    for start, stop, keep_from, keep_to in _chunks(len(rows)):
-        chunk = _Chunk(rows.mel(start, stop), next_id)
-        next_id = int(chunk.states.max(initial=next_id)) + 1
-        states = chunk.states[keep_from - start : keep_to - start]
-        if keep_from == 0:
-            state = first_state = int(states[0])
-        # A sound that goes on over the seam is the one it was.
-        elif state != SILENT and states[0] != SILENT:
-            states = np.where(states == states[0], state, states)
-        for row in np.flatnonzero(np.diff(states, prepend=state)):
-            new_state = int(states[row])
-            rule, score = chunk.reason(int(row) + keep_from - start, state, new_state)
-            boundaries.append(Boundary(int(row) + keep_from, new_state, rule, score))
-            state = new_state
-    return first_state, boundaries
+    embedded = clip.waveform is None and clip.log_mel is None and clip.audio_embedding is not None
+    if embedded and listen is None:
+        return _of_embeddings(clip, least_score)
+    rows = sound_rows(clip)
+    first_state, boundaries = find_boundaries(rows, listen or spectral_shapes, least_score)
+    return HeardChanges(first_state, boundaries, [rows.seconds(b.row) for b in boundaries])
 
 
-def _chunks(num_rows: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield what to hear (start, stop) and what to keep of it (from, to), in rows."""
-    length, margin = _CHUNK_S * ROWS_A_SECOND, MARGIN_S * ROWS_A_SECOND
-    for keep_from in range(0, num_rows, length):
-        keep_to = min(keep_from + length, num_rows)
-        yield max(0, keep_from - margin), min(num_rows, keep_to + margin), keep_from, keep_to
-
-
-class _Chunk:
-    """The states of a minute of sound."""
-
-    def __init__(self, mel: NDArray[np.float64], first_id: int) -> None:
-        activity = find_activity(mel)
-        self.contrast = activity.contrast
-        self.scores: dict[int, float] = {}
-        self.states = np.full(len(mel), first_id)
-        moments = mel[: len(mel) // _POOL * _POOL].reshape(-1, _POOL, mel.shape[1]).mean(axis=1)
-        heard = _audible(moments, activity.sounds)
-        changes = find_change_points(
-            _spectral_shape(moments[heard]), ROWS_A_SECOND / _POOL, _SHORTEST_S
-        )
-        silences = runs(~activity.sounds)
-        for number, change in enumerate(changes, first_id + 1):
-            row = _place(int(heard[change.row]) * _POOL, mel, silences)
-            self.states[row:] = number
-            self.scores[number] = change.score
-        self.states[~activity.sounds] = SILENT
-
-    def reason(self, row: int, before: int, after: int) -> tuple[str, float]:
-        """Return by which rule the state changes at `row`, and how clearly."""
-        if before == SILENT:
-            return "onset", self.contrast
-        if after == SILENT:
-            return "offset", self.contrast
-        return "change", self.scores.get(after, 1.0)
+def spectral_shapes(rows: SoundRows, start: int, stop: int, sounds: NDArray[np.bool_]) -> Moments:
+    """Hear moments of 40 ms by the shape of their spectrum, those that are loud enough."""
+    mel = rows.mel(start, stop)
+    moments = mel[: len(mel) // _POOL * _POOL].reshape(-1, _POOL, mel.shape[1]).mean(axis=1)
+    heard = _audible(moments, sounds)
+    return Moments(_spectral_shape(moments[heard]), heard * _POOL, ROWS_A_SECOND / _POOL)
 
 
 def _audible(moments: NDArray[np.float64], sounds: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -164,40 +132,18 @@ def _audible(moments: NDArray[np.float64], sounds: NDArray[np.bool_]) -> NDArray
         return np.zeros(0, dtype=np.int64)
     level = level_db(moments)
     loud = np.percentile(level[sounding], 90)
-    return np.flatnonzero(sounding & (level > loud - _DYNAMIC_RANGE_DB))
+    return np.flatnonzero(sounding & (level > loud - DYNAMIC_RANGE_DB))
 
 
 def _spectral_shape(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the upper 30 dB of each spectrum as a vector of length 1; the level drops out."""
     decibel = 20 * np.log10(np.maximum(mel, 1e-6))
     below_peak = decibel - decibel.max(axis=1, keepdims=True, initial=-120.0)
-    shape = np.clip(below_peak / _DYNAMIC_RANGE_DB + 1, 0, 1)
+    shape = np.clip(below_peak / DYNAMIC_RANGE_DB + 1, 0, 1)
     return shape / np.linalg.norm(shape, axis=1, keepdims=True)
 
 
-def _place(row: int, mel: NDArray[np.float64], silences: list[tuple[int, int]]) -> int:
-    """Return the exact row of a change that the kernel found near `row`.
-
-    At a silence nearby it is the silence's end; else the sharpest step of the spectrum nearby.
-    """
-    near = _NEAR_SILENCE_S * ROWS_A_SECOND
-    for start, stop in silences:
-        if start - near <= row <= stop + near:
-            return stop
-    reach, side = round(_SHORTEST_S / 2 * ROWS_A_SECOND), round(_STEP_S * ROWS_A_SECOND)
-    first, last = max(side, row - reach), min(len(mel) - side, row + reach)
-    if first > last:
-        return row
-    # 30 dB below the loudest band there is nothing that a listener would call a step.
-    around = mel[first - side : last + side]
-    decibel = 20 * np.log10(around + around.max() * 10 ** (-_DYNAMIC_RANGE_DB / 20))
-    sums = np.concatenate([np.zeros((1, mel.shape[1])), decibel.cumsum(axis=0)])
-    steps = np.abs(sums[2 * side :] - 2 * sums[side:-side] + sums[: -2 * side]).mean(axis=1)
-    places = np.arange(first, last + 1)
-    return int(places[np.argmax(steps * (1 - np.abs(places - row) / (2 * reach)))])
-
-
-def _from_embeddings(clip: Clip) -> ControlPoints:
+def _of_embeddings(clip: Clip, least_score: float) -> HeardChanges:
     """Find changes where only one embedding a frame is known: no silence, no finer than frames."""
     embedding = clip.audio_embedding.detach().double().cpu().flatten(1).numpy()
     if not np.isfinite(embedding).all():
@@ -210,16 +156,7 @@ def _from_embeddings(clip: Clip) -> ControlPoints:
     constant = np.full_like(size, 1e-3 * max(float(size.max()), 1e-6))
     embedding = np.concatenate([embedding, constant], axis=1)
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
-    changes = find_change_points(embedding, _EMBEDDINGS_A_SECOND, _SHORTEST_S)
-    log = {
-        "boundaries": [
-            {
-                "second": round(float(clip.times[c.row]), 3),
-                "rule": "change",
-                "score": round(c.score, 2),
-            }
-            for c in changes
-        ],
-    }
-    frames = [0, *(c.row for c in changes)]
-    return ControlPoints.from_indices(frames, clip.num_frames, "novelty", log)
+    changes = find_change_points(embedding, _EMBEDDINGS_A_SECOND, SHORTEST_S, least_score)
+    boundaries = [Boundary(c.row, state, "change", c.score) for state, c in enumerate(changes, 1)]
+    starts_s = clip.spans[:, 0]
+    return HeardChanges(0, boundaries, [float(starts_s[c.row]) for c in changes], False)

@@ -72,7 +72,23 @@ def sound_rows(clip: Clip) -> SoundRows:
     return _laid_end_to_end(clip)
 
 
-def _around_frames(clip: Clip) -> SoundRows:
+def waveform_around(clip: Clip) -> tuple[Tensor, int]:
+    """Return what is heard of a clip's waveform, and at which second that begins.
+
+    From 5 s before the first frame to 5 s after the last one; where the waveform ends before the
+    last frame, silence follows.
+
+    Returns:
+        `[samples]` at the clip's own rate, and whole seconds.
+
+    Raises:
+        ClipError: If the clip has no waveform.
+    """
+    if clip.waveform is None:
+        raise ClipError(
+            "This clip has no waveform, only what a wrapped model was called with. Use "
+            "`segment()` with a file or a Clip, or a provider that needs no waveform: 'novelty'."
+        )
     first_s, last_s = float(clip.times[0]), float(clip.times[-1])
     if clip.sampling == "avsbench":
         first_s, last_s = float(clip.spans[0, 0]), float(clip.spans[-1, 1])
@@ -80,7 +96,12 @@ def _around_frames(clip: Clip) -> SoundRows:
     start_s = max(0, math.floor(first_s) - MARGIN_S)
     waveform = clip.waveform[start_s * rate : math.ceil((last_s + MARGIN_S) * rate)]
     missing = math.ceil((last_s - start_s) * rate) - len(waveform)
-    rows = log_mel(torch.nn.functional.pad(waveform, (0, max(missing, 0))), rate)
+    return torch.nn.functional.pad(waveform, (0, max(missing, 0))), start_s
+
+
+def _around_frames(clip: Clip) -> SoundRows:
+    waveform, start_s = waveform_around(clip)
+    rows = log_mel(waveform, clip.sample_rate)
     last = max(len(rows), 1)
     ends_s = start_s + np.array([0.0, last / ROWS_A_SECOND]) + _ROW_CENTRE_S
     return SoundRows(rows, (np.array([0.0, last]), ends_s))
