@@ -4,5 +4,6 @@ Each has `chat(messages, waveform, sample_rate, schema=...)`, see `coprop_plugin
 """
 
 from coprop_plugin.control_points.llm.function import CallableAudioLLM
+from coprop_plugin.control_points.llm.qwen import QwenAudioLLM
 
-__all__ = ["CallableAudioLLM"]
+__all__ = ["CallableAudioLLM", "QwenAudioLLM"]

@@ -1,0 +1,78 @@
+"""Holding a local model to an answer of exactly T flags."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def flags_wanted(schema: Mapping[str, Any] | None) -> tuple[int, str | None] | None:
+    """Tell whether a JSON schema asks for a list of zeros and ones of one length.
+
+    Args:
+        schema: An array with `minItems == maxItems` whose items are 0 or 1 (as `enum`, or as
+            integers from 0 to 1), or an object with one property that is such an array.
+
+    Returns:
+        The number of flags, and the name of the property or None; None if it asks for something
+        else.
+
+    Example:
+        >>> items = {"type": "integer", "enum": [0, 1]}
+        >>> flags_wanted({"type": "array", "items": items, "minItems": 10, "maxItems": 10})
+        (10, None)
+    """
+    schema = schema or {}
+    properties = schema.get("properties")
+    if schema.get("type") == "object" and isinstance(properties, Mapping) and len(properties) == 1:
+        [(key, value)] = properties.items()
+        length = _length(value)
+        return None if length is None else (length, key)
+    length = _length(schema)
+    return None if length is None else (length, None)
+
+
+def _length(schema: Any) -> int | None:
+    if not isinstance(schema, Mapping) or schema.get("type") != "array":
+        return None
+    items, length = schema.get("items"), schema.get("minItems")
+    if not isinstance(items, Mapping) or not isinstance(length, int) or length < 1:
+        return None
+    values = items.get("enum")
+    flags = (
+        sorted(values) == [0, 1]
+        if isinstance(values, list)
+        else items.get("type") == "integer"
+        and (items.get("minimum"), items.get("maximum")) == (0, 1)
+    )
+    return length if flags and schema.get("maxItems") == length else None
+
+
+def flag_tokens(tokenizer: Any, num_flags: int, key: str | None = None) -> list[list[int]] | None:
+    """Return which tokens may stand at each place of a JSON list of flags.
+
+    The list is tokenized as the tokenizer itself would: once with zeros, once with ones. Where the
+    two differ stands a flag, and either token may.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+        num_flags: T, the length of the list.
+        key: For `{"key": [...]}`; None for the list alone.
+
+    Returns:
+        One or two token ids for each place; None if this tokenizer writes several flags in one
+        token, or one in several, so that places and flags do not match.
+    """
+    zeros, ones = (_tokens(tokenizer, num_flags, key, flag) for flag in (0, 1))
+    if len(zeros) != len(ones):
+        return None
+    pairs = [(zero, one) for zero, one in zip(zeros, ones, strict=True) if zero != one]
+    texts = [[tokenizer.decode([token]) for token in pair] for pair in pairs]
+    if len(pairs) != num_flags or any(zero.replace("0", "1") != one for zero, one in texts):
+        return None
+    return [sorted({zero, one}) for zero, one in zip(zeros, ones, strict=True)]
+
+
+def _tokens(tokenizer: Any, num_flags: int, key: str | None, flag: int) -> list[int]:
+    flags: Any = [flag] * num_flags
+    text = json.dumps(flags if key is None else {key: flags})
+    return tokenizer.encode(text, add_special_tokens=False)

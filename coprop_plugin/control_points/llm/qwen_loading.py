@@ -1,0 +1,128 @@
+"""Loading Qwen's audio language models through transformers."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from coprop_plugin.errors import AudioLLMError, MissingExtraError
+
+_THINKER_25 = "Qwen2_5OmniThinkerForConditionalGeneration"
+_THINKER_3 = "Qwen3OmniMoeThinkerForConditionalGeneration"
+
+# `model_type` of a config -> the class that answers in text. Of a whole Omni model only the
+# thinker's weights are loaded, not those that speak.
+FAMILIES = {
+    "qwen2_audio": "Qwen2AudioForConditionalGeneration",
+    "qwen2_5_omni": _THINKER_25,
+    "qwen2_5_omni_thinker": _THINKER_25,
+    "qwen3_omni_moe": _THINKER_3,
+    "qwen3_omni_moe_thinker": _THINKER_3,
+}
+
+
+def require(package: str, reason: str) -> None:
+    """Check that an optional package is there.
+
+    Raises:
+        MissingExtraError: If it is not; with the pip line.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise MissingExtraError(
+            f"{reason} needs {package}, which is not installed. Run "
+            '`pip install "coprop-plugin[llm]"`.'
+        )
+
+
+def load_processor(model_id: str, revision: str | None = None) -> Any:
+    """Load a model's processor: tokenizer, chat template and feature extractor.
+
+    Raises:
+        AudioLLMError: If there is none, or it takes no sound.
+        MissingExtraError: If it needs a package that is not installed.
+    """
+    from transformers import AutoProcessor
+
+    with _loading(model_id):
+        processor = AutoProcessor.from_pretrained(model_id, revision=revision)
+    if not hasattr(processor, "feature_extractor") or not hasattr(processor, "audio_token"):
+        raise AudioLLMError(
+            f"The processor of {model_id} is a {type(processor).__name__}, which takes no sound. "
+            "Name an audio language model: Qwen/Qwen2-Audio-7B-Instruct, say."
+        )
+    return processor
+
+
+def load_model(
+    model_id: str,
+    revision: str | None = None,
+    *,
+    dtype: str = "auto",
+    device: str | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    load_in_4bit: bool = False,
+) -> Any:
+    """Load the part of a model that answers in text, in eval mode.
+
+    Args:
+        model_id: A name on the Hugging Face Hub or a folder; `config.model_type` says what it is.
+        revision: Of the repository on the Hub.
+        dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
+        device: Where to, if there is no `device_map`; None: the first GPU, if any.
+        device_map: How accelerate spreads it, "auto" say.
+        load_in_4bit: Quantize the weights to 4 bits (NF4, bitsandbytes).
+
+    Raises:
+        AudioLLMError: If it cannot be loaded or is of another family.
+        MissingExtraError: If accelerate or bitsandbytes is needed and not installed.
+    """
+    import transformers
+
+    with _loading(model_id):
+        config = transformers.AutoConfig.from_pretrained(model_id, revision=revision)
+    if config.model_type not in FAMILIES:
+        raise AudioLLMError(
+            f"{model_id} is of type {config.model_type!r}; this client knows "
+            f"{', '.join(FAMILIES)}. Serve other models with vLLM, say, and ask them through "
+            "`openai_compatible`."
+        )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    placement: dict[str, Any] = {}
+    if load_in_4bit:
+        require("bitsandbytes", "load_in_4bit=True")
+        placement["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+        device_map = device_map or {"": device}
+    if device_map is not None:
+        require("accelerate", "device_map")
+        placement["device_map"] = device_map
+    with _loading(model_id):
+        model = getattr(transformers, FAMILIES[config.model_type]).from_pretrained(
+            model_id,
+            revision=revision,
+            config=getattr(config, "thinker_config", config),
+            dtype=dtype,
+            use_safetensors=True,
+            **placement,
+        )
+    return (model if device_map is not None else model.to(device)).eval()
+
+
+@contextmanager
+def _loading(model_id: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{model_id} needs a package that is not installed: {str(error).strip()[:400]} Run "
+            '`pip install "coprop-plugin[llm]"`.'
+        ) from error
+    except (OSError, ValueError) as error:
+        raise AudioLLMError(
+            f"{model_id} cannot be loaded: {str(error).strip()[:400]} Give a folder that "
+            "`save_pretrained` of model and processor wrote, or a name on the Hugging Face Hub "
+            "that can be reached, or is in its cache, and has safetensors."
+        ) from error
