@@ -104,6 +104,22 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
     return module.eval()
 
 
+def format_of(path: str | Path) -> str | None:
+    """Return the format that a safetensors file says it is; None for one that is not ours.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors: {error}. It may be cut short: fetch or save "
+            "it again."
+        ) from error
+
+
 def _ready(value: Tensor, dtype: torch.dtype | None) -> Tensor:
     value = value.detach().cpu().contiguous()
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coprop_plugin.checkpoint_file import weights_in
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.propagation.propagator import NEVER, AudioInsertPropagator
 
@@ -84,7 +85,7 @@ def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> Aud
     Raises:
         CheckpointError: If these are not AOT's weights, each and every one.
     """
-    state = _weights_in(content, origin)
+    state = weights_in(content, origin)
     if not is_aot(state):
         raise CheckpointError(
             f"Got no AOT weights in {origin}: no `patch_wise_id_bank` and `encoder_projector` "
@@ -112,19 +113,6 @@ def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> Aud
         propagator.double()
     propagator.network.load_state_dict(ours, strict=False)
     return propagator.eval()
-
-
-def _weights_in(content: Any, origin: str) -> dict[str, Tensor]:
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    tensors = isinstance(content, Mapping) and all(map(torch.is_tensor, content.values()))
-    if not tensors or not content:
-        raise CheckpointError(
-            f"Got a {type(content).__name__} in {origin} that holds no weights; wanted names to "
-            "tensors, or such a mapping under 'state_dict' or 'model'."
-        )
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def _shape_of(state: Mapping[str, Tensor], origin: str) -> dict[str, Any]:

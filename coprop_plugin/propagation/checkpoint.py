@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from coprop_plugin.errors import CheckpointError
+from coprop_plugin.checkpoint_file import existing, is_safetensors, read_pickle
 from coprop_plugin.propagation.aot_names import load_aot_state
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
-from coprop_plugin.propagation.unpickle import read_pickle
 from coprop_plugin.weights_file import load_module, save_module
 
 FORMAT = "coprop_plugin.AudioInsertPropagator/1"
@@ -27,8 +26,8 @@ def load(path: str | Path) -> AudioInsertPropagator:
     Raises:
         CheckpointError: If the file is missing, or neither.
     """
-    path = _existing(path)
-    if _is_safetensors(path):
+    path = existing(path)
+    if is_safetensors(path):
         return load_propagator(path)
     return load_aot_checkpoint(path)
 
@@ -62,7 +61,7 @@ def load_aot_checkpoint(
     origin = "the given weights"
     if not isinstance(source, Mapping):
         origin = str(source)
-        source = read_pickle(_existing(source))
+        source = read_pickle(existing(source))
     return load_aot_state(source, origin, options)
 
 
@@ -100,16 +99,3 @@ def load_propagator(path: str | Path) -> AudioInsertPropagator:
             that it describes.
     """
     return load_module(path, FORMAT, AudioInsertPropagator)
-
-
-def _existing(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}. Give the path of a file with weights.")
-    return path
-
-
-def _is_safetensors(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and not start.startswith((b"PK", b"\x80"))

@@ -1,0 +1,98 @@
+"""The image backbones of released AVS models, and what their files call the weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from coprop_plugin.adapters.released import Row, Shapes
+from coprop_plugin.layers.backbones import TransformersBackbone, build_transformers_backbone
+
+# The released PVT-v2 has transformers' eps, 1e-6, except here.
+_COARSE_NORMS, _COARSE_EPS = ("patch_embedding.layer_norm", "attention.layer_norm"), 1e-5
+
+_STEM = r"model.embedder.embedder."
+_LAYER = r"model.encoder.stages.{stage}.layers.\1."
+RESNET_NAMES: list[Row] = [
+    (r"conv1\.", _STEM + "convolution."),
+    (r"bn1\.", _STEM + "normalization."),
+    *(
+        (rf"layer{stage + 1}{branch}\.(\d+)\.{part}", _LAYER.format(stage=stage) + ours)
+        for stage, branch in enumerate(("", "", "(?:_1)?", "(?:_1)?"))
+        for part, ours in (
+            *((rf"conv{n + 1}\.", f"layer.{n}.convolution.") for n in range(3)),
+            *((rf"bn{n + 1}\.", f"layer.{n}.normalization.") for n in range(3)),
+            (r"downsample\.0\.", "shortcut.convolution."),
+            (r"downsample\.1\.", "shortcut.normalization."),
+        )
+    ),
+    # A second branch, for a salient-object model that this ResNet once was written for.
+    (r"layer[34]_2\.", None),
+]
+"""Rows for ResNet-50 as all three released code bases have it; `under` puts a prefix before."""
+
+PVT_NAMES: list[Row] = [
+    row
+    for stage in range(4)
+    for layer in (f"model.encoder.layers.{stage}.",)
+    for block in (layer + r"blocks.\1.",)
+    for row in (
+        (rf"patch_embed{stage + 1}\.proj\.", layer + "patch_embedding.proj."),
+        (rf"patch_embed{stage + 1}\.norm\.", layer + "patch_embedding.layer_norm."),
+        (rf"norm{stage + 1}\.", layer + "layer_norm."),
+        *(
+            (rf"block{stage + 1}\.(\d+)\.{part}\.", block + ours)
+            for part, ours in (
+                ("norm1", "layer_norm_1."),
+                ("norm2", "layer_norm_2."),
+                (r"attn\.q", "attention.query."),
+                (r"attn\.proj", "attention.proj."),
+                (r"attn\.sr", "attention.spatial_reduction."),
+                (r"attn\.norm", "attention.layer_norm."),
+                (r"mlp\.fc1", "mlp.dense1."),
+                (r"mlp\.dwconv\.dwconv", "mlp.dwconv.dwconv."),
+                (r"mlp\.fc2", "mlp.dense2."),
+            )
+        ),
+        (
+            rf"block{stage + 1}\.(\d+)\.attn\.kv\.",
+            (block + "attention.key.", block + "attention.value."),
+        ),
+    )
+]
+"""Rows for PVT-v2 as all three released code bases have it; `under` puts a prefix before."""
+
+
+def build_image_backbone(backbone: str | Mapping[str, Any]) -> TransformersBackbone:
+    """Build a backbone that computes what the released models' own backbones do.
+
+    Args:
+        backbone: "resnet50", "pvt_v2_b5", or what else `build_transformers_backbone` knows: a
+            mapping with a `type` and options, for a toy width.
+
+    Returns:
+        A module from normalised frames `[B, 3, H, W]` to four maps at strides 4 to 32, of
+        `widths` channels. Random weights.
+
+    Example:
+        >>> tiny = dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16))
+        >>> build_image_backbone(tiny).widths
+        (8, 8, 16, 16)
+    """
+    built = build_transformers_backbone(backbone)
+    for name, module in built.named_modules():
+        if isinstance(module, nn.LayerNorm) and name.endswith(_COARSE_NORMS):
+            module.eps = _COARSE_EPS
+    return built
+
+
+def recognise_backbone(shapes: Shapes, prefix: str) -> str | None:
+    """Tell which backbone a released file has under `prefix`; None if it has none that we know.
+
+    Its parameters may be of another size nevertheless; they are refused by name when filled in.
+    """
+    if f"{prefix}patch_embed1.proj.weight" in shapes:
+        return "pvt_v2_b5"
+    if f"{prefix}layer1.0.conv3.weight" in shapes:
+        return "resnet50"
+    return None

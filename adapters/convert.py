@@ -1,0 +1,198 @@
+"""From released checkpoints to our own models: every weight finds its place, or is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coprop_plugin.adapters.registered import FAMILIES
+from coprop_plugin.adapters.released import Family
+from coprop_plugin.checkpoint_file import existing, is_safetensors, read_weights
+from coprop_plugin.errors import CheckpointError, UnknownNameError
+from coprop_plugin.weights_file import format_of, load_module, save_module
+
+
+def load_released(path: str | Path, family: str | None = None) -> nn.Module:
+    """Load a released AVS model, from its author's file or from one that `convert` wrote.
+
+    Args:
+        path: A `.pth` file as it was downloaded, the same weights as safetensors, or ours. Nothing
+            but tensors and plain containers is ever unpickled.
+        family: `"tpavi"`, `"avsegformer"`, `"catr"`; None tells it by the names in the file.
+
+    Returns:
+        Our model of that family on the CPU, in eval mode and float32 (float64 if saved so).
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, is of no family or of another one, or
+            has weights missing, unknown or of another shape; they are named.
+        UnknownNameError: If there is no such family.
+
+    Example:
+        >>> model = load_released("S4_pvt_best.pth", "tpavi")  # doctest: +SKIP
+    """
+    path = existing(path)
+    wanted = None if family is None else _family(family)
+    ours = {one.format: one for one in FAMILIES.values()}
+    if is_safetensors(path) and (found := ours.get(format_of(path))):
+        _refuse_other(path, found, wanted)
+        return load_module(
+            path, found.format, lambda **options: _empty(found, options).to_empty(device="cpu")
+        )
+    return load_state(read_weights(path), family, origin=str(path))
+
+
+def load_state(
+    state: Mapping[str, Tensor], family: str | None = None, origin: str = "the given weights"
+) -> nn.Module:
+    """Build the model that released weights belong to, and fill it.
+
+    Args:
+        state: Names as released, without a prefix, and tensors.
+        family: As in `load_released`.
+        origin: Where they came from, for messages.
+
+    Returns:
+        Our model on the CPU, in eval mode.
+
+    Raises:
+        CheckpointError: As `load_released`.
+        UnknownNameError: If there is no such family.
+    """
+    wanted = None if family is None else _family(family)
+    found, options = _recognise(state, origin, wanted)
+    model = _empty(found, options)
+    ours = _renamed(state, found, model.state_dict(), origin)
+    model.load_state_dict(ours, assign=True)
+    return model.eval()
+
+
+def convert(
+    path: str | Path, out: str | Path, family: str | None = None, dtype: torch.dtype | None = None
+) -> Path:
+    """Write a released checkpoint as safetensors of ours, without its dead weights.
+
+    Args:
+        path: The released file.
+        out: The new file.
+        family: As in `load_released`.
+        dtype: `torch.float16` halves the file; None keeps the weights as they are.
+
+    Returns:
+        `out`.
+
+    Raises:
+        CheckpointError: As `load_released`; or if `out` cannot be written.
+        UnknownNameError: If there is no such family.
+    """
+    model = load_released(path, family)
+    return save_released(model, out, dtype)
+
+
+def save_released(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> Path:
+    """Write one of our models of a released family, as it was loaded or trained further.
+
+    Raises:
+        CheckpointError: If the model is none of ours, or the file cannot be written.
+    """
+    for family in FAMILIES.values():
+        if isinstance(model, family.build):
+            return save_module(model, model.config, path, family.format, dtype)
+    raise CheckpointError(
+        f"Got a {type(model).__name__} to save; wanted one of our own models of "
+        f"{', '.join(FAMILIES)}, as `load_released` returns them. Save others with "
+        "`torch.save(model.state_dict(), path)`."
+    )
+
+
+def _family(name: str) -> Family:
+    if name not in FAMILIES:
+        raise UnknownNameError(
+            f"Got {name!r}, which is no family of released models. There are: "
+            f"{', '.join(FAMILIES)}; see docs/models.md for others."
+        )
+    return FAMILIES[name]
+
+
+def _recognise(
+    state: Mapping[str, Tensor], origin: str, wanted: Family | None
+) -> tuple[Family, dict[str, Any]]:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for family in FAMILIES.values():
+        options = family.recognise(shapes)
+        if options is not None:
+            _refuse_other(origin, family, wanted)
+            return family, options
+    raise CheckpointError(
+        f"Got {len(state)} weights in {origin} that are of no family we know "
+        f"({', '.join(FAMILIES)}): {_some(list(state))}. Give the file of a whole model, not of "
+        "its backbone alone; docs/models.md says how to run other models."
+    )
+
+
+def _refuse_other(origin: Any, found: Family, wanted: Family | None) -> None:
+    if wanted not in (None, found):
+        raise CheckpointError(
+            f"Got weights of {found.name} in {origin}; wanted {wanted.name}. Name the family that "
+            "they are of, or give the other file."
+        )
+
+
+def _empty(family: Family, options: Mapping[str, Any]) -> nn.Module:
+    # Drawing a hundred million random numbers that are overwritten takes longer than reading.
+    with torch.device("meta"):
+        model = family.build(**options)
+    assert {name for name, _ in model.named_buffers()} <= model.state_dict().keys()
+    return model
+
+
+def _renamed(
+    state: Mapping[str, Tensor], family: Family, wanted: Mapping[str, Tensor], origin: str
+) -> dict[str, Tensor]:
+    ours: dict[str, Tensor] = {}
+    unknown, misshapen = [], []
+    for name, tensor in state.items():
+        own = family.our_names(name)
+        if own is None or any(one not in wanted or one in ours for one in own):
+            unknown.append(name)
+            continue
+        parts = tensor.tensor_split(len(own)) if len(own) > 1 else [tensor] * len(own)
+        for one, part in zip(own, parts, strict=True):
+            ours[one] = part
+            if _without_ones(part) == _without_ones(wanted[one]):
+                ours[one] = _ready(part.reshape(wanted[one].shape))
+            else:
+                misshapen.append(
+                    f"{name} is {list(part.shape)} and not {list(wanted[one].shape)}, what {one} is"
+                )
+    faults = dict(
+        missing=[f"what is {name} here" for name in wanted if name not in ours],
+        unknown=unknown,
+        misshapen=misshapen,
+    )
+    found = [f"{len(names)} {fault}: {_some(names)}" for fault, names in faults.items() if names]
+    if found:
+        raise CheckpointError(
+            f"The weights in {origin} look like {family.name}'s but do not fit: "
+            f"{'; '.join(found)}. Every weight must have its place: fetch the released file again, "
+            "or see docs/models.md for models that were changed."
+        )
+    return ours
+
+
+def _without_ones(tensor: Tensor) -> list[int]:
+    """A convolution over one pixel is a matrix: axes of length one may differ."""
+    return [length for length in tensor.shape if length != 1]
+
+
+def _ready(tensor: Tensor) -> Tensor:
+    half = tensor.dtype in (torch.float16, torch.bfloat16)
+    # A copy, so that no part keeps a whole file's tensor alive or shares it with another part.
+    return tensor.clone().float() if half else tensor.clone()
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

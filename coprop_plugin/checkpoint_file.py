@@ -1,0 +1,128 @@
+"""Weights of strangers in files: pickles and safetensors, of which nothing is ever run."""
+
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from coprop_plugin.errors import CheckpointError
+
+# What torch's restricted unpickler raises on files that are cut, damaged or no pickle at all.
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read names and tensors from a file of `torch.save` or safetensors, told by its content.
+
+    Args:
+        path: The file; the weights may lie under "state_dict" or "model" in it, and have the
+            prefix `module.` of `DataParallel`, which is taken away.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, or holds anything but tensors and plain
+            containers.
+    """
+    path = existing(path)
+    if not is_safetensors(path):
+        return weights_in(read_pickle(path), str(path))
+    try:
+        return weights_in(load_file(path), str(path))
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors: {error}. It is damaged or cut short: fetch it "
+            "again, and compare its size."
+        ) from error
+
+
+def weights_in(content: Any, origin: str) -> dict[str, Tensor]:
+    """Return the weights in what a checkpoint holds, without the prefix of `DataParallel`.
+
+    Args:
+        content: Names to tensors, or a mapping that holds such a one under "state_dict" or
+            "model".
+        origin: Where it came from, for messages.
+
+    Raises:
+        CheckpointError: If there are none.
+
+    Example:
+        >>> weights_in({"state_dict": {"module.bias": torch.zeros(1)}}, "a test")
+        {'bias': tensor([0.])}
+    """
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    tensors = isinstance(content, Mapping) and all(map(torch.is_tensor, content.values()))
+    if not tensors or not content:
+        raise CheckpointError(
+            f"Got a {type(content).__name__} in {origin} that holds no weights; wanted names to "
+            "tensors, or such a mapping under 'state_dict' or 'model'."
+        )
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def existing(path: str | Path) -> Path:
+    """Return the path of a file that is there.
+
+    Raises:
+        CheckpointError: If it is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}. Give the path of a file with weights.")
+    return path
+
+
+def is_safetensors(path: Path) -> bool:
+    """Tell by its first bytes whether a file is safetensors, and no zip archive or pickle."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and not start.startswith((b"PK", b"\x80"))
+
+
+def read_pickle(path: Path) -> Any:
+    """Read what `torch.save` wrote, as far as it is tensors and plain containers.
+
+    Raises:
+        CheckpointError: If the file is damaged, is something else, or holds other objects. They
+            are not made, and nothing in the file is run.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint that can be read safely: {_first_line(error)} Only tensors "
+            "and plain containers are read, as anything else could run code. If you trust the "
+            "file, save its weights alone: `torch.save(model.state_dict(), path)`."
+        ) from error
+    except _DAMAGE as error:
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: {_first_line(error)} It is damaged, cut "
+            "short, or something else. Fetch it again, and compare its size."
+        ) from error
+
+
+def _first_line(error: BaseException, limit: int = 200) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    # torch's first line may recommend to unpickle freely: say its reason only.
+    for line in lines:
+        if "WeightsUnpickler error" in line or "Unsupported" in line:
+            text = line
+    return text[:limit].rstrip(".") + "."

@@ -1,0 +1,1 @@
+"""Blocks that several rooms build their networks from."""
