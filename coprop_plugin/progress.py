@@ -10,7 +10,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from coprop_plugin.types import Hook
 
-_SAYS = {"keyframes": "Segmenting keyframes", "propagation": "Carrying masks"}
+_SAYS = {
+    "keyframes": "Segmenting keyframes",
+    "propagation": "Carrying masks",
+    "benchmark": "Scoring clips and rows",
+}
 
 
 class ProgressHook:

@@ -38,6 +38,7 @@ ROOMS = {
     "progress": "pipeline",
     "loading": "cli",
     "batch": "cli",
+    "bench": "cli",
     "demo": "cli",
 }
 # Floor 0 has three doors: methods whose work is done upstairs, imported inside the method.

@@ -1,0 +1,292 @@
+"""What `coprop bench` takes by name: clips with truth, models and propagators."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coprop_plugin.adapters.recognise import find_backend
+from coprop_plugin.benchmark.datasets import AVSS, MS3, S4, AVSDataset, Sample
+from coprop_plugin.errors import AdapterError, DatasetError
+from coprop_plugin.loading import load_backend
+from coprop_plugin.propagation.default import WEIGHTS, as_propagator
+from coprop_plugin.types import KeyframeBackend, Propagator, Sampling
+from coprop_plugin.world.scene import Scene
+from coprop_plugin.world.splits import NUM_CLASSES, SPLITS, made_up_scene
+
+KEYFRAME_WEIGHTS = WEIGHTS.with_name("keyframes.safetensors")
+_LAYOUTS = (S4, MS3, AVSS)
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """Which clips of the made-up world.
+
+    Args:
+        size: Height and width in pixels.
+        num_frames: Frames a clip.
+        fps: Frames a second.
+        sampling: See `Clip`; with "avsbench" the rate is 1.
+        steady: Which share of the scenes has one thing that sounds throughout, as in S4.
+
+    Raises:
+        DatasetError: If there are no such clips.
+    """
+
+    size: tuple[int, int] = (112, 160)
+    num_frames: int = 10
+    fps: float = 1.0
+    sampling: Sampling = "avsbench"
+    steady: float = 0.2
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.num_frames < 1 or not self.fps > 0:
+            raise DatasetError(
+                f"Got size={self.size}, num_frames={self.num_frames}, fps={self.fps}; wanted at "
+                "least 16 x 16 pixels, one frame, and a rate above 0."
+            )
+        if self.sampling == "avsbench" and self.fps != 1:
+            raise DatasetError(
+                f"Got sampling='avsbench' with fps={self.fps}; AVSBench takes one frame a second. "
+                "Say sampling='pts' for other rates."
+            )
+        if not 0 <= self.steady <= 1:
+            raise DatasetError(f"Got steady={self.steady}; wanted a share in [0, 1].")
+
+
+class WorldSamples(Sequence[Sample]):
+    """Scenes of the made-up world's test split as clips with truth, rendered when asked for.
+
+    Args:
+        length: Scenes.
+        first: How many scenes of the split to pass over.
+        options: What they look like.
+
+    Raises:
+        DatasetError: If the split has no such scenes.
+
+    Example:
+        >>> samples = WorldSamples(2, options=WorldOptions(size=(32, 48), num_frames=3))
+        >>> samples.ids, samples[0].masks.shape
+        (['scene-2000', 'scene-2001'], torch.Size([3, 32, 48]))
+    """
+
+    def __init__(self, length: int, first: int = 0, options: WorldOptions | None = None) -> None:
+        seeds = SPLITS["test"]
+        if length < 1 or first < 0 or first + length > len(seeds):
+            raise DatasetError(
+                f"Got {length} scenes from scene {first} on; the test split has {len(seeds)}. Take "
+                "fewer scenes, or fewer sets of them."
+            )
+        self.seeds = seeds[first : first + length]
+        self.options = options or WorldOptions()
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the scenes."""
+        return [
+            f"{'steady' if self._is_steady(i) else 'scene'}-{seed}"
+            for i, seed in enumerate(self.seeds)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Render one scene."""
+        options = self.options
+        duration_s = options.num_frames / options.fps
+        scene = made_up_scene(self.seeds[index], options.size, duration_s)
+        if self._is_steady(index):
+            scene = _steady(scene)
+        clip = scene.clip(options.fps, options.sampling)
+        return Sample(
+            self.ids[index],
+            clip,
+            scene.truth(clip),
+            torch.ones(clip.num_frames, dtype=torch.bool),
+            NUM_CLASSES,
+            split="test",
+            control_points=scene.control_points(clip),
+        )
+
+    def _is_steady(self, index: int) -> bool:
+        share = self.options.steady
+        return int((index + 1) * share) > int(index * share)
+
+
+def _steady(scene: Scene) -> Scene:
+    """Let the foremost object sound throughout, and nothing else."""
+    *silent, sounding = [thing for thing in scene.objects if max(thing.centre) <= 1]
+    objects = [replace(thing, events=()) for thing in silent]
+    sounding = replace(sounding, events=((0.0, scene.duration_s),))
+    return replace(scene, objects=(*objects, sounding))
+
+
+def world_sets(length: int, number: int, options: WorldOptions) -> dict[str, WorldSamples]:
+    """Return several sets of scenes that have none in common.
+
+    Example:
+        >>> {name: s.ids[0] for name, s in world_sets(5, 2, WorldOptions()).items()}
+        {'scenes 2000-2004': 'scene-2000', 'scenes 2005-2009': 'scene-2005'}
+    """
+    sets = (WorldSamples(length, n * length, options) for n in range(number))
+    return {f"scenes {s.seeds[0]}-{s.seeds[-1]}": s for s in sets}
+
+
+def open_folder(
+    root: str | Path, split: str = "test", ids: Path | None = None, size: int | None = 224
+) -> AVSDataset:
+    """Open a folder in AVSBench's layout, S4, MS3 or AVSS as its table says.
+
+    Raises:
+        DatasetError: If it holds none of their tables, or as the data set says.
+    """
+    for layout in _LAYOUTS:
+        if (Path(root) / layout.table).is_file():
+            return layout(root, split, ids, size=size)
+    tables = ", ".join(f"{layout.table} ({layout.__name__})" for layout in _LAYOUTS)
+    raise DatasetError(f"There is no table of clips in {root}; wanted one of: {tables}.")
+
+
+def clips_of(
+    folder: Path | None,
+    world: int,
+    seeds: int,
+    options: Mapping[str, Any],
+    size: str,
+    split: str,
+    ids: Path | None,
+) -> tuple[dict[str, Sequence[Sample]], dict[str, Any]]:
+    """Return the sets of clips that a command line asks for, and their settings.
+
+    Args:
+        folder: A data set on disk.
+        world: Or so many scenes.
+        seeds: Sets of scenes.
+        options: Of `WorldOptions`, without size and sampling.
+        size: "112x160", or one side in pixels; "" for the default.
+        split: Of the folder.
+        ids: Of the folder: a list of clips.
+
+    Raises:
+        DatasetError: If there are no such clips, or both or none are asked for.
+    """
+    if (folder is None) == (world == 0):
+        raise DatasetError(
+            "Name the clips: the folder of a data set, or --world with a number of scenes."
+        )
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", size or ("112x160" if world else "224"))
+    if sides is None or (folder is not None and sides[2]):
+        raise DatasetError(f"Got --size {size}; wanted 112x160, say, or one side for a folder.")
+    height = int(sides[1])
+    if folder is not None:
+        dataset = open_folder(folder, split, ids, height)
+        name = f"{type(dataset).__name__} {split}"
+        where = {"folder": str(folder.resolve()), "split": split, "size": height}
+        return {name: dataset}, {"data": name, **where}
+    sampling = "avsbench" if options["fps"] == 1 else "pts"
+    chosen = WorldOptions((height, int(sides[2] or height)), sampling=sampling, **options)
+    return world_sets(world, seeds, chosen), {"data": "made-up world, test", **asdict(chosen)}
+
+
+def backends_of(
+    specs: Sequence[str], device: str | None = None
+) -> tuple[dict[str, KeyframeBackend], dict[str, Any]]:
+    """Load models that a command line names.
+
+    Args:
+        specs: `[NAME=]MODEL`, where MODEL is the safetensors of a KeyframeProcessor, or
+            `module:callable`, as in `load_backend`, with `@WEIGHTS` behind it if need be. None at
+            all is the processor that ships.
+        device: Where they run; by default on a GPU if there is one.
+
+    Returns:
+        The backends by name, and of each what it was made from, with the SHA-256 of its weights.
+
+    Raises:
+        AdapterError: If there is no such model, or two go by one name.
+        CheckpointError: If its weights cannot be read.
+    """
+    if not specs:
+        if not KEYFRAME_WEIGHTS.is_file():
+            raise AdapterError(
+                "No trained weights ship yet, so there is no model to take by default. Name one "
+                "with --backend: the weights of a KeyframeProcessor, or `my_models.py:make_model`."
+            )
+        specs = [str(KEYFRAME_WEIGHTS)]
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    backends: dict[str, KeyframeBackend] = {}
+    about: dict[str, Any] = {}
+    for spec in specs:
+        name, model, weights = _parts(spec)
+        if name in backends:
+            raise AdapterError(f"Got two backends {name!r}. Name them: --backend NAME={spec}.")
+        made, adapter = load_backend(model, weights)
+        if isinstance(made, torch.nn.Module):
+            made = made.to(device).eval()
+        backends[name] = find_backend(made, adapter)
+        about[name] = {"model": model, **_file(weights), "device": device}
+    return backends, about
+
+
+def _parts(spec: str) -> tuple[str, str, Path | None]:
+    """Take `[NAME=]MODEL[@WEIGHTS]` apart."""
+    given, model = _named(spec)
+    weights = None
+    if model.endswith(".safetensors") and ":" not in model:
+        model, weights = "keyframe_processor", Path(model)
+    elif "@" in model:
+        model, _, path = model.partition("@")
+        weights = Path(path)
+    place, _, function = model.rpartition(":")
+    default = function if place else weights.stem if weights else model
+    return given or default, model, weights
+
+
+def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[str, Any]]:
+    """Load propagators that a command line names.
+
+    Args:
+        specs: `[NAME=]FILE`, a file with weights; without a name it goes by "learned". None at all
+            is the one that ships, if one does.
+
+    Returns:
+        The propagators by name, and what each was made from.
+
+    Raises:
+        AdapterError: If two go by one name.
+        CheckpointError: If a file holds no propagator.
+    """
+    if not specs and WEIGHTS.is_file():
+        specs = [str(WEIGHTS)]
+    propagators: dict[str, Propagator] = {}
+    about: dict[str, Any] = {}
+    for spec in specs:
+        given, path = _named(spec)
+        name = given or "learned"
+        if name in propagators or not re.fullmatch(r"[\w.-]+", name):
+            raise AdapterError(
+                f"Got --propagator {spec}: the name {name!r} is taken, or not plain. Say "
+                "--propagator NAME=FILE, with a name of its own for each."
+            )
+        propagators[name] = as_propagator(path)
+        about[name] = _file(Path(path))
+    return propagators, about
+
+
+def _named(spec: str) -> tuple[str, str]:
+    found = re.fullmatch(r"([\w.-]+)=(.+)", spec)
+    return (found[1], found[2]) if found else ("", spec)
+
+
+def _file(path: Path | None) -> Mapping[str, str]:
+    """Say which file, by name and content: the same file elsewhere is the same."""
+    if path is None or not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        return {"weights": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

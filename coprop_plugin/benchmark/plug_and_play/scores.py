@@ -1,0 +1,135 @@
+"""What is remembered of a clip, small enough for a line of JSON, and what follows from many."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median, stdev
+from typing import Any
+
+import torch
+
+from coprop_plugin.benchmark.metrics import (
+    AlignmentScores,
+    BoundaryErrors,
+    BoundaryScores,
+    ControlPointScores,
+    MaskScores,
+    Outcome,
+    SemanticScores,
+)
+
+PARTS: dict[str, tuple[str, bool] | None] = {
+    "all": None,
+    "changing": ("changes", True),
+    "unchanging": ("changes", False),
+    "with_silence": ("silence", True),
+    "without_silence": ("silence", False),
+}
+"""Which clips count: those whose record has a flag set so. A clip of which nobody knows whether
+what sounds changes is in neither of the two."""
+
+_MASKS = ("M_J", "M_F")
+_COSTS = ("seconds", "cpu_seconds")
+_PEAKS = ("peak_mb", "gpu_mb")
+_PROTOCOLS = {"avsbench_": "avsbench", "class_": "dataset"}
+
+
+def measure(outcome: Outcome) -> dict[str, Any]:
+    """Measure one clip; returns JSON types, for `scores_of`."""
+    masks = MaskScores()
+    masks.update(outcome)
+    boundaries = BoundaryScores().measure(outcome)
+    scored = masks.compute()
+    points = outcome.true_control_points
+    return {
+        "changes": None if points is None else len(points) > 1,
+        "silence": bool((~outcome.truth.flatten(1).any(1) & outcome.labelled).any()),
+        "masks": {name: s for name, s in scored.items() if name.startswith(_MASKS)},
+        "alignment": AlignmentScores().measure(outcome),
+        "boundaries": [[e.errors_s, e.missed, e.spurious] for e in boundaries],
+        "control_points": ControlPointScores().measure(outcome),
+        "classes": _classes(outcome) if outcome.num_classes > 1 else None,
+    }
+
+
+def _classes(outcome: Outcome) -> dict[str, Any]:
+    meters = {
+        prefix: SemanticScores(outcome.num_classes, protocol)
+        for prefix, protocol in _PROTOCOLS.items()
+    }
+    return {name: meter.measure(outcome)["all"].tolist() for name, meter in meters.items()}
+
+
+def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Score clips together, each as its metric says.
+
+    M_J and M_F are means over clips, as AVSBench's with one clip a batch; times are medians, as
+    the first clip waits for imports; memory is the largest; all else is over the frames,
+    boundaries and points of all clips.
+
+    Args:
+        records: Of `measure`, with the fields of `Cost` beside them.
+
+    Returns:
+        Scores by name, None where there is nothing to say.
+    """
+    names = dict.fromkeys(name for record in records for name in record["masks"])
+    scores = {name: _mean([r["masks"].get(name) for r in records]) for name in names}
+    scores |= AlignmentScores().summarise([record["alignment"] for record in records])
+    scores |= BoundaryScores().summarise(
+        [tuple(BoundaryErrors(tuple(e), *n) for e, *n in r["boundaries"]) for r in records]
+    )
+    scores |= ControlPointScores().summarise([record["control_points"] for record in records])
+    scores |= _class_scores([record["classes"] for record in records])
+    scores |= {name: median(record[name] for record in records) for name in _COSTS}
+    for name in _PEAKS:
+        scores[name] = max((r[name] for r in records if r[name] is not None), default=None)
+    return {name: score for name, score in scores.items() if _is_told(name, score)}
+
+
+def _is_told(name: str, score: Any) -> bool:
+    if name.endswith(("_key", "_normal")):
+        return name.partition("_key")[0].partition("_normal")[0] in ("M_J", "M_F", "AR")
+    number = score is None or isinstance(score, int | float)
+    return number and name != "window_s" and not name.startswith("num_")
+
+
+def _class_scores(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    known = [record for record in records if record is not None]
+    if not known:
+        return {}
+    scores = {}
+    for prefix, protocol in _PROTOCOLS.items():
+        sums = [torch.tensor(record[prefix], dtype=torch.float64) for record in known]
+        found = SemanticScores(sums[0].shape[1], protocol).summarise([{"all": s} for s in sums])
+        scores |= {f"{prefix}{name}": found[name] for name in ("mIoU", "F")}
+    return scores
+
+
+def part_of(records: Sequence[Mapping[str, Any]], part: str) -> list[Mapping[str, Any]]:
+    """Return the records of one of `PARTS`."""
+    if PARTS[part] is None:
+        return list(records)
+    flag, wanted = PARTS[part]
+    return [record for record in records if record[flag] is wanted]
+
+
+def mean_and_spread(
+    sets: Sequence[Mapping[str, float | None]],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Return the mean over sets of clips of every score, and its standard deviation.
+
+    The deviation is that of a sample (n - 1), None for one set; a set without a score is left out.
+
+    Example:
+        >>> mean_and_spread([{"M_J": 0.5}, {"M_J": 0.7}])[0]
+        {'M_J': 0.6}
+    """
+    names = dict.fromkeys(name for scores in sets for name in scores)
+    columns = {n: [s[n] for s in sets if s.get(n) is not None] for n in names}
+    mean = {name: _mean(values) for name, values in columns.items()}
+    spread = {n: stdev(values) if len(values) > 1 else None for n, values in columns.items()}
+    return mean, spread
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

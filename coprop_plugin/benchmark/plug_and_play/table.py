@@ -1,0 +1,81 @@
+"""The report as tables for a terminal."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 200
+_MASKS = {
+    "M_J": "M_J",
+    "M_F": "M_F",
+    "class_mIoU": "mIoU",
+    "avsbench_mIoU": "mIoU as AVSBench",
+    "AR": "AR",
+    "silent_FPR": "silent FPR",
+}
+_TIMING = {
+    "onset_error_s": "onset, s",
+    "offset_error_s": "offset, s",
+    "F1@0": "points F1",
+    "F1@1": "within 1",
+    "seconds": "s a clip",
+    "peak_mb": "peak, MiB",
+    "gpu_mb": "GPU, MiB",
+}
+_PARTS = {
+    "key frames": ("all", "M_J_key"),
+    "normal": ("all", "M_J_normal"),
+    "changing": ("changing", "M_J"),
+    "unchanging": ("unchanging", "M_J"),
+    "with silence": ("with_silence", "M_J"),
+    "without": ("without_silence", "M_J"),
+}
+
+
+def as_text(results: Sequence[Mapping[str, Any]]) -> str:
+    """Draw three tables: masks, timing and cost of all clips, and M_J of parts of them.
+
+    A number is the mean over sets of clips; +- its standard deviation, if there are several.
+    """
+    whole = [result for result in results if result["part"] == "all"]
+    by_place = {(r["backend"], r["row"], r["part"]): r for r in results}
+    tables = []
+    for title, columns in (("Masks", _MASKS), ("Timing and cost", _TIMING)):
+        known = {n: says for n, says in columns.items() if any(_has(r, n) for r in whole)}
+        table = _table(f"{title}, all clips", "clips", *known.values())
+        for result in whole:
+            cells = (_cell(result, name) for name in known)
+            table.add_row(result["backend"], result["row"], str(result["clips"]), *cells)
+        tables.append(table)
+    parts = _table("M_J of parts: frames, clips", *_PARTS)
+    for result in whole:
+        place = (result["backend"], result["row"])
+        cells = (_cell(by_place[(*place, part)], name) for part, name in _PARTS.values())
+        parts.add_row(*place, *cells)
+    console = Console(file=io.StringIO(), width=_WIDTH)
+    console.print(*tables, parts, sep="\n")
+    lines = (line.rstrip() for line in console.file.getvalue().splitlines())
+    return "\n".join(lines).strip()
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table("backend", "row", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _has(result: Mapping[str, Any], name: str) -> bool:
+    return result["mean"].get(name) is not None
+
+
+def _cell(result: Mapping[str, Any], name: str) -> str:
+    mean, std = result["mean"].get(name), result["std"].get(name)
+    if mean is None:
+        return "-"
+    digits = {"peak_mb": 0, "seconds": 2}.get(name, 3)
+    return f"{mean:.{digits}f}" + (f"±{std:.{digits}f}" if std is not None else "")
