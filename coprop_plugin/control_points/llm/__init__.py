@@ -3,7 +3,9 @@
 Each has `chat(messages, waveform, sample_rate, schema=...)`, see `coprop_plugin.types.AudioLLM`.
 """
 
+from coprop_plugin.control_points.llm.default import as_audio_llm
 from coprop_plugin.control_points.llm.function import CallableAudioLLM
+from coprop_plugin.control_points.llm.openai_compatible import OpenAICompatibleLLM
 from coprop_plugin.control_points.llm.qwen import QwenAudioLLM
 
-__all__ = ["CallableAudioLLM", "QwenAudioLLM"]
+__all__ = ["CallableAudioLLM", "OpenAICompatibleLLM", "QwenAudioLLM", "as_audio_llm"]

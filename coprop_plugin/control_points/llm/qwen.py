@@ -36,6 +36,8 @@ class QwenAudioLLM:
         device: "cuda:1", say; None: the first GPU, if any.
         device_map: How accelerate spreads the weights, "auto" say; instead of `device`.
         load_in_4bit: Quantize the weights to 4 bits. Like `device_map` it needs the extra `llm`.
+        max_audio_s: The longest sound that is taken, in seconds: 30 is what Qwen2-Audio hears;
+            Qwen2.5-Omni hears 300.
         max_new_tokens: Of an answer, at most.
         temperature: 0 is greedy decoding; above it answers are drawn.
         seed: Of the draw.
@@ -57,11 +59,13 @@ class QwenAudioLLM:
         device: str | None = None,
         device_map: str | dict[str, Any] | None = None,
         load_in_4bit: bool = False,
+        max_audio_s: float = 30.0,
         max_new_tokens: int = 512,
         temperature: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.model_id = str(model_id)
+        self.max_audio_s = max_audio_s
         self.settings = {
             "revision": revision,
             "dtype": dtype,
@@ -92,8 +96,18 @@ class QwenAudioLLM:
         """Tokenizer, chat template and feature extractor; loaded when first used."""
         with self._lock:
             if self._processor is None:
-                self._processor = load_processor(self.model_id, self.settings["revision"])
+                processor = load_processor(self.model_id, self.settings["revision"])
+                self._check_hearing(processor.feature_extractor.chunk_length)
+                self._processor = processor
             return self._processor
+
+    def _check_hearing(self, heard_s: float) -> None:
+        # The feature extractor would cut what is longer, without a word.
+        if self.max_audio_s > heard_s:
+            raise AudioLLMError(
+                f"Got max_audio_s={self.max_audio_s:g} for {self.model_id}, which hears "
+                f"{heard_s:g} s at most. Give max_audio_s={heard_s:g}, or less."
+            )
 
     @property
     def model(self) -> Any:
@@ -103,11 +117,6 @@ class QwenAudioLLM:
                 chosen = {key: self.settings[key] for key in ("revision", "dtype", "load_in_4bit")}
                 self._model = load_model(self.model_id, **chosen, **self._placement)
             return self._model
-
-    @property
-    def max_audio_s(self) -> float:
-        """The longest sound that the model hears, in seconds: 30 for Qwen2-Audio."""
-        return float(self.processor.feature_extractor.chunk_length)
 
     def chat(
         self,
@@ -122,7 +131,7 @@ class QwenAudioLLM:
         Raises:
             ClipError: If the waveform is none.
             AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are none, or
-                the model cannot be loaded or does not fit into memory.
+                the model cannot be loaded, hears less than that, or does not fit into memory.
             MissingExtraError: If a package is needed that is not installed.
         """
         messages = checked_messages(messages)

@@ -1,0 +1,228 @@
+"""The client for servers with OpenAI's chat-completions interface."""
+
+import base64
+import io
+import json
+import logging
+import threading
+import wave
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from coprop_plugin.control_points.llm.conversation import (
+    at_rate,
+    checked_messages,
+    checked_waveform,
+    with_sound,
+)
+from coprop_plugin.control_points.llm.http_server import ApiKey, Reply, Server
+from coprop_plugin.errors import AudioLLMError
+from coprop_plugin.registry import AUDIO_LLMS
+
+_ABOUT_SCHEMAS = ("response_format", "schema", "structured", "guided", "grammar")
+
+logger = logging.getLogger(__name__)
+
+
+@AUDIO_LLMS.register_module(name=["OpenAICompatibleLLM", "openai_compatible"])
+class OpenAICompatibleLLM:
+    """Asks a model behind `POST {base_url}/chat/completions`: vLLM, SGLang, a hosted service.
+
+    The sound goes along as a 16-bit wav (`input_audio`). A `schema` is sent as `response_format`;
+    if the server complains of it, the question is put once more without. Some servers accept it
+    and answer as they like, so answers are to be checked in any case.
+
+    Args:
+        model_id: As the server knows the model.
+        base_url: What comes before `/chat/completions`. It is no part of what answers are kept
+            under: two servers of one model are the same.
+        api_key_env: The environment variable with the key, if the server wants one. It has a name
+            of its own so that no other service's key is sent to a server by accident.
+        max_audio_s: The longest sound that is sent, in seconds. Most audio encoders hear 30 s, and
+            servers cut what is longer without a word; give more, or None, if yours takes more.
+        sample_rate: Of the wav that is sent, in Hz.
+        max_tokens: Of an answer, at most.
+        temperature: 0 is greedy decoding.
+        seed: None leaves it out, for servers that do not know it.
+        extra_body: More fields of the request, as JSON; one that is None takes a field out:
+            `{"max_tokens": None, "max_completion_tokens": 512}`.
+        timeout_s: For one request as a whole, in seconds.
+        retries: How often a request is repeated after a lost connection, a timeout, or a status
+            408, 429 or 5xx.
+        backoff_s: The first wait before a repeat; it doubles. `Retry-After` is honoured.
+        max_wait_s: The longest wait; a server that asks for more is given up.
+        concurrency: How many requests of this client may be under way at once.
+
+    Raises:
+        AudioLLMError: If the address is none, or holds a user, a password or a query.
+
+    Example:
+        >>> llm = OpenAICompatibleLLM("Qwen/Qwen2-Audio-7B-Instruct", "http://localhost:8000/v1")
+        >>> llm
+        OpenAICompatibleLLM('Qwen/Qwen2-Audio-7B-Instruct', 'http://localhost:8000/v1')
+    """
+
+    name = "openai_compatible"
+
+    def __init__(
+        self,
+        model_id: str,
+        base_url: str = "http://localhost:8000/v1",
+        *,
+        api_key_env: str = "COPROP_LLM_API_KEY",
+        max_audio_s: float | None = 30.0,
+        sample_rate: int = 16_000,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        seed: int | None = 0,
+        extra_body: Mapping[str, Any] | None = None,
+        timeout_s: float = 120.0,
+        retries: int = 4,
+        backoff_s: float = 0.5,
+        max_wait_s: float = 60.0,
+        concurrency: int = 4,
+    ) -> None:
+        if concurrency < 1:
+            raise AudioLLMError(f"Got concurrency={concurrency}; wanted 1 or more requests.")
+        self.model_id = model_id
+        self.base_url = base_url.rstrip("/")
+        self.max_audio_s = max_audio_s
+        self.concurrency = concurrency
+        self.settings = {
+            "sample_rate": sample_rate,
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "seed": seed,
+            "extra_body": dict(extra_body or {}),
+        }
+        self._server = Server(
+            f"{self.base_url}/chat/completions",
+            ApiKey(api_key_env),
+            timeout_s=timeout_s,
+            retries=retries,
+            backoff_s=backoff_s,
+            max_wait_s=max_wait_s,
+        )
+        self._slots = threading.BoundedSemaphore(concurrency)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_slots"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._slots = threading.BoundedSemaphore(self.concurrency)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        waveform: Tensor,
+        sample_rate: int,
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Answer the last message; see `coprop_plugin.types.AudioLLM`.
+
+        Raises:
+            ClipError: If the waveform is none.
+            AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are none, or
+                no answer can be had: with the address, the status, and how the reply began.
+        """
+        messages = checked_messages(messages)
+        waveform = checked_waveform(waveform, sample_rate, self.max_audio_s, self.model_id)
+        rate = self.settings["sample_rate"]
+        wav = base64.b64encode(wav_bytes(at_rate(waveform, sample_rate, rate), rate)).decode()
+        sound = {"type": "input_audio", "input_audio": {"data": wav, "format": "wav"}}
+        request = self._request(with_sound(messages, sound))
+        with self._slots:
+            reply = self._server.post({**request, **_response_format(schema)})
+            if schema is not None and _complains_of_schema(reply):
+                logger.info("%s takes no response_format; asked again without.", self.base_url)
+                reply = self._server.post(request)
+        return self._answer(reply)
+
+    def _request(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        fields = {
+            "model": self.model_id,
+            "messages": messages,
+            "temperature": self.settings["temperature"],
+            "seed": self.settings["seed"],
+            "max_tokens": self.settings["max_tokens"],
+            **self.settings["extra_body"],
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def _answer(self, reply: Reply) -> str:
+        said = self._server.described(reply)
+        if reply.status != 200:
+            raise self._server.error(said, self._advice(reply.status))
+        try:
+            choice = json.loads(reply.body)["choices"][0]
+            message = choice["message"]
+            text = _text_of(message.get("content")) or message.get("refusal")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise self._server.error(
+                said,
+                "That is no chat completion: JSON with `choices`, the first of which has a "
+                "`message`. Is `base_url` right (it mostly ends in /v1), and no proxy in between?",
+            ) from None
+        if not isinstance(text, str) or not text.strip():
+            raise self._server.error(
+                said,
+                "The message has no text. If it ended for its length (`finish_reason`), raise "
+                "`max_tokens`.",
+            )
+        return text.strip()
+
+    def _advice(self, status: int) -> str:
+        if status in (401, 403):
+            return f"Put a valid key into the environment variable {self._server.key.variable}."
+        if status == 404:
+            return "Does `base_url` end in /v1, and does the server have a model of this name?"
+        if status in (400, 413, 422):
+            return (
+                "It does not take the request: does this model take sound as `input_audio`, and of "
+                "this length? Fields can be added or taken out with `extra_body`."
+            )
+        return "Wanted status 200. Is `base_url` that of a chat-completions server?"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model_id!r}, {self.base_url!r})"
+
+
+def wav_bytes(waveform: Tensor, sample_rate: int) -> bytes:
+    """Return a waveform `[samples]` in [-1, 1] as a mono wav file of 16 bits.
+
+    Example:
+        >>> import torch
+        >>> wav_bytes(torch.zeros(8), 16_000)[:4]
+        b'RIFF'
+    """
+    samples = (waveform.clamp(-1, 1) * 32767).round().short().numpy()
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setnchannels(1)
+        wav.setsampwidth(2)
+        wav.setframerate(sample_rate)
+        wav.writeframes(samples.astype("<i2").tobytes())
+    return file.getvalue()
+
+
+def _response_format(schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    if schema is None:
+        return {}
+    wanted = {"name": "answer", "strict": True, "schema": dict(schema)}
+    return {"response_format": {"type": "json_schema", "json_schema": wanted}}
+
+
+def _complains_of_schema(reply: Reply) -> bool:
+    said = reply.body.decode("utf-8", "replace").lower()
+    return reply.status in (400, 422) and any(word in said for word in _ABOUT_SCHEMAS)
+
+
+def _text_of(content: Any) -> Any:
+    # Some servers answer in parts, as questions are put.
+    if not isinstance(content, list):
+        return content
+    return "".join(part.get("text", "") for part in content)
