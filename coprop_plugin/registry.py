@@ -79,7 +79,11 @@ PROVIDERS = Registry(
     "control point provider",
     parent=globals()["TASK_UTILS"],
     scope=SCOPE,
-    locations=["coprop_plugin.control_points.providers"],
+    locations=[
+        "coprop_plugin.control_points.providers",
+        "coprop_plugin.control_points.clap",
+        "coprop_plugin.control_points.sed",
+    ],
 )
 """Control-point providers: built from a config, each has `propose(clip) -> ControlPoints`."""
 

@@ -1,0 +1,162 @@
+"""Control points from sound-event detection: what is active when, then where that changes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coprop_plugin.control_points.detectors import Activity, Detector, load_detector
+from coprop_plugin.control_points.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
+from coprop_plugin.control_points.snapping import change_frames, states_of_frames
+from coprop_plugin.control_points.sound import waveform_around
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.registry import PROVIDERS
+from coprop_plugin.types import Clip, ControlPoints
+
+_LEAST_ROW_S = 1e-6
+Categories = Sequence[str] | Callable[[Clip], Sequence[str]]
+
+
+@PROVIDERS.register_module(name=["SoundEventProvider", "sed"])
+class SoundEventProvider:
+    """Puts control points where the set of categories that a detector hears changes.
+
+    Each category is on from where its probability has reached `threshold`, back to where it was
+    last above `release` and on to where it falls below that (two thresholds, so that it does not
+    flicker); gaps shorter than 0.5 s are filled, what is shorter than 0.1 s is dropped. Frames are
+    never marked silent: a detector does not know all that can sound.
+
+    Args:
+        detector: An id or a folder, see `load_detector`; or a detector. It is loaded when it is
+            first asked.
+        categories: What to listen for: names, or a function of the clip that returns them, one
+            that asks a language model say. None: all labels that an audio spectrogram transformer
+            knows. PE-A-Frame must be told.
+        threshold: The probability that turns a category on. Released models are calibrated for
+            0.3 to 0.5.
+        release: The one that turns it off; None is half of `threshold`.
+        hop_s: From window to window, for detectors that label windows.
+        window_s: Length of such a window.
+        local_files_only: Whether to fetch nothing.
+        device: Where the detector is to run; None is the CPU.
+
+    Raises:
+        ControlPointError: If the thresholds are not 0 < release <= threshold < 1.
+
+    Example:
+        >>> provider = SoundEventProvider("facebook/pe-a-frame-small", ["dog", "violin"])
+        >>> provider.propose(clip).log["spans"]  # doctest: +SKIP
+        {'dog': [[0.0, 2.04]], 'violin': [[1.96, 5.0]]}
+    """
+
+    def __init__(
+        self,
+        detector: str | Path | Detector = "facebook/pe-a-frame-small",
+        categories: Categories | None = None,
+        threshold: float = 0.3,
+        release: float | None = None,
+        *,
+        hop_s: float = 0.25,
+        window_s: float = 1.0,
+        local_files_only: bool = False,
+        device: torch.device | str | None = None,
+    ) -> None:
+        release = threshold / 2 if release is None else release
+        if not 0 < release <= threshold < 1:
+            raise ControlPointError(
+                f"Got threshold={threshold} and release={release}; wanted probabilities, "
+                "0 < release <= threshold < 1."
+            )
+        if isinstance(categories, str):
+            raise ControlPointError(
+                f"Got categories={categories!r}, one text; wanted a list of names, "
+                f"[{categories!r}] say."
+            )
+        self.detector, self.categories = detector, categories
+        self.threshold, self.release = threshold, release
+        self._loading: Mapping[str, Any] = dict(
+            hop_s=hop_s, window_s=window_s, local_files_only=local_files_only, device=device
+        )
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return the frames at which the set of active categories changes.
+
+        Raises:
+            ClipError: If the clip has no waveform.
+            CheckpointError: If the detector cannot be loaded.
+            ControlPointError: If there are no categories for a detector that needs some.
+        """
+        waveform, start_s = waveform_around(clip)
+        if isinstance(self.detector, str | Path):
+            self.detector = load_detector(self.detector, **self._loading)
+        names = self.categories(clip) if callable(self.categories) else self.categories
+        activity = self.detector.activity(waveform, clip.sample_rate, names)
+        spans = active_spans(activity, self.threshold, self.release, start_s)
+        boundaries, states = _sets(spans)
+        seen = states_of_frames(boundaries, clip, states)
+        log = {
+            "detector": self.detector.model_id,
+            "threshold": self.threshold,
+            "release": self.release,
+            "spans": {
+                name: [[round(s, 3) for s in span] for span in found]
+                for name, found in spans.items()
+                if found
+            },
+        }
+        return ControlPoints.from_indices(change_frames(seen), clip.num_frames, "sed", log)
+
+
+def active_spans(
+    activity: Activity, threshold: float, release: float, start_s: float = 0.0
+) -> dict[str, list[tuple[float, float]]]:
+    """Turn probabilities into stretches in which a category sounds.
+
+    Args:
+        activity: What a detector heard.
+        threshold: What the probability must reach within a stretch.
+        release: What it must stay at or above throughout.
+        start_s: When the first row begins.
+
+    Returns:
+        Half-open stretches in seconds for every category, rising.
+
+    Example:
+        >>> probs = torch.tensor([0.1, 0.3, 0.9, 0.3, 0.1, 0.3])[:, None]
+        >>> active_spans(Activity(("dog",), probs, row_s=1.0), threshold=0.5, release=0.2)
+        {'dog': [(1.0, 4.0)]}
+    """
+    row_s = activity.row_s
+    spans = {}
+    for name, column in zip(activity.categories, activity.probs.T.numpy(), strict=True):
+        found = [run for run in runs(column >= release) if column[slice(*run)].max() >= threshold]
+        spans[name] = [
+            (start_s + a * row_s, start_s + b * row_s)
+            for a, b in _joined(found, SHORTEST_PAUSE_S / row_s)
+            if (b - a) * row_s > SHORTEST_SOUND_S - _LEAST_ROW_S
+        ]
+    return spans
+
+
+def _joined(found: list[tuple[int, int]], shortest_gap: float) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, stop in found:
+        if joined and start - joined[-1][1] < shortest_gap:
+            start = joined.pop()[0]
+        joined.append((start, stop))
+    return joined
+
+
+def _sets(
+    spans: Mapping[str, Sequence[tuple[float, float]]],
+) -> tuple[list[float], list[frozenset[str]]]:
+    """Return where the set of active names may change, and the set before, between and after."""
+    edges = sorted({edge for found in spans.values() for span in found for edge in span})
+
+    def active_from(edge: float) -> frozenset[str]:
+        return frozenset(
+            name for name, found in spans.items() if any(a <= edge < b for a, b in found)
+        )
+
+    return edges, [frozenset(), *(active_from(edge) for edge in edges)]
