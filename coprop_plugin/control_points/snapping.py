@@ -44,6 +44,20 @@ def states_of_frames(
         >>> states_of_frames([1.3, 1.7], clip, ["dog", "silence", "dog"])
         ['dog', 'dog', 'dog', 'dog']
     """
+    return states_of_spans(boundaries_s, clip.spans.tolist(), states)
+
+
+def states_of_spans(
+    boundaries_s: Sequence[float],
+    spans: Sequence[tuple[float, float]],
+    states: Sequence[Hashable] | None = None,
+) -> list[Hashable]:
+    """Tell the state of the sound in half-open spans of seconds; see `states_of_frames`.
+
+    Example:
+        >>> states_of_spans([1.4], [(0, 1), (1, 2)], ["dog", "silence"])
+        ['dog', 'silence']
+    """
     edges = _checked_boundaries(boundaries_s)
     states = range(len(edges) + 1) if states is None else states
     if len(states) != len(edges) + 1:
@@ -51,7 +65,7 @@ def states_of_frames(
             f"Got {len(states)} states for {len(edges)} boundaries; wanted one more than "
             "boundaries, the state before the first one included."
         )
-    return [_prevailing(edges, states, start, end) for start, end in clip.spans.tolist()]
+    return [_prevailing(edges, states, start, end) for start, end in spans]
 
 
 def change_frames(states: Sequence[Hashable]) -> list[int]:

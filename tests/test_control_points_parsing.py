@@ -1,0 +1,277 @@
+"""Every form that language models answer in; and nothing but T flags or the typed error."""
+
+import random
+import time
+
+import pytest
+
+from coprop_plugin.control_points.parsing import flags_schema, parse_flags
+from coprop_plugin.errors import ControlPointParseError
+
+FLAGS = [1, 0, 0, 1, 0]
+
+FORMS = {
+    "list": "[1, 0, 0, 1, 0]",
+    "no commas": "[1 0 0 1 0]",
+    "schema": '{"control_points": [1, 0, 0, 1, 0]}',
+    "fenced": "```json\n[1, 0, 0, 1, 0]\n```",
+    "fenced with prose": "Sure!\n```python\nflags = [1, 0, 0, 1, 0]\n```\nAnything else?",
+    "object in prose": 'Here it is: {"flags": [1, 0, 0, 1, 0]}. Done.',
+    "python's dict": "{'control_points': [1, 0, 0, 1, 0]}",
+    "prose": "The list of the 5 frames is [1, 0, 0, 1, 0], as asked.",
+    "other lists beside": "Heard: [dog, girl], 2 sounds. The list: [1, 0, 0, 1, 0]",
+    "booleans": "[true, false, false, true, false]",
+    "strings": '["1", "0", "0", "1", "0"]',
+    "decimals": "[1.0, 0.0, 0.0, 1.0, 0.0]",
+    "comma at the end": "[1, 0, 0, 1, 0,]",
+    "full-width": "列表：[1，0，0，1，0]。",
+    "nested": "[[1, 0, 0, 1, 0]]",
+    "said twice": "[1, 0, 0, 1, 0]\n\nSo the answer is [1, 0, 0, 1, 0].",
+    "first flag 0": "[0, 0, 0, 1, 0]",
+    "bare": "1, 0, 0, 1, 0",
+    "bare in prose": "The categories are 1, 0, 0, 1, 0.",
+    "bare lines": "1\n0\n0\n1\n0",
+    "glued": "10010",
+    "frames from 0": "[0, 3]",
+    "frames from 1": "Control points: [1, 4]",
+    "seconds": "[0, 2.8]",
+    "clock": '["0:00", "0:03"]',
+    "numbered": "1. 1\n2. 0\n3. 0\n4. 1\n5. 0",
+    "numbered with words": "1: 1 (a dog)\n2: 0 - the same\n3: 0\n4: 1, a girl\n5: 0",
+    "frame n": "Frame 1: 1, frame 2: 0, frame 3: 0, frame 4: 1, frame 5: 0",
+    "frame n from 0": "frame 0: 1\nframe 1: 0\nframe 2: 0\nframe 3: 1\nframe 4: 0",
+    "bold": "**Frame 1**: 1\n**Frame 2**: 0\n**Frame 3**: 0\n**Frame 4**: 1\n**Frame 5**: 0",
+    "ordinals": "First frame: 1\nsecond frame: 0\n3rd frame: 0\n4th frame: 1\nFifth frame: 0",
+    "yes and no": "frame 1: yes, frame 2: no, frame 3: no, frame 4: yes, frame 5: no",
+    "object of frames": '{"1": 1, "2": 0, "3": 0, "4": 1, "5": 0}',
+    "list of objects": str([{"frame": n, "flag": f} for n, f in enumerate(FLAGS)]).replace(
+        "'", '"'
+    ),
+    "clock ranges": "0:00-0:03 a dog barks\n0:03-0:05 a girl sings",
+    "bracketed ranges": "[0:00 - 0:03] dog\n[0:03 - 0:05] girl",
+    "numbered ranges": "1. 0:00 – 0:03: dog\n2. 0:03 – 0:05: girl",
+    "ranges of seconds": "0 to 2.8 seconds: dog; 2.8 to 5 seconds: girl",
+    "short seconds": "dog: 0s-3s\ngirl: 3s-5s",
+    "ranges without unit": "0-3: dog\n3-5: girl",
+    "ranges that say the same": "0-1 s: dog\n1-2 s: dog\n2-3 s: dog\n3-4 s: girl\n4-5 s: girl",
+    "ranges that overlap": "dog: 0-5 s\ngirl: 3-5 s",
+    "frames n to m": "Frames 1-3: dog\nframes 4 to 5: girl",
+    "half-open frames": "frames 0-3: dog\nframes 3-5: girl",
+    "starts": "0:00 dog\n0:03 girl",
+    "starts in seconds": "- 0 s: dog\n- 3 s: girl",
+    "thought before": "<think>[1, 1, 1, 1, 1]?</think>[1, 0, 0, 1, 0]",
+    "final answer": "At first [1, 1, 0, 0, 0].\n**Final answer:** [1, 0, 0, 1, 0]",
+}
+
+
+@pytest.mark.parametrize("answer", FORMS.values(), ids=FORMS)
+def test_forms_are_read(answer):
+    assert parse_flags(answer, 5) == FLAGS
+
+
+UNREADABLE = {
+    "": "is empty",
+    "I'm sorry, but I cannot listen to audio.": "is a refusal",
+    "A dog barks and then a girl sings.": "holds no list of 5 flags",
+    "[1, 0, 0]": "has 3 flags instead of 5",
+    "[1, 0, 0, 1, 0, 1]": "has 6 flags instead of 5",
+    "1, 0, 0, 1": "has 4 flags instead of 5",
+    "[1, 0, 0, 1, 0] or [1, 1, 0, 1, 0]": "2 lists that differ",
+    "[1, 0, 0, 1, 0": "no end",
+    "[1, 1, 2, 2, 1]": "neither flags nor rising frames",
+    "[1, 2, 3, 4, 5]": "only numbers the frames",
+    "[2, 4]": "neither flags nor rising frames from 0 or 1",
+    "[0, 5]": "neither flags nor rising frames",
+    "[0, 1]": "2 flags instead of 5",
+    "[1, 0, dog, 1, 0]": "mixes numbers and words",
+    "[1, 0, 0, null, 0]": "mixes numbers and words",
+    "[-1, 0, 0, 1, 0]": "neither flags",
+    "[1.5, 3.0]": "do not rise from 0",
+    "frame 1: 1\nframe 4: 1": "numbers the frames .1, 4., which are not all",
+    "frame 2: 1, frame 3: 0, frame 4: 1, frame 5: 0, frame 6: 1": "not all of them",
+    "frame 1: 1, frame 1: 0, frame 2: 0, frame 3: 0, frame 4: 1, frame 5: 0": "two different",
+    '{"1": 1, "1": 0, "2": 0, "3": 0, "4": 1, "5": 0}': "two different flags",
+    '{"1":1,"2":0,"3":0,"4":1,"5":0,"list":[1,1,1,1,1]}': "a list and numbered frames that differ",
+    "0:00-0:02 dog\n0:03-0:05 girl": "leave out one second",
+    "frames 1-2: dog\nframes 4-5: girl": "do not cover every frame",
+    "2-4: dog": "do not cover every frame",
+    "5-3 s: dog": "run backwards",
+    "0-9 s: dog": "end after 5 s",
+    "0-3 s: dog, 3-5 s: girl": "several ranges in one line",
+    "0-3 s: 2 dogs\n3-5 s: girl": "other numbers besides",
+    "It changes at 3 seconds.": "holds no list",
+    "3 s: girl": "do not rise from 0",
+    "7 sounds: 1, 0, 0, 1, 0": "other numbers besides",
+}
+
+
+@pytest.mark.parametrize("answer", UNREADABLE)
+def test_what_may_mean_several_things_is_an_error(answer):
+    with pytest.raises(ControlPointParseError, match=UNREADABLE[answer]) as caught:
+        parse_flags(answer, 5)
+    assert repr(answer) in str(caught.value)
+    assert "Ask again" in str(caught.value)
+
+
+def test_a_long_answer_is_quoted_shortened_and_without_control_characters():
+    with pytest.raises(ControlPointParseError) as caught:
+        parse_flags("\x1b[2J" + "no idea " * 1_000, 5)
+    assert len(str(caught.value)) < 400
+    assert "\x1b" not in str(caught.value)
+
+
+def test_times_become_flags_by_what_covers_most_of_a_frame():
+    assert parse_flags("0-2.4 s: dog\n2.4-5 s: girl", 5) == [1, 0, 1, 0, 0]
+    assert parse_flags("0-2.6 s: dog\n2.6-5 s: girl", 5) == [1, 0, 0, 1, 0]
+    # A click of 0.2 s prevails in no frame, and a sound with silence around it begins and ends.
+    assert parse_flags("dog: 0-5 s\nclick: 2.1-2.3 s", 5) == [1, 0, 0, 0, 0]
+    assert parse_flags("a dog barks from 2 to 4 seconds", 5) == [1, 0, 1, 0, 1]
+
+
+def test_frames_may_have_another_length_than_a_second():
+    assert parse_flags("0:00-0:04 dog\n0:04-0:06 girl", 3, frame_s=2.0) == [1, 0, 1]
+    assert parse_flags("[0, 1.1]", 5, frame_s=0.5) == [1, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 7, 30])
+def test_the_schema_wants_what_is_read(num_frames):
+    wanted = flags_schema(num_frames)["properties"]["control_points"]
+    assert wanted["minItems"] == wanted["maxItems"] == num_frames
+    flags = [1, *(n % 2 for n in range(num_frames - 1))]
+    assert parse_flags(f'{{"control_points": {flags}}}', num_frames) == flags
+
+
+# Generated answers: true flags in a form of the grammar, then what models and lines do to them.
+
+
+def as_list(rng, flags):
+    words = rng.choice([str, lambda f: f"{f}.0", lambda f: f'"{f}"', lambda f: str(bool(f))])
+    between = [", ", ",", ",\n  "] + [" "] * (words is str)
+    inside = rng.choice(between).join(map(words, flags))
+    return rng.choice(["[{}]", "```json\n[{}]\n```", "The list: [{}].", "'flags': [{}]"]).format(
+        inside
+    )
+
+
+def as_json(rng, flags):
+    key = rng.choice(["control_points", "flags", "list", "answer"])
+    return rng.choice(["", "Sure: "]) + f'{{"{key}": {flags}}}'
+
+
+def as_numbered(rng, flags):
+    base = rng.choice([0, 1])
+    form = rng.choice(["frame {}: {}", "{}. {}", "Frame {} = {}", "{}: {} (a dog)", "- {}: {}"])
+    return "\n".join(form.format(t + base, flag) for t, flag in enumerate(flags))
+
+
+def as_ranges(rng, flags):
+    edges = [t for t, flag in enumerate(flags) if flag or t == 0] + [len(flags)]
+    form = rng.choice(["0:{:02d}-0:{:02d} {}", "{} to {} seconds: {}", "[{}.0s - {}.0s] {}"])
+    return "\n".join(
+        form.format(a, b, "dog" * (n + 1))
+        for n, (a, b) in enumerate(zip(edges, edges[1:], strict=False))
+    )
+
+
+def as_bare(rng, flags):
+    return rng.choice([", ", " ", "\n"]).join(map(str, flags)) + rng.choice(["", "."])
+
+
+GRAMMAR = [as_list, as_json, as_numbered, as_ranges, as_bare]
+PIECES = ["[", "]", "{", "}", "```", '"', ":", "-", ",", "1", "0", "2", "s", "frame ", "0:03", "\n"]
+PIECES += ["</think>", "final answer", "٣", "½", "\x00", "\ud800", "İ", "9" * 30, "1e999", "NaN"]
+
+
+def mutated(rng, text):
+    """Do one of the things that happen to answers."""
+    place = rng.randrange(len(text) + 1)
+    kind = rng.randrange(7)
+    if kind == 0:
+        return text[:place]
+    if kind == 1:
+        return text[place:]
+    if kind == 2:
+        return text[:place] + rng.choice(PIECES) + text[place:]
+    if kind == 3:
+        return text[:place] + text[place + rng.randrange(1, 4) :]
+    if kind == 4:
+        return text + rng.choice(["\n", " ", ""]) + text
+    if kind == 5:
+        return "".join(rng.sample(text, len(text)))
+    return text.upper()
+
+
+def noise(rng):
+    if rng.random() < 0.5:
+        return rng.randbytes(rng.randrange(120)).decode(rng.choice(["latin-1", "utf-16"]), "ignore")
+    return "".join(rng.choices(PIECES, k=rng.randrange(40)))
+
+
+def test_20_000_answers_give_the_flags_meant_or_valid_ones_or_the_typed_error():
+    rng = random.Random(0)
+    read = errors = 0
+    for number in range(20_000):
+        num_frames = rng.choice([3, 5, 10, 12])
+        flags = [1, *rng.choices([0, 1], k=num_frames - 1)]
+        clean = number % 4 == 0
+        text = noise(rng) if number % 10 == 1 else rng.choice(GRAMMAR)(rng, flags)
+        for _ in range(0 if clean else rng.randrange(1, 4)):
+            text = mutated(rng, text)
+        try:
+            found = parse_flags(text, num_frames)
+        except ControlPointParseError:
+            assert not clean, text
+            errors += 1
+            continue
+        read += 1
+        assert len(found) == num_frames, text
+        assert found[0] == 1, text
+        assert all(type(flag) is int and flag in (0, 1) for flag in found), text
+        assert not clean or found == flags, text
+    # Both happen often, or this would prove little.
+    assert min(read, errors) > 5_000
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 6, 9])
+def test_a_list_of_another_length_is_never_stretched_or_cut(length):
+    rng = random.Random(length)
+    for _ in range(200):
+        # A 1 after the first place, or `[1]` and `[0, 1]` would be all there is.
+        flags = [1, *rng.choices([0, 1], k=max(0, length - 1))][:length]
+        text = rng.choice([as_list, as_json, as_bare, as_numbered])(rng, flags)
+        with pytest.raises(ControlPointParseError):
+            parse_flags(text, 5)
+
+
+HARD = {
+    "brackets": "[" * 100_000,
+    "braces": '{"a":' * 20_000,
+    "nested": "[" * 900 + "1" + "]" * 900,
+    "run": "1 0 " * 50_000 + "x",
+    "blanks": " " * 200_000 + "1",
+    "lines": "\n" * 200_000 + "1. 1",
+    "dashes": "0-" * 100_000,
+    "ranges": "0:00-0:03 " * 20_000,
+    "frames": "frame " * 40_000,
+    "numbers": "1" * 200_000,
+    "fences": "```" * 60_000,
+    "thoughts": "</think>" * 20_000,
+    "open list": "[" + "1, " * 60_000,
+}
+
+
+@pytest.mark.parametrize("text", HARD.values(), ids=HARD)
+def test_time_is_linear(text):
+    start = time.perf_counter()
+    with pytest.raises(ControlPointParseError):
+        parse_flags(text, 5)
+    # What is quadratic takes minutes for these.
+    assert time.perf_counter() - start < 2
+
+
+def test_a_thousand_answers_take_less_than_a_second():
+    answers = [answer for answer in FORMS.values() for _ in range(1_000 // len(FORMS) + 1)]
+    start = time.perf_counter()
+    for answer in answers[:1_000]:
+        parse_flags(answer, 5)
+    assert time.perf_counter() - start < 1
