@@ -26,7 +26,7 @@ class ControlPointParseError(ControlPointError):
 
 
 class AudioLLMError(CopropError, RuntimeError):
-    """A language model that cannot be loaded or reached, or that gives no answer."""
+    """A language model that cannot be asked or reached, or that gives no answer."""
 
 
 class AdapterError(CopropError, TypeError):

@@ -131,7 +131,8 @@ class QwenAudioLLM:
         Raises:
             ClipError: If the waveform is none.
             AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are none, or
-                the model cannot be loaded, hears less than that, or does not fit into memory.
+                the model hears less than that or does not fit into memory.
+            CheckpointError: If the model cannot be loaded.
             MissingExtraError: If a package is needed that is not installed.
         """
         messages = checked_messages(messages)

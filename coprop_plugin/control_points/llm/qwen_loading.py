@@ -1,13 +1,14 @@
 """Loading Qwen's audio language models through transformers."""
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from coprop_plugin.errors import AudioLLMError, MissingExtraError
+from coprop_plugin.errors import CheckpointError, MissingExtraError
+from coprop_plugin.pretrained import load_pretrained, transformers_class
+
+_PIP_LINE = '`pip install "coprop-plugin[llm]"`'
 
 _THINKER_25 = "Qwen2_5OmniThinkerForConditionalGeneration"
 _THINKER_3 = "Qwen3OmniMoeThinkerForConditionalGeneration"
@@ -31,8 +32,7 @@ def require(package: str, reason: str) -> None:
     """
     if importlib.util.find_spec(package) is None:
         raise MissingExtraError(
-            f"{reason} needs {package}, which is not installed. Run "
-            '`pip install "coprop-plugin[llm]"`.'
+            f"{reason} needs {package}, which is not installed. Run {_PIP_LINE}."
         )
 
 
@@ -40,15 +40,19 @@ def load_processor(model_id: str, revision: str | None = None) -> Any:
     """Load a model's processor: tokenizer, chat template and feature extractor.
 
     Raises:
-        AudioLLMError: If there is none, or it takes no sound.
+        CheckpointError: If there is none, or it takes no sound.
         MissingExtraError: If it needs a package that is not installed.
     """
-    from transformers import AutoProcessor
-
-    with _loading(model_id):
-        processor = AutoProcessor.from_pretrained(model_id, revision=revision)
+    try:
+        processor = load_pretrained("AutoProcessor", model_id, revision=revision)
+    except ImportError as error:
+        # The Omni processors look at pictures too, with torchvision.
+        raise MissingExtraError(
+            f"The processor of {model_id} needs a package that is not installed: "
+            f"{' '.join(str(error).split())[:300]} Run {_PIP_LINE}."
+        ) from error
     if not hasattr(processor, "feature_extractor") or not hasattr(processor, "audio_token"):
-        raise AudioLLMError(
+        raise CheckpointError(
             f"The processor of {model_id} is a {type(processor).__name__}, which takes no sound. "
             "Name an audio language model: Qwen/Qwen2-Audio-7B-Instruct, say."
         )
@@ -75,15 +79,12 @@ def load_model(
         load_in_4bit: Quantize the weights to 4 bits (NF4, bitsandbytes).
 
     Raises:
-        AudioLLMError: If it cannot be loaded or is of another family.
+        CheckpointError: If it cannot be loaded as a whole, or is of another family.
         MissingExtraError: If accelerate or bitsandbytes is needed and not installed.
     """
-    import transformers
-
-    with _loading(model_id):
-        config = transformers.AutoConfig.from_pretrained(model_id, revision=revision)
+    config = load_pretrained("AutoConfig", model_id, revision=revision)
     if config.model_type not in FAMILIES:
-        raise AudioLLMError(
+        raise CheckpointError(
             f"{model_id} is of type {config.model_type!r}; this client knows "
             f"{', '.join(FAMILIES)}. Serve other models with vLLM, say, and ask them through "
             "`openai_compatible`."
@@ -92,37 +93,20 @@ def load_model(
     placement: dict[str, Any] = {}
     if load_in_4bit:
         require("bitsandbytes", "load_in_4bit=True")
-        placement["quantization_config"] = transformers.BitsAndBytesConfig(
+        placement["quantization_config"] = transformers_class("BitsAndBytesConfig")(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
         device_map = device_map or {"": device}
     if device_map is not None:
         require("accelerate", "device_map")
         placement["device_map"] = device_map
-    with _loading(model_id):
-        model = getattr(transformers, FAMILIES[config.model_type]).from_pretrained(
-            model_id,
-            revision=revision,
-            config=getattr(config, "thinker_config", config),
-            dtype=dtype,
-            use_safetensors=True,
-            **placement,
-        )
-    return (model if device_map is not None else model.to(device)).eval()
-
-
-@contextmanager
-def _loading(model_id: str) -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise MissingExtraError(
-            f"{model_id} needs a package that is not installed: {str(error).strip()[:400]} Run "
-            '`pip install "coprop-plugin[llm]"`.'
-        ) from error
-    except (OSError, ValueError) as error:
-        raise AudioLLMError(
-            f"{model_id} cannot be loaded: {str(error).strip()[:400]} Give a folder that "
-            "`save_pretrained` of model and processor wrote, or a name on the Hugging Face Hub "
-            "that can be reached, or is in its cache, and has safetensors."
-        ) from error
+    model = load_pretrained(
+        FAMILIES[config.model_type],
+        model_id,
+        revision=revision,
+        config=getattr(config, "thinker_config", config),
+        dtype=dtype,
+        use_safetensors=True,
+        **placement,
+    )
+    return model if device_map is not None else model.to(device)
