@@ -1,6 +1,6 @@
 """Co-Prop: gives any audio-visual segmentation model a sense of time.
 
-`wrap(model)` returns the model with temporally aligned masks; see `coprop_plugin.pipeline`.
+`wrap(model)` returns the model with temporally aligned masks; see `coprop_plugin.wrapping`.
 Importing this package imports nothing heavy: the names below are loaded when first used.
 """
 
@@ -21,8 +21,8 @@ _HOMES = {
     "SegmentationResult": "types",
     "CopropError": "errors",
     "CoProp": "pipeline",
-    "wrap": "pipeline",
-    "unwrap": "pipeline",
+    "wrap": "wrapping",
+    "unwrap": "wrapping",
     "list_audio_llms": "registry",
     "list_backends": "registry",
     "list_providers": "registry",

@@ -12,10 +12,11 @@ from coprop_plugin import media
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.loading import load_backend
-from coprop_plugin.pipeline import CoProp, wrap
+from coprop_plugin.pipeline import CoProp
 from coprop_plugin.progress import watched
 from coprop_plugin.types import ControlPoints, Sampling
 from coprop_plugin.windows import stream_windows
+from coprop_plugin.wrapping import wrap
 
 VIDEO_SUFFIXES = frozenset(
     ".avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()

@@ -6,10 +6,10 @@ import torch
 
 from coprop_plugin import media
 from coprop_plugin.benchmark.metrics import mask_iou
-from coprop_plugin.pipeline import wrap
 from coprop_plugin.report import film_strip
 from coprop_plugin.types import ControlPoints, SegmentationResult
 from coprop_plugin.world import KINDS, Scene, TruthBackend
+from coprop_plugin.wrapping import wrap
 
 FPS = 8.0
 

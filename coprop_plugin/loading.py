@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coprop_plugin.errors import AdapterError, CheckpointError
-from coprop_plugin.registry import list_backends
+from coprop_plugin.wrapping import load_model
 
 _HOW = (
     "Say `module:callable` or `file.py:callable`, where the callable is a function of "
@@ -22,8 +22,8 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
     """Return a model and the adapter to use for it.
 
     Args:
-        spec: `"keyframe_processor"`, our own model, read from `weights`; or `module:callable` or
-            `file.py:callable`. The callable may be a model or a
+        spec: The name of a model that `load_model` can read from `weights`, `"avsegformer"` say;
+            or `module:callable` or `file.py:callable`. The callable may be a model or a
             `KeyframeBackend`, a function of two required arguments (frames and audio, see
             `CallableBackend`), or a function that makes any of these.
         weights: The model's weights; handed to a function that makes a model, as `weights=`.
@@ -33,7 +33,7 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
 
     Raises:
         AdapterError: If there is no such callable, or it makes no model.
-        CheckpointError: If `weights` is not a file.
+        CheckpointError: If `weights` is not a file, or does not fit the named model.
     """
     if weights is not None and not Path(weights).is_file():
         raise CheckpointError(f"Got --weights {weights}, which is not a file. Check the path.")
@@ -49,19 +49,10 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
 
 
 def _named(name: str, weights: str | Path | None) -> Any:
-    """Return a model that needs nothing but the name of its kind and its weights."""
-    if name in ("keyframe_processor", "KeyframeProcessor"):
-        if weights is None:
-            raise AdapterError(
-                f"Got --backend {name} without --weights. Give the file that `coprop train` or "
-                "`save_keyframe_processor` wrote."
-            )
-        from coprop_plugin.keyframes import load_keyframe_processor
-
-        return load_keyframe_processor(weights)
-    known = ", ".join(list_backends())
-    need = "an adapter around a model of yours" if name in known.split(", ") else "unknown"
-    raise AdapterError(f"Got --backend {name!r}, which is {need}. {_HOW} Adapters: {known}.")
+    try:
+        return load_model(name, weights)
+    except AdapterError as error:
+        raise AdapterError(f"{error} Or: {_HOW}") from error
 
 
 def _import(place: str, spec: str) -> Any:

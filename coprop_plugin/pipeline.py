@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import AdapterError, ControlPointError
 from coprop_plugin.modes import device_of, evaluating
@@ -241,60 +240,3 @@ class CoProp(nn.Module):
                 for rows in zip(call, points, keyframes, strict=True)
             ]
             return self.backend.repack(call, logits)
-
-
-def wrap(
-    model: Any,
-    *,
-    backend: Any = "auto",
-    control_points: Any = "novelty",
-    propagator: Any = None,
-    device: torch.device | str | None = None,
-) -> CoProp:
-    """Give an audio-visual segmentation model a sense of time.
-
-    The model itself is not changed: `unwrap` gives the same object back, with the same weights in
-    the same training state.
-
-    Args:
-        model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`.
-        backend: `"auto"` recognises the model by its structure; else a registered name
-            (`list_backends()`), a backend class, or a backend.
-        control_points: A registered name (`list_providers()`), a config, a provider, or flags.
-        propagator: None for the default, a checkpoint path, a registered name
-            (`list_propagators()`), a config, or a propagator.
-        device: Where the propagator runs; None is where the model lives.
-
-    Returns:
-        The wrapped model.
-
-    Raises:
-        AdapterError: If no adapter recognises the model, or more than one does.
-        UnknownNameError: If a name is not registered.
-        CheckpointError: If `propagator` is a file that holds no propagator.
-
-    Example:
-        >>> from coprop_plugin import unwrap, wrap
-        >>> segmenter = lambda frames, audio: frames[:, :1] - 0.5
-        >>> model = wrap(segmenter, backend="callable")
-        >>> unwrap(model) is segmenter
-        True
-    """
-    if isinstance(model, CoProp):
-        raise AdapterError("Got a model that is wrapped already. Use it, or `unwrap` it first.")
-    wrapped = CoProp(find_backend(model, backend), control_points, propagator, device)
-    wrapped._wrapped = (model,)
-    return wrapped
-
-
-def unwrap(model: CoProp) -> Any:
-    """Return the very object that was given to `wrap`.
-
-    Raises:
-        AdapterError: If `model` was not made by `wrap`.
-    """
-    if not isinstance(model, CoProp):
-        raise AdapterError(
-            f"Got a {type(model).__name__}, which `wrap` did not make; there is nothing to unwrap."
-        )
-    return model._wrapped[0]

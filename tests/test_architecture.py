@@ -35,6 +35,7 @@ FLOORS = {
 # Files beside the rooms that belong to one.
 ROOMS = {
     "windows": "pipeline",
+    "wrapping": "pipeline",
     "progress": "pipeline",
     "loading": "cli",
     "batch": "cli",

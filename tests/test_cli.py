@@ -127,8 +127,9 @@ def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_pa
     [
         (["--backend", "nowhere:bright"], "cannot be imported"),
         (["--backend", "bright"], "module:callable"),
-        (["--backend", "tpavi"], "an adapter around a model of yours"),
-        (["--backend", "keyframe_processor"], "without --weights"),
+        (["--backend", "mmseg"], "build it with its own code"),
+        (["--backend", "tpavi"], "--weights"),
+        (["--backend", "keyframe_processor"], "without weights"),
         (["--backend", "{file}:nothing"], "has no 'nothing'"),
         (["--backend", "{file}:not_callable"], "a int"),
         (["--backend", "{file}:bright", "--control-points", "novel"], "novelty"),

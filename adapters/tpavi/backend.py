@@ -1,4 +1,4 @@
-"""The adapter for the TPAVI baselines of the released AVSBench code."""
+"""The adapter for TPAVI: the baselines of the released AVSBench code, and our own model."""
 
 import inspect
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.sound import Ear
+from coprop_plugin.adapters.tpavi.model import TPAVI
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.adapters.windows import Context
 from coprop_plugin.errors import AdapterError
@@ -20,7 +21,7 @@ from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
 # The released code has these as literals.
-GROUP, INPUT_SIZE = 5, 224
+RELEASED_GROUP, INPUT_SIZE = 5, 224
 BINARY_CLIP, SEMANTIC_CLIP = 5, 10
 
 
@@ -34,22 +35,21 @@ class TPAVIBackend(UpstreamBackend):
     a fifth of the cost.
 
     Args:
-        model: The model, for binary masks or for AVSS (which keeps groups of five, though its
-            clips have ten frames).
+        model: The model, upstream's or ours, for binary masks or for AVSS (which keeps groups of
+            five, though its clips have ten frames).
         context: `"frame"` or `"window"`.
         vggish: A VGGish module, the path of its weights, or None for the public weights, loaded
             when first needed.
         input_size: Side, or height and width, of its input; multiples of 32.
         frames_per_clip: Frames of a clip in a drop-in call; None is 5, for AVSS 10.
-        patch: Whether `"frame"` context may replace two methods of the instance during a call.
-            False tiles the keyframe instead.
+        patch: Whether `"frame"` context may replace two methods of an upstream instance during a
+            call. False tiles the keyframe instead.
 
     Raises:
         AdapterError: If the model is not built like TPAVI.
     """
 
     family = "TPAVI"
-    clip_length = GROUP
 
     def __init__(
         self,
@@ -62,7 +62,8 @@ class TPAVIBackend(UpstreamBackend):
         patch: bool = True,
     ) -> None:
         network = self._checked(model)
-        num_classes = int(network.output_conv[-1].out_channels)
+        ours = isinstance(network, TPAVI)
+        num_classes = network.num_classes if ours else int(network.output_conv[-1].out_channels)
         usual = BINARY_CLIP if num_classes == 1 else SEMANTIC_CLIP
         super().__init__(
             model,
@@ -71,9 +72,10 @@ class TPAVIBackend(UpstreamBackend):
             frames_per_clip=frames_per_clip or usual,
         )
         self.num_classes, self.ear = num_classes, Ear(vggish)
-        self.wants_flag = len(inspect.signature(network.forward).parameters) > 2
+        self.clip_length = network.frames_per_clip if ours else RELEASED_GROUP
+        self.wants_flag = "vid_temporal_mask_flag" in _required(network.forward)
         self.patch = patch and _has_literal_groups(network)
-        if not self.patch:
+        if not ours and not self.patch:
             # Tiling makes five of one.
             self.frames_at_once = 1
 
@@ -81,6 +83,8 @@ class TPAVIBackend(UpstreamBackend):
     def accepts(model: Any) -> bool:
         """Say whether a model has TPAVI's parts; CATR has the same class name but not those."""
         model = look_through(model)
+        if isinstance(model, TPAVI):
+            return True
         parts = ("tpavi_stages", "tpavi_va_flag", "output_conv")
         return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
 
@@ -88,28 +92,30 @@ class TPAVIBackend(UpstreamBackend):
         return self.ear(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
-        if length == GROUP:
-            return self._forward(pictures, sound)[0]
-        return self._alone(pictures, sound)[0]
+        run = self._forward if length == self.clip_length else self._alone
+        return run(pictures, sound)[0]
 
     def _forward(self, frames: Tensor, audio: Tensor, flag: Tensor | None = None) -> Any:
         if self.wants_flag and flag is None:
             flag = torch.ones(len(frames), dtype=frames.dtype, device=frames.device)
-        flags = (flag,) if self.wants_flag else ()
+        flags = () if flag is None else (flag,)
         return self._rows_first(self.network(frames, audio, *flags))
 
     def _alone(self, frames: Tensor, audio: Tensor, flag: Tensor | None = None) -> Any:
         """Run every frame as a group of its own; outputs have rows first."""
+        if isinstance(self.network, TPAVI):
+            return self._rows_first(self.network(frames, audio, flag, frames_per_clip=1))
         if self.patch:
             with _groups_of_one(self.network):
                 return self._forward(frames, audio, flag)
+        length = self.clip_length
         tiled = [
-            None if rows is None else repeat(rows, "n ... -> (n t) ...", t=GROUP)
+            None if rows is None else repeat(rows, "n ... -> (n t) ...", t=length)
             for rows in (frames, audio, flag)
         ]
         logits, maps, sounds = self._forward(*tiled)
-        cut = [[None if x is None else x[::GROUP] for x in side] for side in (maps, sounds)]
-        return logits[::GROUP], *cut
+        cut = [[None if x is None else x[::length] for x in side] for side in (maps, sounds)]
+        return logits[::length], *cut
 
     def unpack(self, *args: Any, **kwargs: Any) -> ModelCall:
         """Return the clips of a call `(frames, audio_embedding[, flag])`.
@@ -145,16 +151,18 @@ class TPAVIBackend(UpstreamBackend):
         return ModelCall(clips, rows, len(pictures), arguments)
 
     def _runs_whole(self, call: ModelCall, rows: list[int]) -> bool:
-        groups, real_groups = ({row // GROUP for row in some} for some in (rows, call.real_rows))
+        groups, real_groups = (self._groups(some) for some in (rows, call.real_rows))
         return self.context == "window" and groups == real_groups
+
+    def _groups(self, rows: Sequence[int]) -> set[int]:
+        return {row // self.clip_length for row in rows}
 
     def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         frames, audio, flag = (*call.arguments, None)[:3]
         run, ran = self._alone, rows
         if self.context == "window":
-            groups = sorted({row // GROUP for row in rows})
-            run = self._forward
-            ran = [row for group in groups for row in range(group * GROUP, (group + 1) * GROUP)]
+            groups, run = self._groups(rows), self._forward
+            ran = [row for row in range(len(frames)) if row // self.clip_length in groups]
         flag = None if flag is None else flag.flatten()[ran]
         return ran, run(frames[ran], audio[ran], flag)
 
@@ -165,8 +173,14 @@ class TPAVIBackend(UpstreamBackend):
 
     def _restore(self, outputs: Any, call: ModelCall) -> Any:
         logits, maps, sounds = outputs
-        groups = [None if x is None else rearrange(x, "(g t) c -> g t c", t=GROUP) for x in sounds]
+        length = self.clip_length
+        groups = [None if x is None else rearrange(x, "(g t) c -> g t c", t=length) for x in sounds]
         return logits, maps, groups
+
+
+def _required(function: Any) -> set[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.default is p.empty}
 
 
 def _has_literal_groups(network: Any) -> bool:
