@@ -5,7 +5,15 @@ import importlib
 
 import pytest
 
-MODULES = ["callable", "devices", "pictures", "recognise", "windows"]
+MODULES = [
+    "callable",
+    "catr.attention",
+    "catr.model",
+    "devices",
+    "pictures",
+    "recognise",
+    "windows",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
