@@ -82,6 +82,8 @@ PROVIDERS = Registry(
     locations=[
         "coprop_plugin.control_points.providers",
         "coprop_plugin.control_points.clap",
+        "coprop_plugin.control_points.ensemble",
+        "coprop_plugin.control_points.gate",
         "coprop_plugin.control_points.sed",
     ],
 )
