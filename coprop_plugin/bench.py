@@ -1,6 +1,5 @@
-"""What `coprop bench` takes by name: clips with truth, models and propagators."""
+"""The clips with truth that `coprop bench` runs on: made-up scenes, or a data set on disk."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -9,16 +8,12 @@ from typing import Any
 
 import torch
 
-from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.benchmark.datasets import AVSS, MS3, S4, AVSDataset, Sample
-from coprop_plugin.errors import AdapterError, DatasetError
-from coprop_plugin.loading import load_backend
-from coprop_plugin.propagation.default import WEIGHTS, as_propagator
-from coprop_plugin.types import KeyframeBackend, Propagator, Sampling
+from coprop_plugin.errors import DatasetError
+from coprop_plugin.types import Sampling
 from coprop_plugin.world.scene import Scene
 from coprop_plugin.world.splits import NUM_CLASSES, SPLITS, made_up_scene
 
-KEYFRAME_WEIGHTS = WEIGHTS.with_name("keyframes.safetensors")
 _LAYOUTS = (S4, MS3, AVSS)
 
 
@@ -192,101 +187,3 @@ def clips_of(
     sampling = "avsbench" if options["fps"] == 1 else "pts"
     chosen = WorldOptions((height, int(sides[2] or height)), sampling=sampling, **options)
     return world_sets(world, seeds, chosen), {"data": "made-up world, test", **asdict(chosen)}
-
-
-def backends_of(
-    specs: Sequence[str], device: str | None = None
-) -> tuple[dict[str, KeyframeBackend], dict[str, Any]]:
-    """Load models that a command line names.
-
-    Args:
-        specs: `[NAME=]MODEL`, where MODEL is the safetensors of a KeyframeProcessor, or
-            `module:callable`, as in `load_backend`, with `@WEIGHTS` behind it if need be. None at
-            all is the processor that ships.
-        device: Where they run; by default on a GPU if there is one.
-
-    Returns:
-        The backends by name, and of each what it was made from, with the SHA-256 of its weights.
-
-    Raises:
-        AdapterError: If there is no such model, or two go by one name.
-        CheckpointError: If its weights cannot be read.
-    """
-    if not specs:
-        if not KEYFRAME_WEIGHTS.is_file():
-            raise AdapterError(
-                "No trained weights ship yet, so there is no model to take by default. Name one "
-                "with --backend: the weights of a KeyframeProcessor, or `my_models.py:make_model`."
-            )
-        specs = [str(KEYFRAME_WEIGHTS)]
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    backends: dict[str, KeyframeBackend] = {}
-    about: dict[str, Any] = {}
-    for spec in specs:
-        name, model, weights = _parts(spec)
-        if name in backends:
-            raise AdapterError(f"Got two backends {name!r}. Name them: --backend NAME={spec}.")
-        made, adapter = load_backend(model, weights)
-        if isinstance(made, torch.nn.Module):
-            made = made.to(device).eval()
-        backends[name] = find_backend(made, adapter)
-        about[name] = {"model": model, **_file(weights), "device": device}
-    return backends, about
-
-
-def _parts(spec: str) -> tuple[str, str, Path | None]:
-    """Take `[NAME=]MODEL[@WEIGHTS]` apart."""
-    given, model = _named(spec)
-    weights = None
-    if model.endswith(".safetensors") and ":" not in model:
-        model, weights = "keyframe_processor", Path(model)
-    elif "@" in model:
-        model, _, path = model.partition("@")
-        weights = Path(path)
-    place, _, function = model.rpartition(":")
-    default = function if place else weights.stem if weights else model
-    return given or default, model, weights
-
-
-def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[str, Any]]:
-    """Load propagators that a command line names.
-
-    Args:
-        specs: `[NAME=]FILE`, a file with weights; without a name it goes by "learned". None at all
-            is the one that ships, if one does.
-
-    Returns:
-        The propagators by name, and what each was made from.
-
-    Raises:
-        AdapterError: If two go by one name.
-        CheckpointError: If a file holds no propagator.
-    """
-    if not specs and WEIGHTS.is_file():
-        specs = [str(WEIGHTS)]
-    propagators: dict[str, Propagator] = {}
-    about: dict[str, Any] = {}
-    for spec in specs:
-        given, path = _named(spec)
-        name = given or "learned"
-        if name in propagators or not re.fullmatch(r"[\w.-]+", name):
-            raise AdapterError(
-                f"Got --propagator {spec}: the name {name!r} is taken, or not plain. Say "
-                "--propagator NAME=FILE, with a name of its own for each."
-            )
-        propagators[name] = as_propagator(path)
-        about[name] = _file(Path(path))
-    return propagators, about
-
-
-def _named(spec: str) -> tuple[str, str]:
-    found = re.fullmatch(r"([\w.-]+)=(.+)", spec)
-    return (found[1], found[2]) if found else ("", spec)
-
-
-def _file(path: Path | None) -> Mapping[str, str]:
-    """Say which file, by name and content: the same file elsewhere is the same."""
-    if path is None or not path.is_file():
-        return {}
-    with path.open("rb") as file:
-        return {"weights": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -24,16 +24,22 @@ def bench(
         typer.Option(
             "--backend",
             "-b",
-            help="[NAME=]MODEL: the weights of a KeyframeProcessor, or module:callable[@WEIGHTS]; "
-            "several if repeated. By default the weights that ship.",
+            help="MODEL or NAME=MODEL: the weights of a KeyframeProcessor, or module:callable, or "
+            "module:callable@WEIGHTS. Repeat it for several. By default the weights that ship.",
         ),
     ] = None,
     propagator: Annotated[
         list[str] | None,
-        typer.Option(help="[NAME=]FILE with weights, for rows; by default learned=<what ships>."),
+        typer.Option(
+            help="FILE or NAME=FILE with weights, for rows. By default what ships, as learned."
+        ),
     ] = None,
     rows: Annotated[
-        str, typer.Option(help="bare, or POINTS+CARRIER[-deaf][+truth], with commas between.")
+        str,
+        typer.Option(
+            help="Names with commas between: bare; or POINTS+CARRIER, with -deaf for no sound, and "
+            "+truth for true keyframes: `novelty+hold,oracle+learned-deaf+truth`, say."
+        ),
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")] = Path("bench_out"),
     seeds: Annotated[int, typer.Option(help="World: sets of scenes.", min=1)] = 1,
@@ -58,14 +64,15 @@ def bench(
 ) -> None:
     """Score models bare and with each part of Co-Prop; goes on where it was killed."""
     with results_on_stdout() as print_result, usage_errors():
-        from coprop_plugin import bench as named
+        from coprop_plugin.bench import clips_of
         from coprop_plugin.benchmark.plug_and_play import plug_and_play
+        from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.report.bench_plot import bench_plot
 
         options = dict(num_frames=frames, fps=fps, steady=steady)
-        data, settings = named.clips_of(folder, world, seeds, options, size, split, ids)
-        backends, about_backends = named.backends_of(backend or [], device)
-        propagators, about_propagators = named.propagators_of(propagator or [])
+        data, settings = clips_of(folder, world, seeds, options, size, split, ids)
+        backends, about_backends = backends_of(backend or [], device)
+        propagators, about_propagators = propagators_of(propagator or [])
         report = plug_and_play(
             data,
             backends,
@@ -81,7 +88,11 @@ def bench(
         scored = any(result["clips"] for result in report.results)
         if scored:
             bench_plot(report.results, out / "report.png", title=settings["data"])
-        print_result(json.dumps(report.results) if as_json else str(report))
+        if as_json:
+            for result in report.results:
+                print_result(json.dumps(result))
+        else:
+            print_result(str(report))
         complain(f"wrote {out}/report.json, report.csv{', report.png' if scored else ''}")
     if report.failures:
         for failure in report.failures:

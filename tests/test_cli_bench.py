@@ -1,0 +1,190 @@
+"""`coprop bench` and `coprop moc`: tables on stdout, the rest on stderr, exit codes 0, 1, 2."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from make_avsbench import make_avss, make_ms3
+from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR
+from typer.testing import CliRunner
+
+from coprop_plugin import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = (32, 32)
+MODELS = """
+import time
+
+def reddish(frames, audio):
+    return 8 * (frames[:, :1] - frames[:, 2:])
+
+def fails(frames, audio):
+    raise ValueError("never works")
+
+def slow(frames, audio):
+    time.sleep(0.3)
+    return reddish(frames, audio)
+
+def make(weights=None):
+    return reddish
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with weights of both kinds and functions."""
+    from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
+    from coprop_plugin.propagation import AudioInsertPropagator
+    from coprop_plugin.propagation.checkpoint import save_propagator
+
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "models.py").write_text(MODELS)
+    save_keyframe_processor(KeyframeProcessor(**TOY_PROCESSOR), folder / "toy.safetensors")
+    save_propagator(AudioInsertPropagator(**TOY_PROPAGATOR), folder / "carry.safetensors")
+    return folder
+
+
+def coprop(*arguments):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def world(folder, out, *arguments, clips=2):
+    tiny = ("--world", clips, "--frames", 3, "--size", "32x48", "--quiet")
+    return coprop("bench", *tiny, "-o", out, *arguments)
+
+
+def test_a_model_is_benched_on_the_world(folder, tmp_path):
+    models = ("-b", folder / "toy.safetensors", "-b", f"red={folder}/models.py:reddish")
+    carry = ("--propagator", folder / "carry.safetensors")
+    done = world(folder, tmp_path, *models, *carry, "--seeds", 2, clips=1)
+    assert done.exit_code == 0, done.output
+    assert "report.png" in done.stderr
+    for word in ("toy", "red", "novelty+learned-deaf", "oracle+learned+truth", "±"):
+        assert word in done.stdout
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["about"]["sets"] == {"scenes 2000-2000": 1, "scenes 2001-2001": 1}
+    assert content["about"]["settings"]["size"] == [32, 48]
+    for weights in ("backends", "toy"), ("propagators", "learned"):
+        assert len(content["about"][weights[0]][weights[1]]["sha256"]) == 64
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 2 * 11 * 2
+
+
+def test_rows_are_chosen_and_lines_are_json(folder, tmp_path):
+    model = ("-b", f"{folder}/models.py:make@{folder}/toy.safetensors")
+    done = world(folder, tmp_path, *model, "--rows", "bare,oracle+hold", "--fps", 4, "--json")
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {line["row"] for line in lines} == {"bare", "oracle+hold"}
+    assert {line["backend"] for line in lines} == {"make"}
+    settings = json.loads((tmp_path / "report.json").read_text())["about"]["settings"]
+    assert (settings["fps"], settings["sampling"]) == (4, "pts")
+
+
+def test_folders_are_known_by_their_table(folder, tmp_path):
+    clips = {"x": ("test", "00111"), "y": ("test", "11111"), "z": ("train", "01100")}
+    ms3 = make_ms3(tmp_path / "ms3", clips, SIZE)
+    (tmp_path / "ids.txt").write_text("y\n")
+    (ms3 / "ms3_data" / "visual_frames" / "x" / "x.mp4_2.png").unlink()
+    model = ("-b", f"{folder}/models.py:reddish", "--rows", "bare", "--size", 32, "--quiet")
+    done = coprop("bench", ms3, "-o", tmp_path / "one", *model, "--ids", tmp_path / "ids.txt")
+    assert done.exit_code == 0, done.output
+    done = coprop("bench", ms3, "-o", tmp_path / "two", *model)
+    assert done.exit_code == 1
+    assert "MS3 test, x, reddish, bare: DatasetError" in done.stderr
+    assert "x.mp4_2.png" in done.stderr
+    for out, sets in (("one", {"MS3 test": 1}), ("two", {"MS3 test": 2})):
+        content = json.loads((tmp_path / out / "report.json").read_text())
+        assert content["about"]["sets"] == sets
+        assert content["results"][0]["clips"] == 1
+
+
+def test_a_model_that_never_works_leaves_a_report_without_scores(folder, tmp_path):
+    done = world(folder, tmp_path, "-b", f"{folder}/models.py:fails", "--rows", "bare")
+    assert done.exit_code == 1
+    assert "fails, bare: ValueError: never works" in done.stderr
+    assert json.loads((tmp_path / "report.json").read_text())["results"][0]["clips"] == 0
+    assert not (tmp_path / "report.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "Name the clips"),
+        (("--world", 1, "."), "Name the clips"),
+        (("--world", 1, "--size", "big"), "112x160"),
+        (("--world", 700, "--seeds", 2), "1000"),
+        (("--world", 1, "--rows", "bare,hold"), "POINTS+CARRIER"),
+        ((".",), "ms3_meta_data.csv"),
+        (("--world", 1, "-b", "MODELS:reddish"), "two backends 'reddish'"),
+        (("--world", 1, "-b", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("--world", 1, "--propagator", "CARRY", "--propagator", "CARRY"), "two propagators"),
+    ],
+)
+def test_wrong_usage_ends_with_2(folder, tmp_path, arguments, says, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"MODELS": f"{folder}/models.py", "CARRY": f"{folder}/carry.safetensors"}
+    for name, path in names.items():
+        arguments = [str(argument).replace(name, path) for argument in arguments]
+    done = coprop("bench", "-b", f"{folder}/models.py:reddish", *arguments)
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert not list(tmp_path.glob("bench_out/*"))
+
+
+def test_a_killed_command_goes_on(folder, tmp_path):
+    """kill -9, then the same command: what was done is not done again."""
+    tiny = ("--world", "3", "--frames", "2", "--size", "32x48", "--quiet")
+    rows = ("--rows", "bare,oracle+hold")
+    command = ("bench", *tiny, *rows, "-b", f"{folder}/models.py:slow", "-o", str(tmp_path))
+    records = tmp_path / "records.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coprop_plugin.cli", *command],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (records.is_file() and records.read_text().count("\n") >= 2):
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read().decode()[-2000:]
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    before = records.read_text()
+    assert 2 <= before.count("\n") < 6
+    done = coprop(*command)
+    assert done.exit_code == 0, done.output
+    assert records.read_text().startswith(before)
+    assert records.read_text().count("\n") == 6
+
+
+def test_moc_lists_the_clips_that_change(tmp_path):
+    clips = {"a": ("test", "11111"), "b": ("test", "00111"), "c": ("test", "11111")}
+    ms3 = make_ms3(tmp_path / "ms3", clips, SIZE)
+    avss = make_avss(
+        tmp_path / "avss",
+        {
+            "a_0": ("a", "v1m", "test", [1, 1, 2, 2, 2]),
+            "b_0": ("b", "v1m", "test", [0, 0, 1, 1, 1]),
+            "c_0": ("c", "v1m", "test", [1, 1, 1, 1, 1]),
+        },
+        SIZE,
+    )
+    done = coprop("moc", ms3, "-o", tmp_path / "masks.txt")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(tmp_path / "masks.txt")
+    assert (tmp_path / "masks.txt").read_text().split() == ["b"]
+    done = coprop("moc", ms3, "--labels", avss, "-o", tmp_path / "moc.txt")
+    assert (tmp_path / "moc.txt").read_text().split() == ["a", "b"]
+    assert "2 of 3 clips" in done.stderr
+    done = coprop("moc", tmp_path, "-o", tmp_path / "none.txt")
+    assert done.exit_code == 2
+    assert not (tmp_path / "none.txt").exists()
