@@ -23,7 +23,10 @@ def test_examples_run(script, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
-    if "save(" in script.read_text():
+    if script.stem == "plug_and_play_benchmark":
+        assert "with Co-Prop" in done.stdout
+        assert (tmp_path / "bench_out" / "report.csv").stat().st_size > 0
+    elif "save(" in script.read_text():
         assert len(list((tmp_path / "out" / "masks").iterdir())) >= 5
         assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
     else:
