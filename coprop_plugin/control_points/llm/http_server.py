@@ -58,11 +58,11 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered: status, headers (lower case), body."""
+    """What a server answered: status, headers (lower case), and its text without the key."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    text: str = field(repr=False)
 
     @property
     def is_passing(self) -> bool:
@@ -155,8 +155,8 @@ class Server:
 
     def described(self, reply: Reply) -> str:
         """Return the status and the beginning of what a server said."""
-        text = self.key.hidden_in(" ".join(reply.body.decode("utf-8", "replace").split()))
-        return f"status {reply.status}, {text[:_QUOTED] or 'without a word'!r}."
+        beginning = " ".join(reply.text.split())[:_QUOTED]
+        return f"status {reply.status}, {beginning or 'without a word'!r}."
 
     def _pause_s(self, attempt: int, wait_s: float | None) -> float:
         jitter = random.SystemRandom().uniform(0.5, 1.5)
@@ -182,11 +182,11 @@ class Server:
             with _hung_up_at(deadline, connection.sock) as hung_up:
                 headers = {"Content-Type": "application/json", **self.key.headers()}
                 connection.request("POST", target, body, headers)
-                reply = _read(connection)
+                status, received, text = _read(connection)
             if hung_up.is_set():
                 # What came before the socket was shut can look like all of an answer.
                 raise TimeoutError
-            return reply
+            return Reply(status, received, self.key.hidden_in(text))
 
     def _connection(self) -> tuple[HTTPConnection, str]:
         parts = self._parts
@@ -202,7 +202,7 @@ class Server:
         return connection, parts.path
 
 
-def _read(connection: HTTPConnection) -> Reply:
+def _read(connection: HTTPConnection) -> tuple[int, dict[str, str], str]:
     response = connection.getresponse()
     body = response.read(_LARGEST_REPLY + 1)
     if len(body) > _LARGEST_REPLY:
@@ -211,7 +211,7 @@ def _read(connection: HTTPConnection) -> Reply:
         # A read of at most n bytes does not say by itself that the connection was cut.
         raise IncompleteRead(body, response.length)
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return Reply(response.status, headers, body)
+    return response.status, headers, body.decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

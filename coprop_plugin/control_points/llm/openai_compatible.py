@@ -158,7 +158,7 @@ class OpenAICompatibleLLM:
         if reply.status != 200:
             raise self._server.error(said, self._advice(reply.status))
         try:
-            choice = json.loads(reply.body)["choices"][0]
+            choice = json.loads(reply.text)["choices"][0]
             message = choice["message"]
             text = _text_of(message.get("content")) or message.get("refusal")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -217,7 +217,7 @@ def _response_format(schema: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _complains_of_schema(reply: Reply) -> bool:
-    said = reply.body.decode("utf-8", "replace").lower()
+    said = reply.text.lower()
     return reply.status in (400, 422) and any(word in said for word in _ABOUT_SCHEMAS)
 
 
