@@ -92,7 +92,7 @@ PROVIDERS = Registry(
 AUDIO_LLMS = Registry(
     "audio language model",
     scope=SCOPE,
-    locations=["coprop_plugin.control_points.llm"],
+    locations=["coprop_plugin.control_points.llm", "coprop_plugin.control_points.answer_cache"],
 )
 """Audio language models: built from a config, each has `chat(messages, waveform, ...) -> str`."""
 
