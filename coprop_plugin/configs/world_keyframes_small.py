@@ -1,10 +1,13 @@
-# Stage 1 on the made-up world, for two CPU cores: about an hour. For a semantic head say
-# num_classes=11 and score with SemanticMetric.
+# Stage 1 on the made-up world, for a CPU core or two: a few hours. With num_classes=1 the head is
+# a binary one; leave SemanticMetric out then.
 default_scope = "coprop_plugin"
 custom_imports = dict(imports=["coprop_plugin.training.models"])
 
-num_steps = 3000
-model = dict(type="KeyframeTraining", processor=dict(num_classes=1))
+num_steps = 8000
+model = dict(
+    type="KeyframeTraining",
+    processor=dict(num_classes=11, num_queries=16, max_size=208),
+)
 
 train_dataloader = dict(
     batch_size=16,
@@ -29,7 +32,11 @@ test_dataloader = dict(
     dataset=dict(type="WorldFrames", split="test", length=800, size=(112, 160)),
     collate_fn=dict(type="default_collate"),
 )
-val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
+val_evaluator = [
+    dict(type="MaskMetric"),
+    dict(type="AlignmentMetric"),
+    dict(type="SemanticMetric"),
+]
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
@@ -42,7 +49,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=500)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=1000)
 val_cfg = dict(type="ValLoop")
 
 default_hooks = dict(

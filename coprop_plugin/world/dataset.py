@@ -18,7 +18,7 @@ from coprop_plugin.world.scene import SAMPLE_RATE, Scene
 from coprop_plugin.world.splits import NUM_CLASSES, WorldDataset, segments_of
 from coprop_plugin.world.sprites import sprite_clip
 
-_HEARS_AHEAD_S = 15 / 16
+FRAME_IN_ITS_SECOND_S = 15 / 16
 
 
 @DATASETS.register_module()
@@ -28,15 +28,16 @@ class WorldFrames(WorldDataset):
     An item is a mapping of `frame` `[3, H, W]` uint8 RGB, `log_mel` `[1, 96, 64]`, `mask`
     `[H, W]` int64 class numbers, `classes` `[C]` bool: which of them the mask holds.
 
-    A frame listens to the 0.975 s that end between its own time, as in a model that is run on
-    every frame, and 15/16 s later, as at a control point; never past the end of its segment.
+    Some frames are taken as AVSBench takes them, whatever changes: 15/16 s into a second, to whose
+    sound they listen; what sounds for half of that second sounds in the frame. The others are
+    keyframes: in the first second of a segment, they listen to the 0.975 s that begin with it, or
+    that end with the frame where this is later; never past the end of the segment.
 
     Args:
         split: See `WorldDataset`, as for all that is not below.
         length: Items. Four follow one another from one scene, so no shuffling is faster.
         size: Height and width in pixels.
-        keyframes: How many of the frames are taken just after a control point, and listen ahead
-            as far as they may.
+        keyframes: How many of the frames are keyframes.
         silenced: How many sounds are replaced by digital silence where `augment` is on.
         **options: Of `WorldDataset`.
 
@@ -63,8 +64,9 @@ class WorldFrames(WorldDataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         scene, waveform, rng = self._drawn(index)
-        time_s, heard_at_s = self._times(scene, rng)
-        frame, mask = scene.frames([time_s])[0], scene.masks([time_s])[0]
+        draw = self._keyframe if rng.random() < self.keyframes else self._second
+        time_s, heard_at_s, sounding = draw(scene, rng)
+        frame, mask = scene.frames([time_s])[0], scene.mask(time_s, sounding)
         log_mel = log_mel_at(waveform, SAMPLE_RATE, [heard_at_s])[0]
         if self.augment and rng.random() < 0.5:
             frame, mask = frame.flip(-1), mask.flip(-1)
@@ -75,16 +77,26 @@ class WorldFrames(WorldDataset):
         classes[0] = False
         return dict(frame=frame, log_mel=log_mel, mask=mask, classes=classes)
 
-    def _times(self, scene: Scene, rng: np.random.Generator) -> tuple[float, float]:
-        """Return when the frame is taken, and until when it listens, in seconds."""
+    def _second(
+        self, scene: Scene, rng: np.random.Generator
+    ) -> tuple[float, float, frozenset[int]]:
+        """Return when a frame is taken, until when it listens, and what sounds in its second."""
+        start_s = float(rng.uniform(0, scene.duration_s - 1))
+        sounding = scene.prevailing(start_s, start_s + 1)
+        time_s = start_s + FRAME_IN_ITS_SECOND_S
+        return time_s, time_s, sounding
+
+    def _keyframe(
+        self, scene: Scene, rng: np.random.Generator
+    ) -> tuple[float, float, frozenset[int]]:
+        """Return when a keyframe is taken, until when it listens, and what sounds in it."""
         segments = segments_of(scene)
-        if rng.random() < self.keyframes:
-            start, end = segments[int(rng.integers(len(segments)))]
-            time_s = start + float(rng.uniform(0, min(0.25, end - start)))
-            return time_s, min(time_s + _HEARS_AHEAD_S, end)
-        time_s = float(rng.uniform(0, scene.duration_s))
-        end = next(stop for start, stop in segments if start <= time_s < stop)
-        return time_s, min(time_s + float(rng.uniform(0, _HEARS_AHEAD_S)), end)
+        start_s, end_s = segments[int(rng.integers(len(segments)))]
+        time_s = start_s + float(rng.uniform(0, min(1.0, end_s - start_s)))
+        # Control points are not found to the millisecond.
+        heard_at_s = start_s + FRAME_IN_ITS_SECOND_S + float(rng.uniform(-0.1, 0.1))
+        heard_at_s = min(max(time_s, heard_at_s), end_s)
+        return time_s, heard_at_s, scene.sounding((start_s + end_s) / 2)
 
 
 @DATASETS.register_module()

@@ -14,6 +14,8 @@ from coprop_plugin.world.sounds import room
 
 SAMPLE_RATE = 16_000
 _FADE_S = 0.01
+_STRETCH_S = (0.8, 5.0)
+"""The shortest and the longest stretch in which nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Scene:
         duration_s: float = 10.0,
         size: tuple[int, int] = (240, 320),
         num_objects: int = 3,
-        step_s: float = 0.5,
+        steady: bool = False,
     ) -> "Scene":
         """Make up a scene: objects take turns, overlap, pause, and one never sounds.
 
@@ -92,12 +94,14 @@ class Scene:
             duration_s: Length in seconds.
             size: Height and width in pixels.
             num_objects: How many objects, the silent one included.
-            step_s: Sounds start and stop at multiples of this.
+            steady: Whether one object sounds all the time and nothing changes.
         """
         rng = np.random.default_rng(seed)
         kinds = rng.choice(len(KINDS), num_objects, replace=False)
-        events = _turns(rng, max(1, num_objects - 1), duration_s, step_s)
-        events += [()] * (num_objects - len(events))
+        events = _turns(rng, max(1, num_objects - 1), duration_s)
+        if steady:
+            events = [[(0.0, duration_s)]]
+        events += [[] for _ in range(num_objects - len(events))]
         columns = (np.arange(num_objects) + 0.5) / num_objects
         objects = tuple(
             SceneObject(
@@ -126,7 +130,24 @@ class Scene:
             ids: `"class"`: class indices; `"binary"`: 1; `"instance"`: place in `objects`,
                 counted from 1.
         """
-        return torch.stack([self._mask(float(t), self.sounding(float(t)), ids) for t in times])
+        return torch.stack([self.mask(float(t), self.sounding(float(t)), ids) for t in times])
+
+    def mask(self, time_s: float, sounding: frozenset[int], ids: str = "class") -> Tensor:
+        """Return where some of the objects are to be seen at a time: `[H, W]` int64.
+
+        Args:
+            time_s: In seconds.
+            sounding: Which of them: places in `objects`, counted from 0.
+            ids: As in `masks`.
+        """
+        owner = torch.from_numpy(owners(self._looks(time_s), self.size))
+        names = {
+            "binary": [1] * len(self.objects),
+            "class": [thing.class_id for thing in self.objects],
+            "instance": list(range(1, len(self.objects) + 1)),
+        }[ids]
+        shown = [names[n] if n in sounding else 0 for n in range(len(self.objects))]
+        return torch.tensor([0, *shown])[owner.long()]
 
     def truth(self, clip: Clip, ids: str = "class") -> Tensor:
         """Return the masks of a clip of this scene, `[T, H, W]` int64.
@@ -134,7 +155,7 @@ class Scene:
         An object counts in a frame if it sounds for at least half of the frame's span.
         """
         pairs = zip(clip.times.tolist(), self._sets(clip), strict=True)
-        return torch.stack([self._mask(time_s, heard, ids) for time_s, heard in pairs])
+        return torch.stack([self.mask(time_s, heard, ids) for time_s, heard in pairs])
 
     def sounding(self, time_s: float) -> frozenset[int]:
         """Return which objects sound at a time: places in `objects`, counted from 0."""
@@ -143,6 +164,16 @@ class Scene:
             for n, thing in enumerate(self.objects)
             if any(start <= time_s < end for start, end in thing.events)
         )
+
+    def prevailing(self, begin_s: float, stop_s: float) -> frozenset[int]:
+        """Return which objects sound for at least half of a stretch: places in `objects`."""
+
+        def heard_s(thing: SceneObject) -> float:
+            return sum(max(0.0, min(stop_s, e) - max(begin_s, s)) for s, e in thing.events)
+
+        # A little less than half, or rounding decides what sounds for exactly half.
+        least_s = (stop_s - begin_s) * 0.499
+        return frozenset(n for n, thing in enumerate(self.objects) if heard_s(thing) >= least_s)
 
     def control_points(self, clip: Clip) -> ControlPoints:
         """Return the true control points of a clip of this scene."""
@@ -175,42 +206,21 @@ class Scene:
 
     def _sets(self, clip: Clip) -> list[frozenset[int]]:
         """Return for each frame which objects sound for at least half of its span."""
-
-        def heard_s(thing: SceneObject, begin: float, stop: float) -> float:
-            return sum(max(0.0, min(stop, e) - max(begin, s)) for s, e in thing.events)
-
-        # A little less than half, or rounding decides what sounds for exactly half.
-        return [
-            frozenset(
-                n
-                for n, thing in enumerate(self.objects)
-                if heard_s(thing, begin, stop) >= (stop - begin) * 0.499
-            )
-            for begin, stop in clip.spans.tolist()
-        ]
+        return [self.prevailing(begin, stop) for begin, stop in clip.spans.tolist()]
 
     def _looks(self, time_s: float) -> list[Look]:
         return [Look(KINDS[o.kind], o.seed, o.radius, o.pose(time_s)) for o in self.objects]
 
-    def _mask(self, time_s: float, sounding: frozenset[int], ids: str) -> Tensor:
-        owner = torch.from_numpy(owners(self._looks(time_s), self.size))
-        names = {
-            "binary": [1] * len(self.objects),
-            "class": [thing.class_id for thing in self.objects],
-            "instance": list(range(1, len(self.objects) + 1)),
-        }[ids]
-        shown = [names[n] if n in sounding else 0 for n in range(len(self.objects))]
-        return torch.tensor([0, *shown])[owner.long()]
-
 
 def _turns(
-    rng: np.random.Generator, num_voices: int, duration_s: float, step_s: float
+    rng: np.random.Generator, num_voices: int, duration_s: float
 ) -> list[list[tuple[float, float]]]:
-    """Draw who sounds when: stretches of one voice, of two, and of none."""
+    """Draw who sounds when: stretches of one voice, of two, and of none, short and long ones."""
     events: list[list[tuple[float, float]]] = [[] for _ in range(num_voices)]
     time_s, before = 0.0, frozenset()
     while time_s < duration_s:
-        end = min(duration_s, time_s + step_s * int(rng.integers(2, 6)))
+        length_s = float(np.exp(rng.uniform(*np.log(_STRETCH_S))))
+        end = min(duration_s, round(time_s + length_s, 2))
         now = before
         while now == before:
             count = int(rng.choice([0, 1, 1, 1, 2])) if num_voices > 1 else int(rng.integers(0, 2))

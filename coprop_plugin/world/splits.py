@@ -30,6 +30,8 @@ def made_up_scene(
 ) -> Scene:
     """Make up a scene of two to four objects, sometimes with a sound that is not to be seen.
 
+    In one of seven a single object sounds all the time, and nothing changes.
+
     Args:
         seed: The same seed gives the same scene.
         size: Height and width in pixels.
@@ -41,8 +43,9 @@ def made_up_scene(
         True
     """
     rng = np.random.default_rng([seed, 1])
-    scene = Scene.made_up(seed, duration_s, size, num_objects=int(rng.integers(2, 5)))
-    if rng.random() >= off_screen:
+    num_objects, steady = int(rng.integers(2, 5)), bool(rng.random() < 1 / 7)
+    scene = Scene.made_up(seed, duration_s, size, num_objects, steady)
+    if steady or rng.random() >= off_screen:
         return scene
     unseen = sorted(set(range(len(KINDS))) - {thing.kind for thing in scene.objects})
     start_s = float(rng.uniform(0, 0.5)) * duration_s
