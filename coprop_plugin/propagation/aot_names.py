@@ -9,7 +9,8 @@ from torch import Tensor
 
 from coprop_plugin.checkpoint_file import weights_in
 from coprop_plugin.errors import CheckpointError
-from coprop_plugin.propagation.propagator import NEVER, AudioInsertPropagator
+from coprop_plugin.propagation.presets import NEVER
+from coprop_plugin.propagation.propagator import AudioInsertPropagator
 
 DEAD = ("LSTT.mask_token",)
 """In AOT's files, but nothing there depends on it."""

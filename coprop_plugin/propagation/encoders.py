@@ -1,7 +1,8 @@
-"""Image encoders: maps of a frame at strides 4, 8, 16 and 16, batch norms frozen.
+"""Image encoders: maps of a frame at strides 4, 8, 16 and 16.
 
-Parameters are named as torchvision names those of the same networks, so that files of weights
-trained on ImageNet or by AOT fit as they are.
+AOT's have frozen batch norms, and parameters named as torchvision names those of the same networks,
+so that files of weights trained on ImageNet or by AOT fit as they are. They do not learn from
+scratch; ours does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, ones, zeros
 
 from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.layers.residual import ResidualBlock
 
 
 class FrozenBatchNorm(nn.Module):
@@ -159,11 +161,46 @@ class MobileNetV2(nn.Module):
         return maps
 
 
+class SmallResNet(nn.Module):
+    """A small residual network with group norms, to be trained from scratch.
+
+    Args:
+        widths: Channels at strides 4, 8 and 16, in eights.
+        depths: Residual blocks there.
+    """
+
+    def __init__(
+        self, widths: Sequence[int] = (32, 64, 128), depths: Sequence[int] = (1, 2, 2)
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, widths[0], 3, stride=2, padding=1, bias=False),
+            nn.GroupNorm(8, widths[0]),
+            nn.ReLU(),
+        )
+        self.stages = nn.ModuleList()
+        channels = widths[0]
+        for width, depth in zip(widths, depths, strict=True):
+            blocks = [ResidualBlock(channels, width, stride=2)]
+            blocks += [ResidualBlock(width, width, stride=1) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+            channels = width
+        self.widths = (*widths, widths[-1])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Encode normalised frames [B, 3, H, W] into four maps [B, C, H / s, W / s]."""
+        maps, x = [], self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return [*maps, x]
+
+
 def _in_eights(channels: float) -> int:
     return max(8, int(channels + 4) // 8 * 8)
 
 
-ENCODERS = {"r50": ResNet, "mobilenetv2": MobileNetV2}
+ENCODERS = {"r50": ResNet, "mobilenetv2": MobileNetV2, "small": SmallResNet}
 
 
 def build_encoder(encoder: str | Mapping[str, Any]) -> nn.Module:

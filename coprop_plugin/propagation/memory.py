@@ -1,6 +1,7 @@
 """All that an `AudioInsertPropagator` knows of a segment."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,6 +99,7 @@ class Memory:
         has_sound: Whether the segment began with sound.
         frame: Frames since the keyframe.
         last_write: The last of them in long-term memory.
+        guide: The memory of the guide, where there is one.
     """
 
     num_objects: int
@@ -110,3 +112,4 @@ class Memory:
     has_sound: bool
     frame: int = 0
     last_write: int = 0
+    guide: Any = None

@@ -42,6 +42,7 @@ class PropagationNetwork(nn.Module):
         audio_identity: Whether the sound enters the ID embedding.
         short_term_radius: Of the short-term window, in tokens.
         drop_path: As in `PropagatorBlock`.
+        guided: Whether the decoder corrects a guide; see `guidance`.
 
     Raises:
         PropagationError: If widths do not divide, or there is no such layer.
@@ -60,6 +61,7 @@ class PropagationNetwork(nn.Module):
         audio_identity: bool = True,
         short_term_radius: int = 7,
         drop_path: float = 0.0,
+        guided: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = build_encoder(encoder)
@@ -78,7 +80,11 @@ class PropagationNetwork(nn.Module):
             for _ in range(num_layers)
         )
         self.output_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
-        self.decoder = Decoder(width, num_layers + 1, widths[:3], 1 + max_objects)
+        # A guide's mask comes in beside the finest map, and how far it is to be trusted goes out.
+        finest, *coarser = widths[:3]
+        self.decoder = Decoder(
+            width, num_layers + 1, (finest + guided, *coarser), 1 + max_objects + guided
+        )
         heard = audio_width if audio_identity else None
         self.identity = Identity(width, max_objects, heard, num_heads)
         for part in (self.projector, self.blocks, self.decoder):

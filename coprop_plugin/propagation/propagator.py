@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coprop_plugin.errors import PropagationError, UnknownNameError
+from coprop_plugin.errors import PropagationError
+from coprop_plugin.propagation import guidance
 from coprop_plugin.propagation.block import sine_position
 from coprop_plugin.propagation.decoder import upsample
 from coprop_plugin.propagation.geometry import (
@@ -24,21 +25,10 @@ from coprop_plugin.propagation.groups import (
 )
 from coprop_plugin.propagation.memory import LongTermMemory, Memory
 from coprop_plugin.propagation.network import PropagationNetwork
+from coprop_plugin.propagation.presets import preset_shape
 from coprop_plugin.propagation.sound import SoundTokens
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
-
-NEVER = 9999
-"""AOT's gap for sizes that remember the keyframe alone (and one frame in 9999)."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "R50_AOTL": dict(encoder="r50", num_layers=3, long_term_gap=5),
-    "AOTL": dict(encoder="mobilenetv2", num_layers=3, long_term_gap=5),
-    "AOTB": dict(encoder="mobilenetv2", num_layers=3, long_term_gap=NEVER),
-    "AOTS": dict(encoder="mobilenetv2", num_layers=2, long_term_gap=NEVER),
-    "AOTT": dict(encoder="mobilenetv2", num_layers=1, long_term_gap=NEVER),
-}
-"""AOT's released sizes, by its own names, with the gaps that it tests with."""
 
 
 @MODELS.register_module(name=["AudioInsertPropagator", "audio_insert"])
@@ -55,7 +45,7 @@ class AudioInsertPropagator(nn.Module):
     merged as AOT merges them: backgrounds multiplied, objects side by side.
 
     Args:
-        preset: One of `PRESETS`; what is not None below overrides it.
+        preset: One of `PRESETS` in `propagation.presets`; what is not None below overrides it.
         encoder: "r50", "mobilenetv2", or a mapping with options, `dict(type="r50", width=8)`.
         num_layers: Propagator Blocks.
         long_term_gap: Frames from one write into long-term memory to the next.
@@ -76,6 +66,8 @@ class AudioInsertPropagator(nn.Module):
         max_size: Long edge in pixels, None for no limit.
         short_term_radius: Of the window in the frame before, in tokens of 16 pixels.
         drop_path: As in `PropagatorBlock`; 0.1 where AOT trains.
+        guide: A registered propagator ("flow") or its config, whose answer the decoder corrects
+            (see the module `guidance`); None for AOT alone.
 
     Raises:
         UnknownNameError: If there is no such preset, encoder or audio encoder.
@@ -115,9 +107,10 @@ class AudioInsertPropagator(nn.Module):
         max_size: int | None = 1040,
         short_term_radius: int = 7,
         drop_path: float = 0.0,
+        guide: str | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        shape = _shape(preset, encoder, num_layers, long_term_gap)
+        shape = preset_shape(preset, encoder, num_layers, long_term_gap)
         self.config: dict[str, Any] = dict(
             preset=preset,
             **shape,
@@ -135,7 +128,9 @@ class AudioInsertPropagator(nn.Module):
             max_size=max_size,
             short_term_radius=short_term_radius,
             drop_path=drop_path,
+            guide=guide,
         )
+        self.guide = None if guide is None else build(MODELS, guide, verb="step")
         self.long_term_gap = shape["long_term_gap"]
         self.max_memory_frames = max_memory_frames
         self.max_objects, self.max_size = max_objects, max_size
@@ -162,6 +157,7 @@ class AudioInsertPropagator(nn.Module):
             audio_identity=audio_identity,
             short_term_radius=short_term_radius,
             drop_path=drop_path,
+            guided=guide is not None,
         )
 
     def hear(self, clip: Clip) -> Tensor | None:
@@ -199,6 +195,7 @@ class AudioInsertPropagator(nn.Module):
             long_term=[LongTermMemory(self.max_memory_frames) for _ in self.network.blocks],
             short_term=[],
             has_sound=sound is not None,
+            guide=None if self.guide is None else self.guide.start(frame, None, masks),
         )
         id_emb = self._id_emb(memory, masks, sound)
         _, entries = self.network.begin(for_groups(tokens, self._groups(memory)), position, id_emb)
@@ -240,9 +237,13 @@ class AudioInsertPropagator(nn.Module):
         outputs, seen = self.network.carry(
             tokens, memory.position, memory.long_term, memory.short_term
         )
-        stride4 = self.network.decoder(outputs, maps)
-        logits = upsample(stride4, memory.frame_size)
-        logits = merge_groups(logits, memory.num_objects, self.max_objects)
+        if self.guide is not None:
+            guided = guidance.bounded(self.guide.step(memory.guide, frame, None))
+            maps[0] = guidance.shown(maps[0], guided, self._groups(memory))
+        decoded = upsample(self.network.decoder(outputs, maps), memory.frame_size)
+        logits = merge_groups(decoded, memory.num_objects, self.max_objects)
+        if self.guide is not None:
+            logits = logits + guidance.trust(decoded, self._groups(memory)) * guided
         if masks is None:
             masks = logits.argmax(1)
         else:
@@ -286,13 +287,3 @@ class AudioInsertPropagator(nn.Module):
         memory.last_write = memory.frame
         for long_term, (key, value) in zip(memory.long_term, entries, strict=True):
             long_term.write(*self.network.by_head(key, value))
-
-
-def _shape(preset: str, encoder: Any, num_layers: Any, long_term_gap: Any) -> dict[str, Any]:
-    if preset not in PRESETS:
-        raise UnknownNameError(
-            f"Got preset {preset!r}; there are {', '.join(PRESETS)}. For another shape say "
-            "`encoder=`, `num_layers=` and `long_term_gap=`."
-        )
-    given = dict(encoder=encoder, num_layers=num_layers, long_term_gap=long_term_gap)
-    return {**PRESETS[preset], **{name: v for name, v in given.items() if v is not None}}

@@ -21,7 +21,8 @@ from PIL import Image
 
 from coprop_plugin.media import read_clip
 from coprop_plugin.propagation.default import as_propagator
-from coprop_plugin.propagation.propagator import PRESETS, AudioInsertPropagator
+from coprop_plugin.propagation.presets import PRESETS
+from coprop_plugin.propagation.propagator import AudioInsertPropagator
 from coprop_plugin.types import Clip, ControlPoints
 
 
