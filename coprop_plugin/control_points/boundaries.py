@@ -143,7 +143,21 @@ def _place(row: int, mel: NDArray[np.float64], silences: list[tuple[int, int]]) 
     for start, stop in silences:
         if start - near <= row <= stop + near:
             return stop
-    reach, side = round(SHORTEST_S / 2 * ROWS_A_SECOND), round(_STEP_S * ROWS_A_SECOND)
+    return sharpest_step(mel, row, round(SHORTEST_S / 2 * ROWS_A_SECOND))
+
+
+def sharpest_step(mel: NDArray[np.float64], row: int, reach: int) -> int:
+    """Return the row near `row` at which 0.3 s before and 0.3 s after differ most.
+
+    Args:
+        mel: `[rows, 64]` mel magnitudes, one row every 10 ms.
+        row: Where to look; what is nearer counts more, twice as much as what is `reach` away.
+        reach: How many rows away at most.
+
+    Returns:
+        The row; `row` itself where the sound is too short to tell.
+    """
+    side = round(_STEP_S * ROWS_A_SECOND)
     first, last = max(side, row - reach), min(len(mel) - side, row + reach)
     if first > last:
         return row
