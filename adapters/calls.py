@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.types import Clip, UnpackedCall
+from coprop_plugin.types import Clip, UnpackedCall, named
 
 
 class ModelCall(UnpackedCall):
@@ -17,10 +17,13 @@ class ModelCall(UnpackedCall):
     The model sees a flat batch; a row of it is one frame of one clip, or padding.
 
     Args:
-        clips: The clips, without padding.
+        clips: The clips, without padding; inside `naming` they get their names.
         rows: For every clip the row of each of its frames.
         num_rows: Rows of the flat batch, padding included.
         arguments: What the model was called with, in the order of its own signature.
+
+    Raises:
+        ClipError: If there are names, but not one for each clip.
 
     Attributes:
         answers: The model's own outputs for a row, filled by `segment_call`: at keyframes, and
@@ -35,7 +38,7 @@ class ModelCall(UnpackedCall):
         num_rows: int,
         arguments: Sequence[Any],
     ) -> None:
-        super().__init__(clips)
+        super().__init__(named(clips))
         self.rows = [list(clip_rows) for clip_rows in rows]
         self.num_rows = num_rows
         self.arguments = list(arguments)

@@ -19,6 +19,7 @@ _HOMES = {
     "ControlPoints": "types",
     "FrameResult": "types",
     "SegmentationResult": "types",
+    "naming": "types",
     "CopropError": "errors",
     "CoProp": "pipeline",
     "wrap": "wrapping",

@@ -1,5 +1,6 @@
 """Control points from a file."""
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from coprop_plugin.types import Clip, ControlPoints
 
 @PROVIDERS.register_module(name=["FileProvider", "file"])
 class FileProvider:
-    """Reads control points from a JSON file, each time it is asked.
+    """Reads control points from a JSON file, again when it was changed.
 
     The file holds what `ControlPoints.to_dict` gives, or a bare list of flags, or
     `{"seconds": [...]}`: when the sound changes, which is snapped to the clip's frames. A file of
     the first kind that was written for another number of frames is snapped too, if it has seconds.
+    Or it holds any of these for many clips, `{"clips": {name: ...}}`, as `coprop anchor ... -o
+    points.json` writes it; the clip's own `name` says which, in a drop-in call the one given by
+    `coprop_plugin.naming`.
 
     Args:
         path: The file.
@@ -28,15 +32,19 @@ class FileProvider:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._content: tuple[Any, Any] = (None, None)
 
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the file's control points for this clip.
 
         Raises:
             ControlPointParseError: If the file is missing or holds no control points.
-            ControlPointError: If it holds flags for another number of frames, and no seconds.
+            ControlPointError: If it holds flags for another number of frames, and no seconds; or
+                many clips, but not this one.
         """
         content = self._read()
+        if isinstance(content, dict) and isinstance(content.get("clips"), dict):
+            content = self._of_clip(content, clip)
         if isinstance(content, list):
             content = {"flags": content}
         if not isinstance(content, dict):
@@ -50,6 +58,26 @@ class FileProvider:
         checked_length(points, clip, str(self.path))
         self._check_seconds(content.get("seconds"), points, clip)
         return points
+
+    def _of_clip(self, content: dict[str, Any], clip: Clip) -> Any:
+        clips = content["clips"]
+        if clip.name in clips:
+            return clips[clip.name]
+        if clip.name is None:
+            raise ControlPointError(
+                f"{self.path} holds control points of {len(clips)} clips, and this clip has no "
+                "name. Make it with `name=...`; around a model's own call say "
+                "`with coprop_plugin.naming(*names):`."
+            )
+        why = "; it was not among the inputs"
+        if clip.name in (content.get("failed") or {}):
+            why = f": it failed ({content['failed'][clip.name]})"
+        elif near := difflib.get_close_matches(clip.name, clips, n=3):
+            why = f"; there is {', '.join(near)}"
+        raise ControlPointError(
+            f"{self.path} holds control points of {len(clips)} clips, but none of "
+            f"{clip.name!r}{why}. Run `coprop anchor` again with all clips."
+        )
 
     def _check_seconds(self, seconds: Any, points: ControlPoints, clip: Clip) -> None:
         """Refuse a file of which only the seconds, or all but the seconds, were edited."""
@@ -78,7 +106,11 @@ class FileProvider:
 
     def _read(self) -> Any:
         try:
-            return json.loads(self.path.read_text(encoding="utf-8-sig"))
+            stat = self.path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if self._content[0] != stamp:
+                self._content = stamp, json.loads(self.path.read_text(encoding="utf-8-sig"))
+            return self._content[1]
         except OSError as error:
             reason = error.strerror or str(error)
             raise ControlPointParseError(

@@ -18,6 +18,7 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 
 from coprop_plugin.types.clip import Clip, Sampling, Source
 from coprop_plugin.types.control_points import ControlPoints
+from coprop_plugin.types.naming import named, naming
 from coprop_plugin.types.protocols import (
     AudioLLM,
     ControlPointProvider,
@@ -41,4 +42,6 @@ __all__ = [
     "SegmentationResult",
     "Source",
     "UnpackedCall",
+    "named",
+    "naming",
 ]

@@ -35,6 +35,7 @@ class Clip:
         heard_at: `[T]`, until when each frame listens, in seconds: its VGGish window is the 0.975 s
             that end 0.0375 s later. By default `times`. With `"avsbench"` sampling it is not used.
         source: The file that the clip was read from.
+        name: What the clip is known by; by default its source's name without suffix.
         native: What a wrapped model was called with; read by that model's adapter alone.
 
     Raises:
@@ -56,6 +57,7 @@ class Clip:
     audio_embedding: Tensor | None = field(default=None, kw_only=True)
     heard_at: Tensor | None = field(default=None, kw_only=True)
     source: Path | None = field(default=None, kw_only=True)
+    name: str | None = field(default=None, kw_only=True)
     native: Any = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,8 @@ class Clip:
                     f"Got {name} of shape {list(given.shape)} for a clip of {self.num_frames} "
                     "frames; there must be one row a frame. Repeat the last row or cut the rest."
                 )
+        if self.name is None and self.source is not None:
+            self._set("name", Path(self.source).stem)
         if self.sampling not in ("pts", "avsbench"):
             raise ClipError(f"Got sampling={self.sampling!r}; say 'pts' or 'avsbench'.")
 

@@ -168,7 +168,7 @@ class AVSDataset(Dataset, ABC):
         log_mel = self._stored_log_mel(row) if self.log_mel == "pkl" else None
         if not wav.is_file():
             if log_mel is not None:
-                return Clip(frames, sampling="avsbench", log_mel=log_mel)
+                return Clip(frames, sampling="avsbench", log_mel=log_mel, name=row.id)
             raise DatasetError(
                 f"There is no {wav}. The table lists its clip: complete the data folder, or take "
                 "the clip out of the table."
@@ -176,7 +176,8 @@ class AVSDataset(Dataset, ABC):
         waveform, sample_rate = read_waveform(wav)
         if self.log_mel == "wav":
             log_mel = self._fitted_log_mel(log_mel_examples(waveform, sample_rate), len(frames))
-        return Clip(frames, waveform, sample_rate, sampling="avsbench", log_mel=log_mel, source=wav)
+        known = dict(sampling="avsbench", log_mel=log_mel, source=wav, name=row.id)
+        return Clip(frames, waveform, sample_rate, **known)
 
     def _stored_log_mel(self, row: Row) -> Tensor:
         path = self.log_mel_file(row)
