@@ -155,11 +155,13 @@ def _renamed(
     unknown, misshapen = [], []
     for name, tensor in state.items():
         own = family.our_names(name)
-        if own is None or any(one not in wanted or one in ours for one in own):
+        if own is None or any(one not in wanted or one in ours for one in own if one):
             unknown.append(name)
             continue
         parts = tensor.tensor_split(len(own)) if len(own) > 1 else [tensor] * len(own)
         for one, part in zip(own, parts, strict=True):
+            if one is None:
+                continue
             ours[one] = part
             if _without_ones(part) == _without_ones(wanted[one]):
                 ours[one] = _ready(part.reshape(wanted[one].shape))

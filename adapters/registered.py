@@ -1,6 +1,7 @@
 """Imports every adapter, so that the registry knows them all."""
 
 from coprop_plugin.adapters.avsegformer.backend import AVSegFormerBackend
+from coprop_plugin.adapters.avsegformer.released import FAMILY as AVSEGFORMER_FAMILY
 from coprop_plugin.adapters.callable import CallableBackend
 from coprop_plugin.adapters.catr.backend import CATRBackend
 from coprop_plugin.adapters.catr.released import FAMILY as CATR_FAMILY
@@ -9,7 +10,9 @@ from coprop_plugin.adapters.released import Family
 from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
 from coprop_plugin.adapters.tpavi.released import FAMILY as TPAVI_FAMILY
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (TPAVI_FAMILY, CATR_FAMILY)}
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (TPAVI_FAMILY, AVSEGFORMER_FAMILY, CATR_FAMILY)
+}
 """The families whose released files our own models run, by the name of their adapter."""
 
 __all__ = [

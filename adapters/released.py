@@ -10,11 +10,11 @@ from torch import nn
 Shapes = Mapping[str, tuple[int, ...]]
 """Names of a released file and the shapes of their tensors."""
 
-Row = tuple[str, str | tuple[str, ...] | None]
+Row = tuple[str, str | tuple[str | None, ...] | None]
 """A released name's beginning, as a regular expression, and what replaces it here.
 
 Several replacements: the tensor is cut along its first axis into as many equal parts. None: the
-file has it, but nothing that the model returns depends on it.
+file has it, or that part of it, but nothing that the model returns depends on it.
 """
 
 
@@ -55,12 +55,17 @@ class Family:
         """What our own files of this family say they are."""
         return f"coprop_plugin.adapters.{self.name}/1"
 
-    def our_names(self, name: str) -> tuple[str, ...] | None:
-        """Return what a released name is here: nothing if it is dead; None if it is unknown."""
+    def our_names(self, name: str) -> tuple[str | None, ...] | None:
+        """Return what a released name, or each part of it, is here.
+
+        None among the parts is a dead one; no parts at all are a dead tensor; None is an unknown
+        name.
+        """
         for pattern, ours in self.names:
             if match := re.match(pattern, name):
                 parts = () if ours is None else (ours,) if isinstance(ours, str) else ours
-                return tuple(match.expand(part) + name[match.end() :] for part in parts)
+                rest = name[match.end() :]
+                return tuple(None if part is None else match.expand(part) + rest for part in parts)
         return None
 
 
@@ -78,9 +83,9 @@ def under(rows: Sequence[Row], released: str, ours: str) -> list[Row]:
         [('encoder\\.conv(\\d)\\.', 'backbone.layers.\\1.')]
     """
 
-    def placed(part: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if part is None:
-            return None
-        return ours + part if isinstance(part, str) else tuple(ours + one for one in part)
+    def placed(part: Any) -> Any:
+        if isinstance(part, tuple):
+            return tuple(placed(one) for one in part)
+        return None if part is None else ours + part
 
     return [(released + pattern, placed(part)) for pattern, part in rows]

@@ -1,4 +1,4 @@
-"""The adapter for models of the released AVSegFormer code."""
+"""The adapter for AVSegFormer: our own model, and models of the released code."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
+from coprop_plugin.adapters.avsegformer.model import AVSegFormer, check_call
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.devices import attributes, lent
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
@@ -25,15 +26,16 @@ class AVSegFormerBackend(UpstreamBackend):
     """Drives an AVSegFormer: `model(audio, frames[, flag]) -> (logits, mask_feature)`.
 
     Frames are independent of one another in this model, so `"frame"` context is exact and the
-    default; `"window"` gives the same masks more slowly. A single frame, which the model cannot
-    take, goes in twice.
+    default; `"window"` gives the same masks more slowly. A single frame, which the released code
+    cannot take, goes in twice there.
 
     Args:
-        model: The model; its VGGish is inside, so log-mels are all the sound it needs.
+        model: Ours, or the released code's. Its VGGish is inside, so log-mels are all the sound it
+            needs.
         context: `"frame"` or `"window"`.
         input_size: Side, or height and width, of its input; None is 512 for binary models and
             224 for AVSS.
-        frames_per_clip: Frames of a clip in a drop-in call; None is the model's own `T`.
+        frames_per_clip: Frames of a clip in a drop-in call; None is what the model was made for.
 
     Raises:
         AdapterError: If the model is not built like AVSegFormer.
@@ -50,19 +52,23 @@ class AVSegFormerBackend(UpstreamBackend):
         frames_per_clip: int | None = None,
     ) -> None:
         network = self._checked(model)
-        num_classes, length = int(network.head.num_classes), int(network.T)
+        is_ours = isinstance(network, AVSegFormer)
+        num_classes = int((network if is_ours else network.head).num_classes)
+        length = int(network.clip_length if is_ours else network.T)
         super().__init__(
             model,
             context=context,
             input_size=input_size or (BINARY_SIZE if num_classes == 1 else SEMANTIC_SIZE),
             frames_per_clip=frames_per_clip or length,
         )
-        self.num_classes, self.clip_length = num_classes, length
+        self.num_classes, self.clip_length, self.is_ours = num_classes, length, is_ours
 
     @staticmethod
     def accepts(model: Any) -> bool:
         """Say whether a model has AVSegFormer's parts: backbone, VGGish, head, audio_proj, T."""
         model = look_through(model)
+        if isinstance(model, AVSegFormer):
+            return True
         parts = ("backbone", "vggish", "head", "audio_proj", "T")
         return (
             isinstance(model, nn.Module)
@@ -78,7 +84,7 @@ class AVSegFormerBackend(UpstreamBackend):
 
     def _forward(self, log_mel: Tensor, frames: Tensor, flag: Tensor | None = None) -> Any:
         """Call the model with log-mels, whatever form of sound it was configured for."""
-        alone = len(frames) == 1
+        alone = len(frames) == 1 and not self.is_ours
         if alone:
             log_mel, frames = (repeat(x, "1 ... -> two ...", two=2) for x in (log_mel, frames))
         flags = () if flag is None else (flag.repeat(2) if alone else flag,)
@@ -90,9 +96,9 @@ class AVSegFormerBackend(UpstreamBackend):
         """Return the clips of a call `(audio, frames, vid_temporal_mask_flag=None)`.
 
         Args:
-            *args: `audio`: log-mels `[N, 1, 96, 64]`, or for a model that preprocesses sound
-                itself a list of wav paths, one a clip; `frames`: `[N, 3, H, W]`, normalised;
-                the flag: `[N]`, 0 for padding.
+            *args: `audio`: log-mels `[N, 1, 96, 64]`, or for a model of the released code that
+                preprocesses sound itself a list of wav paths, one a clip; `frames`:
+                `[N, 3, H, W]`, normalised; the flag: `[N]`, 0 for padding.
             **kwargs: The same by name.
 
         Raises:
@@ -102,6 +108,8 @@ class AVSegFormerBackend(UpstreamBackend):
         """
         arguments = self._bind(args, kwargs)
         audio, frames, flag = (*arguments, None)[:3]
+        if self.is_ours:
+            check_call(audio, frames)
         pictures = self._pictures(frames)
         rows = clip_rows(len(pictures), self.frames_per_clip, flag, self.family)
         log_mel = self._log_mels(audio)
@@ -141,8 +149,9 @@ class AVSegFormerBackend(UpstreamBackend):
 
 def _given_log_mels(network: Any) -> contextlib.AbstractContextManager[None]:
     """An AVSS model makes log-mels of wav files itself; switch that off where it exists."""
-    if getattr(network.vggish, "preprocess", False):
-        return attributes(network.vggish, preprocess=False)
+    vggish = getattr(network, "vggish", None)
+    if getattr(vggish, "preprocess", False):
+        return attributes(vggish, preprocess=False)
     return contextlib.nullcontext()
 
 
