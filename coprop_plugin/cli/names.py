@@ -18,6 +18,7 @@ class What(StrEnum):
     providers = "providers"
     audio_llms = "audio_llms"
     propagators = "propagators"
+    models = "models"
 
 
 @app.command(name="list")
@@ -25,14 +26,23 @@ def list_names(
     what: Annotated[What | None, typer.Argument(help="One of them only.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the names that --backend adapters, --control-points and --propagator know."""
+    """List the names that options know, and the released models."""
+    from dataclasses import asdict
+
     from coprop_plugin import registry
+    from coprop_plugin.adapters.published import PUBLISHED
 
     with results_on_stdout() as print_result:
         wanted = [what] if what else list(What)
-        found = {w.value: getattr(registry, f"list_{w.value}")() for w in wanted}
+        names = {
+            w.value: getattr(registry, f"list_{w.value}")() for w in wanted if w is not What.models
+        }
+        models = PUBLISHED if What.models in wanted else []
         if as_json:
-            print_result(json.dumps(found))
-        else:
-            for kind, known in found.items():
-                print_result(f"{kind}: {', '.join(known)}")
+            tables = {"models": [asdict(model) for model in models]} if models else {}
+            print_result(json.dumps(names | tables))
+            return
+        for kind, known in names.items():
+            print_result(f"{kind}: {', '.join(known)}")
+        for model in models:
+            print_result(str(model))

@@ -24,8 +24,9 @@ def run(
     backend: Annotated[
         str,
         typer.Option(
-            help="The model: `module:callable` or `file.py:callable`, a function of (frames, "
-            "audio) that returns logits, or one that makes a model; or `keyframe_processor`."
+            help="The model: `tpavi`, `avsegformer`, `catr` or `keyframe_processor`, with "
+            "--weights; or `module:callable` or `file.py:callable`, a function of (frames, audio) "
+            "that returns logits, or one that makes a model."
         ),
     ],
     out: Annotated[
@@ -33,7 +34,10 @@ def run(
     ] = Path("coprop_out"),
     weights: Annotated[
         Path | None,
-        typer.Option(help="The file of the model's weights; handed to the function that makes it."),
+        typer.Option(
+            help="The file of the model's weights, as its authors released it (`coprop list "
+            "models`) or ours; handed to the function that makes a model."
+        ),
     ] = None,
     control_points: Points = "novelty",
     propagator: Annotated[

@@ -1,0 +1,128 @@
+"""What is published about the models that we can run, and where their authors keep the weights."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Subset = Literal["S4", "MS3", "AVSS"]
+
+_AVSBENCH = "https://github.com/OpenNLPLab/AVSBench"
+_AVSEGFORMER = "https://github.com/vvvb-github/AVSegFormer"
+_CATR = "https://github.com/aspirinone/CATR.github.io"
+_DRIVE = "https://drive.google.com"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A trained model of a paper.
+
+    Args:
+        family: The name of its adapter.
+        backbone: "resnet50" or "pvt_v2_b5".
+        subset: What it was trained for.
+        m_j: Percent, as its authors publish it: in the README beside the weights if there are
+            any, else in the paper.
+        m_f: Percent, likewise.
+        source: The authors' code.
+        licence: Of that code; None if it carries none, so that all rights are its authors'.
+        weights: Where the file is, or the folder with it; None if it was never released.
+        size_mb: Of the file, in 10^6 bytes: its weights in float32.
+    """
+
+    family: str
+    backbone: str
+    subset: Subset
+    m_j: float
+    m_f: float
+    source: str
+    licence: str | None
+    weights: str | None
+    size_mb: int
+
+    def __str__(self) -> str:
+        size = f"{self.size_mb} MB, {self.weights}" if self.weights else "weights not released"
+        licence = self.licence or "no licence"
+        return (
+            f"{self.family:<12} {self.backbone:<10} {self.subset:<5} "
+            f"M_J {self.m_j:5.2f}  M_F {self.m_f:4.1f}  {licence:<10}  {size}"
+        )
+
+
+def _rows(
+    family: str,
+    source: str,
+    licence: str | None,
+    sizes_mb: dict[str, int],
+    scores: dict[tuple[str, Subset], tuple[float, float]],
+    weights: dict[tuple[str, Subset], str],
+) -> list[Published]:
+    return [
+        Published(
+            family,
+            backbone,
+            subset,
+            *measures,
+            source,
+            licence,
+            weights.get((backbone, subset)),
+            sizes_mb[backbone],
+        )
+        for (backbone, subset), measures in scores.items()
+    ]
+
+
+PUBLISHED: list[Published] = [
+    *_rows(
+        "tpavi",
+        _AVSBENCH,
+        "Apache-2.0",
+        {"resnet50": 366, "pvt_v2_b5": 405},
+        {
+            ("resnet50", "S4"): (72.8, 84.8),
+            ("resnet50", "MS3"): (47.9, 57.8),
+            ("resnet50", "AVSS"): (20.2, 25.2),
+            ("pvt_v2_b5", "S4"): (78.7, 87.9),
+            ("pvt_v2_b5", "MS3"): (54.0, 64.5),
+            ("pvt_v2_b5", "AVSS"): (29.8, 35.2),
+        },
+        {
+            (backbone, "AVSS"): f"{_DRIVE}/drive/folders/1faSG_Hs2D2PkYeXLyRqlo-cjZ-DmggKB"
+            for backbone in ("resnet50", "pvt_v2_b5")
+        },
+    ),
+    *_rows(
+        "avsegformer",
+        _AVSEGFORMER,
+        None,
+        {"resnet50": 604, "pvt_v2_b5": 744},
+        {
+            ("resnet50", "S4"): (76.38, 86.7),
+            ("resnet50", "MS3"): (53.81, 65.6),
+            ("resnet50", "AVSS"): (26.58, 31.5),
+            ("pvt_v2_b5", "S4"): (83.06, 90.5),
+            ("pvt_v2_b5", "MS3"): (61.33, 73.0),
+            ("pvt_v2_b5", "AVSS"): (37.31, 42.8),
+        },
+        {
+            ("resnet50", "S4"): f"{_DRIVE}/file/d/1nvIfR-1XZ_BgP8ZSUDuAsGhAwDJRxgC3",
+            ("resnet50", "MS3"): f"{_DRIVE}/file/d/1MRk5gQnUtiWwYDpPfB20fO07SVLhfuIV",
+            ("resnet50", "AVSS"): f"{_DRIVE}/file/d/1RvL6psDsINuUwd9V1ESgE2Kixh9MXIke",
+            ("pvt_v2_b5", "S4"): f"{_DRIVE}/file/d/1ZJ55jxoHP1ur-hLBkGcha8sjptE_shfw",
+            ("pvt_v2_b5", "MS3"): f"{_DRIVE}/file/d/1iKTxWtehAgCkNVty-4H1zVyAOaNxipHv",
+            ("pvt_v2_b5", "AVSS"): f"{_DRIVE}/file/d/1P8a2dJSUoW0EqFyxyP8B1-Rnscxnh0YY",
+        },
+    ),
+    *_rows(
+        "catr",
+        _CATR,
+        None,
+        # Only the code for S4 on PVT-v2 is released.
+        {"pvt_v2_b5": 474},
+        {
+            ("pvt_v2_b5", "S4"): (81.4, 89.6),
+            ("pvt_v2_b5", "MS3"): (59.0, 70.0),
+            ("pvt_v2_b5", "AVSS"): (32.8, 38.5),
+        },
+        {},
+    ),
+]
+"""TPAVI's and CATR's numbers are those of Co-Prop's Table 1; AVSegFormer's are of its README."""
