@@ -26,7 +26,8 @@ def train(
     """Train as a config says, and write the weights for the library to load.
 
     On one process, or on all that `torchrun` starts: over nccl on GPUs, over gloo on CPUs. The
-    log, with what is done and how long the rest takes, goes to stderr and to the work folder.
+    log, with what is done and how long the rest takes, goes to stderr and to the work folder;
+    curves for TensorBoard too, if it is installed (`pip install "coprop-plugin[train]"`).
 
     What is drawn at random in a step depends on the config's seed and on the step alone, and items
     of the world on their index: a run that is killed and resumed ends with the same weights as
@@ -72,10 +73,13 @@ def train(
         from mmengine.runner import Runner
 
         # Importing registers them, whatever the config imports.
-        from coprop_plugin.training import batches, hooks, models  # noqa: F401
+        from coprop_plugin.training import batches, hooks, logs, models  # noqa: F401
 
         hooks.add_step_seeds(config)
+        note = logs.add_tensorboard(config)
         runner = Runner.from_cfg(config)
+        if note:
+            runner.logger.info(note)
         runner.train()
         path = folder / WEIGHTS_NAME
         if runner.rank == 0:
@@ -128,7 +132,7 @@ def evaluate(
 
 _OF_TRAINING = (
     "train_dataloader train_cfg optim_wrapper param_scheduler val_dataloader val_cfg "
-    "val_evaluator custom_hooks"
+    "val_evaluator custom_hooks visualizer"
 ).split()
 
 
