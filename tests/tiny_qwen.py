@@ -68,3 +68,85 @@ def save(model, folder, chunk_s=30):
     model.save_pretrained(folder)
     processor(chunk_s).save_pretrained(folder)
     return folder
+
+
+OMNI_SPECIAL = {
+    "image_token": "<|IMAGE|>",
+    "video_token": "<|VIDEO|>",
+    "audio_token": "<|AUDIO|>",
+    "vision_bos_token": "<|vision_bos|>",
+    "vision_eos_token": "<|vision_eos|>",
+    "audio_bos_token": "<|audio_bos|>",
+    "audio_eos_token": "<|audio_eos|>",
+}
+
+
+def omni_tokenizer():
+    """The tokens that Omni processors look up by name."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = tokenizer()
+    tokens.add_special_tokens({"additional_special_tokens": sorted(OMNI_SPECIAL.values())})
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokens.backend_tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens=OMNI_SPECIAL,
+    )
+
+
+def omni_thinker(generation, tokens, seed=0):
+    """The thinker of a Qwen2.5-Omni ("2_5") or Qwen3-Omni ("3"), width 16."""
+    import transformers
+
+    ids = {name: tokens.convert_tokens_to_ids(token) for name, token in OMNI_SPECIAL.items()}
+    ids = {name.replace("bos", "start").replace("eos", "end"): i for name, i in ids.items()}
+    layers = dict(
+        hidden_size=16, intermediate_size=16, num_attention_heads=2, num_key_value_heads=2
+    )
+    text = dict(
+        layers,
+        vocab_size=len(tokens),
+        num_hidden_layers=1,
+        max_position_embeddings=4096,
+        rope_parameters=dict(rope_type="default", mrope_section=[2, 1, 1], rope_theta=1e4),
+    )
+    audio = dict(
+        d_model=16,
+        encoder_layers=1,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        num_mel_bins=8,
+        output_dim=16,
+    )
+    vision = dict(depth=1, hidden_size=16, intermediate_size=16, num_heads=2, out_hidden_size=16)
+    if generation == "2_5":
+        vision["fullatt_block_indexes"] = [0]
+        ids["audio_token_index"] = ids["audio_token"]
+    else:
+        audio["downsample_hidden_size"] = 8
+        vision["deepstack_visual_indexes"] = [0]
+        text.update(num_experts=2, num_experts_per_tok=1, moe_intermediate_size=8, head_dim=8)
+    name = {"2_5": "Qwen2_5OmniThinker", "3": "Qwen3OmniMoeThinker"}[generation]
+    torch.manual_seed(seed)
+    config = getattr(transformers, f"{name}Config")(
+        audio_config=audio,
+        vision_config=vision,
+        text_config=text,
+        **{name if "index" in name else f"{name}_id": i for name, i in ids.items()},
+    )
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
+
+
+def omni_processor(generation, tokens):
+    """The processor of the released Omni models; it needs torchvision."""
+    import transformers
+
+    name = {"2_5": "Qwen2_5OmniProcessor", "3": "Qwen3OmniMoeProcessor"}[generation]
+    return getattr(transformers, name)(
+        image_processor=transformers.Qwen2VLImageProcessor(),
+        video_processor=transformers.Qwen2VLVideoProcessor(),
+        feature_extractor=transformers.WhisperFeatureExtractor(feature_size=8, chunk_length=30),
+        tokenizer=tokens,
+        chat_template=processor().chat_template,
+    )

@@ -39,7 +39,7 @@ def _length(schema: Any) -> int | None:
         return None
     values = items.get("enum")
     flags = (
-        sorted(values) == [0, 1]
+        sorted(map(json.dumps, values)) == ["0", "1"]
         if isinstance(values, list)
         else items.get("type") == "integer"
         and (items.get("minimum"), items.get("maximum")) == (0, 1)
