@@ -9,12 +9,11 @@ from typing import Any, Literal
 import torch
 
 from coprop_plugin import media
-from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import CopropError, MediaError
-from coprop_plugin.loading import load_backend
+from coprop_plugin.loading import load_backend, load_provider
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.progress import watched
-from coprop_plugin.types import ControlPoints, Sampling
+from coprop_plugin.types import ControlPointProvider, ControlPoints, Sampling
 from coprop_plugin.windows import stream_windows
 from coprop_plugin.wrapping import wrap
 
@@ -98,7 +97,7 @@ def make_model(
     return wrap(
         made,
         backend=adapter,
-        control_points=_provider(control_points),
+        control_points=load_provider(control_points),
         propagator=propagator,
         device=device,
     )
@@ -141,18 +140,17 @@ def run_many(
         try:
             yield _run_one(model, path, folder, options, progress)
         except (CopropError, OSError) as error:
-            yield Outcome(path, "failed", error=_one_line(error))
+            yield Outcome(path, "failed", error=one_line(error))
 
 
 def anchor_many(
-    control_points: str,
+    provider: ControlPointProvider,
     paths: Sequence[Path],
     out: Path | None,
     fps: float | None,
     sampling: Sampling,
 ) -> Iterator[Outcome]:
     """Find the control points of files; yields what became of each, in order."""
-    provider = _provider(control_points)
     folders = _folders(paths, out) if out else [None] * len(paths)
     for path, folder in zip(paths, folders, strict=True):
         try:
@@ -165,7 +163,7 @@ def anchor_many(
             seconds = tuple(float(sound.times[i]) for i in points.indices)
             yield Outcome(path, "done", target, sound.num_frames, points, seconds)
         except (CopropError, OSError) as error:
-            yield Outcome(path, "failed", error=_one_line(error))
+            yield Outcome(path, "failed", error=one_line(error))
 
 
 def _run_one(model: CoProp, path: Path, folder: Path, options: Options, progress: bool) -> Outcome:
@@ -206,14 +204,17 @@ def _run_one(model: CoProp, path: Path, folder: Path, options: Options, progress
     )
 
 
-def _provider(control_points: str) -> Any:
-    if control_points.endswith(".json"):
-        return as_provider({"type": "file", "path": control_points})
-    return as_provider(control_points)
-
-
 def _folders(paths: Sequence[Path], out: Path) -> list[Path]:
-    """Name a folder an input: its stem, its whole name where stems clash, numbered if those do."""
+    return [out / name for name in names_of(paths)]
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Name inputs: their stem, their whole name where stems clash, numbered if those do.
+
+    Example:
+        >>> names_of([Path("a/x.mp4"), Path("b/x.mp4"), Path("y.mp4")])
+        ['x.mp4', 'x.mp4-2', 'y']
+    """
     stems = [path.stem for path in paths]
     names: list[str] = []
     for path, stem in zip(paths, stems, strict=True):
@@ -223,8 +224,9 @@ def _folders(paths: Sequence[Path], out: Path) -> list[Path]:
             name = f"{path.name}-{number}"
             number += 1
         names.append(name)
-    return [out / name for name in names]
+    return names
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return what an error says in one line."""
     return " ".join(str(error).split())

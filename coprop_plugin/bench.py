@@ -133,8 +133,13 @@ def world_sets(length: int, number: int, options: WorldOptions) -> dict[str, Wor
     return {f"scenes {s.seeds[0]}-{s.seeds[-1]}": s for s in sets}
 
 
+def is_dataset(folder: str | Path) -> bool:
+    """Whether a folder is laid out as S4, MS3 or AVSS are."""
+    return any((Path(folder) / layout.table).is_file() for layout in _LAYOUTS)
+
+
 def open_folder(
-    root: str | Path, split: str = "test", ids: Path | None = None, size: int | None = 224
+    root: str | Path, split: str | None = "test", ids: Path | None = None, size: int | None = 224
 ) -> AVSDataset:
     """Open a folder in AVSBench's layout, S4, MS3 or AVSS as its table says.
 

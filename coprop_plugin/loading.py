@@ -1,20 +1,30 @@
-"""From what a command line says to a wrapped model."""
+"""From what a command line says to a wrapped model, and to who finds its control points."""
 
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import AdapterError, CheckpointError
+from coprop_plugin.control_points.answer_cache import CachedLLM
+from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
+from coprop_plugin.types import ControlPointProvider
 from coprop_plugin.wrapping import load_model
 
 _HOW = (
     "Say `module:callable` or `file.py:callable`, where the callable is a function of "
     "(frames, audio) that returns logits, or makes a model when called without arguments (or with "
     "`weights`, if --weights is given)."
+)
+
+_HOW_POINTS = (
+    "Say the name of a provider (`coprop list providers`), a JSON file of control points, a config "
+    'as JSON (\'{"type": "every_n", "n": 5}\'), or `file.py:name`, a provider or a function that '
+    "makes one."
 )
 
 
@@ -40,12 +50,72 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
     place, colon, name = spec.rpartition(":")
     if not colon or not name:
         return _named(spec, weights), "auto"
-    found = _import(place, spec)
+    return _model(find_callable(spec, "--backend", _HOW), spec, weights)
+
+
+def find_callable(spec: str, option: str, how: str) -> Any:
+    """Import what `module:name` or `file.py:name` names.
+
+    Args:
+        spec: What an option was given.
+        option: Its name, for messages.
+        how: What it should be given, for messages.
+
+    Raises:
+        AdapterError: If there is no such thing.
+    """
+    place, _, name = spec.rpartition(":")
+    found = _import(place, f"{option} {spec!r}", how)
     for part in name.split("."):
         if not hasattr(found, part):
-            raise AdapterError(f"Got --backend {spec!r}, but {place} has no {part!r}. {_HOW}")
+            raise AdapterError(f"Got {option} {spec!r}, but {place} has no {part!r}. {how}")
         found = getattr(found, part)
-    return _model(found, spec, weights)
+    return found
+
+
+def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
+    """Return the provider that a command line names.
+
+    Args:
+        spec: A registered name, a `.json` file, a config as JSON, or `module:name` or
+            `file.py:name`, which is a provider or makes one when it is called.
+        cache: Where the answers of a language model in it are kept; None keeps none.
+
+    Raises:
+        CopropError: If there is no such provider.
+
+    Example:
+        >>> load_provider('{"type": "every_n", "n": 3}').n
+        3
+    """
+    provider: Any = spec
+    if spec.lstrip().startswith("{"):
+        try:
+            provider = json.loads(spec)
+        except ValueError as error:
+            raise ControlPointError(
+                f"Got {spec!r}, which is no JSON ({error}). {_HOW_POINTS}"
+            ) from error
+    elif ":" in spec and not spec.endswith(".json"):
+        provider = find_callable(spec, "--control-points", _HOW_POINTS)
+        if not hasattr(provider, "propose") or isinstance(provider, type):
+            provider = provider() if callable(provider) else provider
+        if not isinstance(provider, ControlPointProvider):
+            raise AdapterError(f"Got a {type(provider).__name__} from {spec!r}. {_HOW_POINTS}")
+    provider = as_provider(provider)
+    if cache is not None:
+        keep_answers(provider, cache)
+    return provider
+
+
+def keep_answers(provider: Any, folder: Path) -> None:
+    """Put a `CachedLLM` before every language model of a provider, and of those that it asks."""
+    if hasattr(getattr(provider, "llm", None), "chat"):
+        provider.llm = CachedLLM(provider.llm, folder)
+    asked = [getattr(provider, "expensive", None), getattr(provider, "fallback", None)]
+    for other in [*asked, *getattr(provider, "providers", ())]:
+        if other is not None:
+            keep_answers(other, folder)
 
 
 def _named(name: str, weights: str | Path | None) -> Any:
@@ -55,11 +125,11 @@ def _named(name: str, weights: str | Path | None) -> Any:
         raise AdapterError(f"{error} Or: {_HOW}") from error
 
 
-def _import(place: str, spec: str) -> Any:
+def _import(place: str, given: str, how: str) -> Any:
     path = Path(place)
     if path.suffix == ".py":
         if not path.is_file():
-            raise AdapterError(f"Got --backend {spec!r}, but there is no file {path}. {_HOW}")
+            raise AdapterError(f"Got {given}, but there is no file {path}. {how}")
         # Files beside it must be importable, as they are when Python runs it.
         sys.path.insert(0, str(path.resolve().parent))
         module_spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -73,7 +143,7 @@ def _import(place: str, spec: str) -> Any:
         return importlib.import_module(place)
     except ImportError as error:
         raise AdapterError(
-            f"Got --backend {spec!r}, but {place} cannot be imported: {error}. {_HOW}"
+            f"Got {given}, but {place} cannot be imported: {error}. {how}"
         ) from error
 
 

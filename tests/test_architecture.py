@@ -39,6 +39,7 @@ ROOMS = {
     "progress": "pipeline",
     "loading": "cli",
     "batch": "cli",
+    "anchoring": "cli",
     "bench": "cli",
     "demo": "cli",
 }

@@ -24,7 +24,8 @@ SamplingOption = Annotated[
 Points = Annotated[
     str,
     typer.Option(
-        help="Who finds the control points: a provider (`coprop list providers`) or a JSON file."
+        help="Who finds the control points: a provider (`coprop list providers`), a JSON file of "
+        "them, a config as JSON, or file.py:name."
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]

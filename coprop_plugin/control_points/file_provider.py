@@ -61,8 +61,10 @@ class FileProvider:
 
     def _of_clip(self, content: dict[str, Any], clip: Clip) -> Any:
         clips = content["clips"]
-        if clip.name in clips:
-            return clips[clip.name]
+        # Of files with one stem the whole name tells which.
+        for name in (clip.name, clip.source and Path(clip.source).name):
+            if name in clips:
+                return clips[name]
         if clip.name is None:
             raise ControlPointError(
                 f"{self.path} holds control points of {len(clips)} clips, and this clip has no "
