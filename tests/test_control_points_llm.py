@@ -34,7 +34,7 @@ def test_examples_run(name):
 
 
 def test_every_client_is_registered_and_meets_the_protocol():
-    assert set(list_audio_llms()) == {"callable", "openai_compatible", "qwen2_audio"}
+    assert {"callable", "openai_compatible", "qwen2_audio"} <= set(list_audio_llms())
     for name, options in {
         "callable": dict(function=scripted),
         "openai_compatible": dict(model_id="any"),
@@ -123,9 +123,10 @@ def test_what_is_no_waveform_is_refused(waveform):
 
 def test_sound_longer_than_the_limit_is_refused_and_sound_of_the_limit_is_not():
     llm = CallableAudioLLM(scripted, "short", max_audio_s=2.0)
-    assert llm.chat(QUESTION, torch.zeros(2 * 44_100), 44_100)
-    with pytest.raises(AudioLLMError, match=r"2\.00 s of sound for short, which takes 2 s.*window"):
-        llm.chat(QUESTION, torch.zeros(2 * 44_100 + 1), 44_100)
+    # A window that was cut at times, not at samples, may have a sample more.
+    assert llm.chat(QUESTION, torch.zeros(2 * 44_100 + 1), 44_100)
+    with pytest.raises(AudioLLMError, match=r"2\.01 s of sound for short, which takes 2 s.*window"):
+        llm.chat(QUESTION, torch.zeros(2 * 44_100 + 441), 44_100)
 
 
 def test_the_sound_goes_into_the_first_user_message_and_nothing_is_changed():

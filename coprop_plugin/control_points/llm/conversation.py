@@ -11,6 +11,8 @@ from coprop_plugin.errors import AudioLLMError, ClipError
 
 ROLES = ("system", "user", "assistant")
 
+_ROUNDING_S = 1e-3
+
 
 def checked_messages(messages: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """Return the messages as plain dicts.
@@ -51,7 +53,8 @@ def checked_waveform(
     Args:
         waveform: `[samples]`, in [-1, 1].
         sample_rate: Of the waveform, in Hz.
-        max_audio_s: The longest one that the model takes, in seconds, or None.
+        max_audio_s: The longest one that the model takes, in seconds, or None. A window whose ends
+            were rounded to samples may be a millisecond longer.
         model_id: For the message.
 
     Raises:
@@ -70,7 +73,7 @@ def checked_waveform(
             "which are NaN or infinite; wanted a rate above 0 and finite samples."
         )
     length_s = len(waveform) / sample_rate
-    if max_audio_s is not None and length_s > max_audio_s:
+    if max_audio_s is not None and length_s > max_audio_s + _ROUNDING_S:
         raise AudioLLMError(
             f"Got {length_s:.2f} s of sound for {model_id}, which takes {max_audio_s:g} s at most "
             "and would not hear the rest. Ask about windows of at most that length, one `chat` "
