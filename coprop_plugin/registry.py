@@ -85,6 +85,7 @@ PROVIDERS = Registry(
         "coprop_plugin.control_points.ensemble",
         "coprop_plugin.control_points.gate",
         "coprop_plugin.control_points.sed",
+        "coprop_plugin.control_points.strategies",
     ],
 )
 """Control-point providers: built from a config, each has `propose(clip) -> ControlPoints`."""

@@ -12,6 +12,7 @@ from coprop_plugin.control_points.answer_lists import (
     flags_of_times,
     time_of,
 )
+from coprop_plugin.control_points.prompts import ORDINALS
 
 # Blanks are single in what these see, and every repetition has a bound or takes without giving
 # back, so that no text makes them slow.
@@ -35,11 +36,7 @@ _RANGE = re.compile(
 _START = re.compile(rf"[-•(\[]? ?(?:at )?(?P<start>{_TIME})", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"[-•(]? ?[0-9]{1,4}[.)] ")
 _RUN = re.compile(r"(?<![\w.:-])[01](?:[,;|/\n ]{1,3}[01](?![0-9]))*+")
-_ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
-    "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
-_ORDINAL = re.compile(rf"\b({'|'.join(_ORDINALS)}) (?=frame)", re.IGNORECASE)
+_ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)}) (?=frame)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def flags_of_numbered_frames(text: str, frames: Frames) -> list[int] | None:
     Raises:
         Unread: If not every frame has one flag.
     """
-    text = _ORDINAL.sub(lambda m: f"{_ORDINALS.index(m[1].lower()) + 1}th ", text)
+    text = _ORDINAL.sub(lambda m: f"{ORDINALS.index(m[1].lower()) + 1}th ", text)
     found = list(_KEYED.finditer(text))
     if not found:
         lines = map(_NUMBERED.match, map(str.strip, text.splitlines()))
