@@ -29,10 +29,16 @@ def says(status, body=b"", **headers):
 
 
 def after(seconds, act):
-    """Does so later, unless the test is over."""
+    """Does so later, unless the test is over; `most_at_once` counts who waits together."""
 
     def wait(handler):
-        handler.server.over.wait(seconds)
+        server = handler.server
+        with server.lock:
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
+        server.over.wait(seconds)
+        with server.lock:
+            server.at_once -= 1
         act(handler)
 
     return wait
@@ -96,16 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         server = self.server
         with server.lock:
-            server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
             act = server.acts.pop(0) if len(server.acts) > 1 else server.acts[0]
             request = {"path": self.path, "headers": self.headers, "body": json.loads(body)}
             server.requests.append(request)
-        try:
-            act(self)
-        finally:
-            with server.lock:
-                server.at_once -= 1
+        act(self)
 
     def log_message(self, *_):
         pass

@@ -41,7 +41,7 @@ def model():
         parameter.data.mul_(8)
     # A released checkpoint asks to sample, and to avoid repeats.
     made.generation_config.update(do_sample=True, top_p=0.5, top_k=20, temperature=0.7)
-    made.generation_config.repetition_penalty = 1.5
+    made.generation_config.update(repetition_penalty=1.5, no_repeat_ngram_size=3)
     return made
 
 

@@ -25,7 +25,7 @@ from chat_server import (
 )
 
 from coprop_plugin.control_points.llm import OpenAICompatibleLLM
-from coprop_plugin.control_points.llm.http_server import Reply
+from coprop_plugin.control_points.llm.http_post import Reply
 from coprop_plugin.errors import AudioLLMError
 
 QUESTION = [{"role": "system", "content": "Listen."}, {"role": "user", "content": "Which frames?"}]
@@ -232,7 +232,7 @@ def test_refusals_and_parts_are_answers():
 
 
 def test_an_endless_answer_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("coprop_plugin.control_points.llm.http_server._LARGEST_REPLY", 1000)
+    monkeypatch.setattr("coprop_plugin.control_points.llm.http_post._LARGEST_REPLY", 1000)
     with ChatServer(answers("x" * 2000)) as server:
         with pytest.raises(AudioLLMError, match="longer than 1000 bytes"):
             ask(client(server, retries=0))

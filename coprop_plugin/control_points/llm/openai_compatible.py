@@ -17,7 +17,7 @@ from coprop_plugin.control_points.llm.conversation import (
     checked_waveform,
     with_sound,
 )
-from coprop_plugin.control_points.llm.http_server import ApiKey, Reply, Server
+from coprop_plugin.control_points.llm.http_post import ApiKey, Reply, Server
 from coprop_plugin.errors import AudioLLMError
 from coprop_plugin.registry import AUDIO_LLMS
 

@@ -2,7 +2,7 @@
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -181,7 +181,8 @@ class QwenAudioLLM:
         config = copy.deepcopy(self.model.generation_config)
         # A checkpoint brings its own way of sampling; a penalty on repeats would spoil flags.
         # These are the values that mean "off": None would mean the checkpoint's.
-        config.num_beams, config.repetition_penalty, config.top_k, config.top_p = 1, 1.0, 50, 1.0
+        config.repetition_penalty, config.no_repeat_ngram_size = 1.0, 0
+        config.num_beams, config.top_k, config.top_p = 1, 50, 1.0
         config.do_sample = self.settings["temperature"] > 0
         config.temperature = self.settings["temperature"] if config.do_sample else 1.0
         config.max_new_tokens, config.max_length = self.settings["max_new_tokens"], None
@@ -207,14 +208,14 @@ def _ids(token_ids: int | Sequence[int] | None) -> list[int]:
 
 
 @contextmanager
-def _seeded(seed: int):
-    with torch.random.fork_rng():
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
 
 @contextmanager
-def _within_memory(model_id: str):
+def _within_memory(model_id: str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
