@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from upstream_checks import CASES, TOLERANCE
+from upstream_checks import CASES
 from upstream_ours import native_side
 
 HERE = Path(__file__).resolve().parent
@@ -42,9 +42,10 @@ def run(script, *arguments):
 )
 def test_our_models_are_the_released_ones(name, side):
     said = run("upstream_ours.py", name, side)
-    # Upstream's own rounding in float32 reaches 5e-4 deviations; see tests/golden.
-    for what in ("call", "frame", "window"):
-        assert said[what] < 2.5e-3, (what, said)
+    # Five times upstream's own rounding in float32, in deviations; see tests/golden.
+    limit = 1.6e-4 if name.startswith("catr") else 2.5e-3
+    for what in {"call", "padded", "frame", "window"} & said.keys():
+        assert said[what] < limit, (what, said)
     assert said["spread"] > 1e-4
 
 
@@ -67,7 +68,7 @@ def test_released_models(name):
         assert said[f"{context} alone"] < 1e-4
     assert said.get("frame against tiling", 0) < 1e-4
     assert said["spread"] > 0.01
-    distances = {what: said[what] for what in said if what.startswith("ours")}
-    assert max(distances.values(), default=0) < TOLERANCE[name.split("-")[0]], distances
+    # In deviations of what upstream says; float32 rounds in another order.
+    assert all(said[what] < 2e-3 for what in said if what.startswith("ours")), said
     for what in ("flags", "weights", "attributes", "cuda"):
         assert said[what], what

@@ -45,6 +45,9 @@ def check(name, side):
     call = arguments(name, theirs, 2, side, None)
     said = {"call": worst(bare(ours, call), bare(theirs, call))}
     said["spread"] = min(float(leaf.std()) for leaf in leaves(bare(ours, call)))
+    if name.startswith("catr"):
+        call[0].mask[:, -1, :, side // 2 :] = True
+        said["padded"] = worst(bare(ours, call), bare(theirs, call))
     clip = Clip(
         torch.rand(6, 3, 60, 80),
         None,
