@@ -11,8 +11,10 @@ import torch
 
 from coprop_plugin import media
 from coprop_plugin.batch import Outcome, find_inputs, fingerprint, names_of, one_line
-from coprop_plugin.bench import is_dataset, open_folder
-from coprop_plugin.errors import CopropError, MediaError
+from coprop_plugin.bench import WorldOptions, WorldSamples, is_dataset, open_folder
+from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.control_points.providers import FileProvider
+from coprop_plugin.errors import CopropError, DatasetError, MediaError
 from coprop_plugin.types import Clip, ControlPointProvider, ControlPoints, Sampling
 from coprop_plugin.windows import stream_windows
 
@@ -234,3 +236,57 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(content, dict):
             yield content
+
+
+def samples_of(
+    folder: Path | None,
+    world: int,
+    truth: Path | None,
+    fps: float = 1.0,
+    frames: int = 10,
+    split: str = "test",
+) -> Sequence[Sample]:
+    """Return clips whose control points are known.
+
+    Args:
+        folder: A data set, or a folder of videos.
+        world: Or so many test scenes of the made-up world.
+        truth: Control points of the videos, for `FileProvider`.
+        fps: Of scenes and videos; scenes at 1 are sampled as AVSBench samples.
+        frames: Frames a scene.
+        split: Of a data set.
+
+    Raises:
+        DatasetError: If there are no such clips, or not exactly one source of them is named.
+        CopropError: If a video, or its truth, cannot be read.
+    """
+    if (folder is None) == (world == 0):
+        raise DatasetError(
+            "Name the clips: a data set, a folder of videos with --truth, or --world with a number "
+            "of scenes."
+        )
+    if folder is None:
+        sampling = "avsbench" if fps == 1 else "pts"
+        options = WorldOptions((56, 80), frames, fps, sampling, steady=0.0)
+        return WorldSamples(world, options=options)
+    if is_dataset(folder):
+        return open_folder(folder, split, size=None)
+    if truth is None:
+        raise DatasetError(
+            f"{folder} is no data set (S4, MS3, AVSS). Of videos the truth must be given: --truth "
+            "points.json, as `coprop anchor -o points.json` writes it."
+        )
+    known = FileProvider(truth)
+    return [_sample(item.clip(), known) for item in find_items([folder], fps or None)]
+
+
+def _sample(clip: Clip, known: FileProvider) -> Sample:
+    """Return a clip with its true control points: in each segment something of its own sounds."""
+    points = known.propose(clip)
+    segment = points.flags.long().cumsum(0)
+    silent = points.silent
+    ids = segment if silent is None else segment.where(~silent, torch.zeros_like(segment))
+    masks = ids[:, None, None].expand(-1, *clip.size)
+    labelled = torch.ones(clip.num_frames, dtype=torch.bool)
+    num_classes = len(points) + 1
+    return Sample(str(clip.name), clip, masks, labelled, num_classes, control_points=points)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.control_points.answer_cache import CachedLLM
+from coprop_plugin.control_points.answer_cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
 from coprop_plugin.types import ControlPointProvider
@@ -22,9 +22,9 @@ _HOW = (
 )
 
 _HOW_POINTS = (
-    "Say the name of a provider (`coprop list providers`), a JSON file of control points, a config "
-    'as JSON (\'{"type": "every_n", "n": 5}\'), or `file.py:name`, a provider or a function that '
-    "makes one."
+    "Say the name of a provider (`coprop list providers`), a JSON file of control points or of a "
+    'config, a config itself (\'{"type": "every_n", "n": 5}\'), or `file.py:name`, a provider or a '
+    "function that makes one."
 )
 
 
@@ -104,18 +104,8 @@ def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
             raise AdapterError(f"Got a {type(provider).__name__} from {spec!r}. {_HOW_POINTS}")
     provider = as_provider(provider)
     if cache is not None:
-        keep_answers(provider, cache)
+        replace_llms(provider, lambda llm: CachedLLM(llm, cache))
     return provider
-
-
-def keep_answers(provider: Any, folder: Path) -> None:
-    """Put a `CachedLLM` before every language model of a provider, and of those that it asks."""
-    if hasattr(getattr(provider, "llm", None), "chat"):
-        provider.llm = CachedLLM(provider.llm, folder)
-    asked = [getattr(provider, "expensive", None), getattr(provider, "fallback", None)]
-    for other in [*asked, *getattr(provider, "providers", ())]:
-        if other is not None:
-            keep_answers(other, folder)
 
 
 def _named(name: str, weights: str | Path | None) -> Any:

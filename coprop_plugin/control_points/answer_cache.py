@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,26 @@ class CachedLLM:
             ) from error
         key = hashlib.sha256(text.encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.json"
+
+
+def replace_llms(provider: Any, replaced: Callable[[AudioLLM], AudioLLM]) -> None:
+    """Put another client in the place of every language model that a provider asks.
+
+    Args:
+        provider: A control-point provider; those that it asks in turn (`expensive`, `fallback`,
+            `providers`) are searched, too.
+        replaced: Makes the new client of the old one.
+
+    Example:
+        >>> from coprop_plugin.control_points.default import as_provider
+        >>> replace_llms(as_provider("novelty"), lambda llm: CachedLLM(llm, "answers"))
+    """
+    if hasattr(getattr(provider, "llm", None), "chat"):
+        provider.llm = replaced(provider.llm)
+    asked = [getattr(provider, "expensive", None), getattr(provider, "fallback", None)]
+    for other in [*asked, *getattr(provider, "providers", ())]:
+        if other is not None:
+            replace_llms(other, replaced)
 
 
 def audio_hash(waveform: Tensor, sample_rate: int) -> str:

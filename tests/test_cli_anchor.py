@@ -1,0 +1,277 @@
+"""`coprop anchor`: whole data sets into one file, once; comparing providers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from make_avsbench import make_ms3
+from stand_ins import AVSegFormer
+from typer.testing import CliRunner
+
+from coprop_plugin import Clip, cli, media, naming, wrap
+from coprop_plugin.control_points.providers import FileProvider
+from coprop_plugin.errors import ClipError, ControlPointError
+
+ROOT = Path(__file__).resolve().parent.parent
+PROVIDERS = """
+import os
+import time
+from coprop_plugin.control_points.answer_cache import CachedLLM
+from coprop_plugin.control_points.llm import CallableAudioLLM
+from coprop_plugin.types import ControlPoints
+
+class Noting:
+    '''Says every second frame, slowly, and notes the clip.'''
+    def propose(self, clip):
+        with open(os.environ["NOTES"], "a") as notes:
+            notes.write(clip.name + "\\n")
+        time.sleep(float(os.environ.get("SLOWNESS_S", "0")))
+        return ControlPoints.from_indices(range(0, clip.num_frames, 2), clip.num_frames, "noting")
+
+def answer(messages, waveform, sample_rate):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(f"{len(waveform)}\\n")
+    return "yes"
+
+class Asking:
+    '''Asks a language model one question a clip.'''
+    def __init__(self):
+        self.llm = CallableAudioLLM(answer, model_id="yes")
+    def propose(self, clip):
+        question = [{"role": "user", "content": "Does it change?"}]
+        self.llm.chat(question, clip.waveform, clip.sample_rate)
+        return ControlPoints([1] + [0] * (clip.num_frames - 1))
+
+noting = Noting()
+nothing = 3
+"""
+
+
+@pytest.fixture
+def videos(scene, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    clip = scene.clip(fps=8)
+    for number, name in enumerate(["bell", "cat", "dog", "drum"]):
+        media.write_clip(clip[8 * number : 8 * number + 16], folder / f"{name}.mp4")
+    return folder
+
+
+@pytest.fixture
+def providers(tmp_path, monkeypatch):
+    path = tmp_path / "providers.py"
+    path.write_text(PROVIDERS)
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes.txt"))
+    (tmp_path / "notes.txt").touch()
+    return path
+
+
+def coprop(*arguments):
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def notes(providers):
+    return providers.with_name("notes.txt").read_text().split()
+
+
+def statuses(done):
+    return [json.loads(line)["status"] for line in done.stdout.splitlines()]
+
+
+def test_files_are_the_default_command(videos):
+    short = coprop("anchor", videos / "bell.mp4", "--fps", "4", "--json")
+    long = coprop("anchor", "files", videos / "bell.mp4", "--fps", "4", "--json")
+    first = coprop("anchor", "--fps", "4", "--json", videos / "bell.mp4")
+    assert short.exit_code == 0, short.output
+    assert short.stdout == long.stdout == first.stdout
+    assert coprop("anchor").exit_code == 2
+    shown = coprop("anchor", "--help").stdout.replace("│", "").split()
+    assert "coprop anchor FILES" in " ".join(shown)
+
+
+def test_a_folder_goes_into_one_file_and_is_used_by_name(videos, tmp_path):
+    out = tmp_path / "points.json"
+    done = coprop("anchor", videos, "-o", out, "--fps", "4", "--json")
+    assert done.exit_code == 0, done.output
+    outcomes = {Path(o["input"]).stem: o for o in map(json.loads, done.stdout.splitlines())}
+    content = json.loads(out.read_text())
+    assert list(content["clips"]) == ["bell", "cat", "dog", "drum"]
+    assert content["failed"] == {}
+    for name, outcome in outcomes.items():
+        clip = Clip.from_file(videos / f"{name}.mp4", fps=4)
+        assert clip.name == name
+        points = FileProvider(out).propose(clip)
+        assert points.indices == outcome["control_points"]["indices"]
+        assert points.source == "novelty"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_there_is_not_asked_for_again(videos, providers, tmp_path):
+    out = tmp_path / "points.json"
+    arguments = ("anchor", videos, "-o", out, "--control-points", f"{providers}:noting", "--json")
+    assert statuses(coprop(*arguments)) == ["done"] * 4
+    before = out.read_text()
+    assert statuses(coprop(*arguments)) == ["skipped"] * 4
+    assert notes(providers) == ["bell", "cat", "dog", "drum"]
+    assert out.read_text() == before
+    os.utime(videos / "cat.mp4", (1, 1))
+    assert statuses(coprop(*arguments)) == ["skipped", "done", "skipped", "skipped"]
+    other = coprop(*arguments, "--fps", "2")
+    assert other.exit_code == 2
+    assert "was made with" in other.stderr
+    assert "--redo" in other.stderr
+    assert statuses(coprop(*arguments, "--fps", "2", "--redo")) == ["done"] * 4
+
+
+def test_another_file_is_not_written_over(videos, tmp_path):
+    out = tmp_path / "package.json"
+    out.write_text('{"name": "mine"}')
+    done = coprop("anchor", videos, "-o", out)
+    assert done.exit_code == 2
+    assert "something else" in done.stderr
+    assert out.read_text() == '{"name": "mine"}'
+
+
+def test_failures_are_listed_and_tried_again(videos, providers, tmp_path):
+    out = tmp_path / "points.json"
+    (videos / "broken.mp4").write_text("no video")
+    arguments = ("anchor", videos, "-o", out, "--control-points", f"{providers}:noting", "--json")
+    done = coprop(*arguments)
+    assert done.exit_code == 1
+    assert statuses(done) == ["done", "failed", "done", "done", "done"]
+    content = json.loads(out.read_text())
+    assert list(content["failed"]) == ["broken"]
+    clip = Clip(torch.zeros(2, 3, 4, 4), name="broken")
+    with pytest.raises(ControlPointError, match=r"none of 'broken': it failed \(.*broken.mp4"):
+        FileProvider(out).propose(clip)
+    (videos / "broken.mp4").write_bytes((videos / "dog.mp4").read_bytes())
+    assert statuses(coprop(*arguments)) == ["skipped", "done", "skipped", "skipped", "skipped"]
+    assert json.loads(out.read_text())["failed"] == {}
+
+
+def test_a_killed_run_is_gone_on_with(videos, providers, tmp_path, monkeypatch):
+    out = tmp_path / "points.json"
+    arguments = ["anchor", str(videos), "-o", str(out), "--control-points", f"{providers}:noting"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coprop_plugin.cli", *arguments],
+        cwd=ROOT, env={**os.environ, "SLOWNESS_S": "1"}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(notes(providers)) < 3:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert not out.exists()
+    [journal] = tmp_path.glob(".points.json.journal")
+    with journal.open("a") as file:
+        file.write('{"made_with": {"half a li')
+    done = coprop(*arguments, "--json")
+    assert statuses(done) == ["skipped", "skipped", "done", "done"]
+    assert notes(providers) == ["bell", "cat", "dog", "dog", "drum"]
+    assert list(json.loads(out.read_text())["clips"]) == ["bell", "cat", "dog", "drum"]
+    assert not journal.exists()
+
+
+def test_answers_are_kept_so_that_redoing_asks_nothing(videos, providers, tmp_path):
+    arguments = ("anchor", videos, "--control-points", f"{providers}:Asking")
+    arguments += ("--cache", tmp_path / "answers", "--redo")
+    assert coprop(*arguments, "-o", tmp_path / "a.json").exit_code == 0
+    asked = len(notes(providers))
+    assert asked == 4
+    assert coprop(*arguments, "-o", tmp_path / "a.json").exit_code == 0
+    assert coprop(*arguments, "-o", tmp_path / "b.json").exit_code == 0
+    assert len(notes(providers)) == asked
+    # Within what asks others, too.
+    ensemble = json.dumps({"type": "gate", "expensive": "novelty"})
+    done = coprop("anchor", videos, "--control-points", ensemble, "--cache", tmp_path / "answers")
+    assert done.exit_code == 0, done.output
+
+
+@pytest.fixture
+def ms3(tmp_path):
+    root = tmp_path / "Multi-sources"
+    clips = {"one": ("test", [0, 1, 1, 1, 0]), "two": ("train", [1, 1, 1, 1, 1])}
+    make_ms3(root, clips)
+    return root
+
+
+def test_a_data_set_goes_into_one_file(ms3, providers, tmp_path):
+    out = tmp_path / "points.json"
+    arguments = ("anchor", ms3, "-o", out, "--control-points", f"{providers}:noting", "--json")
+    done = coprop(*arguments, "--split", "test")
+    assert done.exit_code == 0, done.output
+    assert list(json.loads(out.read_text())["clips"]) == ["one"]
+    assert statuses(coprop(*arguments)) == ["skipped", "done"]
+    clips = json.loads(out.read_text())["clips"]
+    assert clips["two"]["flags"] == [1, 0, 1, 0, 1]
+    assert clips["two"]["seconds"] == [0.9375, 2.9375, 4.9375]
+
+
+def test_control_points_are_found_by_name_in_the_drop_in_call(tmp_path):
+    out = tmp_path / "points.json"
+    flags = {"one": [1, 1, 0, 0, 1], "two": [1, 0, 0, 0, 0]}
+    sets = {"clips": {name: {"flags": points} for name, points in flags.items()}}
+    out.write_text(json.dumps(sets))
+    asked = []
+    provider = FileProvider(out)
+    propose = provider.propose
+
+    def watched(clip):
+        points = propose(clip)
+        asked.append((clip.name, points.flags.int().tolist()))
+        return points
+
+    provider.propose = watched
+    torch.manual_seed(0)
+    model = wrap(AVSegFormer().eval(), control_points=provider, propagator="hold")
+    audio, frames = torch.randn(10, 1, 96, 64), torch.randn(10, 3, 224, 224)
+    with naming("two", "one"):
+        model(audio, frames)
+    assert asked == [("two", flags["two"]), ("one", flags["one"])]
+    with pytest.raises(ControlPointError, match=r"this clip has no name.*naming"):
+        model(audio, frames)
+    with naming("one", "three"), pytest.raises(ControlPointError, match="none of 'three'"):
+        model(audio, frames)
+    with naming("one"), pytest.raises(ClipError, match="call of 2 clips; wanted one for each"):
+        model(audio, frames)
+
+
+def test_a_file_may_be_changed_while_it_is_used(tmp_path):
+    path = tmp_path / "points.json"
+    clip = Clip(torch.zeros(3, 3, 4, 4), name="a")
+    path.write_text(json.dumps({"clips": {"a": [1, 0, 0]}}))
+    provider = FileProvider(path)
+    assert provider.propose(clip).indices == [0]
+    path.write_text(json.dumps({"clips": {"a": {"flags": [1, 1, 0]}}}))
+    assert provider.propose(clip).indices == [0, 1]
+
+
+def test_two_clips_of_one_name_are_refused(videos, ms3, tmp_path):
+    (videos / "one.mp4").write_bytes((videos / "dog.mp4").read_bytes())
+    done = coprop("anchor", videos, ms3, "-o", tmp_path / "points.json")
+    assert done.exit_code == 2
+    assert "several clips by the names one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("novel", "'novel'"),
+        ("{type: every_n}", "no JSON"),
+        ('{"type": "every_n", "n": 0}', "n=0"),
+        ("{file}:nothing", "a int from"),
+        ("{file}:missing", "has no 'missing'"),
+        ("nowhere.py:noting", "there is no file nowhere.py"),
+    ],
+)
+def test_providers_that_cannot_be_had_are_wrong_usage(videos, providers, spec, says):
+    done = coprop("anchor", videos, "--control-points", spec.replace("{file}", str(providers)))
+    assert done.exit_code == 2, done.output
+    assert says in done.stderr
+    assert done.stdout == ""
