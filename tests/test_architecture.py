@@ -40,6 +40,7 @@ ROOMS = {
     "loading": "cli",
     "batch": "cli",
     "anchoring": "cli",
+    "indexing": "cli",
     "bench": "cli",
     "demo": "cli",
 }

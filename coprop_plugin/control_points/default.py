@@ -1,5 +1,6 @@
 """Which control-point provider a user means."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
     """Return the provider that `wrap(control_points=...)` means.
 
     Args:
-        control_points: A registered name, the path of a JSON file (see `FileProvider`), a config,
-            a provider, `ControlPoints`, or flags (one 0 or 1 per frame).
+        control_points: A registered name, a config, the path of a JSON file with a config (an
+            object with `type`) or with control points (see `FileProvider`), a provider,
+            `ControlPoints`, or flags (one 0 or 1 per frame).
 
     Raises:
         UnknownNameError: If a name is not registered.
@@ -24,7 +26,17 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
     if isinstance(control_points, Path) or (
         isinstance(control_points, str) and control_points.endswith(".json")
     ):
-        return build(PROVIDERS, "file", path=control_points)
+        config = _config_in(Path(control_points))
+        return build(PROVIDERS, config or {"type": "file", "path": control_points}, "propose")
     if isinstance(control_points, str | Mapping):
         return build(PROVIDERS, control_points, verb="propose")
     return build(PROVIDERS, "flags", flags=control_points)
+
+
+def _config_in(path: Path) -> Mapping[str, Any] | None:
+    """Return the config of a provider that a file holds, if it holds one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None  # `FileProvider` says what is wrong with the file.
+    return content if isinstance(content, dict) and "type" in content else None

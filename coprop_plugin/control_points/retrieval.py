@@ -72,10 +72,11 @@ class Query:
     @classmethod
     def of(cls, clip: Clip) -> "Query":
         """Return what is known of a clip."""
-        names = set()
+        names = {clip.name} if clip.name else set()
         if clip.source is not None:
             # AVSS keeps the sound of a clip as <id>/audio.wav.
-            names = {clip.source.stem, clip.source.name, clip.source.parent.name}
+            source = Path(clip.source)
+            names |= {source.stem, source.name, source.parent.name}
         query = cls(frozenset(names), duration_s=length_s(clip))
         if clip.waveform is None:
             return query

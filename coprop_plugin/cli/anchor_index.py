@@ -1,0 +1,55 @@
+"""`coprop anchor index`: annotated sounds for `rcpg` to search in."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coprop_plugin.cli.anchor import anchor_app
+from coprop_plugin.cli.options import AsJson
+from coprop_plugin.cli.output import complain, finish, results_on_stdout, usage_errors
+
+
+@anchor_app.command()
+def index(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of S4, MS3 or AVSS; `world`, the made-up scenes; or a .jsonl of your "
+            'own clips: {"clip": "a.wav", "categories": ["dog"], "seconds": [0, 3.5]}.'
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store.")] = Path("store.jsonl"),
+    split: Annotated[str, typer.Option(help="Of a data set on disk; `all` takes all.")] = "train",
+    categories: Annotated[
+        Path | None,
+        typer.Option(help='JSON of what sounds by id, {"id": ["cello"]}; else as DATASET says.'),
+    ] = None,
+    scenes: Annotated[int, typer.Option(help="Of the made-up world.", min=1)] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Make a store: what sounds in labelled clips, and when it changes."""
+    with results_on_stdout() as print_result, usage_errors():
+        from coprop_plugin.indexing import index_into
+
+        made = index_into(out, dataset, None if split == "all" else split, categories, scenes)
+        for name, reason in made.failed.items():
+            complain(f"{name}: {reason}")
+        for reason, count in made.skipped.items():
+            complain(f"{count} clips left out: {reason}")
+        if made.nameless:
+            complain(
+                f"{made.nameless} examples have no category and are found by their sound alone; "
+                "--categories names them"
+            )
+        content = {
+            "store": str(out),
+            "examples": len(made.store),
+            "categories": made.store.vocabulary,
+            "skipped": dict(made.skipped),
+            "failed": made.failed,
+        }
+        text = f"{out}  {len(made.store)} examples of {len(made.store.vocabulary)} categories"
+        print_result(json.dumps(content) if as_json else text)
+        finish(len(made.failed))
