@@ -9,6 +9,7 @@ from einops import repeat
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.avsegformer.model import AVSegFormer, check_call
+from coprop_plugin.adapters.avsegformer.sound import wav_log_mels
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.devices import attributes, lent
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
@@ -96,9 +97,9 @@ class AVSegFormerBackend(UpstreamBackend):
         """Return the clips of a call `(audio, frames, vid_temporal_mask_flag=None)`.
 
         Args:
-            *args: `audio`: log-mels `[N, 1, 96, 64]`, or for a model of the released code that
-                preprocesses sound itself a list of wav paths, one a clip; `frames`:
-                `[N, 3, H, W]`, normalised; the flag: `[N]`, 0 for padding.
+            *args: `audio`: log-mels `[N, 1, 96, 64]`, or for a model that reads sound itself a list
+                of wav paths, one a clip; `frames`: `[N, 3, H, W]`, normalised; the flag: `[N]`,
+                0 for padding.
             **kwargs: The same by name.
 
         Raises:
@@ -108,11 +109,11 @@ class AVSegFormerBackend(UpstreamBackend):
         """
         arguments = self._bind(args, kwargs)
         audio, frames, flag = (*arguments, None)[:3]
-        if self.is_ours:
-            check_call(audio, frames)
         pictures = self._pictures(frames)
         rows = clip_rows(len(pictures), self.frames_per_clip, flag, self.family)
         log_mel = self._log_mels(audio)
+        if self.is_ours:
+            check_call(log_mel, frames)
         if len(log_mel) != len(pictures):
             raise AdapterError(
                 f"Got the sound of {len(log_mel)} frames for {len(pictures)} frames in a call of "
@@ -135,13 +136,15 @@ class AVSegFormerBackend(UpstreamBackend):
     def _log_mels(self, audio: Any) -> Tensor:
         if isinstance(audio, Tensor):
             return audio
+        if self.is_ours:
+            return wav_log_mels(audio, self.clip_length)
         with lent(self.network):
             return self.network.vggish._preprocess(audio).detach()
 
     def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         _, frames, flag = (*call.arguments, None)[:3]
         flag = None if flag is None else flag.flatten()[rows]
-        return rows, self._forward(call.log_mel[rows], frames[rows], flag)
+        return rows, self._forward(call.log_mel[rows].to(frames), frames[rows], flag)
 
     def _restore(self, outputs: Any, call: ModelCall) -> Any:
         return outputs

@@ -1,6 +1,7 @@
 """AVSegFormer: our own network that computes what the released weights were trained for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from coprop_plugin.adapters.avsegformer.head import (
     PixelEncoder,
     QueryDecoder,
 )
+from coprop_plugin.adapters.avsegformer.sound import wav_log_mels
 from coprop_plugin.adapters.backbones import build_image_backbone
+from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS, build
 
@@ -115,12 +118,16 @@ class AVSegFormer(nn.Module):
                     nn.init.xavier_uniform_(parameter)
 
     def forward(
-        self, audio: Tensor, frames: Tensor, vid_temporal_mask_flag: Tensor | None = None
+        self,
+        audio: Tensor | Sequence[str | Path],
+        frames: Tensor,
+        vid_temporal_mask_flag: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Segment frames, each with its own sound.
 
         Args:
-            audio: Log-mel examples `[N, 1, 96, 64]`, one a frame.
+            audio: Log-mel examples `[N, 1, 96, 64]`, one a frame; or sound files, one a clip of
+                `clip_length` frames.
             frames: `[N, 3, H, W]`, normalised by the mean and deviation of ImageNet, of any size.
             vid_temporal_mask_flag: `[N]`, 0 for padding, whose outputs are zero.
 
@@ -129,8 +136,11 @@ class AVSegFormer(nn.Module):
             `[N, width, H' / 4, W' / 4]`.
 
         Raises:
-            AdapterError: If the shapes are not as above.
+            AdapterError: If the shapes are not as above, or a sound is longer than a clip.
+            MediaError: If a sound file cannot be read.
         """
+        if not isinstance(audio, Tensor):
+            audio = wav_log_mels(audio, self.clip_length).to(frames)
         check_call(audio, frames)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_audio):
             embedding = self.audio_encoder.embed(self.audio_encoder.conv_map(audio))
@@ -159,24 +169,22 @@ def _check(width: int, heads: int, dropout: float, *counts: int) -> None:
         )
 
 
-def check_call(audio: Any, frames: Any) -> None:
+def check_call(log_mel: Tensor, frames: Any) -> None:
     """Raise unless these are log-mels and as many frames.
 
     Raises:
         AdapterError: If they are not.
     """
-    came = [list(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in (audio, frames)]
-    tensors = isinstance(audio, Tensor) and isinstance(frames, Tensor)
+    came = list(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
     if (
-        not tensors
-        or audio.ndim != 4
-        or audio.shape[1:] != (1, 96, 64)
+        log_mel.shape[1:] != (1, EXAMPLE_FRAMES, NUM_BANDS)
+        or not isinstance(frames, Tensor)
         or frames.ndim != 4
         or frames.shape[1] != 3
-        or len(audio) != len(frames)
+        or len(log_mel) != len(frames)
     ):
         raise AdapterError(
-            f"Got audio {came[0]} and frames {came[1]} in a call of AVSegFormer; wanted log-mels "
-            "[N, 1, 96, 64] first, then as many normalised frames [N, 3, H, W]. Log-mels of a wav "
-            "file are `coprop_plugin.audio.log_mel.log_mel_examples(*read_waveform(path))`."
+            f"Got log-mels {list(log_mel.shape)} and frames {came} in a call of AVSegFormer; "
+            f"wanted log-mels [N, 1, {EXAMPLE_FRAMES}, {NUM_BANDS}] first, one a frame, then "
+            "normalised frames [N, 3, H, W]."
         )
