@@ -3,14 +3,14 @@
 import pytest
 import torch
 from make_avsbench import make_avss, make_ms3, make_s4
-from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR
+from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR, toy_avsbench_config
 
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.benchmark.metrics import Outcome
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.training.batches import labelled_frames, sounding_clips
 from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
-from coprop_plugin.training.run import evaluate, read_config, train
+from coprop_plugin.training.run import evaluate, train
 from coprop_plugin.types import Clip
 
 SIZE = (32, 32)
@@ -82,18 +82,7 @@ def test_configs_of_avsbench_train_in_its_layout(name, tmp_path):
     else:
         clips = {"x": ("train", "00111"), "y": ("train", "11000"), "z": ("val", "01100")}
         root = make_ms3(tmp_path / "data", clips, SIZE)
-    config = read_config(name, tmp_path / "run")
-    if name.endswith("keyframes"):
-        num_classes = config.model.processor.num_classes
-        processor = TOY_PROCESSOR | dict(num_classes=num_classes)
-        config.model = dict(type="KeyframeTraining", processor=processor)
-    else:
-        config.model = dict(type="PropagatorTraining", propagator=TOY_PROPAGATOR)
-    for part in ("train", "val"):
-        loader = config[f"{part}_dataloader"]
-        loader.update(num_workers=0, persistent_workers=False)
-        loader.dataset.update(root=str(root), size=32)
-    config.train_cfg.update(max_epochs=1, val_interval=1)
+    config = toy_avsbench_config(name, root, tmp_path / "run")
     weights = train(config)
     config.test_dataloader = config.val_dataloader
     scores = evaluate(config, weights, tmp_path / "scores")

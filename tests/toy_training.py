@@ -1,4 +1,14 @@
-"""Networks and data small enough to train in a test."""
+"""Networks and data small enough to train in a test, and runs in processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+TESTS = Path(__file__).resolve().parent
 
 TOY_PROCESSOR = dict(
     backbone=dict(type="small", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),
@@ -44,3 +54,58 @@ def toy_config(name, work_dir, steps=4):
     warm_up.end = decay.begin = 2
     decay.end = steps + 2
     return config
+
+
+def toy_avsbench_config(name, root, work_dir, epochs=1):
+    """Return a config of AVSBench at toy size, for a data set at `root` of 32 x 32 pixels."""
+    from coprop_plugin.training.run import read_config
+
+    config = read_config(name, work_dir)
+    if config.model.type == "KeyframeTraining":
+        num_classes = 10 if name.startswith("avss") else 1
+        processor = TOY_PROCESSOR | dict(num_classes=num_classes)
+        config.model = dict(type="KeyframeTraining", processor=processor)
+    else:
+        config.model = dict(type="PropagatorTraining", propagator=TOY_PROPAGATOR)
+    for part in ("train", "val"):
+        loader = config[f"{part}_dataloader"]
+        loader.update(num_workers=0, persistent_workers=False)
+        # The keyframes of a data set have it one level down.
+        dataset = loader.dataset.get("dataset", loader.dataset)
+        dataset.update(root=str(root), size=32)
+    config.train_cfg.update(max_epochs=epochs, val_interval=epochs)
+    return config
+
+
+def with_hook(config, **hook):
+    """Have a run call one of `training_hooks`, in this process or in another one."""
+    import training_hooks  # noqa: F401
+
+    config.custom_imports = dict(imports=[*config.custom_imports["imports"], "training_hooks"])
+    config.custom_hooks = [*config.get("custom_hooks", []), hook]
+    return config
+
+
+def in_another_process(folder, config, *launcher):
+    """Run `coprop train` on a config; returns the finished process."""
+    folder.mkdir(exist_ok=True)
+    config.dump(folder / "config.py")
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    command = ("-m", "coprop_plugin.cli", "train", str(folder / "config.py"))
+    return subprocess.run(
+        [sys.executable, *launcher, *command],
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def assert_same_weights(path, other, **tolerance):
+    """Compare two files of weights, name by name."""
+    weights, others = load_file(path), load_file(other)
+    assert weights.keys() == others.keys()
+    for name, value in weights.items():
+        torch.testing.assert_close(value, others[name], **tolerance)

@@ -1,0 +1,38 @@
+"""Hooks for runs in tests, to be named in `custom_imports`."""
+
+import json
+import os
+import signal
+
+from mmengine.hooks import Hook
+from torch import distributed
+
+from coprop_plugin.registry import HOOKS
+
+
+@HOOKS.register_module()
+class KillAtStep(Hook):
+    """Kills the process, as nothing could foresee."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@HOOKS.register_module()
+class RecordLoss(Hook):
+    """Writes the loss of every step, the mean of all processes; the log has the first one's."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        loss = outputs["loss"].detach().clone()
+        if runner.distributed:
+            distributed.all_reduce(loss)
+        if runner.rank == 0:
+            with open(self.path, "a") as file:
+                file.write(json.dumps([runner.world_size, float(loss) / runner.world_size]) + "\n")
