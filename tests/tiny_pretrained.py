@@ -8,15 +8,17 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 WORDS = ("dog", "cat", "flute", "drum", "a", "the", "of", "sound")
+END = 3 + len(WORDS)
 
 
 def tokenizer():
-    words = ("<s>", "<pad>", "</s>", "<unk>", *WORDS)
+    # CLIP looks for the end where the highest number is.
+    words = ("<s>", "<pad>", "<unk>", *WORDS, "</s>")
     vocabulary = {word: number for number, word in enumerate(words)}
     made = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     made.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", END)]
     )
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made,
@@ -44,9 +46,9 @@ def save_pe_audio(folder, seed=0):
             num_attention_heads=2,
             pad_token_id=1,
             bos_token_id=0,
-            eos_token_id=2,
+            eos_token_id=END,
             cls_token_id=0,
-            sep_token_id=2,
+            sep_token_id=END,
         ),
         audio_config=dict(
             hidden_size=16,
@@ -85,7 +87,7 @@ def save_clip_text(folder, seed=0, projection_dim=12):
         projection_dim=projection_dim,
         pad_token_id=1,
         bos_token_id=0,
-        eos_token_id=2,
+        eos_token_id=END,
     )
     torch.manual_seed(seed)
     transformers.CLIPTextModelWithProjection(config).save_pretrained(folder)

@@ -26,7 +26,7 @@ from coprop_plugin.propagation.groups import (
 from coprop_plugin.propagation.memory import LongTermMemory, Memory
 from coprop_plugin.propagation.network import PropagationNetwork
 from coprop_plugin.propagation.presets import preset_shape
-from coprop_plugin.propagation.sound import SoundTokens
+from coprop_plugin.propagation.text import condition
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
 
@@ -60,8 +60,10 @@ class AudioInsertPropagator(nn.Module):
             with their interface. None hears clips that bring their VGGish embeddings along.
         audio_width: Channels of an audio token.
         tokens: As in `SoundTokens`; "embedding" with `residual=False` is Eq. (6) to the letter.
+            "text" is guided by words instead (Table 4).
         residual: As in `AudioInsert`.
         neighbours: As in `SoundTokens`.
+        text: Options of `TextTokens`, where `tokens="text"`.
         max_objects: Identities of the bank.
         max_size: Long edge in pixels, None for no limit.
         short_term_radius: Of the window in the frame before, in tokens of 16 pixels.
@@ -103,6 +105,7 @@ class AudioInsertPropagator(nn.Module):
         tokens: str = "map",
         residual: bool = True,
         neighbours: Sequence[int] = (-1, 0, 1),
+        text: Mapping[str, Any] | None = None,
         max_objects: int = 10,
         max_size: int | None = 1040,
         short_term_radius: int = 7,
@@ -124,6 +127,7 @@ class AudioInsertPropagator(nn.Module):
             tokens=tokens,
             residual=residual,
             neighbours=tuple(neighbours),
+            text=text,
             max_objects=max_objects,
             max_size=max_size,
             short_term_radius=short_term_radius,
@@ -142,9 +146,7 @@ class AudioInsertPropagator(nn.Module):
             )
         self.sound = None
         if insert_layers or audio_identity:
-            if isinstance(audio_encoder, str | Mapping):
-                audio_encoder = build(MODELS, audio_encoder, verb="conv_map")
-            self.sound = SoundTokens(audio_encoder, audio_width, tokens, neighbours)
+            self.sound = condition(audio_encoder, audio_width, tokens, neighbours, text)
         self.network = PropagationNetwork(
             shape["encoder"],
             shape["num_layers"],
