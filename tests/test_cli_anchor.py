@@ -275,3 +275,70 @@ def test_providers_that_cannot_be_had_are_wrong_usage(videos, providers, spec, s
     assert done.exit_code == 2, done.output
     assert says in done.stderr
     assert done.stdout == ""
+
+
+def compared(*arguments):
+    done = coprop("anchor", "compare", *arguments, "--quiet", "--json")
+    return done, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_compare_scores_everybody_on_the_made_up_world(tmp_path):
+    done, rows = compared("--world", "2", "--frames", "5", "--csv", tmp_path / "table.csv")
+    assert done.exit_code == 0, done.output
+    names = [(row["provider"], row["note"].split(",")[0]) for row in rows]
+    assert names == [
+        ("flags", "the truth"), ("every_n", ""), ("cosine", ""), ("novelty", ""),
+        ("clap", "untrained"), ("sed", "untrained"), *[("one_step", "scripted")] * 3,
+        ("gate", "novelty"),
+    ]  # fmt: skip
+    truth, faultless = rows[0], rows[6]
+    for row in (truth, faultless):
+        assert (row["F1@0"], row["onset_error_s"], row["onset_missed"]) == (1.0, 0.0, 0)
+    assert [row["calls"] for row in rows] == [0] * 6 + [2, 2, 2] + [rows[-1]["calls"]]
+    table = (tmp_path / "table.csv").read_text().splitlines()
+    assert table[0].startswith("provider,note,precision@0,recall@0,F1@0,precision@1")
+    assert len(table) == 11
+
+
+def test_compare_takes_providers_of_ones_own(ms3, providers):
+    options = ("-p", f"{providers}:noting", "-p", 'n={"type": "every_n", "n": 1}')
+    done, rows = compared(ms3, *options, "--only")
+    assert done.exit_code == 0, done.output
+    noting, every = rows
+    assert (noting["provider"].endswith(":noting"), every["provider"]) == (True, "n")
+    # True at 1 and 4 s; `noting` says 2 and 4.
+    assert (noting["precision@0"], noting["recall@0"], noting["F1@1"]) == (0.5, 0.5, 1.0)
+    assert (every["recall@0"], every["precision@0"]) == (1.0, 0.5)
+    # A keyframe at 2 s shows what began at 1 s a second late.
+    assert (noting["onset_error_s"], every["onset_error_s"]) == (1.0, 0.0)
+
+
+def test_compare_takes_videos_with_their_truth(videos, tmp_path):
+    truth = tmp_path / "truth.json"
+    coprop("anchor", videos, "-o", truth, "--fps", "4")
+    done, rows = compared(videos, "--truth", truth, "--fps", "4", "--only", "-p", "novelty")
+    assert done.exit_code == 0, done.output
+    assert [row["F1@0"] for row in rows] == [1.0]
+    done, _ = compared(videos, "--fps", "4", "--only", "-p", "novelty")
+    assert done.exit_code == 2
+    assert "no data set (S4, MS3, AVSS)" in done.stderr
+
+
+def test_compare_lists_what_fails_and_prints_a_table(ms3, tmp_path):
+    wrong = tmp_path / "wrong.json"
+    wrong.write_text(json.dumps([1, 0]))
+    arguments = ("anchor", "compare", ms3, "--only", "-p", f"file={wrong}", "-p", "novelty")
+    done = coprop(*arguments, "--quiet")
+    assert done.exit_code == 1
+    assert "file: one: " in done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines() if line[:1].isalpha()] == [
+        "provider", "file", "novelty",
+    ]  # fmt: skip
+    assert "failed" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--world", "2", ".")])
+def test_compare_wants_one_source_of_clips(arguments):
+    done, _ = compared(*arguments)
+    assert done.exit_code == 2
+    assert "Name the clips" in done.stderr

@@ -10,7 +10,7 @@ from coprop_plugin.errors import UnknownNameError
 
 def test_the_lists_hold_short_names():
     assert {"avsegformer", "catr", "tpavi", "callable", "mmseg"} <= set(list_backends())
-    assert {"novelty", "cosine", "every_n", "oracle", "flags", "file"} == set(list_providers())
+    assert {"novelty", "cosine", "every_n", "oracle", "flags", "file"} <= set(list_providers())
     assert {"audio_insert", "flow", "hold"} <= set(list_propagators())
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import dedent
 from typing import Annotated, Any
 
 import typer
@@ -116,7 +117,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     console = Console(width=200)
     with console.capture() as capture:
         console.print(shown)
-    return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines())
+    return dedent("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
 
 
 def _cell(value: Any) -> str:
