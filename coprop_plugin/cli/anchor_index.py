@@ -37,7 +37,7 @@ def index(
         for name, reason in made.failed.items():
             complain(f"{name}: {reason}")
         for reason, count in made.skipped.items():
-            complain(f"{count} clips left out: {reason}")
+            complain(f"{count} clip{'s' if count > 1 else ''} left out: {reason}")
         if made.nameless:
             complain(
                 f"{made.nameless} examples have no category and are found by their sound alone; "
