@@ -61,7 +61,15 @@ def toy_avsbench_config(name, root, work_dir, epochs=1):
     from coprop_plugin.training.run import read_config
 
     config = read_config(name, work_dir)
-    if config.model.type == "KeyframeTraining":
+    if "weights" in config.model:
+        from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
+
+        torch.manual_seed(0)
+        weights = Path(work_dir) / "stage_1.safetensors"
+        config.model.weights = str(
+            save_keyframe_processor(KeyframeProcessor(**TOY_PROCESSOR), weights)
+        )
+    elif config.model.type == "KeyframeTraining":
         num_classes = 10 if name.startswith("avss") else 1
         processor = TOY_PROCESSOR | dict(num_classes=num_classes)
         config.model = dict(type="KeyframeTraining", processor=processor)

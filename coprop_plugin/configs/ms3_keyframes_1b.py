@@ -1,0 +1,16 @@
+# Stage 1b on MS3: the keyframe processor of stage 1 (ms3_keyframes) goes on with keyframes alone,
+# the first frames of the true segments (section 3.3); provider="novelty" takes those that will be
+# found by listening. Scores are of all frames.
+_base_ = ["_avsbench_keyframes.py"]
+
+root = "data/Multi-sources"
+model = dict(
+    _delete_=True,
+    type="KeyframeTraining",
+    weights="work_dirs/ms3_keyframes/weights.safetensors",
+)
+train_dataloader = dict(
+    dataset=dict(type="Keyframes", dataset=dict(type="MS3", root=root, split="train", size=224))
+)
+val_dataloader = dict(dataset=dict(type="MS3", root=root, split="val", size=224))
+test_dataloader = dict(dataset=dict(type="MS3", root=root, split="test", size=224))
