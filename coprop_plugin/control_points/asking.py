@@ -8,6 +8,7 @@ from typing import Any
 from coprop_plugin.control_points.annotations import flags_a_second
 from coprop_plugin.control_points.conversation import Conversation
 from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.llm.default import as_audio_llm
 from coprop_plugin.control_points.long_audio import (
     AudioWindow,
     merged,
@@ -19,7 +20,7 @@ from coprop_plugin.control_points.prompts import DEFAULT, Prompts
 from coprop_plugin.control_points.refining import refined
 from coprop_plugin.control_points.snapping import snap
 from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
-from coprop_plugin.registry import AUDIO_LLMS, PROVIDERS, build
+from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import AudioLLM, Clip, ControlPoints
 
 Log = dict[str, Any]
@@ -40,15 +41,12 @@ class Strategy:
         window_s: float | None = 30.0,
         overlap_s: float = 5.0,
     ) -> None:
-        if not hasattr(llm, "chat"):
-            config = {"type": "callable", "function": llm} if callable(llm) else llm
-            llm = build(AUDIO_LLMS, config, verb="chat")
         if overlap_s < 0 or (window_s is not None and window_s <= 0):
             raise ControlPointError(
                 f"Got window_s={window_s} and overlap_s={overlap_s}; wanted seconds above 0, or "
                 "window_s=None for as much as the model takes."
             )
-        self.llm = llm
+        self.llm = as_audio_llm(llm)
         self.prompts = Prompts(prompts)
         self.fallback = None if fallback is None else as_provider(fallback)
         self.refine, self.window_s, self.overlap_s = refine, window_s, overlap_s
