@@ -67,7 +67,12 @@ MODELS = _child(
 )
 """Keyframe backends, propagators, audio encoders, and the pipeline `CoProp`."""
 
-DATASETS = _child("DATASETS", "coprop_plugin.benchmark.datasets", "coprop_plugin.world.dataset")
+DATASETS = _child(
+    "DATASETS",
+    "coprop_plugin.benchmark.datasets",
+    "coprop_plugin.world.frames",
+    "coprop_plugin.world.clips",
+)
 """Clips with their true masks, and what to train on."""
 
 METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.registered")

@@ -11,7 +11,8 @@ MODULES = [
     "coprop_plugin.training.models",
     "coprop_plugin.training.run",
     "coprop_plugin.training.stage",
-    "coprop_plugin.world.dataset",
+    "coprop_plugin.world.clips",
+    "coprop_plugin.world.frames",
     "coprop_plugin.world.splits",
 ]
 

@@ -11,7 +11,8 @@ from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.propagation.checkpoint import load_propagator
 from coprop_plugin.registry import MODELS
 from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining, permuted_ids
-from coprop_plugin.world.dataset import SpriteClips, WorldClips, WorldFrames
+from coprop_plugin.world.clips import SpriteClips, WorldClips
+from coprop_plugin.world.frames import WorldFrames
 
 
 def batch_of(data, count=2):
@@ -96,12 +97,10 @@ def test_own_predictions_follow_true_masks_and_the_bank_is_frozen(at_progress):
 
 def test_without_sound_the_ears_get_no_gradient(at_progress):
     at_progress(0.0)
-    batch = batch_of(SpriteClips("train", length=8, size=SIZE, num_frames=2))
-    training = stage(PropagatorTraining, TOY_PROPAGATOR)
-    sum(training(**batch).values()).backward()
-    assert all(p.grad is None for p in training.propagator.sound.parameters())
     clips = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=2))
-    stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=1.0)(**clips)
+    training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=1.0)
+    sum(training(**clips).values()).backward()
+    assert all(p.grad is None for p in training.propagator.sound.parameters())
     heard = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
     sum(heard(**clips).values()).backward()
     assert any(p.grad is not None for p in heard.propagator.network.inserts.parameters())
@@ -171,3 +170,18 @@ def test_odd_calls_are_refused():
         training(mode="tensor")
     with pytest.raises(TrainingError, match="without log_mel, mask.*WorldFrames"):
         training(frame=torch.zeros(1, 3, *SIZE))
+
+
+def test_without_sound_objects_are_followed_whether_they_sound_or_not(at_progress):
+    at_progress(0.0)
+    clips = batch_of(SpriteClips("train", length=8, size=SIZE, num_frames=3, hushed=1.0))
+    assert not torch.equal(clips["masks"], clips["tracks"])
+    steady = dict(clips, masks=clips["tracks"])
+
+    def loss(batch, dropout):
+        torch.manual_seed(0)
+        training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=dropout)
+        return float(training(**batch)["loss_masks"])
+
+    assert loss(clips, 1.0) == loss(steady, 1.0)
+    assert loss(clips, 0.0) != loss(steady, 0.0)

@@ -7,7 +7,8 @@ import torch
 from coprop_plugin.audio.log_mel import SILENCE
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
-from coprop_plugin.world.dataset import SpriteClips, WorldClips, WorldFrames
+from coprop_plugin.world.clips import SpriteClips, TakingTurns, WorldClips
+from coprop_plugin.world.frames import WorldFrames
 from coprop_plugin.world.splits import SPLITS, made_up_scene, segments_of
 from coprop_plugin.world.sprites import sprite_clip
 
@@ -35,13 +36,32 @@ def test_splits_share_no_scene():
     assert WorldClips("train", length=3, seed=7).scene_seed(2) in train
 
 
-def test_frames_listen_within_their_segment():
+def test_keyframes_listen_within_their_segment():
     data = WorldFrames("train", length=4)
     scene = made_up_scene(17, SIZE)
     for seed in range(50):
-        time_s, heard_at_s = data._times(scene, np.random.default_rng(seed))
+        time_s, heard_at_s, sounding = data._keyframe(scene, np.random.default_rng(seed))
         start, end = next((a, b) for a, b in segments_of(scene) if a <= time_s < b)
-        assert start <= time_s <= heard_at_s <= min(end, time_s + 15 / 16)
+        assert start <= time_s <= heard_at_s <= min(end, start + 1.04) or heard_at_s == time_s
+        assert sounding == scene.sounding(time_s)
+
+
+def test_other_frames_are_taken_as_avsbench_takes_them():
+    data, scene = WorldFrames("train", length=4), made_up_scene(17, SIZE)
+    sets = set()
+    for seed in range(50):
+        time_s, heard_at_s, sounding = data._second(scene, np.random.default_rng(seed))
+        begin_s = time_s - 15 / 16
+        assert heard_at_s == time_s and 0 <= begin_s <= scene.duration_s - 1
+        shares = [
+            sum(n in scene.sounding(begin_s + (k + 0.5) / 100) for k in range(100))
+            for n in range(len(scene.objects))
+        ]
+        assert all(
+            (share > 52) <= (n in sounding) <= (share > 48) for n, share in enumerate(shares)
+        )
+        sets.add(sounding)
+    assert len(sets) > 1
 
 
 def test_segments_are_half_open_and_of_one_set_of_sounds():
@@ -120,3 +140,35 @@ def test_odd_options_are_refused():
         WorldClips("val", num_frames=1)
     with pytest.raises(IndexError, match="there are 4"):
         WorldFrames("val", length=4)[4]
+
+
+def test_some_scenes_are_steady():
+    scenes = [made_up_scene(seed, SIZE) for seed in SPLITS["test"][:60]]
+    steady = [scene for scene in scenes if len(segments_of(scene)) == 1]
+    assert 3 <= len(steady) <= 16
+    assert all(scene.sounding(0.0) == scene.sounding(9.9) != frozenset() for scene in steady)
+
+
+def test_things_of_any_shape_fall_silent_with_their_sound():
+    options = dict(length=4, size=SIZE, num_frames=6, gap_s=(0.5, 0.5))
+    steady = SpriteClips("val", **options, hushed=0.0, swapped=0.0)[2]
+    assert torch.equal(steady["masks"], steady["tracks"])
+    hushed = SpriteClips("val", **options, hushed=1.0)[2]
+    swapped = SpriteClips("val", **options, hushed=0.0, swapped=1.0)[2]
+    for item in (hushed, swapped):
+        sounds = item["masks"].flatten(1).any(1)
+        first = int(sounds.int().argmin())
+        assert 0 < first < 6 and not sounds[first:].any()
+        assert torch.equal(item["tracks"], steady["tracks"])
+        assert torch.equal(item["masks"][:first], item["tracks"][:first])
+    assert hushed["log_mel"][-1].mean() < swapped["log_mel"][-1].mean()
+
+
+def test_data_sets_take_turns():
+    part = dict(type="SpriteClips", length=4, size=SIZE, num_frames=2)
+    mixed = TakingTurns([part, dict(part, type="WorldClips", split="val")])
+    assert len(mixed) == 8
+    assert mixed[4].keys() == mixed[5].keys()
+    assert torch.equal(mixed[4]["frames"], TakingTurns([part])[2]["frames"])
+    with pytest.raises(DatasetError, match="no data sets"):
+        TakingTurns([])

@@ -3,7 +3,7 @@
 default_scope = "coprop_plugin"
 custom_imports = dict(imports=["coprop_plugin.training.models"])
 
-num_steps = 8000
+num_steps = 5000
 model = dict(
     type="KeyframeTraining",
     processor=dict(num_classes=11, num_queries=16, max_size=208),

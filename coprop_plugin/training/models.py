@@ -118,7 +118,8 @@ class PropagatorTraining(StageModel):
 
     A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1] and `masks` `[B, T, H, W]`
     object ids, in the first frame from 1 without gaps, later none that is not in the first; and,
-    for what listens, `log_mel` `[B, T, 1, 96, 64]` and `times` `[B, T]` in seconds.
+    for what listens, `log_mel` `[B, T, 1, 96, 64]` and `times` `[B, T]` in seconds. Batches without
+    sound learn `tracks` `[B, T, H, W]` if there are any: the same objects, sounding or not.
 
     Args:
         propagator: Options of `AudioInsertPropagator`, or one.
@@ -178,6 +179,7 @@ class PropagatorTraining(StageModel):
         masks: Tensor,
         log_mel: Tensor | None = None,
         times: Tensor | None = None,
+        tracks: Tensor | None = None,
         **_: Any,
     ) -> dict[str, Tensor]:
         """Return the mean loss of a batch of clips."""
@@ -187,10 +189,12 @@ class PropagatorTraining(StageModel):
         if not bool(masks[:, 0].any()):
             # Nothing to carry: no gradient, but every parameter has taken part.
             return dict(loss_masks=0.0 * sum(p.sum() for p in self.parameters()))
-        frames, masks = as_rgb(frames), permuted_ids(masks)
         if float(torch.rand(())) < self.audio_dropout:
             log_mel = None
         sound = self._sound(log_mel, times)
+        if sound is None and tracks is not None:
+            masks = tracks
+        frames, masks = as_rgb(frames), permuted_ids(masks)
         memory = self.propagator.start(frames[:, 0], _row(sound, 0), masks[:, 0])
         losses = []
         for t in range(1, frames.shape[1]):

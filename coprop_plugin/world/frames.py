@@ -1,0 +1,97 @@
+"""Made-up scenes as a data set to learn from: single frames with sound.
+
+Item i of a data set is the same in every process and every run: it depends on the split, on
+`seed` and on i alone. Scenes of different splits never have a seed in common.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
+from coprop_plugin.registry import DATASETS
+from coprop_plugin.world.scene import SAMPLE_RATE, Scene
+from coprop_plugin.world.splits import NUM_CLASSES, WorldDataset, segments_of
+
+FRAME_IN_ITS_SECOND_S = 15 / 16
+
+
+@DATASETS.register_module()
+class WorldFrames(WorldDataset):
+    """Single frames of scenes with their sound, to train a Keyframe Processor.
+
+    An item is a mapping of `frame` `[3, H, W]` uint8 RGB, `log_mel` `[1, 96, 64]`, `mask`
+    `[H, W]` int64 class numbers, `classes` `[C]` bool: which of them the mask holds.
+
+    Some frames are taken as AVSBench takes them, whatever changes: 15/16 s into a second, to whose
+    sound they listen; what sounds for half of that second sounds in the frame. The others are
+    keyframes: in the first second of a segment, they listen to the 0.975 s that begin with it, or
+    that end with the frame where this is later; never past the end of the segment.
+
+    Args:
+        split: See `WorldDataset`, as for all that is not below.
+        length: Items. Four follow one another from one scene, so no shuffling is faster.
+        size: Height and width in pixels.
+        keyframes: How many of the frames are keyframes.
+        silenced: How many sounds are replaced by digital silence where `augment` is on.
+        **options: Of `WorldDataset`.
+
+    Example:
+        >>> item = WorldFrames("val", length=4, size=(32, 48))[0]
+        >>> item["frame"].shape, item["mask"].shape
+        (torch.Size([3, 32, 48]), torch.Size([32, 48]))
+    """
+
+    items_a_scene = 4
+
+    def __init__(
+        self,
+        split: str = "train",
+        length: int = 1_000,
+        size: Sequence[int] = (112, 160),
+        *,
+        keyframes: float = 0.5,
+        silenced: float = 0.04,
+        **options: Any,
+    ) -> None:
+        super().__init__(split, length, size, **options)
+        self.keyframes, self.silenced = keyframes, silenced
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        scene, waveform, rng = self._drawn(index)
+        draw = self._keyframe if rng.random() < self.keyframes else self._second
+        time_s, heard_at_s, sounding = draw(scene, rng)
+        frame, mask = scene.frames([time_s])[0], scene.mask(time_s, sounding)
+        log_mel = log_mel_at(waveform, SAMPLE_RATE, [heard_at_s])[0]
+        if self.augment and rng.random() < 0.5:
+            frame, mask = frame.flip(-1), mask.flip(-1)
+        if self.augment and rng.random() < self.silenced:
+            log_mel, mask = torch.full_like(log_mel, SILENCE), torch.zeros_like(mask)
+        classes = torch.zeros(NUM_CLASSES, dtype=torch.bool)
+        classes[mask.unique()] = True
+        classes[0] = False
+        return dict(frame=frame, log_mel=log_mel, mask=mask, classes=classes)
+
+    def _second(
+        self, scene: Scene, rng: np.random.Generator
+    ) -> tuple[float, float, frozenset[int]]:
+        """Return when a frame is taken, until when it listens, and what sounds in its second."""
+        start_s = float(rng.uniform(0, scene.duration_s - 1))
+        sounding = scene.prevailing(start_s, start_s + 1)
+        time_s = start_s + FRAME_IN_ITS_SECOND_S
+        return time_s, time_s, sounding
+
+    def _keyframe(
+        self, scene: Scene, rng: np.random.Generator
+    ) -> tuple[float, float, frozenset[int]]:
+        """Return when a keyframe is taken, until when it listens, and what sounds in it."""
+        segments = segments_of(scene)
+        start_s, end_s = segments[int(rng.integers(len(segments)))]
+        time_s = start_s + float(rng.uniform(0, min(1.0, end_s - start_s)))
+        # Control points are not found to the millisecond.
+        heard_at_s = start_s + FRAME_IN_ITS_SECOND_S + float(rng.uniform(-0.1, 0.1))
+        heard_at_s = min(max(time_s, heard_at_s), end_s)
+        return time_s, heard_at_s, scene.sounding((start_s + end_s) / 2)
