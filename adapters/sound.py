@@ -21,19 +21,19 @@ from coprop_plugin.types import Clip
 def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     """Return the samples that each frame's VGGish example sees, `[K, 15600]` at 16 kHz.
 
-    With `"avsbench"` sampling those of example t, which starts at 0.96 t seconds; otherwise those
-    that end 0.0375 s after its listening time. Silence where the clip has no sound.
+    With `"avsbench"` sampling those of example t, which starts at 0.96 t seconds; otherwise, and
+    where a frame listens to another time than its own, those that end 0.0375 s after its listening
+    time. Silence where the clip has no sound.
 
     Raises:
         ClipError: If the clip has no waveform.
     """
     waveform = clip.waveform_at(SAMPLE_RATE)
     frames = torch.as_tensor(list(indices), dtype=torch.long)
+    times = clip.listening_times[frames]
+    starts = ((times + EXAMPLE_LEAD_S) * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
     if clip.sampling == "avsbench":
-        starts = frames * (HOP * EXAMPLE_FRAMES)
-    else:
-        ends_s = clip.listening_times[frames] + EXAMPLE_LEAD_S
-        starts = (ends_s * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
+        starts = starts.where(times != clip.times[frames], frames * (HOP * EXAMPLE_FRAMES))
     # The earliest example may begin before the sound, the last one end after it.
     waveform = pad(waveform, (EXAMPLE_SAMPLES, EXAMPLE_SAMPLES))
     places = (starts + EXAMPLE_SAMPLES).clamp(0, len(waveform) - EXAMPLE_SAMPLES)

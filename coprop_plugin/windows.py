@@ -40,21 +40,23 @@ class Window:
         """Return the clip in which each keyframe hears its own segment.
 
         A frame's sound is the 0.975 s before it, as released models were trained; at a control
-        point that would be the segment before. So keyframes listen to what comes, to the end of
-        their segment at most. AVSBench's sampling takes frames at the end of their second: there
-        nothing is to be changed.
+        point that would be the segment before, or with AVSBench's sampling, which takes frames at
+        the end of their second, some of it. So keyframes listen to the 0.975 s with which their
+        segment begins, or to what comes before the frame where that is later, and to the end of
+        the segment at most.
         """
-        if self.clip.sampling == "avsbench":
-            return self.clip
-        ends_s = self.clip.spans[:, 1]
-        heard_at = self.clip.times.clone()
+        spans, heard_at = self.clip.spans, self.clip.times.clone()
         last = self.start + self.clip.num_frames
-        for segment in points.segments:
-            if self.start <= segment.start < last:
-                t, end = segment.start - self.start, min(segment.stop, last) - self.start
-                heard_at[t] = min(
-                    float(heard_at[t]) + FRAME_IN_ITS_SECOND_S, float(ends_s[end - 1])
-                )
+        begins_s = points.starts_s
+        for k, segment in enumerate(points.segments):
+            if not self.start <= segment.start < last:
+                continue
+            t, end = segment.start - self.start, min(segment.stop, last) - self.start
+            start_s, end_s = float(spans[t, 0]), float(spans[end - 1, 1])
+            if begins_s is not None:
+                start_s = max(start_s, float(begins_s[k]))
+                end_s = min([end_s, *begins_s[k + 1 : k + 2].tolist()])
+            heard_at[t] = min(max(float(heard_at[t]), start_s + FRAME_IN_ITS_SECOND_S), end_s)
         return replace(self.clip, heard_at=heard_at)
 
 

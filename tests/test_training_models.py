@@ -10,7 +10,8 @@ from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.propagation.checkpoint import load_propagator
 from coprop_plugin.registry import MODELS
-from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining, permuted_ids
+from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
+from coprop_plugin.training.propagator_stage import permuted_ids
 from coprop_plugin.world.clips import SpriteClips, WorldClips
 from coprop_plugin.world.frames import WorldFrames
 

@@ -131,8 +131,9 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
 
     The clip's own `log_mel`, if it has one. With `"avsbench"` sampling AVSBench's examples, the
     one of second s for the frame of second s; if there are fewer of them the last one is repeated,
-    as S4 and MS3 do. Otherwise, and from second 10 on, `log_mel_at` its listening times: examples
-    are 0.96 s apart, and in clips longer than AVSBench's they would run ahead of the frames.
+    as S4 and MS3 do. Otherwise, from second 10 on, and where a frame listens to another time than
+    its own, `log_mel_at` its listening time: examples are 0.96 s apart, and in clips longer than
+    AVSBench's they would run ahead of the frames.
 
     Args:
         clip: A clip with a waveform or with log-mels.
@@ -158,7 +159,7 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
             "its log_mel [T, 1, 96, 64]."
         )
     seconds, times = clip.times[chosen].floor().long(), clip.listening_times[chosen]
-    counted = seconds < AVSBENCH_SECONDS
+    counted = (seconds < AVSBENCH_SECONDS) & (times == clip.times[chosen])
     if clip.sampling != "avsbench" or not bool(counted.any()):
         return log_mel_at(clip.waveform, clip.sample_rate, times)
     examples = torch.empty(len(times), 1, EXAMPLE_FRAMES, NUM_BANDS)

@@ -1,6 +1,6 @@
 """The default control-point provider: listens for another sound, for a beginning and an end."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,7 +17,11 @@ from coprop_plugin.control_points.boundaries import (
 )
 from coprop_plugin.control_points.change_points import find_change_points
 from coprop_plugin.control_points.silence import level_db
-from coprop_plugin.control_points.snapping import change_frames, states_of_frames
+from coprop_plugin.control_points.snapping import (
+    change_frames,
+    segment_starts_s,
+    states_of_frames,
+)
 from coprop_plugin.control_points.sound import ROWS_A_SECOND, SoundRows, sound_rows
 from coprop_plugin.errors import ClipError
 from coprop_plugin.registry import PROVIDERS
@@ -75,10 +79,14 @@ class HeardChanges:
     seconds: list[float]
     knows_silence: bool = True
 
+    @property
+    def stretches(self) -> list[int]:
+        """The state of each stretch between boundaries."""
+        return [self.first_state, *(boundary.state for boundary in self.boundaries)]
+
     def states(self, clip: Clip) -> list[int]:
         """Return the state of every frame."""
-        states = [self.first_state, *(boundary.state for boundary in self.boundaries)]
-        return states_of_frames(self.seconds, clip, states)
+        return states_of_frames(self.seconds, clip, self.stretches)
 
     def points(self, clip: Clip, source: str) -> ControlPoints:
         """Return the control points of `clip`, with the boundaries in the log."""
@@ -89,10 +97,13 @@ class HeardChanges:
                 for second, b in zip(self.seconds, self.boundaries, strict=True)
             ]
         }
-        points = ControlPoints.from_indices(change_frames(seen), clip.num_frames, source, log)
-        if not self.knows_silence:
-            return points
-        return replace(points, silent=torch.tensor([state == SILENT for state in seen]))
+        known = {}
+        if self.knows_silence:
+            known["silent"] = torch.tensor([state == SILENT for state in seen])
+            known["starts_s"] = segment_starts_s(self.seconds, clip, self.stretches, seen)
+        return ControlPoints.from_indices(
+            change_frames(seen), clip.num_frames, source, log, **known
+        )
 
 
 def heard_changes(

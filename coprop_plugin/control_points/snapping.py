@@ -78,6 +78,40 @@ def change_frames(states: Sequence[Hashable]) -> list[int]:
     return [t for t in range(len(states)) if t == 0 or states[t] != states[t - 1]]
 
 
+def segment_starts_s(
+    boundaries_s: Sequence[float], clip: Clip, states: Sequence[Hashable], seen: Sequence[Hashable]
+) -> list[float]:
+    """Tell when each segment begins, finer than its first frame does.
+
+    Args:
+        boundaries_s: As in `states_of_frames`.
+        clip: Whose frames.
+        states: What sounds in each stretch.
+        seen: The state of every frame; see `states_of_frames`.
+
+    Returns:
+        One second for each of `change_frames(seen)`, rising: where within the frame's span its
+        state begins, or where its span does.
+
+    Example:
+        >>> import torch
+        >>> clip = Clip(torch.rand(4, 3, 8, 8), sampling="avsbench")
+        >>> segment_starts_s([1.4, 2.6], clip, [0, 1, 2], [0, 1, 1, 2])
+        [0.0, 1.4, 3.0]
+    """
+    edges = _checked_boundaries(boundaries_s)
+    starts_s = []
+    for t in change_frames(seen):
+        start, end = clip.spans[t].tolist()
+        first = int(np.searchsorted(edges, start, side="right"))
+        last = int(np.searchsorted(edges, end, side="left"))
+        # Stretch n begins on boundary n - 1; what the span begins with is heard from there.
+        inside = [n for n in range(first + 1, last + 1) if states[n] == seen[t]]
+        within = states[first] == seen[t] or not inside
+        starts_s.append(start if within else float(edges[inside[0] - 1]))
+    return starts_s
+
+
 def snap(boundaries_s: Sequence[float], clip: Clip) -> list[int]:
     """Return the frames that changes of the sound at these seconds belong to, the first one 0.
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,10 +22,13 @@ class ControlPoints:
         log: What that provider wants remembered: scores, raw answers, notes.
         silent: `[T]`, true where nothing can be heard, so that nothing sounds; None if the
             provider does not say.
+        starts_s: `[K]` float64, when each segment begins, in seconds: finer than its first frame
+            says, so that a keyframe need not hear the segment before. Never after that frame's
+            span; None if the provider does not say.
 
     Raises:
-        ControlPointError: If the flags are not T zeros and ones that begin with 1, or `silent`
-            is not one flag a frame.
+        ControlPointError: If the flags are not T zeros and ones that begin with 1, `silent` is not
+            one flag a frame, or `starts_s` does not rise or is not one second a control point.
 
     Example:
         >>> points = ControlPoints([1, 0, 0, 1, 0])
@@ -37,6 +40,7 @@ class ControlPoints:
     source: str = "given"
     log: Mapping[str, Any] = field(default_factory=dict, repr=False)
     silent: Tensor | None = None
+    starts_s: Tensor | None = None
 
     def __post_init__(self) -> None:
         flags = torch.as_tensor(self.flags).cpu()
@@ -59,6 +63,14 @@ class ControlPoints:
                     "frame, true where nothing can be heard, or None."
                 )
             object.__setattr__(self, "silent", silent)
+        if self.starts_s is not None:
+            starts_s = torch.as_tensor(self.starts_s, dtype=torch.float64).cpu()
+            if starts_s.shape != (len(self.indices),) or not bool((starts_s.diff() >= 0).all()):
+                raise ControlPointError(
+                    f"Got starts_s={_short(starts_s.tolist())} for {len(self.indices)} control "
+                    "points; wanted the second at which each segment begins, rising, or None."
+                )
+            object.__setattr__(self, "starts_s", starts_s)
 
     @classmethod
     def from_indices(
@@ -67,8 +79,16 @@ class ControlPoints:
         num_frames: int,
         source: str = "given",
         log: Mapping[str, Any] | None = None,
+        **known: Any,
     ) -> "ControlPoints":
         """Make control points from frame indices (not seconds), strictly rising, the first one 0.
+
+        Args:
+            indices: As above.
+            num_frames: T.
+            source: As of the class.
+            log: As of the class.
+            **known: `silent` and `starts_s` of the class.
 
         Raises:
             ControlPointError: If the indices do not start at 0, do not rise, or leave the clip.
@@ -88,7 +108,7 @@ class ControlPoints:
             )
         flags = torch.zeros(num_frames, dtype=torch.bool)
         flags[[int(i) for i in indices]] = True
-        return cls(flags, source, log or {})
+        return cls(flags, source, log or {}, **known)
 
     @property
     def num_frames(self) -> int:
@@ -126,6 +146,8 @@ class ControlPoints:
             content["seconds"] = [round(float(times[i]), 6) for i in self.indices]
         if self.silent is not None:
             content["silent"] = self.silent.int().tolist()
+        if self.starts_s is not None:
+            content["starts_s"] = [round(start_s, 6) for start_s in self.starts_s.tolist()]
         content["log"] = dict(self.log)
         return content
 
@@ -140,17 +162,17 @@ class ControlPoints:
         try:
             log = dict(content.get("log") or {})
             source = str(content.get("source", "file"))
-            silent = content.get("silent")
+            known = {name: content.get(name) for name in ("silent", "starts_s")}
             if "flags" in content:
-                points = cls(torch.tensor(content["flags"]), source, log, silent)
+                points = cls(torch.tensor(content["flags"]), source, log, **known)
                 if list(content.get("indices", points.indices)) != points.indices:
                     raise ControlPointError(
                         f"Got flags that mean the frames {_short(points.indices)}, but indices "
                         f"{_short(content['indices'])}. Remove the one that is not to count."
                     )
                 return points
-            points = cls.from_indices(content["indices"], int(content["num_frames"]), source, log)
-            return replace(points, silent=silent)
+            frames = int(content["num_frames"])
+            return cls.from_indices(content["indices"], frames, source, log, **known)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ControlPointError):
                 raise

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coprop_plugin.control_points.snapping import change_frames, segment_starts_s
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.render import Look, owners, paint
@@ -178,9 +179,16 @@ class Scene:
     def control_points(self, clip: Clip) -> ControlPoints:
         """Return the true control points of a clip of this scene."""
         sets = self._sets(clip)
-        flags = [1, *(int(a != b) for a, b in zip(sets, sets[1:], strict=False))]
-        silent = torch.tensor([not heard for heard in sets])
-        return ControlPoints(torch.tensor(flags), source="truth", silent=silent)
+        edges = sorted({s for thing in self.objects for event in thing.events for s in event})
+        edges = [s for s in edges if 0 < s < self.duration_s]
+        stretches = [self.sounding(s) for s in (0.0, *edges)]
+        return ControlPoints.from_indices(
+            change_frames(sets),
+            clip.num_frames,
+            source="truth",
+            silent=torch.tensor([not heard for heard in sets]),
+            starts_s=segment_starts_s(edges, clip, stretches, sets),
+        )
 
     def waveform(self) -> Tensor:
         """Return the mixed sound, `[samples]` float32 in [-1, 1] at 16 kHz."""

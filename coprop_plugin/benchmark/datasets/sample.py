@@ -72,7 +72,7 @@ class Sample:
         if points is not None:
             flags = points.flags[rows].clone()
             flags[:1] = True
-            points = replace(points, flags=flags, silent=None, log={})
+            points = replace(points, flags=flags, silent=None, starts_s=None, log={})
         return replace(
             self,
             clip=self.clip[rows],
@@ -111,7 +111,7 @@ class Sample:
         points = self.control_points
         if points is not None:
             flags = _with_zeros(points.flags, missing)
-            points = replace(points, flags=flags, silent=None, log={})
+            points = replace(points, flags=flags, silent=None, starts_s=None, log={})
         return replace(
             self,
             clip=clip,

@@ -1,0 +1,97 @@
+"""Stage 1 and 1b as an mmengine model: what sounds, and where."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.keyframes import (
+    KeyframeProcessor,
+    load_keyframe_processor,
+    save_keyframe_processor,
+)
+from coprop_plugin.registry import MODELS, build
+from coprop_plugin.training.ears import begin_with_vggish
+from coprop_plugin.training.losses import (
+    keyframe_losses,
+)
+from coprop_plugin.training.stage import StageModel, as_rgb, check_one_given
+
+
+@MODELS.register_module()
+class KeyframeTraining(StageModel):
+    """Stage 1, on all frames, and 1b, on keyframes alone (section 3.3): what sounds, and where.
+
+    A batch holds `frame` `[B, 3, H, W]` uint8 or float in [0, 1], `log_mel` `[B, 1, 96, 64]` and
+    `mask` `[B, H, W]` class numbers, and for scores `clip` `[B]`, which clip a frame is of. A
+    binary processor takes every class for "sounds".
+
+    Args:
+        processor: Options of `KeyframeProcessor`, or one.
+        weights: Safetensors of a processor to begin with, instead of `processor`: those of stage
+            1, for stage 1b.
+        vggish: Where the processor's VGGish begins: a file of its released weights, or
+            "released" to download them. None leaves its audio encoder as it is.
+
+    Raises:
+        TrainingError: If not just one of the two is given.
+
+    Example:
+        >>> training = KeyframeTraining(dict(width=32, mask_width=16, num_queries=4))
+        >>> batch = dict(frame=torch.zeros(1, 3, 32, 32), log_mel=torch.zeros(1, 1, 96, 64))
+        >>> sorted(training(**batch, mask=torch.zeros(1, 32, 32).long()))
+        ['loss_dense', 'loss_layers', 'loss_mask', 'loss_sounding']
+    """
+
+    wants = ("frame", "log_mel", "mask")
+    data = "single frames: WorldFrames, or clips through labelled_frames"
+
+    def __init__(
+        self,
+        processor: Mapping[str, Any] | KeyframeProcessor | None = None,
+        weights: str | Path | None = None,
+        *,
+        vggish: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        check_one_given(processor=processor, weights=weights)
+        if weights is not None:
+            processor = load_keyframe_processor(weights)
+        elif isinstance(processor, Mapping):
+            processor = build(
+                MODELS, {"type": "KeyframeProcessor", **processor}, verb="segment_keyframes"
+            )
+        self.processor = processor.train()
+        if vggish is not None:
+            begin_with_vggish(self.processor.sound, vggish)
+
+    def loss(self, frame: Tensor, log_mel: Tensor, mask: Tensor, **_: Any) -> dict[str, Tensor]:
+        """Return `keyframe_losses` of a batch."""
+        return keyframe_losses(self.processor.predict(as_rgb(frame), log_mel), mask)
+
+    def predict(
+        self,
+        frame: Tensor,
+        log_mel: Tensor,
+        mask: Tensor,
+        clip: Tensor | None = None,
+        **_: Any,
+    ) -> list[dict[str, Any]]:
+        """Return an outcome for each clip, or for each frame where `clip` [B] is not given."""
+        logits = self.processor(as_rgb(frame), log_mel).float().cpu()
+        num_classes = logits.shape[1]
+        if num_classes == 1:
+            probs, masks = logits.sigmoid(), (logits[:, 0] > 0).long()
+        else:
+            probs, masks = logits.softmax(1), logits.argmax(1)
+        owners = torch.arange(len(masks)) if clip is None else clip.cpu()
+        return [
+            dict(masks=masks[own], truth=mask.cpu()[own], probs=probs[own], num_classes=num_classes)
+            for own in (owners == owner for owner in owners.unique())
+        ]
+
+    def export(self, path: str | Path) -> Path:
+        """Write the processor, for `load_keyframe_processor`; returns the path."""
+        return save_keyframe_processor(self.processor, path)

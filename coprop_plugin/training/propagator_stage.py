@@ -1,0 +1,197 @@
+"""Stage 2 as an mmengine model: masks carried through short clips."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from coprop_plugin.propagation import AudioInsertPropagator
+from coprop_plugin.propagation.checkpoint import (
+    load_aot_checkpoint,
+    load_propagator,
+    save_propagator,
+)
+from coprop_plugin.registry import MODELS, build
+from coprop_plugin.training.ears import begin_with_vggish
+from coprop_plugin.training.losses import (
+    IGNORED,
+    hard_share,
+    propagation_loss,
+)
+from coprop_plugin.training.stage import StageModel, as_rgb, check_one_given, training_progress
+
+
+@MODELS.register_module()
+class PropagatorTraining(StageModel):
+    """Stage 2: masks carried through short clips, with AOT's losses.
+
+    The mean of `propagation_loss` over the frames after the first. In the first part of training
+    the true masks are remembered (teacher forcing), then the predicted ones, with the ID bank
+    frozen, as in AOT. Identities are permuted per sample. Unlike AOT there is no loss on the
+    reference frame.
+
+    A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1] and `masks` `[B, T, H, W]`
+    object ids, in the first frame from 1 without gaps, later none that is not in the first; and,
+    for what listens, `log_mel` `[B, T, 1, 96, 64]` and `times` `[B, T]` in seconds. Batches without
+    sound learn `tracks` `[B, T, H, W]` if there are any: the same objects, sounding or not.
+
+    Args:
+        propagator: Options of `AudioInsertPropagator`, or one.
+        weights: Safetensors of a propagator to begin with, instead of `propagator`.
+        aot_weights: A released AOT checkpoint to begin with; `propagator` then says what AOT's
+            weights leave open.
+        teacher_share: For which share of the training true masks are remembered.
+        audio_dropout: How many batches are trained without sound, so that pictures alone do, too.
+        freeze_encoder: Whether the image encoder stays as it is.
+        vggish: As in `KeyframeTraining`.
+
+    Raises:
+        TrainingError: If not just one of `propagator` and `weights` is given.
+
+    Example:
+        >>> toy = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
+        >>> training = PropagatorTraining(dict(preset="AOTT", insert_layers=(), **toy,
+        ...                                    audio_identity=False))
+        >>> masks = torch.zeros(1, 2, 32, 32).long()
+        >>> masks[:, :, :9] = 1
+        >>> list(training(frames=torch.zeros(1, 2, 3, 32, 32), masks=masks))
+        ['loss_masks']
+    """
+
+    wants = ("frames", "masks")
+    data = "clips: WorldClips, SpriteClips, or others through sounding_clips"
+
+    def __init__(
+        self,
+        propagator: Mapping[str, Any] | AudioInsertPropagator | None = None,
+        weights: str | Path | None = None,
+        aot_weights: str | Path | None = None,
+        *,
+        teacher_share: float = 0.5,
+        audio_dropout: float = 0.1,
+        freeze_encoder: bool = False,
+        vggish: str | Path | None = None,
+    ) -> None:
+        super().__init__()
+        check_one_given(propagator=propagator, weights=weights)
+        if weights is not None:
+            propagator = load_propagator(weights)
+        elif aot_weights is not None:
+            propagator = load_aot_checkpoint(aot_weights, **propagator)
+        elif isinstance(propagator, Mapping):
+            propagator = build(MODELS, {"type": "AudioInsertPropagator", **propagator}, verb="step")
+        self.propagator: AudioInsertPropagator = propagator.train()
+        if vggish is not None:
+            begin_with_vggish(self.propagator.sound, vggish)
+        self.teacher_share, self.audio_dropout = teacher_share, audio_dropout
+        self.freeze_encoder = freeze_encoder
+        self.propagator.network.encoder.requires_grad_(not freeze_encoder)
+
+    def loss(
+        self,
+        frames: Tensor,
+        masks: Tensor,
+        log_mel: Tensor | None = None,
+        times: Tensor | None = None,
+        tracks: Tensor | None = None,
+        **_: Any,
+    ) -> dict[str, Tensor]:
+        """Return the mean loss of a batch of clips."""
+        progress = training_progress()
+        teaches = progress < self.teacher_share
+        self.propagator.network.identity.bank.requires_grad_(teaches)
+        if not bool(masks[:, 0].any()):
+            # Nothing to carry: no gradient, but every parameter has taken part.
+            return dict(loss_masks=0.0 * sum(p.sum() for p in self.parameters()))
+        if float(torch.rand(())) < self.audio_dropout:
+            log_mel = None
+        sound = self._sound(log_mel, times)
+        if sound is None and tracks is not None:
+            masks = tracks
+        frames, masks = as_rgb(frames), permuted_ids(masks)
+        memory = self.propagator.start(frames[:, 0], _row(sound, 0), masks[:, 0])
+        losses = []
+        for t in range(1, frames.shape[1]):
+            forced = masks[:, t] if teaches else None
+            logits = self.propagator.step(memory, frames[:, t], _row(sound, t), forced)
+            losses.append(propagation_loss(logits.float(), masks[:, t], hard_share(progress)))
+        return dict(loss_masks=torch.stack(losses).mean())
+
+    def predict(
+        self,
+        frames: Tensor,
+        masks: Tensor,
+        log_mel: Tensor | None = None,
+        times: Tensor | None = None,
+        **_: Any,
+    ) -> list[dict[str, Any]]:
+        """Return binary outcomes of clips whose first frame has its true mask."""
+        frames, sound = as_rgb(frames), self._sound(log_mel, times)
+        return [
+            self._outcome(frames[b], masks[b], None if sound is None else sound[b])
+            for b in range(len(frames))
+        ]
+
+    def export(self, path: str | Path) -> Path:
+        """Write the propagator, for `wrap(propagator=path)`; returns the path."""
+        return save_propagator(self.propagator, path)
+
+    def _outcome(self, frames: Tensor, masks: Tensor, sound: Tensor | None) -> dict[str, Any]:
+        rows = [(masks[:1] > 0).float()]
+        if bool(masks[0].any()):
+            memory = self.propagator.start(frames[:1], _row(sound, slice(1)), masks[:1])
+        for t in range(1, len(frames)):
+            if not bool(masks[0].any()):
+                rows.append(torch.zeros_like(rows[0]))
+                continue
+            now = slice(t, t + 1)
+            logits = self.propagator.step(memory, frames[now], _row(sound, now))
+            rows.append(1 - logits.float().softmax(1)[:, 0])
+        probs = torch.stack(rows, dim=1)[0].cpu()
+        return dict(
+            masks=(probs > 0.5).long(),
+            truth=((masks > 0) & (masks != IGNORED)).long().cpu(),
+            probs=probs[:, None],
+            num_classes=1,
+            labelled=(masks != IGNORED).flatten(1).any(1).cpu(),
+            keyframes=torch.arange(len(frames)) == 0,
+        )
+
+    def _sound(self, log_mel: Tensor | None, times: Tensor | None) -> Tensor | None:
+        """Make tokens `[B, T, N, D]` of the sound, None where nothing is heard."""
+        if self.propagator.sound is None or log_mel is None or times is None:
+            return None
+        pairs = zip(log_mel, times, strict=True)
+        return torch.stack([self.propagator.sound(mel, when) for mel, when in pairs])
+
+
+def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:
+    """Sound of frame t of all clips `[B, T, ...]`; or of frames `t` of one clip `[T, ...]`."""
+    if sound is None:
+        return None
+    return sound[t] if isinstance(t, slice) else sound[:, t]
+
+
+def permuted_ids(masks: Tensor) -> Tensor:
+    """Give the objects of each sample other identities, drawn anew; 0 and 255 stay.
+
+    Args:
+        masks: `[B, T, H, W]` object ids, 1 to n in the first frame.
+
+    Returns:
+        The same with ids 1 to n, the highest of the batch, permuted.
+
+    Example:
+        >>> permuted_ids(torch.tensor([[[[0, 1, 255]]]])).tolist()
+        [[[[0, 1, 255]]]]
+    """
+    num_objects = int(masks[:, 0].where(masks[:, 0] != IGNORED, 0).max())
+    permuted = masks.clone()
+    for b in range(len(masks)):
+        table = torch.zeros(256, dtype=masks.dtype)
+        table[IGNORED] = IGNORED
+        table[1 : num_objects + 1] = 1 + torch.randperm(num_objects)
+        permuted[b] = table.to(masks.device)[masks[b]]
+    return permuted
