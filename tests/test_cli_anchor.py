@@ -93,6 +93,7 @@ def test_files_are_the_default_command(videos):
     assert coprop("anchor").exit_code == 2
     shown = coprop("anchor", "--help").stdout.replace("│", "").split()
     assert "coprop anchor FILES" in " ".join(shown)
+    assert {"--control-points", "--json", "index", "compare"} <= set(shown)
 
 
 def test_a_folder_goes_into_one_file_and_is_used_by_name(videos, tmp_path):

@@ -11,21 +11,33 @@ from coprop_plugin.cli.options import AsJson, Fps, Inputs, Points, SamplingName,
 from coprop_plugin.cli.output import finish, report, results_on_stdout, usage_errors
 
 DEFAULT = "files"
+# Only its help is wanted: what it needs may be missing.
+_ASKED = {"resilient_parsing": True}
 
 
 class _FilesByDefault(TyperGroup):
-    """A group whose first argument is a file unless it is the name of a command."""
+    """A group whose first argument is a file unless it is the name of a command.
+
+    Its help is that of files, and then the commands.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, "--help"):
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        default = self.commands[DEFAULT]
+        default.format_help(
+            default.make_context(ctx.info_name, [], ctx.parent, **_ASKED), formatter
+        )
+        super().format_help(ctx, formatter)
+
 
 anchor_app = typer.Typer(
     cls=_FilesByDefault,
-    help="Find control points only: when the set of sounding objects changes. `coprop anchor FILES "
-    "...` is short for `coprop anchor files FILES ...`.",
+    help="Find control points only: when the set of sounding objects changes. `coprop anchor "
+    "FILES` is short for `coprop anchor files FILES`.",
 )
 app.add_typer(anchor_app, name="anchor")
 

@@ -8,7 +8,7 @@ import torch
 from coprop_plugin.control_points.boundaries import SILENT, Boundary
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.control_points.novelty import HeardChanges, heard_changes
-from coprop_plugin.control_points.snapping import change_frames, snap
+from coprop_plugin.control_points.snapping import snap
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
@@ -159,11 +159,9 @@ def _only(heard: HeardChanges, kept: list[bool]) -> HeardChanges:
 def _points(
     clip: Clip, heard: HeardChanges, kept: HeardChanges, log: dict[str, Any]
 ) -> ControlPoints:
-    seen = kept.states(clip)
-    points = ControlPoints.from_indices(change_frames(seen), clip.num_frames, "gate", log)
-    if not heard.knows_silence:
+    points = replace(kept.points(clip, "gate"), log=log)
+    if points.silent is None:
         return points
     # What is silent is so with the doubtful changes and without them.
-    both = zip(heard.states(clip), seen, strict=True)
-    silent = [before == SILENT and after == SILENT for before, after in both]
-    return replace(points, silent=torch.tensor(silent))
+    with_all = torch.tensor([state == SILENT for state in heard.states(clip)])
+    return replace(points, silent=points.silent & with_all)

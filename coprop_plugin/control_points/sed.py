@@ -8,7 +8,11 @@ import torch
 
 from coprop_plugin.control_points.detectors import Activity, Detector, load_detector
 from coprop_plugin.control_points.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
-from coprop_plugin.control_points.snapping import change_frames, states_of_frames
+from coprop_plugin.control_points.snapping import (
+    change_frames,
+    segment_starts_s,
+    states_of_frames,
+)
 from coprop_plugin.control_points.sound import waveform_around
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
@@ -105,7 +109,9 @@ class SoundEventProvider:
                 if found
             },
         }
-        return ControlPoints.from_indices(change_frames(seen), clip.num_frames, "sed", log)
+        starts_s = segment_starts_s(boundaries, clip, states, seen)
+        frames = change_frames(seen)
+        return ControlPoints.from_indices(frames, clip.num_frames, "sed", log, starts_s=starts_s)
 
 
 def active_spans(
