@@ -8,6 +8,7 @@ from coprop_plugin.adapters.catr.released import FAMILY as CATR_FAMILY
 from coprop_plugin.adapters.mmseg import MMSegBackend
 from coprop_plugin.adapters.released import Family
 from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.bigen import AVSBiGenBackend
 from coprop_plugin.adapters.tpavi.released import FAMILY as TPAVI_FAMILY
 
 FAMILIES: dict[str, Family] = {
@@ -17,6 +18,7 @@ FAMILIES: dict[str, Family] = {
 
 __all__ = [
     "FAMILIES",
+    "AVSBiGenBackend",
     "AVSegFormerBackend",
     "CATRBackend",
     "CallableBackend",

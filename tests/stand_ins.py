@@ -145,6 +145,31 @@ class TPAVISemantic(_TPAVIParts):
         return self.run(x, audio_feature, vid_temporal_mask_flag)
 
 
+class AVSBiGen(nn.Module):
+    """`forward(x, audio_feature, gt=None) -> (logits, maps, sounds [b, C, t], loss)`, by fives."""
+
+    def __init__(self):
+        super().__init__()
+        self.tpavi_stages = [0]
+        self.stem = nn.Conv2d(3, CHANNELS, 4, stride=4)
+        self.fusion_modules = nn.ModuleList([nn.Linear(128, CHANNELS)])
+        self.corr_atten = nn.ModuleList([nn.Conv2d(1, 1, 1)])
+        self.decoder = nn.Conv2d(CHANNELS, 1, 1)
+
+    def forward(self, x, audio_feature, gt=None):
+        feature = self.stem(x)
+        sound = self.fusion_modules[0](audio_feature)
+        fused = feature * (1 + rearrange(sound, "n c -> n c 1 1"))
+        clips = rearrange(fused, "(b t) c h w -> b t c h w", t=5)
+        # Every frame is compared with the next one, the last with the one before.
+        other = clips[:, [1, 2, 3, 4, 3]]
+        likeness = (clips * other).mean(2, keepdim=True).flatten(0, 1)
+        fused = fused * (1 + self.corr_atten[0](likeness).sigmoid())
+        logits = interpolate(self.decoder(fused), scale_factor=4, mode="bilinear")
+        loss = 0 if gt is None else (logits.sigmoid() - gt).square().mean()
+        return logits, [fused], [rearrange(sound, "(b t) c -> b c t", t=5)], loss
+
+
 class NestedTensor:
     """What CATR's collator makes: `tensors` [T, B, 3, H, W] and `mask` [T, B, H, W]."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stand_ins import AVSBiGen
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -14,6 +15,7 @@ from coprop_plugin.adapters.convert import load_state
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.adapters.tpavi.attention import PixelSoundAttention
 from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.bigen import AVSBiGenBackend
 from coprop_plugin.adapters.tpavi.model import TPAVI
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import Clip
@@ -232,3 +234,30 @@ def test_wrapped_it_answers_a_call_as_it_would_bare():
     got, wanted = wrapped(frames, audio, flag), model(frames, audio, flag)
     assert torch.equal(got[0], wanted[0])
     assert all(torch.equal(a, b) for i in (1, 2) for a, b in zip(got[i], wanted[i], strict=True))
+
+
+def test_avs_bigen_is_called_as_tpavi_is():
+    torch.manual_seed(0)
+    model = AVSBiGen().eval()
+    assert isinstance(find_backend(model), AVSBiGenBackend)
+    wrapped = coprop.wrap(
+        model,
+        backend=dict(type="avs_bigen", input_size=32),
+        control_points=[1, 1, 1, 1, 1],
+        propagator="hold",
+    )
+    frames, audio = torch.rand(10, 3, 32, 32), torch.rand(10, 128)
+    got, wanted = wrapped(frames, audio), model(frames, audio)
+    for ours, bare in zip(
+        (got[0], *got[1], *got[2]), (wanted[0], *wanted[1], *wanted[2]), strict=True
+    ):
+        assert torch.equal(ours, bare)
+    assert got[3] == 0
+    with pytest.raises(AdapterError, match="true masks"):
+        wrapped(frames, audio, torch.zeros(10, 1, 32, 32))
+
+    clip = clip_of()
+    alone = AVSBiGenBackend(model, context="frame", input_size=32).segment_keyframes(clip, [4, 0])
+    around = AVSBiGenBackend(model, input_size=32).segment_keyframes(clip, [4, 0])
+    assert alone.shape == around.shape == (2, 1, 40, 48)
+    assert not torch.allclose(alone, around)

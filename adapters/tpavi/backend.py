@@ -10,7 +10,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.calls import ModelCall, clip_rows
+from coprop_plugin.adapters.calls import ModelCall, clip_rows, map_tensors
 from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.sound import Ear
 from coprop_plugin.adapters.tpavi.model import TPAVI
@@ -63,7 +63,7 @@ class TPAVIBackend(UpstreamBackend):
     ) -> None:
         network = self._checked(model)
         ours = isinstance(network, TPAVI)
-        num_classes = network.num_classes if ours else int(network.output_conv[-1].out_channels)
+        num_classes = self._classes(network)
         usual = BINARY_CLIP if num_classes == 1 else SEMANTIC_CLIP
         super().__init__(
             model,
@@ -87,6 +87,12 @@ class TPAVIBackend(UpstreamBackend):
             return True
         parts = ("tpavi_stages", "tpavi_va_flag", "output_conv")
         return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
+
+    @staticmethod
+    def _classes(network: Any) -> int:
+        if isinstance(network, TPAVI):
+            return network.num_classes
+        return int(network.output_conv[-1].out_channels)
 
     def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
         return self.ear(clip, indices)
@@ -113,9 +119,7 @@ class TPAVIBackend(UpstreamBackend):
             None if rows is None else repeat(rows, "n ... -> (n t) ...", t=length)
             for rows in (frames, audio, flag)
         ]
-        logits, maps, sounds = self._forward(*tiled)
-        cut = [[None if x is None else x[::length] for x in side] for side in (maps, sounds)]
-        return logits[::length], *cut
+        return map_tensors(lambda rows: rows[::length], self._forward(*tiled))
 
     def unpack(self, *args: Any, **kwargs: Any) -> ModelCall:
         """Return the clips of a call `(frames, audio_embedding[, flag])`.

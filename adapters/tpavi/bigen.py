@@ -1,0 +1,62 @@
+"""The adapter for AVS-BiGen (Hao et al., arXiv:2308.08288), which is called as TPAVI is."""
+
+from typing import Any
+
+from torch import nn
+
+from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
+from coprop_plugin.adapters.upstream import look_through
+from coprop_plugin.errors import AdapterError
+from coprop_plugin.registry import MODELS
+
+
+@MODELS.register_module(name=["AVSBiGenBackend", "avs_bigen"])
+class AVSBiGenBackend(TPAVIBackend):
+    """Drives AVS-BiGen: `model(frames, audio_embedding, gt=None) -> (logits, maps, audio, loss)`.
+
+    Frames are compared with their neighbours in groups of five, so that `"frame"` context tiles
+    the keyframe. The projected audio belongs to a clip as a whole and has no frames of its own.
+
+    Args:
+        model: The model.
+        **options: Of `TPAVIBackend`.
+
+    Raises:
+        AdapterError: If the model is not built like AVS-BiGen.
+    """
+
+    family = "AVS-BiGen"
+
+    @staticmethod
+    def accepts(model: Any) -> bool:
+        """Say whether a model has AVS-BiGen's parts."""
+        model = look_through(model)
+        parts = ("tpavi_stages", "fusion_modules", "corr_atten")
+        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
+
+    @staticmethod
+    def _classes(network: Any) -> int:
+        return 1
+
+    def unpack(self, *args: Any, **kwargs: Any) -> ModelCall:
+        """Return the clips of a call `(frames, audio_embedding)`.
+
+        Raises:
+            AdapterError: As `TPAVIBackend.unpack`; or if the call brings true masks.
+        """
+        frames, audio, *truth = self._bind(args, kwargs)
+        if truth and truth[0] is not None:
+            raise AdapterError(
+                "Got a call of AVS-BiGen with true masks (`gt`), which are for training its own "
+                "loss. Leave them out, or call the model itself."
+            )
+        return super().unpack(frames, audio)
+
+    def _rows_first(self, raw: Any, call: ModelCall | None = None) -> Any:
+        logits, maps, sounds, loss = raw
+        return logits, maps, [x.repeat_interleave(self.clip_length, 0) for x in sounds], loss
+
+    def _restore(self, outputs: Any, call: ModelCall) -> Any:
+        logits, maps, sounds, loss = outputs
+        return logits, maps, [x[:: self.clip_length] for x in sounds], loss
