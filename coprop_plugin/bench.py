@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from coprop_plugin.benchmark.datasets import AVSS, MS3, S4, AVSDataset, Sample
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Sampling
-from coprop_plugin.world.scene import Scene
 from coprop_plugin.world.splits import NUM_CLASSES, SPLITS, made_up_scene
 
 _LAYOUTS = (S4, MS3, AVSS)
@@ -26,7 +25,6 @@ class WorldOptions:
         num_frames: Frames a clip.
         fps: Frames a second.
         sampling: See `Clip`; with "avsbench" the rate is 1.
-        steady: Which share of the scenes has one thing that sounds throughout, as in S4.
 
     Raises:
         DatasetError: If there are no such clips.
@@ -36,7 +34,6 @@ class WorldOptions:
     num_frames: int = 10
     fps: float = 1.0
     sampling: Sampling = "avsbench"
-    steady: float = 0.2
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.num_frames < 1 or not self.fps > 0:
@@ -49,8 +46,6 @@ class WorldOptions:
                 f"Got sampling='avsbench' with fps={self.fps}; AVSBench takes one frame a second. "
                 "Say sampling='pts' for other rates."
             )
-        if not 0 <= self.steady <= 1:
-            raise DatasetError(f"Got steady={self.steady}; wanted a share in [0, 1].")
 
 
 class WorldSamples(Sequence[Sample]):
@@ -83,10 +78,7 @@ class WorldSamples(Sequence[Sample]):
     @property
     def ids(self) -> list[str]:
         """Names of the scenes."""
-        return [
-            f"{'steady' if self._is_steady(i) else 'scene'}-{seed}"
-            for i, seed in enumerate(self.seeds)
-        ]
+        return [f"scene-{seed}" for seed in self.seeds]
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -96,8 +88,6 @@ class WorldSamples(Sequence[Sample]):
         options = self.options
         duration_s = options.num_frames / options.fps
         scene = made_up_scene(self.seeds[index], options.size, duration_s)
-        if self._is_steady(index):
-            scene = _steady(scene)
         clip = scene.clip(options.fps, options.sampling)
         return Sample(
             self.ids[index],
@@ -108,18 +98,6 @@ class WorldSamples(Sequence[Sample]):
             split="test",
             control_points=scene.control_points(clip),
         )
-
-    def _is_steady(self, index: int) -> bool:
-        share = self.options.steady
-        return int((index + 1) * share) > int(index * share)
-
-
-def _steady(scene: Scene) -> Scene:
-    """Let the foremost object sound throughout, and nothing else."""
-    *silent, sounding = [thing for thing in scene.objects if max(thing.centre) <= 1]
-    objects = [replace(thing, events=()) for thing in silent]
-    sounding = replace(sounding, events=((0.0, scene.duration_s),))
-    return replace(scene, objects=(*objects, sounding))
 
 
 def world_sets(length: int, number: int, options: WorldOptions) -> dict[str, WorldSamples]:

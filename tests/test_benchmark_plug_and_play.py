@@ -34,8 +34,10 @@ MODULES = ["cost", "journal", "rows", "run", "scores", "shared"]
 
 @pytest.fixture(scope="module")
 def samples():
-    """Four scenes, the last of them steady; rendered once for all tests."""
-    return list(WorldSamples(4, options=replace(TINY, steady=0.25)))
+    """Four scenes, and one that is the same throughout; rendered once for all tests."""
+    scenes = WorldSamples(30, options=TINY)
+    still = next(s for s in scenes if len(s.control_points) == 1 and s.masks.any())
+    return [*(s for s in (scenes[i] for i in range(8)) if len(s.control_points) > 1)][:3] + [still]
 
 
 class Reddish:
@@ -46,7 +48,8 @@ class Reddish:
         self.asked = Counter()
 
     def segment_keyframes(self, clip, indices):
-        self.asked.update((float(clip.frames.float().sum()), i) for i in indices)
+        frames, times = float(clip.frames.sum()), clip.listening_times
+        self.asked.update((frames, i, float(times[i])) for i in indices)
         time.sleep(self.delay_s * len(indices))
         if self.asked.total() in self.fails_on:
             raise RuntimeError("out of\nluck")
@@ -117,7 +120,8 @@ def test_classes_count_as_one_where_the_truth_has_none(samples):
     one, many = (report.scores(name, "bare") for name in ("one", "many"))
     assert "class_mIoU" not in many
     assert one["M_J"] == pytest.approx(many["M_J"])
-    assert one["AR"] == many["AR"] > 0
+    assert one["M_J"] > 0
+    assert one["missed_rate"] == many["missed_rate"] < 1
     truths = [report.scores(name, "oracle+hold+truth")["M_J"] for name in ("one", "many")]
     assert truths[0] == truths[1]
 
@@ -146,7 +150,9 @@ def test_a_model_is_asked_once_for_each_frame(samples):
     red = Reddish()
     plug_and_play({"a": samples}, {"red": red}, default_rows([]))
     assert set(red.asked.values()) == {1}
-    assert len(red.asked) == sum(sample.num_frames for sample in samples)
+    # A keyframe that hears another stretch is another one; without control points there is one.
+    frames = sum(sample.num_frames for sample in samples)
+    assert frames <= len(red.asked) < 2 * frames
 
 
 def test_shared_work_is_billed_to_every_row(samples):
@@ -171,6 +177,20 @@ def test_the_peak_of_memory_is_that_of_the_work():
     assert (baseline + large).peak_mb == large.peak_mb
 
 
+def test_parts_may_be_measured_within_the_whole():
+    def large_then_part():
+        torch.ones(64, 2**18).sum()
+        return measured(lambda: time.sleep(0.02))[1]
+
+    part, whole = measured(large_then_part)
+    _, other = measured(lambda: measured(lambda: torch.ones(64, 2**18).sum()))
+    assert part.seconds >= 0.02
+    assert whole.without(part).seconds == pytest.approx(whole.seconds - part.seconds)
+    if part.peak_mb is not None:
+        assert whole.peak_mb - part.peak_mb > 50
+        assert other.peak_mb - part.peak_mb > 50
+
+
 def test_sets_give_mean_and_spread(samples):
     sets = {"one": samples[:2], "two": samples[2:3]}
     report = plug_and_play(sets, {"red": Reddish()}, ["bare"])
@@ -192,9 +212,9 @@ def test_parts_are_told_apart(samples):
     assert clips["all"] == 4
     assert (clips["changing"], clips["unchanging"]) == (3, 1)
     assert (clips["with_silence"], clips["without_silence"]) == (silent, 4 - silent)
-    steady = plug_and_play({"a": samples[3:]}, {"red": Reddish()}, ["bare"])
+    alone = plug_and_play({"a": samples[3:]}, {"red": Reddish()}, ["bare"])
     unchanging = report.scores("red", "bare", "unchanging")["M_J"]
-    assert unchanging == steady.scores("red", "bare")["M_J"]
+    assert unchanging == alone.scores("red", "bare")["M_J"]
 
 
 class Stop(BaseException):
@@ -226,7 +246,7 @@ def test_a_killed_run_goes_on(samples, tmp_path):
     # The kill came in the middle of the fifth line.
     lines.write_text(whole[:-40])
     resumed, model = run(samples, tmp_path)
-    assert {frames for frames, _ in model.asked} == {
+    assert {frames for frames, *_ in model.asked} == {
         float(s.clip.frames.sum()) for s in samples[2:]
     }
     same = ("M_J", "M_F", "AR", "silent_FPR", "onset_error_s", "F1@0")
@@ -400,18 +420,16 @@ def test_scenes_are_of_the_test_split_and_shared_by_no_two_sets():
     sets = world_sets(5, 2, TINY)
     names = [name for samples in sets.values() for name in samples.ids]
     assert len(set(names)) == 10
-    assert [name for name in names if name.startswith("steady")] == ["steady-2004", "steady-2009"]
     sample = list(sets.values())[1][4]
-    assert sample.id == "steady-2009"
+    assert sample.id == names[9] == "scene-2009"
     assert sample.clip.sampling == "avsbench"
-    assert sample.control_points.indices == [0]
-    assert (sample.masks.flatten(1).amax(1) > 0).all()
+    assert (sample.masks.shape, sample.num_classes) == ((5, 32, 48), 11)
     fast = WorldSamples(1, options=WorldOptions((32, 48), 12, 4.0, "pts"))[0]
     assert fast.clip.times.tolist() == [t / 4 for t in range(12)]
     for wrong in (dict(length=0), dict(length=1001), dict(length=5, first=998)):
         with pytest.raises(DatasetError, match="test split has 1000"):
             WorldSamples(**wrong)
-    for wrong in (dict(fps=4), dict(size=(8, 8)), dict(steady=2), dict(num_frames=0)):
+    for wrong in (dict(fps=4), dict(size=(8, 8)), dict(num_frames=0)):
         with pytest.raises(DatasetError, match="wanted|Say"):
             WorldOptions(**wrong)
 

@@ -43,11 +43,10 @@ def bench(
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")] = Path("bench_out"),
     seeds: Annotated[int, typer.Option(help="World: sets of scenes.", min=1)] = 1,
-    frames: Annotated[int, typer.Option(help="World: frames a clip.", min=1)] = 10,
+    frames: Annotated[
+        int | None, typer.Option(help="World: frames a clip; by default those of 10 s.", min=1)
+    ] = None,
     fps: Annotated[float, typer.Option(help="World: frames a second; 1 is AVSBench's.")] = 1.0,
-    steady: Annotated[
-        float, typer.Option(help="World: share of scenes with one thing that sounds throughout.")
-    ] = 0.2,
     size: Annotated[
         str, typer.Option(help="Pixels: HEIGHTxWIDTH of a scene, the side of other clips.")
     ] = "",
@@ -69,7 +68,7 @@ def bench(
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.report.bench_plot import bench_plot
 
-        options = dict(num_frames=frames, fps=fps, steady=steady)
+        options = dict(num_frames=frames or max(1, round(10 * fps)), fps=fps)
         data, settings = clips_of(folder, world, seeds, options, size, split, ids)
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 Made = TypeVar("Made")
+_FORGET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -39,43 +41,84 @@ class Cost:
 
     def shared_by(self, number: int) -> "Cost":
         """Return what each of `number` equal pieces cost; each needed all the memory."""
-        return Cost(self.seconds / number, self.cpu_seconds / number, self.peak_mb, self.gpu_mb)
+        return replace(self, seconds=self.seconds / number, cpu_seconds=self.cpu_seconds / number)
+
+    def without(self, part: "Cost") -> "Cost":
+        """Return what is left when a part has taken no time."""
+        return replace(
+            self,
+            seconds=self.seconds - part.seconds,
+            cpu_seconds=self.cpu_seconds - part.cpu_seconds,
+        )
+
+
+_open: list["_Peaks"] = []
+"""The peaks of what is being measured, the innermost last."""
+
+
+@dataclass
+class _Peaks:
+    resident_mb: float | None = None
+    gpu_mb: float | None = None
+
+    def raise_to(self, other: "_Peaks") -> None:
+        self.resident_mb = _larger(self.resident_mb, other.resident_mb)
+        self.gpu_mb = _larger(self.gpu_mb, other.gpu_mb)
 
 
 def measured(work: Callable[[], Made]) -> tuple[Made, Cost]:
-    """Do some work; returns what it returns, and what it cost. Not to be nested.
+    """Do some work; returns what it returns, and what it cost.
+
+    Work may measure parts of itself; their cost is part of its own.
 
     Example:
         >>> made, cost = measured(lambda: sum(range(10)))
         >>> made, cost.seconds >= 0
         (45, True)
     """
-    gpu, resident = torch.cuda.is_initialized(), _begin_peak()
-    if gpu:
+    _note_peaks()
+    _forget_peaks()
+    mine = _Peaks()
+    _open.append(mine)
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        made = work()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+    finally:
+        _note_peaks()
+        _open.pop()
+    return made, Cost(seconds, cpu_seconds, mine.resident_mb, mine.gpu_mb)
+
+
+def _note_peaks() -> None:
+    """Raise the peaks of all that is being measured to what was reached since the last reset."""
+    gpu_mb = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else None
+    reached = _Peaks(_resident_peak_mb() if _can_forget() else None, gpu_mb)
+    for peaks in _open:
+        peaks.raise_to(reached)
+
+
+def _forget_peaks() -> None:
+    if _can_forget():
+        _FORGET.write_text("5")
+    if torch.cuda.is_initialized():
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-    wall, cpu = time.perf_counter(), time.process_time()
-    made = work()
-    if gpu:
-        torch.cuda.synchronize()
-    return made, Cost(
-        time.perf_counter() - wall,
-        time.process_time() - cpu,
-        _peak_mb() if resident else None,
-        torch.cuda.max_memory_allocated() / 2**20 if gpu else None,
-    )
 
 
-def _begin_peak() -> bool:
-    """Have Linux forget the peak so far; returns whether it does."""
+@cache
+def _can_forget() -> bool:
+    """Say whether the system forgets the peak so far when told to: Linux does."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        _FORGET.write_text("5")
     except OSError:
         return False
     return True
 
 
-def _peak_mb() -> float | None:
+def _resident_peak_mb() -> float | None:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

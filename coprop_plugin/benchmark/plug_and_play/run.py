@@ -29,7 +29,6 @@ from coprop_plugin.types import (
     Propagator,
     SegmentationResult,
 )
-from coprop_plugin.windows import Window
 
 
 def plug_and_play(
@@ -180,16 +179,13 @@ class _ClipWork:
         """Run one row; returns its scores and its cost."""
         row, sample, asked = self.bench.rows[row_name], self.sample, self.keyframes[backend]
         points, cost = self.points(row)
+        source = asked
         if row.true_keyframes:
             num_classes = 1 if sample.num_classes == 1 else asked.num_classes
             source = TrueKeyframes(sample.masks, num_classes)
-        else:
-            source = asked
-            heard = Window.whole(sample.clip).hearing_segments(points)
-            cost += asked.cost(heard, [i for i in points.indices if not points.is_silent(i)])
         device = device_of(self.bench.backends[backend])
         model = CoProp(source, points, self.bench.carriers[row.carrier], device)
-        result, own = measured(lambda: model.segment(sample.clip))
+        result, own = asked.billed(lambda: model.segment(sample.clip))
         return measure(outcome_of(result, sample, row)) | asdict(cost + own)
 
     def points(self, row: Row) -> tuple[ControlPoints, Cost]:

@@ -1,11 +1,11 @@
 """Keyframes of a clip that several rows of the table want: asked for once, billed to each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
+from coprop_plugin.benchmark.plug_and_play.cost import Cost, Made, measured
 from coprop_plugin.modes import evaluating
 from coprop_plugin.types import Clip, KeyframeBackend
 
@@ -24,28 +24,29 @@ class SharedKeyframes:
     def __init__(self, backend: KeyframeBackend) -> None:
         self.backend, self.num_classes = backend, backend.num_classes
         self._known: dict[tuple[int, float], tuple[Tensor, Cost]] = {}
+        self._paid = self._owed = Cost()
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return the backend's logits `[K, C, H, W]`."""
-        self.cost(clip, indices)
-        return torch.stack([self._known[key][0] for key in _keys(clip, indices)])
-
-    def cost(self, clip: Clip, indices: Sequence[int]) -> Cost:
-        """Return what the logits of these frames cost when they were computed; now, if need be."""
-        new = [key for key in _keys(clip, indices) if key not in self._known]
+        keys = [(index, float(clip.listening_times[index])) for index in indices]
+        new = [key for key in keys if key not in self._known]
         if new:
             logits, cost = measured(lambda: self._ask(clip, [index for index, _ in new]))
             share = cost.shared_by(len(new))
             self._known |= {key: (row, share) for key, row in zip(new, logits, strict=True)}
-        return sum((self._known[key][1] for key in _keys(clip, indices)), Cost())
+            self._paid += cost
+        self._owed = sum((self._known[key][1] for key in keys), self._owed)
+        return torch.stack([self._known[key][0] for key in keys])
+
+    def billed(self, work: Callable[[], Made]) -> tuple[Made, Cost]:
+        """Do some work that asks for keyframes; its cost is as if none had been known."""
+        self._paid = self._owed = Cost()
+        made, cost = measured(work)
+        return made, cost.without(self._paid) + self._owed
 
     def _ask(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         with torch.no_grad(), evaluating(self.backend):
             return self.backend.segment_keyframes(clip, indices)
-
-
-def _keys(clip: Clip, indices: Sequence[int]) -> list[tuple[int, float]]:
-    return [(index, float(clip.listening_times[index])) for index in indices]
 
 
 class TrueKeyframes:
