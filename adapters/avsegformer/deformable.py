@@ -83,22 +83,21 @@ def look_up(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Ten
     """
     batch, num_tokens, heads, _ = value.shape
     num_queries = places.shape[1]
-    integer = dict(dtype=torch.long, device=value.device)
-    extent = torch.tensor([[width, height] for height, width in sizes], **integer)[:, None, :, None]
-    starts = torch.tensor([0, *(h * w for h, w in sizes[:-1])], **integer).cumsum(0)
+    exact = dict(dtype=places.dtype, device=places.device)
+    extent = torch.tensor([[width, height] for height, width in sizes], **exact)[:, None, :, None]
+    starts = torch.tensor([0, *(h * w for h, w in sizes[:-1])], **exact).cumsum(0)[:, None, None]
     low = places.floor()
     part = places - low
-    corner = low.long()[..., None] + torch.arange(2, **integer)
+    corner = low[..., None] + torch.arange(2, **exact)
     inside = (corner >= 0) & (corner < extent)
-    share = torch.stack([1 - part, part], dim=-1) * inside
-    x, y = corner.clamp(min=0).minimum(extent - 1).unbind(-2)
-    x_share, y_share = share.unbind(-2)
-    # Row of token m of clip b for one head: (b M + m) heads + head.
-    y = y * extent[..., 0, :] + starts[:, None, None]
-    first = torch.arange(batch, **integer)[:, None] * num_tokens * heads
-    first = rearrange(first + torch.arange(heads, **integer), "b heads -> b 1 heads 1 1 1 1")
-    rows = (x[..., None, :] + y[..., None]) * heads + first
+    x_share, y_share = (torch.stack([1 - part, part], dim=-1) * inside).unbind(-2)
+    x, y = corner.where(inside, 0).unbind(-2)
+    pixel = (y * extent[..., 0, :] + starts)[..., None] + x[..., None, :]
     shares = (weights[..., None] * y_share)[..., None] * x_share[..., None, :]
+    # Token m of clip b has the rows (b M + m) heads + head.
+    clips, which = (torch.arange(n, dtype=torch.int, device=value.device) for n in (batch, heads))
+    first = rearrange(clips[:, None] * num_tokens * heads + which, "b h -> b 1 h 1 1 1 1")
+    rows = pixel.int() * heads + first
     bags = F.embedding_bag(
         rows.flatten(0, 2).flatten(1),
         value.flatten(0, 2),

@@ -199,11 +199,17 @@ class MaskHead(nn.Module):
 
     def forward(self, feature: Tensor, queries: Tensor) -> Tensor:
         """Read feature [B, C, h, w] with queries [B, Q, C]; logits [B, classes, 4 h, 4 w]."""
-        mix, rest = self.mix[0], self.mix[1:]
         pixels = rearrange(feature, "b c h w -> b (h w) c")
-        mixed = F.linear(queries.mT, mix.weight)
-        liked = (pixels @ mixed + mix.bias.to(mixed.dtype)).relu_()
-        liked = rest[1](rest[0](liked).relu_())
+        mixed = F.linear(queries.mT, self.mix[0].weight)
+        # Frame by frame, because this is by far the widest map of all.
+        liked = torch.cat(
+            [self._liked(*one) for one in zip(pixels.split(1), mixed.split(1), strict=True)]
+        )
         feature = feature + rearrange(liked, "b (h w) c -> b c h w", h=feature.shape[-2])
         x = F.interpolate(self.coarse(feature), scale_factor=STRIDE, mode="bilinear")
         return self.classify(self.fine(x).relu_())
+
+    def _liked(self, pixels: Tensor, mixed: Tensor) -> Tensor:
+        """What queries, mixed into [1, C, hidden], say of pixels [1, N, C]; returns [1, N, C]."""
+        x = (pixels @ mixed + self.mix[0].bias.to(mixed.dtype)).relu_()
+        return self.mix[2](self.mix[1](x).relu_())
