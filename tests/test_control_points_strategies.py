@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -334,6 +335,8 @@ def test_the_question_covers_the_sound_and_no_more():
     assert question_spans(by_default) == [(float(t), t + 1.0) for t in range(5)]
     avsbench = Clip(frames, torch.rand(5 * RATE), RATE, sampling="avsbench")
     assert question_spans(avsbench) == question_spans(by_default)
+    # AVSBench's frames are seconds, whether or not their sound is complete.
+    assert question_spans(replace(avsbench, waveform=torch.rand(4_400))) == question_spans(avsbench)
     # Sound that ends long before the pictures do is followed by silence.
     short = Clip(frames, torch.rand(2 * RATE), RATE, sampling="avsbench")
     assert len(question_spans(short)) == 5
@@ -387,7 +390,24 @@ def test_as_many_frames_as_were_asked_about_keep_the_answer():
         clip = Clip(torch.zeros(8, 3, 8, 8), torch.rand(8_000), RATE, times, sampling=sampling)
         points = OneStepProvider(Scripted(str(truth))).propose(clip)
         assert points.flags.int().tolist() == truth
-        assert "refined_s" not in points.log
+        assert len(points.log["refined_s"]) == 3
+
+
+def test_a_segment_begins_at_the_moment_within_its_first_frame():
+    # A tone from 2.3 s on, one frame a second: the frame of second 2 is the new tone's.
+    t = torch.arange(80_000) / 16_000
+    tones = 0.3 * torch.where(t < 2.3, torch.sin(2_000 * t), torch.sin(9_000 * t))
+    clip = Clip(torch.zeros(5, 3, 8, 8), tones, sampling="avsbench")
+    points = OneStepProvider(Scripted("[1, 0, 1, 0, 0]")).propose(clip)
+    assert points.indices == [0, 2]
+    assert points.starts_s.tolist() == pytest.approx([0, 2.3], abs=0.05)
+    plain = OneStepProvider(Scripted("[1, 0, 1, 0, 0]"), refine=False).propose(clip)
+    assert plain.indices == [0, 2]
+    assert plain.starts_s is None
+    # What begins before the frame does is there from its beginning.
+    early = replace(clip, waveform=torch.cat([tones[9_600:], tones[-9_600:]]))
+    points = OneStepProvider(Scripted("[1, 0, 1, 0, 0]")).propose(early)
+    assert points.starts_s.tolist() == [0, 2]
 
 
 # By name, by config, by file.

@@ -18,7 +18,11 @@ from coprop_plugin.control_points.long_audio import (
 )
 from coprop_plugin.control_points.prompts import DEFAULT, Prompts
 from coprop_plugin.control_points.refining import refined
-from coprop_plugin.control_points.snapping import snap
+from coprop_plugin.control_points.snapping import (
+    change_frames,
+    segment_starts_s,
+    states_of_frames,
+)
 from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import AudioLLM, Clip, ControlPoints
@@ -90,8 +94,7 @@ class Strategy:
                 for window, flags in zip(windows, answers, strict=True)
             ]
         log["flags"] = merged(windows, answers) if windows else [1]
-        frames = self._frames(clip, spans, log)
-        return ControlPoints.from_indices(frames, clip.num_frames, source, log)
+        return self._points(clip, spans, source, log)
 
     def about(self, clip: Clip) -> Any:
         """Return what `converse` needs to know of the whole clip."""
@@ -136,15 +139,25 @@ class Strategy:
             )
             return None
 
-    def _frames(self, clip: Clip, spans: Sequence[tuple[float, float]], log: Log) -> list[int]:
-        """Return the frames of the clip that the flags mean."""
+    def _points(
+        self, clip: Clip, spans: Sequence[tuple[float, float]], source: str, log: Log
+    ) -> ControlPoints:
+        """Return what the flags mean in frames of the clip, and when exactly."""
         starts = [start for start, _ in spans]
         changes_s = [s for s, flag in zip(starts, log["flags"], strict=True) if flag][1:]
-        # Frames as long as those that were asked about are as exact as the answer.
-        if self.refine and changes_s and clip.num_frames > len(spans):
-            changes_s = refined(changes_s, clip, reach_s=(spans[0][1] - spans[0][0]) / 2)
-            log["refined_s"] = [round(second, 3) for second in changes_s]
-        return snap(changes_s, clip)
+        seen = states_of_frames(changes_s, clip)
+        known = {}
+        if self.refine and changes_s:
+            moments = refined(changes_s, clip, reach_s=(spans[0][1] - spans[0][0]) / 2)
+            log["refined_s"] = [round(second, 3) for second in moments]
+            # Frames as long as those that were asked about are what was answered.
+            if clip.num_frames > len(spans):
+                seen = states_of_frames(moments, clip)
+            stretches = range(len(moments) + 1)
+            known["starts_s"] = segment_starts_s(moments, clip, stretches, seen)
+        return ControlPoints.from_indices(
+            change_frames(seen), clip.num_frames, source, log, **known
+        )
 
     def _not_asked(self, clip: Clip, log: Log) -> ControlPoints:
         silent = clip.waveform is not None

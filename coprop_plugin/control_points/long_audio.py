@@ -29,8 +29,9 @@ def question_spans(clip: Clip) -> list[tuple[float, float]]:
     """Divide the sound of a clip evenly into frames of about a second, as the paper's prompts do.
 
     From the first frame to the end of the last one; from the beginning of the sound or to its end
-    if that is near: up to a second before, in the last frame, or half a second after. At least two
-    frames, unless the clip has one alone.
+    if that is near: up to a second before, in the last frame, or half a second after. With
+    AVSBench's sampling a frame is a second, whatever its sound. At least two frames, unless the
+    clip has one alone.
 
     Returns:
         Start and end of each in seconds, half-open, one after the other.
@@ -43,7 +44,8 @@ def question_spans(clip: Clip) -> list[tuple[float, float]]:
     start, last, end = float(spans[0, 0]), float(spans[-1, 0]), float(spans[-1, 1])
     start = 0.0 if start < FRAME_S else start
     sound_end = len(clip.waveform) / clip.sample_rate if clip.waveform is not None else end
-    end = sound_end if last < sound_end < end + FRAME_S / 2 else end
+    if clip.sampling != "avsbench" and last < sound_end < end + FRAME_S / 2:
+        end = sound_end
     count = max(round((end - start) / FRAME_S), min(clip.num_frames, 2))
     edges = [start + (end - start) * n / count for n in range(count + 1)]
     return list(zip(edges, edges[1:], strict=False))

@@ -20,8 +20,9 @@ class OneStepProvider(Strategy):
     As for all three strategies: the sound is divided evenly into frames of about a second, in
     windows that the model takes, and the model is asked for one flag a frame. An answer that cannot
     be read (see `parsing`) is asked for once more; then the fallback answers for that window, and
-    `source` and the log say so. Where the clip has more frames than were asked about, changes are
-    moved from whole seconds to the moment at which they are heard, and snapped to frames.
+    `source` and the log say so. Changes are moved from whole seconds to the moment within half a
+    second at which they are heard. Where the clip has more frames than were asked about, they are
+    snapped to those; elsewhere the frames are those of the answer, and `starts_s` has the moments.
 
     The log holds the model and its settings, the version of the prompts, and for each window every
     question with its raw answer and the flags read from it. Errors of the client are not caught.
