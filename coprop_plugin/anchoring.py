@@ -267,7 +267,7 @@ def samples_of(
         )
     if folder is None:
         sampling = "avsbench" if fps == 1 else "pts"
-        options = WorldOptions((56, 80), frames, fps, sampling, steady=0.0)
+        options = WorldOptions((56, 80), frames, fps, sampling)
         return WorldSamples(world, options=options)
     if is_dataset(folder):
         return open_folder(folder, split, size=None)
