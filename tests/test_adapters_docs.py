@@ -6,6 +6,8 @@ import importlib
 import pytest
 
 MODULES = [
+    "avsegformer.deformable",
+    "avsegformer.model",
     "callable",
     "catr.attention",
     "catr.model",

@@ -26,6 +26,7 @@ CASES = {
     "avsegformer-res50-s4": (lambda: upstream.avsegformer(), 64),
     "avsegformer-pvt2-ms3": (lambda: upstream.avsegformer("ms3/AVSegFormer_pvt2_ms3"), 64),
     "avsegformer-res50-avss": (lambda: upstream.avsegformer("avss/AVSegFormer_res50_avss"), 64),
+    "avsegformer-pvt2-avss": (lambda: upstream.avsegformer("avss/AVSegFormer_pvt2_avss"), 64),
     "tpavi-res50-s4": (lambda: upstream.tpavi("avs_s4"), 64),
     "tpavi-pvt2-ms3": (lambda: upstream.tpavi("avs_ms3", "PVT"), 64),
     "tpavi-res50-avss": (lambda: upstream.tpavi("avss"), 64),
