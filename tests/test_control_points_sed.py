@@ -8,8 +8,14 @@ from tiny_pretrained import save_clap, save_pe_audio
 from coprop_plugin.benchmark.untrained import untrained_clap, untrained_sed
 from coprop_plugin.control_points import detectors
 from coprop_plugin.control_points.detectors import Activity, load_detector, windows_at_hop
+from coprop_plugin.control_points.naming_sounds import read_names
 from coprop_plugin.control_points.sed import SoundEventProvider, active_spans
-from coprop_plugin.errors import CheckpointError, ClipError, ControlPointError
+from coprop_plugin.errors import (
+    CheckpointError,
+    ClipError,
+    ControlPointError,
+    ControlPointParseError,
+)
 from coprop_plugin.pretrained import load_pretrained
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import Clip
@@ -92,6 +98,47 @@ def test_categories_may_be_asked_for_clip_by_clip():
     detector = Scripted(dog=[1] * 4 + [0] * 4, flute=[0] * 6 + [1] * 2)
     assert SoundEventProvider(detector, categories).propose(clip).indices == [0, 12]
     assert asked == [clip]
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"),
+    [
+        ('["dog", "flute"]', ["dog", "flute"]),
+        ('```json\n["a dog", "The flute"]\n```', ["dog", "flute"]),
+        ("[dog, flute]", ["dog", "flute"]),
+        ("1. Dog\n2) Flute.", ["Dog", "Flute"]),
+        ("- a dog\n- a flute", ["dog", "flute"]),
+        ("A dog and a flute.", ["dog", "flute"]),
+        ("[]", []),
+    ],
+)
+def test_names_are_read_in_any_form(answer, names):
+    assert read_names(answer) == names
+
+
+@pytest.mark.parametrize("answer", ["", "I am sorry, but I cannot listen to any audio at all."])
+def test_answers_that_name_nothing_are_refused(answer):
+    with pytest.raises(ControlPointParseError, match="no list of names"):
+        read_names(answer)
+
+
+def test_a_language_model_names_what_to_listen_for():
+    asked = []
+
+    def answer(messages, waveform, sample_rate):
+        asked.append(len(waveform) / sample_rate)
+        return ['["Flute"]', '["flute", "dog"]', "[]"][len(asked) - 1]
+
+    llm = dict(type="callable", function=answer, model_id="m", max_audio_s=2.5)
+    detector = Scripted(dog=[1] * 4 + [0] * 4, Flute=[0] * 6 + [1] * 2)
+    provider = SoundEventProvider(detector, llm=llm)
+    points = provider.propose(clip_of(torch.zeros(4 * SR)))
+    assert points.indices == [0, 8, 12]
+    assert asked == [2.5, 1.5]
+    assert points.log["model_id"] == "m"
+    assert [r["answer"] for r in points.log["conversation"]] == ['["Flute"]', '["flute", "dog"]']
+    silent = provider.propose(clip_of(torch.zeros(2 * SR)))
+    assert silent.indices == [0]
 
 
 def test_seconds_of_a_stretch_of_frames_are_those_of_the_whole_clip():

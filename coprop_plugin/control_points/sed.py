@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from coprop_plugin.control_points.detectors import Activity, Detector, load_detector
+from coprop_plugin.control_points.naming_sounds import ask_for_categories
 from coprop_plugin.control_points.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
 from coprop_plugin.control_points.snapping import (
     change_frames,
@@ -15,8 +16,8 @@ from coprop_plugin.control_points.snapping import (
 )
 from coprop_plugin.control_points.sound import waveform_around
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.registry import PROVIDERS
-from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.registry import AUDIO_LLMS, PROVIDERS, build
+from coprop_plugin.types import AudioLLM, Clip, ControlPoints
 
 _LEAST_ROW_S = 1e-6
 Categories = Sequence[str] | Callable[[Clip], Sequence[str]]
@@ -34,9 +35,11 @@ class SoundEventProvider:
     Args:
         detector: An id or a folder, see `load_detector`; or a detector. It is loaded when it is
             first asked.
-        categories: What to listen for: names, or a function of the clip that returns them, one
-            that asks a language model say. None: all labels that an audio spectrogram transformer
-            knows. PE-A-Frame must be told.
+        categories: What to listen for: names, or a function of the clip that returns them. None:
+            what `llm` names; without one all labels that an audio spectrogram transformer knows.
+            PE-A-Frame must be told.
+        llm: Who names the categories of each clip, if there are none: an `AudioLLM`, its
+            registered name or its config. Where it hears nothing, nothing changes.
         threshold: The probability that turns a category on. Released models are calibrated for
             0.3 to 0.5.
         release: The one that turns it off; None is half of `threshold`.
@@ -58,6 +61,7 @@ class SoundEventProvider:
         self,
         detector: str | Path | Detector = "facebook/pe-a-frame-small",
         categories: Categories | None = None,
+        llm: AudioLLM | str | Mapping[str, Any] | None = None,
         threshold: float = 0.3,
         release: float | None = None,
         *,
@@ -77,7 +81,9 @@ class SoundEventProvider:
                 f"Got categories={categories!r}, one text; wanted a list of names, "
                 f"[{categories!r}] say."
             )
-        self.detector, self.categories = detector, categories
+        if isinstance(llm, str | Mapping):
+            llm = build(AUDIO_LLMS, llm, verb="chat")
+        self.detector, self.categories, self.llm = detector, categories, llm
         self.threshold, self.release = threshold, release
         self._loading: Mapping[str, Any] = dict(
             hop_s=hop_s, window_s=window_s, local_files_only=local_files_only, device=device
@@ -90,16 +96,24 @@ class SoundEventProvider:
             ClipError: If the clip has no waveform.
             CheckpointError: If the detector cannot be loaded.
             ControlPointError: If there are no categories for a detector that needs some.
+            AudioLLMError: If the language model cannot be asked.
+            ControlPointParseError: If its answer names no categories.
         """
         waveform, start_s = waveform_around(clip)
         if isinstance(self.detector, str | Path):
             self.detector = load_detector(self.detector, **self._loading)
         names = self.categories(clip) if callable(self.categories) else self.categories
+        log: dict[str, Any] = {}
+        if names is None and self.llm is not None:
+            names, log["conversation"] = ask_for_categories(self.llm, clip)
+            log["model_id"] = self.llm.model_id
+            if not names:
+                return ControlPoints.from_indices([0], clip.num_frames, "sed", log)
         activity = self.detector.activity(waveform, clip.sample_rate, names)
         spans = active_spans(activity, self.threshold, self.release, start_s)
         boundaries, states = _sets(spans)
         seen = states_of_frames(boundaries, clip, states)
-        log = {
+        log |= {
             "detector": self.detector.model_id,
             "threshold": self.threshold,
             "release": self.release,
