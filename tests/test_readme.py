@@ -56,7 +56,17 @@ def test_every_command_of_the_readme_exists():
 
     shell = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
     verbs = set(re.findall(r"^coprop (\w+)", shell, re.MULTILINE))
-    assert verbs == {"run", "anchor", "demo", "list", "train", "evaluate", "bench", "moc"}
+    assert verbs == {
+        "run",
+        "anchor",
+        "demo",
+        "list",
+        "convert",
+        "train",
+        "evaluate",
+        "bench",
+        "moc",
+    }
     for verb in verbs:
         options = set(re.findall(rf"^coprop {verb}.*$", shell, re.MULTILINE))
         known = CliRunner().invoke(cli.app, [verb, "--help"]).stdout

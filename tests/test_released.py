@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from stand_ins import StandInVGGish
 from typer.testing import CliRunner
 
 import coprop_plugin as coprop
+from coprop_plugin import media
 from coprop_plugin.adapters.backbones import PVT_NAMES, RESNET_NAMES, build_image_backbone
 from coprop_plugin.adapters.convert import convert, load_released, load_state, save_released
 from coprop_plugin.adapters.published import PUBLISHED
@@ -199,6 +201,20 @@ def test_convert_on_the_command_line(weights, tmp_path):
     refused = CliRunner().invoke(app, ["convert", str(out), "-o", str(out), "--family", "catr"])
     assert refused.exit_code == 2
     assert "weights of tpavi" in refused.stderr
+
+
+def test_a_file_of_weights_runs_on_a_video(scene, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    # The public VGGish weights are 288 MB.
+    monkeypatch.setattr("coprop_plugin.audio.vggish.load_vggish", lambda _: StandInVGGish())
+    weights = save_released(toy(), tmp_path / "toy.safetensors")
+    media.write_clip(scene.clip(fps=4)[:8], tmp_path / "in.mp4")
+    arguments = ["--backend", "tpavi", "--weights", weights, "--fps", "2", "--propagator", "hold"]
+    done = CliRunner().invoke(
+        app, ["run", str(tmp_path / "in.mp4"), "-o", str(tmp_path / "out"), *map(str, arguments)]
+    )
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "out" / "in" / "masks").iterdir())) == 4
 
 
 def test_published_models_are_listed():
