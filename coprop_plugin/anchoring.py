@@ -254,7 +254,7 @@ def samples_of(
         truth: Control points of the videos, for `FileProvider`.
         fps: Of scenes and videos; scenes at 1 are sampled as AVSBench samples.
         frames: Frames a scene.
-        split: Of a data set.
+        split: Of a data set; "all" is all of it.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source of them is named.
@@ -270,7 +270,7 @@ def samples_of(
         options = WorldOptions((56, 80), frames, fps, sampling)
         return WorldSamples(world, options=options)
     if is_dataset(folder):
-        return open_folder(folder, split, size=None)
+        return open_folder(folder, None if split == "all" else split, size=None)
     if truth is None:
         raise DatasetError(
             f"{folder} is no data set (S4, MS3, AVSS). Of videos the truth must be given: --truth "

@@ -39,7 +39,7 @@ def compare(
     only: Annotated[bool, typer.Option(help="Only those of --provider.")] = False,
     fps: Annotated[float, typer.Option(help="Frames a second, of scenes and videos.")] = 1.0,
     frames: Annotated[int, typer.Option(help="World: frames a clip.", min=2)] = 10,
-    split: Annotated[str, typer.Option(help="Of a data set: train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Of a data set: train, val, test or all.")] = "test",
     cache: Annotated[
         Path | None, typer.Option(help="Keep the answers of language models in this folder.")
     ] = None,
