@@ -58,8 +58,8 @@ def plug_and_play(
         propagators: Learned ones by the names that rows use. By default the weights that ship, if
             any do, as "learned".
         out: Folder for `records.jsonl`, one line for each clip and row that is done. A run that
-            finds its own lines there does not do them again; what changed (weights, options, rows)
-            is done anew. None keeps no record.
+            finds its own lines there does not do them again; what changed (weights, options, rows;
+            code is not looked at) is done anew. None keeps no record.
         redo: Forget the lines in `out`.
         settings: What decides the clips beside their ids, their size say, in JSON types: part of
             what a line is known by. It goes into the report.

@@ -23,8 +23,9 @@ _TIMING = {
     "F1@0": "points F1",
     "F1@1": "within 1",
     "seconds": "s a clip",
-    "peak_mb": "peak, MiB",
-    "gpu_mb": "GPU, MiB",
+    "cpu_seconds": "CPU s",
+    "peak_mb": "MiB",
+    "gpu_mb": "GPU MiB",
 }
 _PARTS = {
     "key frames": ("all", "M_J_key"),
@@ -77,5 +78,5 @@ def _cell(result: Mapping[str, Any], name: str) -> str:
     mean, std = result["mean"].get(name), result["std"].get(name)
     if mean is None:
         return "-"
-    digits = {"peak_mb": 0, "seconds": 2}.get(name, 3)
+    digits = {"peak_mb": 0, "gpu_mb": 0, "seconds": 2, "cpu_seconds": 2}.get(name, 3)
     return f"{mean:.{digits}f}" + (f"±{std:.{digits}f}" if std is not None else "")
