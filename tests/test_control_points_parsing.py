@@ -30,6 +30,7 @@ FORMS = {
     "first flag 0": "[0, 0, 0, 1, 0]",
     "bare": "1, 0, 0, 1, 0",
     "bare in prose": "The categories are 1, 0, 0, 1, 0.",
+    "bare with its length": "5 frames: 1, 0, 0, 1, 0",
     "bare lines": "1\n0\n0\n1\n0",
     "glued": "10010",
     "frames from 0": "[0, 3]",
@@ -102,6 +103,10 @@ UNREADABLE = {
     "It changes at 3 seconds.": "holds no list",
     "3 s: girl": "do not rise from 0",
     "7 sounds: 1, 0, 0, 1, 0": "other numbers besides",
+    "5, 1, 0, 0, 1, 0": "other numbers besides",
+    "1, 0, 0, 1, 0, 5": "other numbers besides",
+    "1, 0, 0, 1, 0.5": "other numbers besides",
+    "1, 0, 0, 1, 0th": "run into something else",
 }
 
 
@@ -262,16 +267,16 @@ HARD = {
 
 @pytest.mark.parametrize("text", HARD.values(), ids=HARD)
 def test_time_is_linear(text):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ControlPointParseError):
         parse_flags(text, 5)
-    # What is quadratic takes minutes for these.
-    assert time.perf_counter() - start < 2
+    # What is quadratic takes minutes for these. Time of this process, on a busy machine too.
+    assert time.process_time() - start < 2
 
 
 def test_a_thousand_answers_take_less_than_a_second():
     answers = [answer for answer in FORMS.values() for _ in range(1_000 // len(FORMS) + 1)]
-    start = time.perf_counter()
+    start = time.process_time()
     for answer in answers[:1_000]:
         parse_flags(answer, 5)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

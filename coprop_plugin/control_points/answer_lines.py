@@ -131,8 +131,12 @@ def flags_of_bare_run(text: str, frames: Frames) -> list[int] | None:
     if glued and frames.num > 1:
         runs, rest = [list(glued[1])], ""
     else:
-        runs = [re.findall("[01]", match[0]) for match in _RUN.finditer(text)]
-        rest = _RUN.sub(" ", text)
+        matches = list(_RUN.finditer(text))
+        if any(re.match(r"\w", text[match.end() :][:1]) for match in matches):
+            raise Unread("its flags run into something else")
+        runs = [re.findall("[01]", match[0]) for match in matches]
+        # How many frames there are may be said in words: "the 5 frames".
+        rest = re.sub(rf"(?<![\w.:-]){frames.num} (?=[a-z])", " ", _RUN.sub("|", text))
     runs = [run for run in runs if len(run) > 1] or runs
     if not runs:
         return None
@@ -142,7 +146,7 @@ def flags_of_bare_run(text: str, frames: Frames) -> list[int] | None:
         raise Unread("it holds several rows of flags that differ")
     if len(runs[0]) != frames.num:
         raise Unread(f"it has {len(runs[0])} flags instead of {frames.num}")
-    if set(re.findall("[0-9]+", rest)) - {str(frames.num)}:
+    if re.search("[0-9]", rest):
         raise Unread("it has flags and other numbers besides")
     return [int(flag) for flag in runs[0]]
 
