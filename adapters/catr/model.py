@@ -185,7 +185,7 @@ class CATR(nn.Module):
         heard = self.hear(sounds)
         if length == 1:
             heard = repeat(heard, "b 1 c -> b n c", n=self.clip_length)
-        place, hidden = self._layout(pixels, eighth.shape[-2:], outside)
+        place, hidden = self._layout(heard, eighth.shape[-2:], outside)
 
         feature = self.clip_encoder(pixels, heard, place, eighth.shape[-2], hidden)
         feature = self.mask_decoder(feature, coarsest, sixteenth)
@@ -204,15 +204,15 @@ class CATR(nn.Module):
         return answers
 
     def _layout(
-        self, pixels: Tensor, size: tuple[int, int], outside: Tensor | None
+        self, heard: Tensor, size: tuple[int, int], outside: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """Say where the tokens of every frame stand, and which are padding; sounds are nowhere."""
         if outside is None:
-            picture = torch.zeros(1, 1, *size, dtype=torch.bool, device=pixels.device)
+            picture = torch.zeros(1, 1, *size, dtype=torch.bool, device=heard.device)
         else:
             picture = interpolate(outside.float(), size, mode="nearest").bool()
         frames = picture.shape[1]
-        place = sine_places(picture.flatten(0, 1), pixels.shape[-1]).to(pixels)
+        place = sine_places(picture.flatten(0, 1), heard.shape[-1]).to(heard)
         place = pad(place, (0, 0, 0, self.clip_length))
         place = rearrange(place, "(b t) s c -> b t s c", t=frames)
         hidden = None if outside is None else pad(picture.flatten(2), (0, self.clip_length))
