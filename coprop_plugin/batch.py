@@ -84,6 +84,7 @@ def make_model(
     control_points: str = "novelty",
     propagator: str | None = None,
     device: str | None = None,
+    reanchor: float | None = None,
 ) -> CoProp:
     """Make the wrapped model that a command line asks for.
 
@@ -100,6 +101,7 @@ def make_model(
         control_points=load_provider(control_points),
         propagator=propagator,
         device=device,
+        reanchor=reanchor,
     )
 
 

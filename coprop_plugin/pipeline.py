@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coprop_plugin.asking import Asked, check_reanchor
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import AdapterError, ControlPointError
 from coprop_plugin.modes import device_of, evaluating
 from coprop_plugin.progress import watched
-from coprop_plugin.propagation.carry import Carrier
+from coprop_plugin.propagation.carry import Carrier, MaskLogits
 from coprop_plugin.propagation.default import as_propagator
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import (
@@ -42,10 +43,13 @@ class CoProp(nn.Module):
         propagator: Eq. (3): None for the default, a path to safetensors of ours or to a released
             AOT checkpoint, a registered name, a config, or a `Propagator`.
         device: Where the propagator runs; None is where the wrapped model lives.
+        reanchor: Seconds after which the wrapped model is asked again within a segment, so that
+            masks are not carried further; None is the paper's way, at control points alone.
 
     Raises:
         UnknownNameError: If a name is not registered.
         CheckpointError: If `propagator` is a file that holds no propagator.
+        ControlPointError: If `reanchor` is not above 0.
 
     Example:
         >>> import torch
@@ -63,14 +67,16 @@ class CoProp(nn.Module):
         control_points: Any = "novelty",
         propagator: Any = None,
         device: torch.device | str | None = None,
+        reanchor: float | None = None,
     ) -> None:
         super().__init__()
+        check_reanchor(reanchor)
         if isinstance(backend, Mapping):
             backend = dict(backend)
             if isinstance(backend.get("model"), Mapping):
                 backend["model"] = MODELS.build(backend["model"])
             backend = build(MODELS, backend, verb="segment_keyframes")
-        self.backend = backend
+        self.backend, self.reanchor = backend, reanchor
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(propagator)
         if isinstance(self.propagator, nn.Module):
@@ -108,7 +114,34 @@ class CoProp(nn.Module):
         clip = Clip.of(source, fps, sampling)
         with watched(hook, progress) as hook:
             points = self.anchor(clip, hook)
-            frames = list(self._frames([Window.whole(clip)], points, hook))
+            asked = Asked(points, clip.times, self.reanchor)
+            frames = list(self._frames([Window.whole(clip)], asked, hook))
+        return SegmentationResult(clip, points, frames)
+
+    def segment_bare(
+        self, source: Source, *, fps: float | None = 1.0, sampling: Sampling = "pts"
+    ) -> SegmentationResult:
+        """Ask the wrapped model about every frame, as if Co-Prop were not there; to compare with.
+
+        Each frame hears what the model would hear without us: the 0.975 s that end about 0.04 s
+        after it, or AVSBench's second.
+
+        Args:
+            source: As for `segment`.
+            fps: As for `segment`.
+            sampling: As for `segment`.
+
+        Returns:
+            The result, in which every frame is a control point.
+        """
+        clip = Clip.of(source, fps, sampling)
+        points = ControlPoints(torch.ones(clip.num_frames), source="bare")
+        at_once, frames = self._frames_at_once(clip), []
+        for first in range(0, clip.num_frames, at_once):
+            indices = list(range(first, min(first + at_once, clip.num_frames)))
+            for index, logits in zip(indices, self._ask(clip, indices), strict=True):
+                masks = MaskLogits.of_keyframe(logits)
+                frames.append(masks.result(index, float(clip.times[index]), is_keyframe=True))
         return SegmentationResult(clip, points, frames)
 
     def stream(
@@ -141,7 +174,7 @@ class CoProp(nn.Module):
         with watched(hook, progress) as hook:
             sound, windows = stream_windows(path, fps, sampling)
             points = self.anchor(sound, hook)
-            yield from self._frames(windows, points, hook)
+            yield from self._frames(windows, Asked(points, sound.times, self.reanchor), hook)
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
         """Find the control points of a clip, Eq. (1).
@@ -161,16 +194,16 @@ class CoProp(nn.Module):
         return points
 
     def _frames(
-        self, windows: Iterable[Window], points: ControlPoints, hook: Hook | None
+        self, windows: Iterable[Window], asked: Asked, hook: Hook | None
     ) -> Iterator[FrameResult]:
         """Eq. (2) and (3) over windows: one result a frame, in order."""
         carrier = Carrier(self.propagator, self.backend.num_classes)
         for window in windows:
-            clip, keyframes = window.clip, self._keyframe_logits(window, points, hook)
+            clip, keyframes = window.clip, self._keyframe_logits(window, asked, hook)
             with torch.no_grad(), evaluating(self.propagator):
                 sound = carrier.hear(clip)
             for index in window.frames:
-                t, is_keyframe = index - window.start, bool(points.flags[index])
+                t, is_keyframe = index - window.start, index in asked
                 logits = next(keyframes) if is_keyframe else None
                 with torch.no_grad(), evaluating(self.propagator):
                     if not is_keyframe:
@@ -181,28 +214,31 @@ class CoProp(nn.Module):
                         masks = carrier.begin(clip, t, sound, logits)
                     result = masks.result(index, float(clip.times[t]), is_keyframe)
                 if hook:
-                    hook("propagation", result, index + 1, points.num_frames)
+                    hook("propagation", result, index + 1, asked.points.num_frames)
                 yield result
 
     def _keyframe_logits(
-        self, window: Window, points: ControlPoints, hook: Hook | None
+        self, window: Window, asked: Asked, hook: Hook | None
     ) -> Iterator[Tensor | None]:
         """Eq. (2): the logits `[C, H, W]` of each keyframe of the window, None where silent."""
-        height, width = window.clip.size
-        at_once = max(1, KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width))
-        indices = [i for i in points.indices if i in window.frames]
-        waiting = [i for i in indices if not points.is_silent(i)]
-        heard = window.hearing_segments(points)
+        at_once = self._frames_at_once(window.clip)
+        indices = [i for i in asked.indices if i in window.frames]
+        waiting = [i for i in indices if not asked.is_silent(i)]
+        heard = window.hearing_segments(asked)
         batch: dict[int, Tensor] = {}
         for index in indices:
-            if not batch and not points.is_silent(index):
+            if not batch and not asked.is_silent(index):
                 chosen, waiting = waiting[:at_once], waiting[at_once:]
                 logits = self._ask(heard, [i - window.start for i in chosen])
                 batch = dict(zip(chosen, logits, strict=True))
                 if hook:
-                    done = points.indices.index(chosen[-1]) + 1
-                    hook("keyframes", {"indices": chosen, "logits": logits}, done, len(points))
+                    done = asked.indices.index(chosen[-1]) + 1
+                    hook("keyframes", {"indices": chosen, "logits": logits}, done, len(asked))
             yield batch.pop(index, None)
+
+    def _frames_at_once(self, clip: Clip) -> int:
+        height, width = clip.size
+        return max(1, KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width))
 
     def _ask(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         with torch.no_grad(), evaluating(self.backend):
@@ -233,10 +269,10 @@ class CoProp(nn.Module):
             )
         with evaluating(self):
             call = self.backend.unpack(*args, **kwargs)
-            points = [self.anchor(clip) for clip in call]
-            keyframes = self.backend.segment_call(call, [p.indices for p in points])
+            asked = [Asked(self.anchor(clip), clip.times, self.reanchor) for clip in call]
+            keyframes = self.backend.segment_call(call, [a.indices for a in asked])
             logits = [
-                Carrier(self.propagator, self.backend.num_classes).all_logits(*rows)
-                for rows in zip(call, points, keyframes, strict=True)
+                Carrier(self.propagator, self.backend.num_classes).all_logits(clip, a.indices, rows)
+                for clip, a, rows in zip(call, asked, keyframes, strict=True)
             ]
             return self.backend.repack(call, logits)

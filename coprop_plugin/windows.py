@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from coprop_plugin.types import Clip, ControlPoints, Sampling
+from coprop_plugin.asking import Asked
+from coprop_plugin.types import Clip, Sampling
 
 # What a window may look at before its first and after its last own frame: the clip length of the
 # models we wrap (five frames, a second apart) on either side.
@@ -36,22 +37,23 @@ class Window:
         """Return the window that is a whole clip."""
         return cls(clip, 0, range(clip.num_frames))
 
-    def hearing_segments(self, points: ControlPoints) -> Clip:
-        """Return the clip in which each keyframe hears its own segment.
+    def hearing_segments(self, asked: Asked) -> Clip:
+        """Return the clip in which each frame that is asked about hears its own segment.
 
         A frame's sound is the 0.975 s before it, as released models were trained; at a control
         point that would be the segment before, or with AVSBench's sampling, which takes frames at
-        the end of their second, some of it. So keyframes listen to the 0.975 s with which their
-        segment begins, or to what comes before the frame where that is later, and to the end of
-        the segment at most.
+        the end of their second, some of it. So frames listen to the 0.975 s that begin with what
+        they stand for, not before their segment begins, or to what comes before them where that is
+        later; and to the end of the segment at most.
         """
         spans, heard_at = self.clip.spans, self.clip.times.clone()
         last = self.start + self.clip.num_frames
-        begins_s = points.starts_s
-        for k, segment in enumerate(points.segments):
-            if not self.start <= segment.start < last:
+        begins_s, segments = asked.points.starts_s, asked.points.segments
+        for index in asked.indices:
+            if not self.start <= index < last:
                 continue
-            t, end = segment.start - self.start, min(segment.stop, last) - self.start
+            k = asked.segment_of(index)
+            t, end = index - self.start, min(segments[k].stop, last) - self.start
             start_s, end_s = float(spans[t, 0]), float(spans[end - 1, 1])
             if begins_s is not None:
                 start_s = max(start_s, float(begins_s[k]))

@@ -19,6 +19,7 @@ def wrap(
     control_points: Any = "novelty",
     propagator: Any = None,
     device: torch.device | str | None = None,
+    reanchor: float | None = None,
 ) -> CoProp:
     """Give an audio-visual segmentation model a sense of time.
 
@@ -36,6 +37,8 @@ def wrap(
         propagator: None for the default, a checkpoint path, a registered name
             (`list_propagators()`), a config, or a propagator.
         device: Where the propagator runs; None is where the model lives.
+        reanchor: Seconds after which the model is asked again within a segment; None is the
+            paper's way, at control points alone.
 
     Returns:
         The wrapped model.
@@ -64,7 +67,7 @@ def wrap(
         )
     if isinstance(model, CoProp):
         raise AdapterError("Got a model that is wrapped already. Use it, or `unwrap` it first.")
-    wrapped = CoProp(find_backend(model, backend), control_points, propagator, device)
+    wrapped = CoProp(find_backend(model, backend), control_points, propagator, device, reanchor)
     wrapped._wrapped = (model,)
     return wrapped
 

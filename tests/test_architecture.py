@@ -34,6 +34,7 @@ FLOORS = {
 }
 # Files beside the rooms that belong to one.
 ROOMS = {
+    "asking": "pipeline",
     "windows": "pipeline",
     "wrapping": "pipeline",
     "progress": "pipeline",

@@ -107,6 +107,66 @@ def test_a_keyframe_hears_its_own_segment(sampling):
     assert heard == pytest.approx([0, 0.5 / 0.975, 0], abs=0.06)
 
 
+def test_a_keyframe_hears_what_begins_within_its_frame_and_nothing_after_it():
+    points = ControlPoints([1, 1, 0, 0, 1], starts_s=[0.0, 1.4, 4.2])
+    heard = []
+
+    class Noting:
+        num_classes = 1
+
+        def segment_keyframes(self, clip, indices):
+            heard.extend(clip.listening_times[list(indices)].tolist())
+            return torch.ones(len(indices), 1, *clip.size)
+
+    class Given:
+        def propose(self, clip):
+            return points
+
+    clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000, sampling="avsbench")
+    wrap(Noting(), control_points=Given(), propagator="hold").segment(clip)
+    # Its own second, the second that begins with the sound; what is cut where the clip ends.
+    assert heard == pytest.approx([15 / 16, 1.4 + 15 / 16, 5.0])
+    heard.clear()
+    clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000, torch.arange(5.0))
+    wrap(Noting(), control_points=Given(), propagator="hold", reanchor=2).segment(clip)
+    # Frame 3 is asked about again.
+    assert heard == pytest.approx([15 / 16, 1.4 + 15 / 16, 3 + 15 / 16, 5.0])
+
+
+def test_the_model_is_asked_again_within_long_segments(scene, clip):
+    points = ControlPoints.from_indices([0, 5], clip.num_frames, silent=[0] * 5 + [1] * 3)
+    backend = Asked(scene)
+
+    class Given:
+        def propose(self, clip):
+            return points
+
+    result = wrap(backend, control_points=Given(), reanchor=2.0 / 2).segment(clip, progress=False)
+    gap = float(clip.times[1])
+    wanted = [t for t in range(5) if t % round(1.0 / gap) == 0]
+    assert backend.times == [float(clip.times[t]) for t in wanted]
+    assert [f.index for f in result.frame_results if f.is_keyframe] == [*wanted, 5]
+    assert result.control_points is points
+    for wrong in (0, -1.0, float("nan")):
+        with pytest.raises(ControlPointError, match="reanchor"):
+            wrap(backend, reanchor=wrong)
+
+
+def test_the_bare_model_hears_what_it_would_hear_without_us(scene, clip):
+    heard = []
+
+    class Noting(TruthBackend):
+        def segment_keyframes(self, clip, indices):
+            heard.extend(clip.listening_times[list(indices)].tolist())
+            return super().segment_keyframes(clip, indices)
+
+    model = wrap(Noting(scene), control_points=Nobody())
+    result = model.segment_bare(clip)
+    assert heard == clip.times.tolist()
+    assert torch.equal(result.masks, scene.truth(clip, ids="binary"))
+    assert all(frame.is_keyframe for frame in result.frame_results)
+
+
 def test_semantic_masks_keep_their_class(scene, clip):
     points = ControlPoints(truth_points(scene, clip).flags)
     model = wrap(TruthBackend(scene, semantic=True), control_points=points, propagator="hold")

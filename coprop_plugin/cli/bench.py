@@ -37,8 +37,9 @@ def bench(
     rows: Annotated[
         str,
         typer.Option(
-            help="Names with commas between: bare; or POINTS+CARRIER, with -deaf for no sound, and "
-            "+truth for true keyframes: `novelty+hold,oracle+learned-deaf+truth`, say."
+            help="Names with commas between: bare; or POINTS+CARRIER, with @SECONDS behind POINTS "
+            "for asking again, -deaf for no sound, and +truth for true keyframes: "
+            "`novelty@1+flow,oracle+learned-deaf+truth`, say."
         ),
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write.")] = Path("bench_out"),

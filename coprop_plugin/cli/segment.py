@@ -44,6 +44,13 @@ def run(
         str | None,
         typer.Option(help="A checkpoint or a name (`coprop list propagators`); else the default."),
     ] = None,
+    reanchor: Annotated[
+        float | None,
+        typer.Option(
+            help="Ask the model again where its last mask is so many seconds old; by default at "
+            "control points alone."
+        ),
+    ] = None,
     fps: Fps = 1.0,
     sampling: SamplingOption = SamplingName.pts,
     device: Annotated[
@@ -59,7 +66,7 @@ def run(
     from coprop_plugin import batch
 
     with results_on_stdout() as print_result, usage_errors():
-        model = batch.make_model(backend, weights, control_points, propagator, device)
+        model = batch.make_model(backend, weights, control_points, propagator, device, reanchor)
         options = batch.Options(
             fps=fps or None,
             sampling=sampling.value,
@@ -71,6 +78,7 @@ def run(
                 weights=batch.fingerprint(weights),
                 control_points=control_points,
                 propagator=propagator,
+                reanchor=reanchor,
             ),
         )
         outcomes = batch.run_many(model, batch.find_inputs(inputs), out, options, not quiet)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.modes import device_of
-from coprop_plugin.types import Clip, ControlPoints, FrameResult, Propagator
+from coprop_plugin.types import Clip, FrameResult, Propagator
 
 # Log-odds of what is certainly not there: a probability of 2e-9, and safe in half precision.
 ABSENT = -20.0
@@ -28,6 +28,14 @@ class MaskLogits:
     class_ids: tuple[int, ...]
     logits: Tensor
     num_classes: int
+
+    @classmethod
+    def of_keyframe(cls, logits: Tensor) -> "MaskLogits":
+        """Keep of a wrapped model's logits `[C, H, W]` the background and what prevails."""
+        if len(logits) == 1:
+            return cls((1,), logits, 1)
+        kept = (0, *(c for c in hard_mask(logits).unique().tolist() if c != 0))
+        return cls(kept, logits[list(kept)], len(logits))
 
     @property
     def mask(self) -> Tensor:
@@ -71,6 +79,11 @@ class MaskLogits:
         )
 
 
+def hard_mask(logits: Tensor) -> Tensor:
+    """Return what prevails in each pixel of logits `[C, H, W]`: `[H, W]` int64."""
+    return (logits[0] > 0).long() if len(logits) == 1 else logits.argmax(0)
+
+
 class Carrier:
     """Carries the masks of one video: begins at each control point, then goes frame by frame.
 
@@ -95,9 +108,8 @@ class Carrier:
 
     def begin(self, clip: Clip, t: int, sound: Tensor | None, logits: Tensor) -> MaskLogits:
         """Begin a segment at frame t of `clip` with the wrapped model's logits `[C, H, W]`."""
-        mask = (logits[0] > 0).long() if self.num_classes == 1 else logits.argmax(0)
-        self._class_ids = tuple(mask.unique().tolist())
-        self._class_ids = tuple(c for c in self._class_ids if c != 0)
+        mask = hard_mask(logits)
+        self._class_ids = tuple(c for c in mask.unique().tolist() if c != 0)
         self._memory = None
         if self._class_ids:
             objects = torch.zeros_like(mask)
@@ -105,10 +117,7 @@ class Carrier:
                 objects[mask == class_id] = object_id
             frame, sound = self._inputs(clip, t, sound)
             self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
-        if self.num_classes == 1:
-            return MaskLogits((1,), logits, 1)
-        kept = (0, *self._class_ids)
-        return MaskLogits(kept, logits[list(kept)], self.num_classes)
+        return MaskLogits.of_keyframe(logits)
 
     def rest(self, clip: Clip) -> MaskLogits:
         """Begin a segment in which nothing sounds."""
@@ -125,13 +134,13 @@ class Carrier:
             return MaskLogits((1,), logits[1:2] - logits[:1], 1)
         return MaskLogits((0, *self._class_ids), logits, self.num_classes)
 
-    def all_logits(self, clip: Clip, points: ControlPoints, keyframes: Sequence[Tensor]) -> Tensor:
-        """Return logits `[T, C, H, W]` of a whole clip from those of its keyframes."""
+    def all_logits(self, clip: Clip, indices: Sequence[int], keyframes: Sequence[Tensor]) -> Tensor:
+        """Return logits `[T, C, H, W]` of a whole clip from those of its keyframes `indices`."""
         sound = self.hear(clip)
-        coming = iter(keyframes)
+        coming = dict(zip(indices, keyframes, strict=True))
         frames = [
-            self.begin(clip, t, sound, next(coming)) if flag else self.advance(clip, t, sound)
-            for t, flag in enumerate(points.flags.tolist())
+            self.begin(clip, t, sound, coming[t]) if t in coming else self.advance(clip, t, sound)
+            for t in range(clip.num_frames)
         ]
         device = keyframes[0].device
         return torch.stack([frame.all_classes().to(device) for frame in frames])

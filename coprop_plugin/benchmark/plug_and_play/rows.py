@@ -13,7 +13,7 @@ from coprop_plugin.types import Clip, Propagator
 BARE = "bare"
 _DEAF = "-deaf"
 _HOW = (
-    "A row is 'bare', or POINTS+CARRIER or POINTS+CARRIER+truth: 'novelty+learned', "
+    "A row is 'bare', or POINTS[@SECONDS]+CARRIER[+truth]: 'novelty+learned', 'novelty@1+flow', "
     "'oracle+hold', 'oracle+learned-deaf', 'oracle+flow+truth'."
 )
 
@@ -26,20 +26,24 @@ class Row:
         name: `"bare"`: the model on every frame, nothing else. Otherwise `POINTS+CARRIER`: control
             points by a registered provider, or true ones ("oracle"); masks carried by a named
             propagator, whose name may end in `-deaf`: the same one without sound, which is AOT.
+            With `@SECONDS` the model is asked again within a segment, see `CoProp`'s `reanchor`.
             With `+truth` behind it, keyframes have their true masks.
         points: Name of the provider.
         carrier: Name of the propagator.
         true_keyframes: Whether true masks stand in for the model's.
+        reanchor: Seconds after which the model is asked again, or None.
 
     Example:
-        >>> Row.of("oracle+flow+truth")
-        Row(name='oracle+flow+truth', points='oracle', carrier='flow', true_keyframes=True)
+        >>> row = Row.of("oracle@1.5+flow+truth")
+        >>> row.points, row.reanchor, row.carrier, row.true_keyframes
+        ('oracle', 1.5, 'flow', True)
     """
 
     name: str
     points: str
     carrier: str
     true_keyframes: bool = False
+    reanchor: float | None = None
 
     @classmethod
     def of(cls, name: str) -> "Row":
@@ -53,12 +57,19 @@ class Row:
         parts = name.split("+")
         if len(parts) not in (2, 3) or parts[2:] not in ([], ["truth"]) or not all(parts):
             raise UnknownNameError(f"Got the row {name!r}. {_HOW}")
-        if parts[0] not in list_providers():
+        points, _, seconds = parts[0].partition("@")
+        if points not in list_providers():
             raise UnknownNameError(
-                f"Got the row {name!r}, but {parts[0]!r} is no provider of control points. There "
+                f"Got the row {name!r}, but {points!r} is no provider of control points. There "
                 f"are: {', '.join(list_providers())}. {_HOW}"
             )
-        return cls(name, parts[0], parts[1], len(parts) == 3)
+        try:
+            reanchor = float(seconds) if seconds else None
+        except ValueError:
+            raise UnknownNameError(
+                f"Got the row {name!r}; {seconds!r} is no time. {_HOW}"
+            ) from None
+        return cls(name, points, parts[1], len(parts) == 3, reanchor)
 
     @property
     def is_bare(self) -> bool:

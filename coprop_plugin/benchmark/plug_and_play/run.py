@@ -184,8 +184,9 @@ class _ClipWork:
             num_classes = 1 if sample.num_classes == 1 else asked.num_classes
             source = TrueKeyframes(sample.masks, num_classes)
         device = device_of(self.bench.backends[backend])
-        model = CoProp(source, points, self.bench.carriers[row.carrier], device)
-        result, own = asked.billed(lambda: model.segment(sample.clip))
+        model = CoProp(source, points, self.bench.carriers[row.carrier], device, row.reanchor)
+        segment = model.segment_bare if row.is_bare else model.segment
+        result, own = asked.billed(lambda: segment(sample.clip))
         return measure(outcome_of(result, sample, row)) | asdict(cost + own)
 
     def points(self, row: Row) -> tuple[ControlPoints, Cost]:

@@ -1,0 +1,79 @@
+"""Which frames the wrapped model is asked about."""
+
+from bisect import bisect_right
+
+from torch import Tensor
+
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.types import ControlPoints
+
+_ROUNDING_S = 1e-6
+
+
+class Asked:
+    """The frames that the wrapped model is asked about: control points, and those between.
+
+    Args:
+        points: Where segments begin.
+        times: `[T]`, the time of every frame, in seconds.
+        reanchor_s: Where the last frame that was asked about lies so many seconds back, the model
+            is asked again within a segment; None asks at control points alone, as the paper does.
+
+    Raises:
+        ControlPointError: If `reanchor_s` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> points = ControlPoints([1, 0, 0, 0, 0, 1, 0])
+        >>> Asked(points, torch.arange(7) / 2, reanchor_s=1.0).indices
+        [0, 2, 4, 5]
+    """
+
+    def __init__(
+        self, points: ControlPoints, times: Tensor, reanchor_s: float | None = None
+    ) -> None:
+        check_reanchor(reanchor_s)
+        self.points = points
+        self.indices = points.indices
+        if reanchor_s is not None:
+            self.indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S)
+        self._set = frozenset(self.indices)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._set
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def segment_of(self, index: int) -> int:
+        """Return the number of the segment that a frame is in."""
+        return bisect_right(self.points.indices, index) - 1
+
+    def is_silent(self, index: int) -> bool:
+        """Whether nothing can be heard in the segment of a frame, so that nothing is asked."""
+        return self.points.is_silent(self.points.indices[self.segment_of(index)])
+
+
+def check_reanchor(reanchor_s: float | None) -> None:
+    """Refuse what is no time.
+
+    Raises:
+        ControlPointError: If it is neither None nor a number above 0.
+    """
+    if reanchor_s is not None and not reanchor_s > 0:
+        raise ControlPointError(
+            f"Got reanchor={reanchor_s!r}; wanted seconds above 0 after which the model is asked "
+            "again within a segment, or None for never."
+        )
+
+
+def _with_more(points: ControlPoints, times: list[float], reanchor_s: float) -> list[int]:
+    indices: list[int] = []
+    for segment in points.segments:
+        for index in segment:
+            silent = points.is_silent(segment.start)
+            if index == segment.start or (
+                not silent and times[index] - times[indices[-1]] >= reanchor_s
+            ):
+                indices.append(index)
+    return indices
