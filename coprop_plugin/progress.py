@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from coprop_plugin.types import Hook
 
 _SAYS = {
+    "inputs": "Segmenting videos",
     "keyframes": "Segmenting keyframes",
     "propagation": "Carrying masks",
     "benchmark": "Scoring clips and rows",

@@ -14,7 +14,17 @@ class SamplingName(StrEnum):
     avsbench = "avsbench"
 
 
-Inputs = Annotated[list[Path], typer.Argument(help="Video files, or folders of them.")]
+class EngineName(StrEnum):
+    """`run_many`'s engines."""
+
+    processes = "processes"
+    ray = "ray"
+
+
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(help="Video files, folders of them, or text files that list them (.txt, @...)."),
+]
 Fps = Annotated[
     float, typer.Option(help="Frames a second to segment; 0 takes every frame.", min=0.0)
 ]

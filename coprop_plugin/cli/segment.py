@@ -1,5 +1,6 @@
 """`coprop run` and `coprop demo`: masks of videos."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from coprop_plugin.cli.app import app
 from coprop_plugin.cli.options import (
     AsJson,
+    EngineName,
     Fps,
     Inputs,
     Points,
@@ -15,7 +17,7 @@ from coprop_plugin.cli.options import (
     SamplingName,
     SamplingOption,
 )
-from coprop_plugin.cli.output import finish, report, results_on_stdout, usage_errors
+from coprop_plugin.cli.output import complain, finish, report, results_on_stdout, usage_errors
 
 
 @app.command()
@@ -59,6 +61,22 @@ def run(
     overlay: Annotated[bool, typer.Option(help="Write overlay.mp4, with the sound.")] = True,
     alpha: Annotated[bool, typer.Option(help="Write frames with the mask as alpha.")] = False,
     redo: Annotated[bool, typer.Option(help="Do finished inputs again.")] = False,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the inputs, each with its own model.", min=1)
+    ] = 1,
+    engine: Annotated[
+        EngineName, typer.Option(help="Where workers run: on this machine, or wherever Ray does.")
+    ] = EngineName.processes,
+    threads: Annotated[
+        int | None, typer.Option(help="Of each worker; else the cores are shared out.", min=1)
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Do inputs INDEX, INDEX + COUNT, ... of INDEX/COUNT; by default what torchrun or "
+            "srun says, else all."
+        ),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -66,22 +84,36 @@ def run(
     from coprop_plugin import batch
 
     with results_on_stdout() as print_result, usage_errors():
-        model = batch.make_model(backend, weights, control_points, propagator, device, reanchor)
+        share = batch.Shard.parse(shard) if shard else batch.Shard.from_environment()
+        paths = batch.find_inputs(inputs)
+        if share.count > 1:
+            mine = len(share.of(paths))
+            complain(f"share {share.index} of {share.count}: {mine} of {len(paths)} inputs")
+        asked = dict(
+            backend=backend,
+            control_points=control_points,
+            propagator=propagator,
+            reanchor=reanchor,
+        )
         options = batch.Options(
             fps=fps or None,
             sampling=sampling.value,
             overlay=overlay,
             alpha=alpha,
             redo=redo,
-            asked=dict(
-                backend=backend,
-                weights=batch.fingerprint(weights),
-                control_points=control_points,
-                propagator=propagator,
-                reanchor=reanchor,
-            ),
+            asked={**asked, "weights": batch.fingerprint(weights)},
         )
-        outcomes = batch.run_many(model, batch.find_inputs(inputs), out, options, not quiet)
+        outcomes = batch.run_many(
+            partial(batch.make_model, **asked, weights=weights, device=device),
+            paths,
+            out,
+            options,
+            workers=workers,
+            engine=engine.value,
+            threads=threads,
+            shard=share,
+            progress=not quiet,
+        )
         finish(report(outcomes, print_result, as_json))
 
 

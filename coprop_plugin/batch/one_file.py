@@ -1,0 +1,106 @@
+"""One file of many: segmented, skipped because it is finished, or failed."""
+
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coprop_plugin import media
+from coprop_plugin.batch.inputs import fingerprint
+from coprop_plugin.batch.outcome import Outcome, one_line
+from coprop_plugin.errors import CopropError, MediaError
+from coprop_plugin.pipeline import CoProp
+from coprop_plugin.progress import watched
+from coprop_plugin.types import Sampling
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to segment files, and what to write.
+
+    Args:
+        fps: Frames a second; None takes all.
+        sampling: See `Clip.from_file`.
+        overlay: Whether to write `overlay.mp4`.
+        alpha: Whether to write `alpha/%05d.png`.
+        redo: Whether to do finished inputs again.
+        asked: What else decides the result: model, weights, provider, propagator. A finished
+            input is done again if any of it differs.
+    """
+
+    fps: float | None = 1.0
+    sampling: Sampling = "pts"
+    overlay: bool = True
+    alpha: bool = False
+    redo: bool = False
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides a result, beside the file itself."""
+        return {key: value for key, value in asdict(self).items() if key != "redo"}
+
+
+class Job(NamedTuple):
+    """A file to segment, and the folder for its result."""
+
+    path: Path
+    folder: Path
+
+
+def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) -> Outcome:
+    """Segment a file; whatever goes wrong with it is its outcome, and stops nothing else.
+
+    Errors that the library does not raise on purpose are shown on stderr, too.
+    """
+    began = time.monotonic()
+    try:
+        return _segmented(model, job, options, progress)
+    except (CopropError, OSError) as error:
+        says = one_line(error)
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        says = f"{type(error).__name__}: {one_line(error)}"
+    return Outcome(job.path, "failed", error=says, took_s=time.monotonic() - began)
+
+
+def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Outcome:
+    path, folder = job
+    began = time.monotonic()
+    about = {
+        "input": str(path.resolve()),
+        "fingerprint": fingerprint(path),
+        "options": options.settings,
+    }
+    before = media.read_about(folder)
+    if before == about and not options.redo:
+        return Outcome(path, "skipped", folder)
+    if before is not None and before.get("input", about["input"]) != about["input"]:
+        raise MediaError(
+            f"{folder} holds the result of {before['input']}, which would be lost. Choose another "
+            "--out."
+        )
+    writer = media.ResultWriter(
+        folder,
+        source=path,
+        sampling=options.sampling,
+        overlay=options.overlay,
+        alpha=options.alpha,
+        about=about,
+    )
+
+    def remember(step: str, artifact: Any, done: int, total: int) -> None:
+        if step == "control_points":
+            writer.control_points = artifact
+
+    times: list[float] = []
+    with watched(remember, progress, title=path.name) as hook, writer:
+        for frame in model.stream(path, fps=options.fps, sampling=options.sampling, hook=hook):
+            writer.write(frame)
+            times.append(frame.time_s)
+    points = writer.control_points
+    seconds = tuple(times[i] for i in points.indices)
+    took_s = time.monotonic() - began
+    return Outcome(path, "done", folder, len(times), points, seconds, took_s=took_s)
