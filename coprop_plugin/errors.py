@@ -57,8 +57,16 @@ class MetricError(CopropError, ValueError):
     """Predictions and truth that cannot be compared."""
 
 
+class ReportError(CopropError, ValueError):
+    """A run that cannot be shown: a folder that holds no result, a video or truth that is not its."""
+
+
 class TrainingError(CopropError, ValueError):
     """Options, data or a config that cannot be trained with."""
+
+
+class WorkerError(CopropError, RuntimeError):
+    """A process that could not make the model it was to work with."""
 
 
 class UnknownNameError(CopropError, LookupError):
