@@ -8,7 +8,14 @@ from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.overlay import paint, write_overlay
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
-from coprop_plugin.media.results import ResultWriter, read_about, read_mask, save_result
+from coprop_plugin.media.results import (
+    ResultWriter,
+    picture_name,
+    read_about,
+    read_manifest,
+    read_mask,
+    save_result,
+)
 from coprop_plugin.media.sound import read_waveform
 
 __all__ = [
@@ -17,9 +24,11 @@ __all__ = [
     "VideoInfo",
     "open_video",
     "paint",
+    "picture_name",
     "probe",
     "read_about",
     "read_clip",
+    "read_manifest",
     "read_mask",
     "read_waveform",
     "save_result",

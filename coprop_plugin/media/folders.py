@@ -15,7 +15,11 @@ from coprop_plugin.errors import MediaError
 
 FORMAT = "coprop.result/1"
 PICTURE_FOLDERS = ("masks", "probs", "alpha")
-OWN_NAMES = frozenset({*PICTURE_FOLDERS, "overlay.mp4", "control_points.json", "result.json"})
+# What a report adds to a finished result, and the bare model's result beside it.
+BARE, REPORT_NAMES = "bare", ("report.html", "report.mp4")
+OWN_NAMES = frozenset(
+    {*PICTURE_FOLDERS, "overlay.mp4", "control_points.json", "result.json", BARE, *REPORT_NAMES}
+)
 # What file managers leave behind.
 IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -88,6 +92,8 @@ def _foreign_names(target: Path) -> Iterator[str]:
         if path.name in PICTURE_FOLDERS and path.is_dir():
             inside = {p.name for p in path.iterdir()} - IGNORED_NAMES
             yield from (f"{path.name}/{n}" for n in inside if not re.fullmatch(r"\d{5,}\.png", n))
+        elif path.name == BARE and path.is_dir():
+            yield from (f"{BARE}/{name}" for name in _foreign_names(path))
         elif path.name not in OWN_NAMES | IGNORED_NAMES:
             yield path.name
 

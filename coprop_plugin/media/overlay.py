@@ -212,11 +212,11 @@ class _Layer:
         )
         mask = mask[self._box]
         inside = mask > 0
-        line = inside & _near_a_change(mask, width)
+        line = inside & near_a_change(mask, width)
         # A dark rim keeps a bright outline visible on a bright ground.
-        rim = ~inside & _near_a_change(mask, 1)
+        rim = ~inside & near_a_change(mask, 1)
         weight = np.select([line, inside, rim], [256, round(256 * TINT), 128], 0)
-        colours = np.where(inside[..., None], _colours()[mask], 0)
+        colours = np.where(inside[..., None], class_colours()[mask], 0)
         self._paint = (colours * weight[..., None]).astype(np.uint16)
         self._keep = (256 - weight[..., None]).astype(np.uint16)
 
@@ -233,7 +233,7 @@ def _outline_width(shape: tuple[int, ...]) -> int:
     return max(1, round(min(shape) / 240))
 
 
-def _near_a_change(mask: np.ndarray, width: int) -> np.ndarray:
+def near_a_change(mask: np.ndarray, width: int) -> np.ndarray:
     """Mark pixels within `width` steps of one of another class."""
     near = np.zeros(mask.shape, bool)
     near[1:] |= mask[1:] != mask[:-1]
@@ -259,8 +259,8 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _colours() -> np.ndarray:
-    """Return bright colours `[256, 3]`; neighbouring classes are far apart on the colour wheel."""
+def class_colours() -> np.ndarray:
+    """Return bright colours `[256, 3]` uint8; classes next to each other are far apart in hue."""
     golden = 0.618034
     hues = [(0.03 + golden * (k - 1)) % 1 for k in range(256)]
     rgb = [colorsys.hsv_to_rgb(hue, 0.8, 1.0) for hue in hues]

@@ -231,8 +231,14 @@ def picture_name(index: int) -> str:
 
 def read_about(folder: str | Path) -> dict[str, Any] | None:
     """Return the `about` of a folder that `ResultWriter` completed; None for any other folder."""
+    content = read_manifest(folder)
+    return None if content is None else content.get("about")
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any] | None:
+    """Return the `result.json` of a folder that `ResultWriter` completed; None for any other."""
     content = json_of(Path(folder) / "result.json")
-    return content.get("about") if content.get("format") == FORMAT else None
+    return content if content.get("format") == FORMAT else None
 
 
 def read_mask(path: str | Path) -> np.ndarray:
