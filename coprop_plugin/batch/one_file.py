@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coprop_plugin import media
+from coprop_plugin.batch.extras import add_extras
 from coprop_plugin.batch.inputs import fingerprint
 from coprop_plugin.batch.outcome import Outcome, one_line
 from coprop_plugin.errors import CopropError, MediaError
@@ -26,6 +27,8 @@ class Options:
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/%05d.png`.
         redo: Whether to do finished inputs again.
+        bare: Whether to keep the bare model's masks in `bare/`, to compare with.
+        report: Whether to write `report.html`.
         asked: What else decides the result: model, weights, provider, propagator. A finished
             input is done again if any of it differs.
     """
@@ -35,12 +38,15 @@ class Options:
     overlay: bool = True
     alpha: bool = False
     redo: bool = False
+    bare: bool = False
+    report: bool = False
     asked: dict[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:
         """All that decides a result, beside the file itself."""
-        return {key: value for key, value in asdict(self).items() if key != "redo"}
+        extra = ("redo", "bare", "report")
+        return {key: value for key, value in asdict(self).items() if key not in extra}
 
 
 class Job(NamedTuple):
@@ -57,7 +63,10 @@ def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) ->
     """
     began = time.monotonic()
     try:
-        return _segmented(model, job, options, progress)
+        outcome = _segmented(model, job, options, progress)
+        how = dict(fps=options.fps, sampling=options.sampling)
+        add_extras(model, *job, **how, bare=options.bare, report=options.report)
+        return outcome
     except (CopropError, OSError) as error:
         says = one_line(error)
     except Exception as error:

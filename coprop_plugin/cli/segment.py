@@ -60,6 +60,12 @@ def run(
     ] = None,
     overlay: Annotated[bool, typer.Option(help="Write overlay.mp4, with the sound.")] = True,
     alpha: Annotated[bool, typer.Option(help="Write frames with the mask as alpha.")] = False,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Keep the model's own masks too, in bare/, to compare.")
+    ] = False,
+    report_page: Annotated[
+        bool, typer.Option("--report", help="Write report.html: see `coprop report`.")
+    ] = False,
     redo: Annotated[bool, typer.Option(help="Do finished inputs again.")] = False,
     workers: Annotated[
         int, typer.Option(help="Processes that share the inputs, each with its own model.", min=1)
@@ -101,6 +107,8 @@ def run(
             overlay=overlay,
             alpha=alpha,
             redo=redo,
+            bare=bare,
+            report=report_page,
             asked={**asked, "weights": batch.fingerprint(weights)},
         )
         outcomes = batch.run_many(

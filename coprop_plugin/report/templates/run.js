@@ -139,13 +139,13 @@ function compareWith(name) {
 function offerComparisons() {
   const others = data.layers.slice(1);
   $("compare").hidden = !others.length;
-  for (const layer of [{ name: "", title: "Alone" }, ...others]) {
-    const label = $("compare").appendChild(element("label"));
+  for (const layer of [{ name: "", title: "Nothing" }, ...others]) {
+    const label = $("chips").appendChild(element("label"));
     const radio = label.appendChild(element("input"));
     radio.type = "radio";
     radio.name = "beside";
     radio.value = layer.name;
-    label.append(element("span", "", layer.name ? `with ${layer.title.toLowerCase()}` : "Co-Prop"));
+    label.append(element("span", "", layer.title));
     radio.checked = others.length ? layer === others[0] : true;
     radio.addEventListener("change", () => compareWith(layer.name));
   }

@@ -55,7 +55,8 @@ class Timeline {
   drawSegments() {
     const lane = this.lane("segments", "Segments");
     this.segments = this.data.points.map((point, k) => {
-      const box = lane.appendChild(element("div", "segment", point.silent ? "silent" : `${k + 1}`));
+      const box = lane.appendChild(element("div", "segment"));
+      box.append(element("span", "", point.silent ? `${k + 1} silent` : `${k + 1}`));
       box.classList.toggle("silent", point.silent);
       box.style.left = this.percent(point.start);
       box.style.width = this.percent(point.end - point.start);

@@ -1,0 +1,44 @@
+"""What may be added to a finished result: the bare model's masks beside it, and its report."""
+
+from pathlib import Path
+
+from coprop_plugin import media
+from coprop_plugin.media.folders import BARE, REPORT_NAMES
+from coprop_plugin.pipeline import CoProp
+from coprop_plugin.types import Sampling
+
+
+def add_extras(
+    model: CoProp,
+    path: Path,
+    folder: Path,
+    *,
+    fps: float | None,
+    sampling: Sampling,
+    bare: bool,
+    report: bool,
+) -> None:
+    """Add to a finished result what is missing of the extras; what is there stays.
+
+    Args:
+        model: The model that made the result.
+        path: The file that was segmented.
+        folder: The result.
+        fps: As the result was made with.
+        sampling: As the result was made with.
+        bare: Whether to ask the wrapped model about every frame, too, and keep its masks in
+            `bare/`. All frames are held in memory.
+        report: Whether to write `report.html`.
+
+    Raises:
+        CopropError: If the bare model or the report fails; the result itself stays as it is.
+    """
+    page = folder / REPORT_NAMES[0]
+    if bare and media.read_manifest(folder / BARE) is None:
+        model.segment_bare(path, fps=fps, sampling=sampling).save(folder / BARE, overlay=False)
+        # A page from before does not show it.
+        page.unlink(missing_ok=True)
+    if report and not page.is_file():
+        from coprop_plugin.report import write_report
+
+        write_report(folder, video=path)
