@@ -5,7 +5,7 @@ from bisect import bisect_right
 from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.types import ControlPoints
+from coprop_plugin.types import Clip, ControlPoints
 
 _ROUNDING_S = 1e-6
 
@@ -18,9 +18,10 @@ class Asked:
         times: `[T]`, the time of every frame, in seconds.
         reanchor_s: Where the last frame that was asked about lies so many seconds back, the model
             is asked again within a segment; None asks at control points alone, as the paper does.
+        start: Which of these frames to begin with.
 
     Raises:
-        ControlPointError: If `reanchor_s` is not above 0.
+        ControlPointError: If `reanchor_s` is not above 0, or `start` is none of the frames.
 
     Example:
         >>> import torch
@@ -30,7 +31,11 @@ class Asked:
     """
 
     def __init__(
-        self, points: ControlPoints, times: Tensor, reanchor_s: float | None = None
+        self,
+        points: ControlPoints,
+        times: Tensor,
+        reanchor_s: float | None = None,
+        start: int = 0,
     ) -> None:
         check_reanchor(reanchor_s)
         self.points = points
@@ -38,6 +43,13 @@ class Asked:
         if reanchor_s is not None:
             self.indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S)
         self._set = frozenset(self.indices)
+        self.start = start
+        if start not in self._set:
+            raise ControlPointError(
+                f"Got start={start}, a frame that the model is not asked about; masks are carried "
+                "there from before. Start with the last one that it is asked about: "
+                f"{max((i for i in self.indices if i < start), default=0)}."
+            )
 
     def __contains__(self, index: int) -> bool:
         return index in self._set
@@ -52,6 +64,21 @@ class Asked:
     def is_silent(self, index: int) -> bool:
         """Whether nothing can be heard in the segment of a frame, so that nothing is asked."""
         return self.points.is_silent(self.points.indices[self.segment_of(index)])
+
+
+def checked(points: ControlPoints, clip: Clip) -> ControlPoints:
+    """Return control points that fit a clip.
+
+    Raises:
+        ControlPointError: If they are not one flag a frame.
+    """
+    if points.num_frames != clip.num_frames:
+        raise ControlPointError(
+            f"Got {points.num_frames} flags from {points.source!r} for a clip of "
+            f"{clip.num_frames} frames; there must be one a frame. If they were made for "
+            "another frame rate, pass that rate as `fps`."
+        )
+    return points
 
 
 def check_reanchor(reanchor_s: float | None) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.asking import Asked, check_reanchor
+from coprop_plugin.asking import Asked, check_reanchor, checked
 from coprop_plugin.control_points.default import as_provider
-from coprop_plugin.errors import AdapterError, ControlPointError
+from coprop_plugin.errors import AdapterError
 from coprop_plugin.modes import device_of, evaluating
 from coprop_plugin.progress import watched
 from coprop_plugin.propagation.carry import Carrier, MaskLogits
@@ -152,6 +152,8 @@ class CoProp(nn.Module):
         sampling: Sampling = "pts",
         hook: Hook | None = None,
         progress: bool = False,
+        points: ControlPoints | None = None,
+        start: int = 0,
     ) -> Iterator[FrameResult]:
         """Segment a video of any length, frame by frame, in bounded memory.
 
@@ -164,17 +166,23 @@ class CoProp(nn.Module):
             sampling: `"pts"` or `"avsbench"`; see `Clip.from_file`.
             hook: Called as `hook(step, artifact, done, total)` after each step.
             progress: Whether to show a progress bar on stderr.
+            points: The control points, where they were found before.
+            start: The frame to go on with after an interruption, one that the model is asked
+                about; from there on, results are what they would have been.
 
         Yields:
             One result a frame, in order.
 
         Raises:
             MediaError: If the file cannot be read.
+            ControlPointError: If `points` do not fit the video, or the model is not asked about
+                frame `start`.
         """
         with watched(hook, progress) as hook:
             sound, windows = stream_windows(path, fps, sampling)
-            points = self.anchor(sound, hook)
-            yield from self._frames(windows, Asked(points, sound.times, self.reanchor), hook)
+            points = self.anchor(sound, hook) if points is None else checked(points, sound)
+            asked = Asked(points, sound.times, self.reanchor, start)
+            yield from self._frames(windows, asked, hook)
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
         """Find the control points of a clip, Eq. (1).
@@ -182,13 +190,7 @@ class CoProp(nn.Module):
         Raises:
             ControlPointError: If the provider's flags are not one a frame.
         """
-        points = self.provider.propose(clip)
-        if points.num_frames != clip.num_frames:
-            raise ControlPointError(
-                f"Got {points.num_frames} flags from {points.source!r} for a clip of "
-                f"{clip.num_frames} frames; there must be one a frame. If they were made for "
-                "another frame rate, pass that rate as `fps`."
-            )
+        points = checked(self.provider.propose(clip), clip)
         if hook:
             hook("control_points", points, 1, 1)
         return points
@@ -200,9 +202,11 @@ class CoProp(nn.Module):
         carrier = Carrier(self.propagator, self.backend.num_classes)
         for window in windows:
             clip, keyframes = window.clip, self._keyframe_logits(window, asked, hook)
+            if asked.start >= window.frames.stop:
+                continue
             with torch.no_grad(), evaluating(self.propagator):
                 sound = carrier.hear(clip)
-            for index in window.frames:
+            for index in window.frames[max(0, asked.start - window.frames.start) :]:
                 t, is_keyframe = index - window.start, index in asked
                 logits = next(keyframes) if is_keyframe else None
                 with torch.no_grad(), evaluating(self.propagator):
@@ -224,13 +228,17 @@ class CoProp(nn.Module):
         at_once = self._frames_at_once(window.clip)
         indices = [i for i in asked.indices if i in window.frames]
         waiting = [i for i in indices if not asked.is_silent(i)]
+        # Whoever goes on asks about the same frames at once, as their number may change a last bit.
+        while waiting[:at_once] and waiting[:at_once][-1] < asked.start:
+            waiting = waiting[at_once:]
         heard = window.hearing_segments(asked)
         batch: dict[int, Tensor] = {}
-        for index in indices:
+        for index in (i for i in indices if i >= asked.start):
             if not batch and not asked.is_silent(index):
                 chosen, waiting = waiting[:at_once], waiting[at_once:]
                 logits = self._ask(heard, [i - window.start for i in chosen])
                 batch = dict(zip(chosen, logits, strict=True))
+                batch = {i: row for i, row in batch.items() if i >= asked.start}
                 if hook:
                     done = asked.indices.index(chosen[-1]) + 1
                     hook("keyframes", {"indices": chosen, "logits": logits}, done, len(asked))

@@ -98,18 +98,25 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
         overlay=options.overlay,
         alpha=options.alpha,
         about=about,
+        resume=not options.redo,
     )
 
     def remember(step: str, artifact: Any, done: int, total: int) -> None:
         if step == "control_points":
-            writer.control_points = artifact
+            writer.found(artifact)
 
-    times: list[float] = []
-    with watched(remember, progress, title=path.name) as hook, writer:
-        for frame in model.stream(path, fps=options.fps, sampling=options.sampling, hook=hook):
+    with writer, watched(remember, progress, title=path.name) as hook:
+        frames = model.stream(
+            path,
+            fps=options.fps,
+            sampling=options.sampling,
+            hook=hook,
+            points=writer.control_points,
+            start=writer.num_written,
+        )
+        for frame in frames:
             writer.write(frame)
-            times.append(frame.time_s)
     points = writer.control_points
-    seconds = tuple(times[i] for i in points.indices)
+    seconds = tuple(writer.times[i] for i in points.indices)
     took_s = time.monotonic() - began
-    return Outcome(path, "done", folder, len(times), points, seconds, took_s=took_s)
+    return Outcome(path, "done", folder, writer.num_written, points, seconds, took_s=took_s)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -106,3 +106,10 @@ def replace_folder(partial: Path, target: Path) -> None:
         os.rename(target, old)
     os.rename(partial, target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_all_but(folder: Path, names: Container[str]) -> None:
+    """Empty a folder, but for some files and folders in it."""
+    for path in folder.iterdir():
+        if path.name not in names:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -20,12 +20,14 @@ from coprop_plugin.media.folders import (
     PICTURE_FOLDERS,
     json_of,
     refuse_foreign,
+    remove_all_but,
     replace_folder,
     write_json,
     writing,
 )
 from coprop_plugin.media.overlay import write_overlay
 from coprop_plugin.media.source import VideoSource
+from coprop_plugin.media.unfinished import Journal
 from coprop_plugin.types import Clip, ControlPoints, FrameResult, Sampling, SegmentationResult
 
 
@@ -58,22 +60,25 @@ class ResultWriter:
 
     All of it is written to a hidden folder beside the final one and renamed when it is complete;
     what an earlier writer left under the final name is then replaced. After an exception, or
-    without any frame, nothing stays.
+    without any frame, nothing stays; with `resume`, whole segments stay in the hidden folder.
 
     Args:
         folder: Where to write.
         source: The video file; by default the clip's own. Pictures and sound of the overlay are
             taken from there.
         clip: The clip, if it is in memory; needed for overlay and alpha without a source.
-        control_points: May also be set later, as the attribute `control_points`.
+        control_points: May also be set later: see `found`, and the attribute `control_points`.
         sampling: How the frames were chosen; by default the clip's own, else `"pts"`.
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/`.
         about: Anything JSON can hold that the result should be recognised by; `read_about`
             gives it back.
+        resume: Whether to go on where a writer with the same `about` was interrupted, at the last
+            keyframe that it came to; see `num_written` and `control_points`.
 
     Raises:
-        MediaError: If the folder holds something else, or cannot be written.
+        MediaError: If the folder holds something else, or cannot be written; with `resume`, if
+            another process is writing it.
 
     Example:
         >>> with ResultWriter("out", source="long.mp4") as writer:  # doctest: +SKIP
@@ -92,6 +97,7 @@ class ResultWriter:
         overlay: bool = True,
         alpha: bool = False,
         about: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
         self.folder = Path(folder)
         # A link is followed, or the rename would replace the link and leave what it points to.
@@ -101,12 +107,11 @@ class ResultWriter:
         self._source = Path(source) if source is not None and Path(source).is_file() else None
         self._clip = clip
         self._sampling = sampling or (clip.sampling if clip is not None else "pts")
-        self._overlay = overlay
-        self._alpha = alpha
+        self._overlay, self._alpha = overlay, alpha
         self._about = dict(about or {})
-        self._times: list[float] = []
-        self._size: tuple[int, int] = (0, 0)
-        self._num_classes = 0
+        self._resume, self._journal = resume, None
+        self._shape: tuple[int, int, int] = (0, 0, 0)
+        self.times: list[float] = []
         self.control_points = control_points
         if (overlay or alpha) and self._source is None and clip is None:
             raise MediaError(
@@ -114,15 +119,36 @@ class ResultWriter:
                 "source file or the clip, or say overlay=False, alpha=False."
             )
 
+    @property
+    def num_written(self) -> int:
+        """How many frames are there; with `resume`, the index of the frame to go on with."""
+        return len(self.times)
+
     def __enter__(self) -> "ResultWriter":
         refuse_foreign(self._target, self.folder)
         with writing(self.folder):
-            # A run that was killed may have left this.
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
+            if self._resume:
+                self._go_on()
+            else:
+                # A run that was killed may have left this.
+                shutil.rmtree(self._partial, ignore_errors=True)
             for name in PICTURE_FOLDERS[: 3 if self._alpha else 2]:
-                (self._partial / name).mkdir()
+                (self._partial / name).mkdir(parents=True, exist_ok=True)
         return self
+
+    def _go_on(self) -> None:
+        self._journal = Journal(self._partial, self._about)
+        self.times, self._shape = list(self._journal.times), self._journal.shape
+        self.control_points = self._journal.control_points or self.control_points
+        kept = {self._journal.path.name, *(PICTURE_FOLDERS[:2] if self.times else ())}
+        remove_all_but(self._partial, kept)
+
+    def found(self, points: ControlPoints) -> None:
+        """Take the control points, and remember them for whoever resumes."""
+        self.control_points = points
+        if self._journal is not None:
+            with writing(self.folder):
+                self._journal.found(points)
 
     def write(self, frame_result: FrameResult, frame: Tensor | None = None) -> None:
         """Write the next frame's mask and probabilities.
@@ -134,7 +160,9 @@ class ResultWriter:
         Raises:
             MediaError: If a frame is left out, or the disk is full.
         """
-        index = len(self._times)
+        index = self.num_written
+        if self._journal is not None and frame_result.is_keyframe:
+            self._journal.complete(self.times, self._shape)
         if frame_result.index != index:
             raise MediaError(
                 f"Got the result of frame {frame_result.index} after {index} frames for "
@@ -149,9 +177,8 @@ class ResultWriter:
                 frame = self._clip.frames[index]
             if self._alpha and frame is not None:
                 self._write_alpha(index, picture_of(frame), chances)
-        self._times.append(float(frame_result.time_s))
-        self._size = tuple(frame_result.mask.shape)
-        self._num_classes = frame_result.num_classes
+        self.times.append(float(frame_result.time_s))
+        self._shape = (*frame_result.mask.shape, frame_result.num_classes)
 
     def _write_alpha(self, index: int, picture: np.ndarray, chances: np.ndarray) -> None:
         matte = np.dstack([picture, chances])
@@ -162,13 +189,16 @@ class ResultWriter:
             if exc_type is None:
                 self._finish()
         finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            if self._journal is not None:
+                self._journal.close()
+            if self._journal is None or not self._journal.times:
+                shutil.rmtree(self._partial, ignore_errors=True)
 
     def _finish(self) -> None:
-        if not self._times:
+        if not self.times:
             raise MediaError(f"Got no frames to write to {self.folder}; wrote nothing.")
-        times = torch.tensor(self._times, dtype=torch.float64)
-        if self._alpha and not any((self._partial / "alpha").iterdir()):
+        times = torch.tensor(self.times, dtype=torch.float64)
+        if self._alpha and len(os.listdir(self._partial / "alpha")) < self.num_written:
             self._alpha_from_source()
         if self._overlay:
             write_overlay(
@@ -183,6 +213,8 @@ class ResultWriter:
                 content = self.control_points.to_dict(times)
                 write_json(self._partial / "control_points.json", content)
             write_json(self._partial / "result.json", self._manifest())
+            if self._journal is not None:
+                self._journal.path.unlink()
             replace_folder(self._partial, self._target)
 
     def _spans(self, times: Tensor) -> Tensor:
@@ -196,11 +228,11 @@ class ResultWriter:
             shown = None
             index = 0
             for time_s, frame in source.frames():
-                while index < len(self._times) and time_s > self._times[index] + 1e-6:
+                while index < len(self.times) and time_s > self.times[index] + 1e-6:
                     self._alpha_of(index, source.picture(shown))
                     index += 1
                 shown = frame
-            for rest in range(index, len(self._times)):
+            for rest in range(index, len(self.times)):
                 self._alpha_of(rest, source.picture(shown))
 
     def _alpha_of(self, index: int, picture: np.ndarray) -> None:
@@ -214,12 +246,12 @@ class ResultWriter:
             "format": FORMAT,
             "version": __version__,
             "source": None if source is None else Path(source).name,
-            "size": list(self._size),
+            "size": list(self._shape[:2]),
             "orientation": "upright: the source's rotation tag is applied",
-            "num_frames": len(self._times),
-            "num_classes": self._num_classes,
+            "num_frames": self.num_written,
+            "num_classes": self._shape[2],
             "sampling": self._sampling,
-            "times": [round(time_s, 6) for time_s in self._times],
+            "times": [round(time_s, 6) for time_s in self.times],
             "about": self._about,
         }
 

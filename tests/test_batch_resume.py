@@ -1,0 +1,118 @@
+"""A long video that is interrupted: what is done stays done, and the result is the same."""
+
+import json
+import multiprocessing
+
+import pytest
+import torch
+from make_results import clip_in_memory, everything_in, frame_result
+
+from coprop_plugin import media, windows, wrap
+from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.errors import ControlPointError, MediaError
+from coprop_plugin.media import ResultWriter
+from coprop_plugin.types import ControlPoints
+from coprop_plugin.world import TruthBackend
+
+EVERY_5 = {"type": "every_n", "n": 5}
+
+
+class Killed(BaseException):
+    """What `kill` would do, without the test's own end."""
+
+
+class Dying(TruthBackend):
+    """The truth, until frame `last` is asked about."""
+
+    def __init__(self, scene, last=None):
+        super().__init__(scene)
+        self.last, self.asked = last, []
+
+    def segment_keyframes(self, clip, indices):
+        times = clip.times[list(indices)]
+        if self.last is not None and bool((times >= self.last).any()):
+            raise Killed
+        self.asked += times.tolist()
+        return super().segment_keyframes(clip, indices)
+
+
+@pytest.fixture
+def video(scene, tmp_path, monkeypatch):
+    # Windows of a second, as if the pictures were large.
+    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
+    monkeypatch.setattr(windows, "CONTEXT_S", 1.0)
+    return media.write_clip(scene.clip(fps=8), tmp_path / "scene.mp4")
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in everything_in(folder)}
+
+
+@pytest.mark.parametrize("points", ["novelty", EVERY_5])
+def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points):
+    options = Options(fps=8, alpha=True)
+    whole = do_job(wrap(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options)
+    assert whole.status == "done", whole.error
+    folder, partial = tmp_path / "b", tmp_path / ".b.part"
+    with pytest.raises(Killed):
+        do_job(wrap(Dying(scene, 4.0), control_points=points), Job(video, folder), options)
+    assert not folder.exists()
+    # A kill may cut anything short: the last pictures, the journal, an overlay.
+    last = sorted((partial / "masks").iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:20])
+    with (partial / "journal.jsonl").open("a") as file:
+        file.write('{"times": [1.0, 2')
+    (partial / ".overlay.1.part.mp4").write_text("half")
+    backend = Dying(scene)
+    again = do_job(wrap(backend, control_points=points), Job(video, folder), options)
+    assert again.to_dict() == {**whole.to_dict(), "output": str(folder)}
+    assert contents(folder) == contents(tmp_path / "a")
+    # What was done is not done again: only from the last keyframe on is the model asked.
+    assert min(backend.asked) > 1.0
+    assert not partial.exists()
+
+
+def test_other_settings_begin_anew(scene, video, tmp_path):
+    folder = tmp_path / "out"
+    model = wrap(Dying(scene, 4.0), control_points=EVERY_5)
+    with pytest.raises(Killed):
+        do_job(model, Job(video, folder), Options(fps=8, overlay=False))
+    for options in (Options(fps=4, overlay=False), Options(fps=8, overlay=False, redo=True)):
+        backend = Dying(scene)
+        done = do_job(wrap(backend, control_points=EVERY_5), Job(video, folder), options)
+        assert done.status == "done"
+        assert min(backend.asked) == 0.0
+
+
+def test_a_stream_begins_where_the_model_is_asked(scene, video):
+    model = wrap(TruthBackend(scene), control_points=EVERY_5, propagator="flow")
+    whole = list(model.stream(video, fps=8))
+    rest = list(model.stream(video, fps=8, start=15))
+    assert [frame.index for frame in rest] == list(range(15, 48))
+    for frame, other in zip(rest, whole[15:], strict=True):
+        assert torch.equal(frame.class_probs, other.class_probs)
+    with pytest.raises(ControlPointError, match="start=16.*asked about: 15"):
+        list(model.stream(video, fps=8, start=16))
+    with pytest.raises(ControlPointError, match="3 flags.*48 frames"):
+        list(model.stream(video, fps=8, points=ControlPoints([1, 0, 0])))
+
+
+def _try_to_write(folder, queue):
+    try:
+        with ResultWriter(folder, clip=clip_in_memory(), overlay=False, resume=True):
+            queue.put("written")
+    except MediaError as error:
+        queue.put(str(error))
+
+
+def test_a_result_has_one_writer_at_a_time(tmp_path):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    with ResultWriter(tmp_path / "a", clip=clip_in_memory(), overlay=False, resume=True) as writer:
+        other = context.Process(target=_try_to_write, args=(tmp_path / "a", queue))
+        other.start()
+        assert "Another process is writing a in" in queue.get(timeout=60)
+        other.join()
+        writer.write(frame_result(0, 0.0))
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["num_frames"] == 1
+    assert not (tmp_path / "a" / "journal.jsonl").exists()
