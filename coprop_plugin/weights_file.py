@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from coprop_plugin.errors import CheckpointError, CopropError
 
+SHIPPED = Path(__file__).resolve().parent / "weights"
+"""The folder of the weights that come with the library."""
+
 
 def save_module(
     module: nn.Module,

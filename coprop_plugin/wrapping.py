@@ -91,7 +91,8 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
     Args:
         name: A family of released models, `"tpavi"`, `"avsegformer"` or `"catr"`; or
             `"keyframe_processor"`, our own.
-        weights: The file: a released one as it was downloaded, or safetensors of ours.
+        weights: The file: a released one as it was downloaded, or safetensors of ours. None, for
+            "keyframe_processor" alone: the weights that ship, which know the made-up world.
 
     Returns:
         The model on the CPU, in eval mode.
@@ -107,7 +108,7 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
             f"Got the model {name!r}; there are {', '.join(FAMILIES)} and keyframe_processor. For "
             "another model build it with its own code, and wrap the instance."
         )
-    if weights is None:
+    if weights is None and name in FAMILIES:
         raise AdapterError(
             f"Got the model {name!r} without weights. Give the file: wrap({name!r}, weights=...), "
             "on the command line --weights. `coprop list models` says where released ones are."

@@ -8,7 +8,8 @@ import pytest
 MODULES = [
     "coprop_plugin.training.hooks",
     "coprop_plugin.training.losses",
-    "coprop_plugin.training.models",
+    "coprop_plugin.training.keyframe_stage",
+    "coprop_plugin.training.propagator_stage",
     "coprop_plugin.training.run",
     "coprop_plugin.training.stage",
     "coprop_plugin.world.clips",

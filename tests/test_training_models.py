@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_pretrained import save_clip_text
 from torch.utils.data import default_collate
 from toy_training import SIZE, TOY_PROCESSOR, TOY_PROPAGATOR
 
@@ -28,7 +29,9 @@ def stage(kind, *args, **options):
 @pytest.fixture
 def at_progress(monkeypatch):
     def set_progress(share):
-        monkeypatch.setattr("coprop_plugin.training.models.training_progress", lambda: share)
+        monkeypatch.setattr(
+            "coprop_plugin.training.propagator_stage.training_progress", lambda: share
+        )
 
     return set_progress
 
@@ -186,3 +189,25 @@ def test_without_sound_objects_are_followed_whether_they_sound_or_not(at_progres
 
     assert loss(clips, 1.0) == loss(steady, 1.0)
     assert loss(clips, 0.0) != loss(steady, 0.0)
+
+
+def test_a_propagator_guided_by_words_learns_from_words(at_progress, tmp_path):
+    at_progress(0.0)
+    text = dict(
+        model=str(save_clip_text(tmp_path / "clip")), embedding_dim=12, local_files_only=True
+    )
+    options = dict(TOY_PROPAGATOR, tokens="text", text=text)
+    options.pop("audio_encoder", None)
+    clips = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=2))
+    clips["words"][0] = "flute, drum"
+    training = stage(PropagatorTraining, options, audio_dropout=0.0)
+    for name, parameter in training.propagator.network.named_parameters():
+        if "project" in name and "inserts" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    loss = training(**clips)["loss_masks"]
+    loss.backward()
+    assert training.propagator.sound.from_text.weight.grad.abs().sum() > 0
+    others = dict(clips, words=["engine" for _ in clips["words"]])
+    assert float(training(**others)["loss_masks"]) != float(loss)
+    training.eval()
+    assert len(training(**clips, mode="predict")) == len(clips["masks"])

@@ -10,11 +10,10 @@ import torch
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.keyframes.checkpoint import WEIGHTS as KEYFRAME_WEIGHTS
 from coprop_plugin.loading import load_backend
 from coprop_plugin.propagation.default import WEIGHTS, as_propagator
 from coprop_plugin.types import KeyframeBackend, Propagator
-
-KEYFRAME_WEIGHTS = WEIGHTS.with_name("keyframes.safetensors")
 
 
 def backends_of(

@@ -7,8 +7,9 @@ from typing import Any
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.registry import MODELS, build, list_propagators, names
 from coprop_plugin.types import Propagator
+from coprop_plugin.weights_file import SHIPPED
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "propagator.safetensors"
+WEIGHTS = SHIPPED / "propagator.safetensors"
 UNTRAINED_DEFAULT = "flow"
 """Used as long as no trained weights ship: needs none, and beats holding the keyframe's mask."""
 

@@ -1,6 +1,7 @@
 """Stage 2 as an mmengine model: masks carried through short clips."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from coprop_plugin.propagation.checkpoint import (
     load_propagator,
     save_propagator,
 )
+from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.training.ears import begin_with_vggish
 from coprop_plugin.training.losses import (
@@ -21,6 +23,9 @@ from coprop_plugin.training.losses import (
     propagation_loss,
 )
 from coprop_plugin.training.stage import StageModel, as_rgb, check_one_given, training_progress
+
+BETWEEN_WORDS = ", "
+"""Stands between the categories of a clip in a batch's `words`."""
 
 
 @MODELS.register_module()
@@ -35,7 +40,8 @@ class PropagatorTraining(StageModel):
     A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1] and `masks` `[B, T, H, W]`
     object ids, in the first frame from 1 without gaps, later none that is not in the first; and,
     for what listens, `log_mel` `[B, T, 1, 96, 64]` and `times` `[B, T]` in seconds. Batches without
-    sound learn `tracks` `[B, T, H, W]` if there are any: the same objects, sounding or not.
+    sound learn `tracks` `[B, T, H, W]` if there are any: the same objects, sounding or not. A
+    propagator that is guided by words (Table 4) reads `words`, `["dog, flute", ..]`, B texts.
 
     Args:
         propagator: Options of `AudioInsertPropagator`, or one.
@@ -96,6 +102,7 @@ class PropagatorTraining(StageModel):
         log_mel: Tensor | None = None,
         times: Tensor | None = None,
         tracks: Tensor | None = None,
+        words: Sequence[str] | None = None,
         **_: Any,
     ) -> dict[str, Tensor]:
         """Return the mean loss of a batch of clips."""
@@ -107,7 +114,7 @@ class PropagatorTraining(StageModel):
             return dict(loss_masks=0.0 * sum(p.sum() for p in self.parameters()))
         if float(torch.rand(())) < self.audio_dropout:
             log_mel = None
-        sound = self._sound(log_mel, times)
+        sound = self._sound(log_mel, times, words)
         if sound is None and tracks is not None:
             masks = tracks
         frames, masks = as_rgb(frames), permuted_ids(masks)
@@ -125,10 +132,11 @@ class PropagatorTraining(StageModel):
         masks: Tensor,
         log_mel: Tensor | None = None,
         times: Tensor | None = None,
+        words: Sequence[str] | None = None,
         **_: Any,
     ) -> list[dict[str, Any]]:
         """Return binary outcomes of clips whose first frame has its true mask."""
-        frames, sound = as_rgb(frames), self._sound(log_mel, times)
+        frames, sound = as_rgb(frames), self._sound(log_mel, times, words)
         return [
             self._outcome(frames[b], masks[b], None if sound is None else sound[b])
             for b in range(len(frames))
@@ -159,12 +167,23 @@ class PropagatorTraining(StageModel):
             keyframes=torch.arange(len(frames)) == 0,
         )
 
-    def _sound(self, log_mel: Tensor | None, times: Tensor | None) -> Tensor | None:
-        """Make tokens `[B, T, N, D]` of the sound, None where nothing is heard."""
-        if self.propagator.sound is None or log_mel is None or times is None:
+    def _sound(
+        self, log_mel: Tensor | None, times: Tensor | None, words: Sequence[str] | None
+    ) -> Tensor | None:
+        """Make tokens `[B, T, N, D]` of the sound, or of words; None where there are none."""
+        listens = self.propagator.sound
+        if listens is None or log_mel is None or times is None:
             return None
-        pairs = zip(log_mel, times, strict=True)
-        return torch.stack([self.propagator.sound(mel, when) for mel, when in pairs])
+        if not isinstance(listens, TextTokens):
+            pairs = zip(log_mel, times, strict=True)
+            return torch.stack([listens(mel, when) for mel, when in pairs])
+        if words is None:
+            return None
+        said = [text.split(BETWEEN_WORDS) for text in words]
+        # Clips of a batch have as many tokens: those of fewer words say them again.
+        most = max(map(len, said))
+        said = [list(islice(cycle(names), most)) for names in said]
+        return torch.stack([listens(names, times.shape[1]) for names in said])
 
 
 def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:

@@ -29,7 +29,8 @@ class WorldClips(WorldDataset):
     `[T]` seconds, `masks` `[T, H, W]` int64: the objects that sound in the first frame, numbered
     from 1, wherever they still sound; and `tracks` `[T, H, W]`: the same wherever they are to be
     seen, which is all that can be followed without sound. What begins to sound later is background:
-    it is a keyframe's to find.
+    it is a keyframe's to find. `words` names what sounds first, "drum, flute" say, for a propagator
+    that is guided by words.
 
     Args:
         split: See `WorldDataset`, as for all that is not below.
@@ -80,7 +81,15 @@ class WorldClips(WorldDataset):
         if self.augment and rng.random() < self.hushed:
             first = int(rng.integers(1, self.num_frames))
             log_mel[first:], masks[first:] = SILENCE, 0
-        return dict(frames=frames, log_mel=log_mel, times=times, masks=masks, tracks=tracks)
+        names = [KINDS[scene.objects[n].kind].name for n in sorted(scene.sounding(float(times[0])))]
+        return dict(
+            frames=frames,
+            log_mel=log_mel,
+            times=times,
+            masks=masks,
+            tracks=tracks,
+            words=", ".join(names) or "silence",
+        )
 
     def _times(self, scene: Scene, rng: np.random.Generator) -> Tensor:
         """Draw times that begin where something sounds that is to be seen; somewhere if nothing."""
@@ -147,7 +156,7 @@ class SpriteClips(WorldDataset):
         )
         gap_s = float(rng.uniform(*self.gap_s))
         times = _BEFORE_S + gap_s * torch.arange(self.num_frames, dtype=torch.float64)
-        waveform, until_s = self._sound(rng, float(times[-1]) + 1)
+        waveform, until_s, names = self._sound(rng, float(times[-1]) + 1)
         tracks = torch.from_numpy(masks).long()
         return dict(
             frames=torch.from_numpy(frames),
@@ -155,15 +164,18 @@ class SpriteClips(WorldDataset):
             times=times,
             masks=tracks * (times < until_s)[:, None, None],
             tracks=tracks,
+            words=", ".join(names),
         )
 
-    def _sound(self, rng: np.random.Generator, duration_s: float) -> tuple[Tensor, float]:
-        """Draw a sound, and until when it is that of the marked things."""
+    def _sound(
+        self, rng: np.random.Generator, duration_s: float
+    ) -> tuple[Tensor, float, list[str]]:
+        """Draw a sound, until when it is that of the marked things, and its names."""
         times = np.arange(round(duration_s * SAMPLE_RATE)) / SAMPLE_RATE
         first, second, other = rng.permutation(len(KINDS))[:3]
-        own = _voice(first, times, rng)
+        own, names = _voice(first, times, rng), [KINDS[first].name]
         if rng.random() < 0.3:
-            own = own + _voice(second, times, rng)
+            own, names = own + _voice(second, times, rng), [*names, KINDS[second].name]
         what, until_s = rng.random(), float(rng.uniform(_BEFORE_S + 0.1, duration_s - 1))
         if what >= self.hushed + self.swapped:
             until_s = duration_s
@@ -171,7 +183,7 @@ class SpriteClips(WorldDataset):
         if self.hushed <= what < self.hushed + self.swapped:
             mix = mix + _voice(other, times, rng) * (times >= until_s)
         mix = mix + float(rng.uniform(0, 0.01)) * room(times, rng)
-        return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32)), until_s
+        return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32)), until_s, names
 
 
 def _voice(kind: int, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
