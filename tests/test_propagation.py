@@ -110,8 +110,9 @@ def test_long_term_memory_is_written_every_gap_frames(gap):
 
 
 def test_memory_in_a_buffer_is_memory_that_was_concatenated():
-    propagator = toy(long_term_gap=1)
+    propagator = toy(long_term_gap=1).double()
     frames, masks = video(9)
+    frames = frames.double()
     buffered = carry(propagator, frames, masks)
     memory = propagator.start(frames[0], None, masks)
     with_gradient = [propagator.step(memory, frame, None) for frame in frames[1:]]
@@ -348,3 +349,31 @@ def test_frames_that_do_not_fit_the_memory_are_refused():
         propagator.step(memory, frames[1], None, masks.clamp(max=0) + 9)
     with pytest.raises(PropagationError, match="nothing in this propagator listens"):
         toy(insert_layers=(), audio_identity=False).start(frames[0], sound, masks)
+
+
+def folding_changes_nothing(propagator, frames, masks):
+    """Compare one step in evaluation with the same where gradients are recorded."""
+    folded = carry(propagator, frames, masks)
+    memory = propagator.start(frames[0], None, masks)
+    torch.testing.assert_close(propagator.step(memory, frames[1], None)[None], folded)
+    return folded
+
+
+@pytest.mark.parametrize("encoder", [TOY["encoder"], dict(type="mobilenetv2", width=0.25)])
+def test_folded_norms_follow_whatever_happens_to_the_weights(encoder):
+    propagator = toy(encoder=encoder).double()
+    frames, masks = video(2)
+    frames = frames.double()
+    before = folding_changes_nothing(propagator, frames, masks)
+    with torch.no_grad():
+        for name, buffer in propagator.network.encoder.named_buffers():
+            buffer.uniform_(0.5, 1.5) if name.endswith(("weight", "var")) else buffer.normal_()
+    moved = folding_changes_nothing(propagator, frames, masks)
+    assert (moved - before).abs().max() > 1e-3
+    state = {name: value.flip(0) for name, value in propagator.state_dict().items()}
+    propagator.load_state_dict(state)
+    loaded = folding_changes_nothing(propagator, frames, masks)
+    assert (loaded - moved).abs().max() > 1e-3
+    single = carry(propagator.float(), frames.float(), masks)
+    torch.testing.assert_close(single.double(), loaded, atol=1e-3, rtol=1e-3)
+    assert set(propagator.state_dict()) == set(state)

@@ -65,7 +65,8 @@ class ShortTermAttention(nn.Module):
     The score of a key adds to its product with the query what the query says of the key's offset
     alone (from the unscaled query); an offset has a value of its own, too. Offsets that leave the
     picture do not take part. No window is ever copied: one matrix product a row of pixels gives
-    the scores with all keys in reach of that row, and the window is a diagonal band of them.
+    the scores with all keys in reach of that row, and the windows are a diagonal band of them,
+    which is looked at through strides. One row at a time stays in the processor's cache.
 
     Args:
         width: C.
@@ -84,58 +85,74 @@ class ShortTermAttention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from query to key and value of the frame before; all [B, H, W, C]."""
-        query, key, value = (
-            rearrange(x, "b h w (heads c) -> b heads h w c", heads=self.heads)
-            for x in (query, key, value)
+        rows = rearrange(query, "b h w (heads c) -> h heads b w c", heads=self.heads)
+        key, value = (
+            rearrange(
+                F.pad(x, (0, 0, self.radius, self.radius)),
+                "b h w (heads c) -> (heads b) h w c",
+                heads=self.heads,
+            ).contiguous()
+            for x in (key, value)
         )
-        height, width, channels = query.shape[-3:]
-        near = self._band(query * channels**-0.5 @ self._rows(key).mT)
-        scores = near + self._said_of_offsets(query)
-        scores = scores.masked_fill(self._outside(height, width, query.device), -torch.inf)
-        weights = scores.softmax(-1)
-        of_pixels = self._unband(weights) @ self._rows(value)
-        of_offsets = weights @ self.relative_value.mT[:, None]
-        attended = rearrange(of_pixels + of_offsets, "b heads h w c -> b h w (heads c)")
-        return self.project(attended)
+        said = rearrange(self.relative_key_weight, "(heads n) c -> heads c n", heads=self.heads)
+        bias = rearrange(self.relative_key_bias, "(heads n) -> heads 1 n", heads=self.heads)
+        outside = self._outside(query)
+        attended = []
+        for y, row in enumerate(rows.unbind()):
+            reach = slice(max(y - self.radius, 0), y + self.radius + 1)
+            offsets = self._offsets(y, len(rows))
+            of_offsets = torch.baddbmm(bias[..., offsets], row.flatten(1, 2), said[..., offsets])
+            weights = self._weights(row.flatten(0, 1), key[:, reach], of_offsets, outside)
+            attended.append(self._attend(weights, value[:, reach], offsets))
+        attended = torch.stack(attended)
+        return self.project(
+            rearrange(attended, "h (heads b) w c -> b h w (heads c)", heads=self.heads)
+        )
 
-    def _said_of_offsets(self, query: Tensor) -> Tensor:
-        weight = rearrange(self.relative_key_weight, "(heads n) c -> heads 1 c n", heads=self.heads)
-        bias = rearrange(self.relative_key_bias, "(heads n) -> heads 1 1 n", heads=self.heads)
-        return query @ weight + bias
+    def _weights(self, row: Tensor, keys: Tensor, of_offsets: Tensor, outside: Tensor) -> Tensor:
+        """Return how much the pixels of a row look at each offset.
 
-    def _rows(self, x: Tensor) -> Tensor:
-        """Gather, for each row of [B, heads, H, W, C], all pixels that its windows reach.
+        Args:
+            row: Queries `[(heads B), W, C]`.
+            keys: Rows in reach, `[(heads B), window or fewer, W + 2 radius, C]`.
+            of_offsets: What the queries say of the offsets, `[heads, (B W), offsets]`.
+            outside: -inf where an offset leaves the row, else 0: `[W, 1, window]`.
 
-        Returns `[B, heads, H, window * (W + 2 radius), C]`, zero outside the picture.
+        Returns:
+            `[(heads B), W, offsets]`.
         """
-        padded = F.pad(x, (0, 0, *(self.radius,) * 4))
-        rows = padded.unfold(2, self.window, 1)
-        return rearrange(rows, "b heads h w c dy -> b heads h (dy w) c")
+        scores = row * row.shape[-1] ** -0.5 @ keys.flatten(1, 2).mT
+        near = self._band(scores, keys.shape[1])
+        return (near + of_offsets.view(near.shape) + outside).flatten(2).softmax(-1)
 
-    def _band(self, scores: Tensor) -> Tensor:
-        """Take the windows out of scores [B, heads, H, W, reach]: [..., W, window ** 2].
+    def _attend(self, weights: Tensor, values: Tensor, offsets: slice) -> Tensor:
+        """Sum values [(heads B), rows, W + 2 radius, C] and those of the offsets: [.., W, C]."""
+        width, num_rows, columns = weights.shape[1], *values.shape[1:3]
+        banded = weights.new_zeros(len(weights), width, num_rows * columns)
+        band = self._band(banded, num_rows)
+        band.copy_(weights.view(band.shape))
+        of_pixels = banded @ values.flatten(1, 2)
+        of_offsets = weights.view(self.heads, -1, weights.shape[-1])
+        of_offsets = of_offsets @ self.relative_value[..., offsets].mT
+        return of_pixels + of_offsets.view(of_pixels.shape)
 
-        Pixel x wants columns x to x + window - 1 of each row in reach. Rows of `reach` numbers
-        read as rows of `reach + 1` start one column further right each time.
+    def _band(self, scores: Tensor, num_rows: int) -> Tensor:
+        """Look at the windows in scores [N, W, rows * (W + 2 radius)]: [N, W, rows, window].
+
+        Pixel x wants columns x to x + window - 1 of each row in reach: one column further right
+        for each pixel.
         """
-        width, reach = scores.shape[-2:]
-        slid = F.pad(scores.flatten(-2), (0, width)).unflatten(-1, (width, reach + 1))
-        rows = slid[..., :reach].unflatten(-1, (self.window, -1))
-        return rows[..., : self.window].flatten(-2)
+        number, width, reach = scores.shape
+        size = (number, width, num_rows, self.window)
+        return scores.as_strided(size, (width * reach, reach + 1, reach // num_rows, 1))
 
-    def _unband(self, weights: Tensor) -> Tensor:
-        """Undo `_band`; zero outside the windows."""
-        width = weights.shape[-2]
-        rows = weights.unflatten(-1, (self.window, self.window))
-        slid = F.pad(rows, (0, width - 1)).flatten(-2)
-        reach = slid.shape[-1]
-        flat = F.pad(slid, (0, 1)).flatten(-2)[..., : width * reach]
-        return flat.unflatten(-1, (width, reach))
+    def _offsets(self, y: int, height: int) -> slice:
+        """Number the offsets that do not leave a picture of some height upwards or downwards."""
+        first, last = max(self.radius - y, 0), min(height - 1 - y, self.radius) + self.radius
+        return slice(first * self.window, (last + 1) * self.window)
 
-    def _outside(self, height: int, width: int, device: torch.device) -> Tensor:
-        """Tell which offsets leave the picture: `[H, W, window ** 2]` bool."""
-        reach = torch.arange(-self.radius, self.radius + 1, device=device)
-        y = torch.arange(height, device=device)[:, None] + reach
-        x = torch.arange(width, device=device)[:, None] + reach
-        y_out, x_out = (y < 0) | (y >= height), (x < 0) | (x >= width)
-        return (y_out[:, None, :, None] | x_out[None, :, None, :]).flatten(-2)
+    def _outside(self, query: Tensor) -> Tensor:
+        x = torch.arange(query.shape[2], device=query.device)[:, None]
+        x = x + torch.arange(-self.radius, self.radius + 1, device=query.device)
+        outside = (x < 0) | (x >= query.shape[2])
+        return query.new_zeros(outside.shape).masked_fill(outside, -torch.inf)[:, None]

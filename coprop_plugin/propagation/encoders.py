@@ -13,6 +13,7 @@ from torch import Tensor, nn, ones, zeros
 
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.layers.residual import ResidualBlock
+from coprop_plugin.propagation.folding import convolve
 
 
 class FrozenBatchNorm(nn.Module):
@@ -55,10 +56,10 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, 4 width, H / stride, W / stride]."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
-        return F.relu(self.bn3(self.conv3(x)) + shortcut)
+        shortcut = x if self.downsample is None else convolve(x, *self.downsample)
+        x = F.relu(convolve(x, self.conv1, self.bn1), inplace=True)
+        x = F.relu(convolve(x, self.conv2, self.bn2), inplace=True)
+        return F.relu(convolve(x, self.conv3, self.bn3).add_(shortcut), inplace=True)
 
 
 class ResNet(nn.Module):
@@ -84,7 +85,8 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Encode normalised frames [B, 3, H, W] into four maps [B, C, H / s, W / s]."""
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
+        x = F.relu(convolve(x, self.conv1, self.bn1), inplace=True)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
         stride4 = self.layer1(x)
         stride8 = self.layer2(stride4)
         stride16 = self.layer3(stride8)
@@ -97,7 +99,12 @@ class ConvNorm(nn.Sequential):
     def __init__(self, channels: int, out: int, kernel: int, **options: int) -> None:
         padding = kernel // 2 * options.get("dilation", 1)
         convolution = nn.Conv2d(channels, out, kernel, padding=padding, bias=False, **options)
-        super().__init__(convolution, FrozenBatchNorm(out), nn.ReLU6())
+        super().__init__(convolution, FrozenBatchNorm(out), nn.ReLU6(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, out, H / stride, W / stride]."""
+        convolution, norm, activation = self
+        return activation(convolve(x, convolution, norm))
 
 
 class InvertedResidual(nn.Module):
@@ -114,7 +121,12 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, out, H / stride, W / stride]."""
-        return x + self.conv(x) if self.keeps_shape else self.conv(x)
+        *widen_and_filter, narrow, norm = self.conv
+        narrowed = x
+        for layer in widen_and_filter:
+            narrowed = layer(narrowed)
+        narrowed = convolve(narrowed, narrow, norm)
+        return x + narrowed if self.keeps_shape else narrowed
 
 
 class MobileNetV2(nn.Module):

@@ -242,7 +242,11 @@ class AudioInsertPropagator(nn.Module):
         if self.guide is not None:
             guided = guidance.bounded(self.guide.step(memory.guide, frame, None))
             maps[0] = guidance.shown(maps[0], guided, self._groups(memory))
-        decoded = upsample(self.network.decoder(outputs, maps), memory.frame_size)
+        decoded = self.network.decoder(outputs, maps)
+        if self.guide is None:
+            # Nobody asks for identities beyond the objects that there are.
+            decoded = decoded[:, : 1 + min(memory.num_objects, self.max_objects)]
+        decoded = upsample(decoded, memory.frame_size)
         logits = merge_groups(decoded, memory.num_objects, self.max_objects)
         if self.guide is not None:
             logits = logits + guidance.trust(decoded, self._groups(memory)) * guided
