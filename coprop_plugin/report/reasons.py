@@ -41,7 +41,7 @@ def reasons_of(points: ControlPoints, spans: Sequence[tuple[float, float]]) -> l
         if points.starts_s is not None:
             begins_s = float(points.starts_s[number])
         moment = _Moment(index, begins_s, spans)
-        said = list(_said(points.source, points.log, moment))
+        said = _said(points.source, points.log, moment)
         if index == 0:
             said.insert(0, Reason(points.source, "the first frame begins the first segment"))
         found.append(said or [Reason(points.source, "named this frame; its log says no more")])
@@ -53,69 +53,45 @@ class _Moment(NamedTuple):
     begins_s: float
     spans: Sequence[tuple[float, float]]
 
-    def is_at(self, second: Any) -> bool:
+    def is_at(self, second: float) -> bool:
         """Whether a second, before it was snapped to a frame, may have become this one."""
-        if not isinstance(second, int | float):
-            return False
         start, end = self.spans[self.index]
         reach_s = (end - start) / 2 + _SLACK_S
         return abs(second - self.begins_s) <= reach_s or abs(second - start) <= reach_s
 
 
-def _said(who: str, log: Any, moment: _Moment) -> Iterator[Reason]:
-    if not isinstance(log, Mapping):
-        return
-    for entry in _entries(log, "boundaries"):
-        if moment.is_at(entry.get("second")) and entry.get("kept", True):
-            yield Reason(who, _boundary(entry))
-    yield from _similarity(who, log, moment)
-    yield from _heard(who, log.get("spans"), moment)
-    for window in _entries(log, "windows"):
-        yield from _answers(who, window, moment)
-    yield from _said_by_others(who, log, moment)
+def _said(who: str, log: Any, moment: _Moment) -> list[Reason]:
+    said: list[Reason] = []
+    for part in (_boundaries, _similarity, _heard, _answers, _votes, _members, _asked, _fallback):
+        try:
+            said += list(part(who, log, moment))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            continue
+    return said
 
 
-def _said_by_others(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
-    for entry in _entries(log, "votes"):
-        if entry.get("frame") == moment.index:
-            yield Reason(who, _vote(entry, log))
-    for member in _entries(log, "members"):
-        if moment.index and moment.index in (member.get("indices") or ()):
-            said = list(_said(str(member.get("source")), member.get("log"), moment))
-            yield from said or [Reason(str(member.get("source")), "named this frame")]
-    for asked in _entries(log, "asked"):
-        yield from _asked_about(asked, moment)
-    yield from _said(f"{who}, falling back", log.get("fallback_log"), moment)
-
-
-def _entries(log: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    entries = log.get(name)
-    if not isinstance(entries, list | tuple):
-        return []
-    return [entry for entry in entries if isinstance(entry, Mapping)]
-
-
-def _boundary(entry: Mapping[str, Any]) -> str:
-    rule = str(entry.get("rule"))
-    says = f"{_RULES.get(rule, rule)} at {entry['second']:.2f} s, score {entry.get('score')}"
-    if entry.get("decided") is False:
-        says += "; too near to call, confirmed by asking"
-    return says
+def _boundaries(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    for entry in log.get("boundaries", ()):
+        if moment.is_at(entry["second"]) and entry.get("kept", True):
+            rule = _RULES.get(entry["rule"], entry["rule"])
+            says = f"{rule} at {entry['second']:.2f} s, score {entry['score']}"
+            if entry.get("decided") is False:
+                says += "; too near to call, confirmed by asking"
+            yield Reason(who, says)
 
 
 def _similarity(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
-    row = log.get("similarity")
-    if isinstance(row, list) and 0 < moment.index <= len(row):
-        value = row[moment.index - 1]
+    row = log.get("similarity", ())
+    if 0 < moment.index <= len(row):
         yield Reason(
-            who, f"sounds like the frame before by {value}; the threshold is {log.get('threshold')}"
+            who,
+            f"sounds like the frame before by {row[moment.index - 1]:.2f}; the threshold is "
+            f"{log['threshold']}",
         )
 
 
-def _heard(who: str, spans: Any, moment: _Moment) -> Iterator[Reason]:
-    if not isinstance(spans, Mapping):
-        return
-    for name, stretches in spans.items():
+def _heard(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    for name, stretches in log.get("spans", {}).items():
         for start_s, end_s in stretches:
             if moment.is_at(start_s):
                 yield Reason(who, f"{name} begins at {start_s:.2f} s")
@@ -123,27 +99,40 @@ def _heard(who: str, spans: Any, moment: _Moment) -> Iterator[Reason]:
                 yield Reason(who, f"{name} ends at {end_s:.2f} s")
 
 
-def _vote(entry: Mapping[str, Any], log: Mapping[str, Any]) -> str:
-    names = [str(member.get("source")) for member in _entries(log, "members")]
-    voters = [names[v] if v < len(names) else str(v) for v in entry.get("voters") or ()]
-    return f"{', '.join(voters)} of {len(names)} voted for it: {entry.get('share', 0):.0%}"
+def _answers(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    for window in log.get("windows", ()):
+        start_s, end_s = window["seconds"]
+        answers = [entry["answer"] for entry in window["conversation"] if "flags" in entry]
+        if start_s <= moment.begins_s < end_s and answers:
+            yield Reason(who, f"asked about {start_s:g} to {end_s:g} s, answered “{answers[-1]}”")
 
 
-def _answers(who: str, window: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
-    seconds = window.get("seconds")
-    if not isinstance(seconds, list) or not seconds[0] <= moment.begins_s < seconds[1]:
-        return
-    answers = [entry for entry in _entries(window, "conversation") if "flags" in entry]
-    if answers:
-        says = f"asked about {seconds[0]:g} to {seconds[1]:g} s, answered “{answers[-1]['answer']}”"
-        yield Reason(who, says)
+def _votes(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    names = [str(member["source"]) for member in log.get("members", ())]
+    for entry in log.get("votes", ()):
+        if entry["frame"] == moment.index:
+            voters = ", ".join(names[voter] for voter in entry["voters"])
+            yield Reason(who, f"{voters} of {len(names)} voted for it: {entry['share']:.0%}")
 
 
-def _asked_about(asked: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
-    """What was said about a stretch that was cut out, whose clock starts at its first frame."""
-    first, stop = (asked.get("frames") or (0, 0))[:2]
-    if first <= moment.index < stop:
-        offset_s = moment.spans[first][0]
-        spans = [(start - offset_s, end - offset_s) for start, end in moment.spans[first:]]
-        inner = _Moment(moment.index - first, moment.begins_s - offset_s, spans)
-        yield from _said(str(asked.get("source")), asked.get("log"), inner)
+def _members(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    for member in log.get("members", ()):
+        if moment.index and moment.index in member["indices"]:
+            name = str(member["source"])
+            yield from _said(name, member["log"], moment) or [Reason(name, "named this frame")]
+
+
+def _asked(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    """What was said about stretches that were cut out, each on a clock of its own."""
+    for asked in log.get("asked", ()):
+        first, stop = asked["frames"]
+        if first <= moment.index < stop:
+            offset_s = moment.spans[first][0]
+            spans = [(start - offset_s, end - offset_s) for start, end in moment.spans[first:]]
+            inner = _Moment(moment.index - first, moment.begins_s - offset_s, spans)
+            yield from _said(str(asked["source"]), asked["log"], inner)
+
+
+def _fallback(who: str, log: Mapping[str, Any], moment: _Moment) -> Iterator[Reason]:
+    if "fallback_log" in log:
+        yield from _said(f"{who}, falling back", log["fallback_log"], moment)
