@@ -187,6 +187,10 @@ def test_a_video_beside_the_page_plays(browser, made, tmp_path, monkeypatch):
     settled(browser, 5)
     assert browser.run(PAINTED) > 0
     assert browser.errors == []
+    (tmp_path / "run" / "report.mp4").unlink()
+    browser.open(tmp_path / "run" / "report.html")
+    browser.until("!document.getElementById('failure').hidden")
+    assert "report.mp4 must lie beside" in text(browser, "failure")
 
 
 def test_an_answer_with_a_script_in_it_is_shown_and_not_run(browser, made, tmp_path):

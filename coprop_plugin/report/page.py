@@ -137,7 +137,7 @@ def page_data(run: Run, shown: ShownVideo) -> dict[str, Any]:
 def _layer(run: Run, layer: Layer) -> dict[str, Any]:
     # Where the masks are in the picture already, a second coat would cover what is below.
     hidden = run.painted and layer.name == "coprop"
-    scores = None if layer.name == "truth" else run.scores(layer.name)
+    scores = run.scores(layer.name)
     return {
         "name": layer.name,
         "title": layer.title,

@@ -100,14 +100,26 @@ class Run:
 
     def scores(self, name: str = "coprop") -> list[float] | None:
         """Return the Jaccard index of every frame of a layer, None where no truth is known."""
-        layer, truth = self.layer(name), self.layer("truth")
-        if layer is None or truth is None:
-            return None
-        scores = []
-        for t in range(self.num_frames):
-            predicted, true = (torch.from_numpy(one.mask(t) > 0) for one in (layer, truth))
-            scores.append(float(frame_ious(predicted.float(), true)))
-        return scores
+        return self._scores.get(name)
+
+    @cached_property
+    def _scores(self) -> dict[str, list[float]]:
+        truth = self.layer("truth")
+        if truth is None:
+            return {}
+        return {
+            layer.name: [
+                float(
+                    frame_ious(
+                        torch.from_numpy(layer.mask(t) > 0).float(),
+                        torch.from_numpy(truth.mask(t) > 0),
+                    )
+                )
+                for t in range(self.num_frames)
+            ]
+            for layer in self.layers
+            if layer is not truth
+        }
 
 
 def read_run(

@@ -7,7 +7,7 @@ const own = data.layers[0];
 const timeline = new Timeline($("plot"), data);
 const pictures = new Map(data.layers.map((layer) => [layer, new Map()]));
 const PLAY = "M8 5v14l11-7z", PAUSE = "M7 5h4v14H7zM13 5h4v14h-4z";
-let beside = null;
+let beside = null, shownPoint = null;
 
 function openVideo() {
   const text = $("movie").textContent.trim();
@@ -84,7 +84,8 @@ function render() {
   const seconds = video.currentTime, frame = frameAt(seconds), point = pointAt(frame);
   paint($("masks"), own, frame, false);
   if (beside) paint($("otherScreen"), beside, frame, !data.painted);
-  timeline.show(seconds, frame < 0 ? -1 : point);
+  timeline.show(seconds);
+  showPoint(frame < 0 ? -1 : point);
   $("clock").textContent = `${seconds.toFixed(2)} / ${data.duration.toFixed(2)} s`;
   $("scrubber").value = seconds;
   const where = frame < 0 ? "no mask here" : place(frame);
@@ -92,8 +93,14 @@ function render() {
   $("readout").textContent = where;
   $("caption").textContent = figures(own, frame);
   if (beside) $("otherCaption").textContent = figures(beside, frame);
+}
+
+function showPoint(point) {
+  if (point === shownPoint) return;
+  shownPoint = point;
+  timeline.showSegment(point);
   for (const row of $("points").tBodies[0].rows) {
-    row.classList.toggle("now", frame >= 0 && Number(row.dataset.point) === point);
+    row.classList.toggle("now", Number(row.dataset.point) === point);
   }
 }
 

@@ -33,8 +33,9 @@ class Timeline {
     return Math.min(1, Math.max(0, (clientX - box.left) / box.width)) * this.length;
   }
 
-  show(seconds, point) {
-    this.head.style.left = this.percent(seconds);
+  show(seconds) { this.head.style.left = this.percent(seconds); }
+
+  showSegment(point) {
     this.segments.forEach((segment, k) => segment.classList.toggle("now", k === point));
   }
 
