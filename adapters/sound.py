@@ -28,16 +28,17 @@ def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     Raises:
         ClipError: If the clip has no waveform.
     """
-    waveform = clip.waveform_at(SAMPLE_RATE)
     frames = torch.as_tensor(list(indices), dtype=torch.long)
     times = clip.listening_times[frames]
     starts = ((times + EXAMPLE_LEAD_S) * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
     if clip.sampling == "avsbench":
         starts = starts.where(times != clip.times[frames], frames * (HOP * EXAMPLE_FRAMES))
+    # Of hours of sound only what is asked about is looked at.
+    first, last = int(starts.min()), int(starts.max()) + EXAMPLE_SAMPLES
+    waveform = clip.waveform_at(SAMPLE_RATE, first, last)
     # The earliest example may begin before the sound, the last one end after it.
-    waveform = pad(waveform, (EXAMPLE_SAMPLES, EXAMPLE_SAMPLES))
-    places = (starts + EXAMPLE_SAMPLES).clamp(0, len(waveform) - EXAMPLE_SAMPLES)
-    return waveform[places[:, None] + torch.arange(EXAMPLE_SAMPLES)]
+    waveform = pad(waveform, (max(0, -first), max(0, last - max(0, first) - len(waveform))))
+    return waveform[(starts - first)[:, None] + torch.arange(EXAMPLE_SAMPLES)]
 
 
 class Ear(nn.Module):

@@ -14,6 +14,10 @@ from coprop_plugin.types import Clip, Sampling
 # models we wrap (five frames, a second apart) on either side.
 CONTEXT_S = 5.0
 FRAMES_BYTES = 256 * 2**20
+# No window is longer, so that memory does not grow with the length of a video of small frames.
+WINDOW_S = 60.0
+# Longer sound is on disk: 16 MB, or minutes of it.
+SOUND_SAMPLES = 2**22
 # Where in its second AVSBench takes a frame, and so how much of it the frame hears.
 FRAME_IN_ITS_SECOND_S = 15 / 16
 
@@ -83,7 +87,7 @@ def stream_windows(
 
     video = media.probe(path, fps=fps, sampling=sampling)
     waveform, sample_rate = media.read_waveform(
-        path, start_s=video.start_s, duration_s=video.duration_s
+        path, start_s=video.start_s, duration_s=video.duration_s, in_memory=SOUND_SAMPLES
     )
     shape = (len(video.times), 3, *video.size)
     no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(shape)
@@ -97,7 +101,8 @@ def stream_windows(
 def _windows(sound: Clip, frames: Iterator[Tensor]) -> Iterator[Window]:
     height, width = sound.size
     context = _frames_within(sound.times, CONTEXT_S)
-    own = max(context, FRAMES_BYTES // (3 * height * width))
+    longest = _frames_within(sound.times, WINDOW_S)
+    own = max(context, min(FRAMES_BYTES // (3 * height * width), longest))
     held: list[Tensor] = []
     first_held = 0
     for start in range(0, sound.num_frames, own):

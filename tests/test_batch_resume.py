@@ -50,7 +50,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("points", ["novelty", EVERY_5])
 def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points):
-    options = Options(fps=8, alpha=True)
+    options = Options(fps=8, alpha=True, overlay=False)
     whole = do_job(wrap(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options)
     assert whole.status == "done", whole.error
     folder, partial = tmp_path / "b", tmp_path / ".b.part"

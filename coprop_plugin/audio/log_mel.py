@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from coprop_plugin.audio.resample import resample
+from coprop_plugin.audio.resample import resample, resample_stretch
 from coprop_plugin.errors import ClipError
 from coprop_plugin.types import Clip
 
@@ -110,10 +110,15 @@ def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tens
         >>> log_mel_at(torch.zeros(80_000), 16_000, [0.0, 0.04, 0.08]).shape
         torch.Size([3, 1, 96, 64])
     """
-    waveform = resample(waveform, sample_rate, SAMPLE_RATE)
     ends_s = torch.as_tensor(times, dtype=torch.float64).flatten() + EXAMPLE_LEAD_S
     starts = (ends_s * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
-    out = waveform.new_empty(len(starts), 1, EXAMPLE_FRAMES, NUM_BANDS)
+    out = torch.empty(len(starts), 1, EXAMPLE_FRAMES, NUM_BANDS, device=waveform.device)
+    if not len(starts):
+        return out
+    # Of hours of sound only what is asked about is looked at.
+    first, last = max(0, int(starts.min())), int(starts.max()) + EXAMPLE_SAMPLES
+    waveform = resample_stretch(waveform, sample_rate, SAMPLE_RATE, first, last)
+    starts = starts - first
     offsets = torch.arange(EXAMPLE_SAMPLES)
     examples_a_chunk = _CHUNK_FRAMES // EXAMPLE_FRAMES
     for first in range(0, len(starts), examples_a_chunk):
@@ -171,7 +176,8 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
 
 def _examples_of_seconds(clip: Clip, seconds: Tensor) -> Tensor:
     whole_s = min(int(clip.times[-1]) + 1, AVSBENCH_SECONDS)
-    waveform = clip.waveform_at(SAMPLE_RATE)[: whole_s * SAMPLE_RATE]
+    stop = whole_s * SAMPLE_RATE
+    waveform = clip.waveform_at(SAMPLE_RATE, 0, stop)
     # A sound too short for a single example still fills the first one.
     missing = max(0, EXAMPLE_SAMPLES - len(waveform))
     examples = log_mel_examples(torch.nn.functional.pad(waveform, (0, missing)), SAMPLE_RATE)

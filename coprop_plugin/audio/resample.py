@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ClipError
+from coprop_plugin.types import StoredWaveform
 
 # The filter `kaiser_best` of resampy 0.3 and later: a sinc under a Kaiser window, in units of the
 # zero crossings of the slower rate.
@@ -59,6 +60,41 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
         return waveform.float()
     common = gcd(int(from_hz), int(to_hz))
     return _interpolate(waveform, int(from_hz) // common, int(to_hz) // common)
+
+
+def resampled_length(length: int, from_hz: int, to_hz: int) -> int:
+    """Return how many samples `resample` makes of `length`."""
+    common = gcd(int(from_hz), int(to_hz))
+    return length * (int(to_hz) // common) // (int(from_hz) // common)
+
+
+def resample_stretch(
+    waveform: Tensor | StoredWaveform, from_hz: int, to_hz: int, start: int, stop: int
+) -> Tensor:
+    """Return samples start..stop-1 of `resample`, looking only at the sound around them.
+
+    Args:
+        waveform: As in `resample`, or stored.
+        from_hz: As in `resample`.
+        to_hz: As in `resample`.
+        start: Of the resampled waveform; what lies before its first sample is left out.
+        stop: Likewise; what lies after its last one is left out.
+
+    Example:
+        >>> resample_stretch(torch.zeros(44_100), 44_100, 16_000, 15_000, 20_000).shape
+        torch.Size([1000])
+    """
+    start = max(0, start)
+    stop = max(start, min(stop, resampled_length(len(waveform), from_hz, to_hz)))
+    common = gcd(int(from_hz), int(to_hz))
+    down, up = int(from_hz) // common, int(to_hz) // common
+    if down == up:
+        return waveform[start:stop].float()
+    reach = ceil(_ZERO_CROSSINGS / min(1.0, up / down)) + 2
+    # Stretches begin where input and output fall together, so that filters are the same.
+    periods = max(0, start // up - ceil(2 * reach / down))
+    piece = waveform[periods * down : ceil(stop * down / up) + 2 * reach]
+    return resample(piece, down, up)[start - periods * up : stop - periods * up]
 
 
 def _interpolate(waveform: Tensor, down: int, up: int) -> Tensor:

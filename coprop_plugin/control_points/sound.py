@@ -7,10 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
-from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS, log_mel
+from coprop_plugin.audio.log_mel import (
+    EXAMPLE_FRAMES,
+    HOP,
+    NUM_BANDS,
+    SAMPLE_RATE,
+    WINDOW,
+    log_mel,
+)
+from coprop_plugin.audio.resample import resample_stretch, resampled_length
 from coprop_plugin.errors import ClipError
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, StoredWaveform
 
 ROWS_A_SECOND = 100
 MARGIN_S = 5
@@ -18,6 +27,34 @@ MARGIN_S = 5
 _LOG_OFFSET = 0.01
 # A window of 25 ms sees a change first when the change is in its middle.
 _ROW_CENTRE_S = 0.0125
+
+
+class LogMels:
+    """The rows that `log_mel` computes of a waveform, computed as stretches of them are asked for.
+
+    Args:
+        waveform: `[samples]`, of any length.
+        sample_rate: In Hz.
+        start: The sample to begin with.
+        length: Samples from there on; silence where there are no more.
+    """
+
+    def __init__(
+        self, waveform: Tensor | StoredWaveform, sample_rate: int, start: int, length: int
+    ) -> None:
+        self._waveform, self._rate = waveform, sample_rate
+        self._start = resampled_length(start, sample_rate, SAMPLE_RATE)
+        samples = resampled_length(length, sample_rate, SAMPLE_RATE)
+        self._rows = max(0, (samples - WINDOW) // HOP + 1)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        first, last, _ = rows.indices(self._rows)
+        begin, samples = self._start + first * HOP, (last - first - 1) * HOP + WINDOW
+        heard = resample_stretch(self._waveform, self._rate, SAMPLE_RATE, begin, begin + samples)
+        return log_mel(pad(heard, (0, samples - len(heard))), SAMPLE_RATE)
 
 
 @dataclass(frozen=True)
@@ -29,7 +66,7 @@ class SoundRows:
         corners: Row numbers and their seconds, both rising; between them time runs evenly.
     """
 
-    log_mel: Tensor
+    log_mel: Tensor | LogMels
     corners: tuple[NDArray[np.float64], NDArray[np.float64]]
 
     def __len__(self) -> int:
@@ -89,19 +126,30 @@ def waveform_around(clip: Clip) -> tuple[Tensor, int]:
             "This clip has no waveform, only what a wrapped model was called with. Use "
             "`segment()` with a file or a Clip, or a provider that needs no waveform: 'novelty'."
         )
+    start_s, first, length = _place_around(clip)
+    waveform = clip.waveform[first : first + length]
+    return pad(waveform, (0, length - len(waveform))), start_s
+
+
+def _place_around(clip: Clip) -> tuple[int, int, int]:
+    """Return where what is heard begins, in seconds and samples, and how many samples it has."""
     first_s, last_s = float(clip.times[0]), float(clip.times[-1])
     if clip.sampling == "avsbench":
         first_s, last_s = float(clip.spans[0, 0]), float(clip.spans[-1, 1])
     rate = clip.sample_rate
     start_s = max(0, math.floor(first_s) - MARGIN_S)
-    waveform = clip.waveform[start_s * rate : math.ceil((last_s + MARGIN_S) * rate)]
-    missing = math.ceil((last_s - start_s) * rate) - len(waveform)
-    return torch.nn.functional.pad(waveform, (0, max(missing, 0))), start_s
+    first, stop = start_s * rate, math.ceil((last_s + MARGIN_S) * rate)
+    there = max(0, min(stop, len(clip.waveform)) - first)
+    return start_s, first, max(there, math.ceil((last_s - start_s) * rate))
 
 
 def _around_frames(clip: Clip) -> SoundRows:
-    waveform, start_s = waveform_around(clip)
-    rows = log_mel(waveform, clip.sample_rate)
+    if isinstance(clip.waveform, StoredWaveform):
+        start_s, first, length = _place_around(clip)
+        rows = LogMels(clip.waveform, clip.sample_rate, first, length)
+    else:
+        waveform, start_s = waveform_around(clip)
+        rows = log_mel(waveform, clip.sample_rate)
     last = max(len(rows), 1)
     ends_s = start_s + np.array([0.0, last / ROWS_A_SECOND]) + _ROW_CENTRE_S
     return SoundRows(rows, (np.array([0.0, last]), ends_s))

@@ -1,5 +1,6 @@
 """The sound of a file: one channel, on the clock of its pictures."""
 
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
 from coprop_plugin.media.source import VideoSource
+from coprop_plugin.types import StoredWaveform
 
 # What a clip without sound gets: the rate that the models ask for.
 SILENCE_RATE = 16_000
@@ -23,8 +25,12 @@ GAP_S = 0.02
 
 
 def read_waveform(
-    path: str | Path, *, start_s: float | None = None, duration_s: float | None = None
-) -> tuple[Tensor, int]:
+    path: str | Path,
+    *,
+    start_s: float | None = None,
+    duration_s: float | None = None,
+    in_memory: float = math.inf,
+) -> tuple[Tensor | StoredWaveform, int]:
     """Read the sound of a video or sound file as one channel, at the file's own rate.
 
     Sample 0 belongs to the first picture: sound that starts later is preceded by silence, sound
@@ -39,6 +45,8 @@ def read_waveform(
             or in a file without video the first sample.
         duration_s: Length wanted: later sound is cut, missing sound is silence. By default all
             the sound there is.
+        in_memory: With `duration_s`, how many samples at most; a longer waveform is stored in a
+            temporary file while it is read.
 
     Returns:
         `[samples]` float32 and the sample rate in Hz. A file without sound gives silence at
@@ -58,7 +66,7 @@ def read_waveform(
         return _silence(path, duration_s, "has no audio track")
     if start_s is None and has_video:
         start_s = _first_picture_s(path)
-    track = _Track(path, start_s, duration_s)
+    track = _Track(path, start_s, duration_s, in_memory)
     track.read()
     if not track.energy.size:
         return _silence(path, duration_s, "has an audio track, but none of it can be decoded")
@@ -70,9 +78,9 @@ def read_waveform(
             MediaWarning,
             stacklevel=2,
         )
-        track = _Track(path, start_s, duration_s, channel=loudest)
+        track = _Track(path, start_s, duration_s, in_memory, channel=loudest)
         track.read()
-    return torch.from_numpy(track.waveform()), track.sample_rate
+    return track.waveform(), track.sample_rate
 
 
 def _first_picture_s(path: Path) -> float | None:
@@ -147,20 +155,31 @@ class _Track:
     path: Path
     start_s: float | None
     duration_s: float | None
+    in_memory: float = math.inf
     channel: int | None = None
     sample_rate: int = 0
     energy: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _mean_energy: float = 0.0
     _damage: Counter = field(default_factory=Counter)
     _blocks: list[tuple[int, np.ndarray]] = field(default_factory=list)
+    _stored: StoredWaveform | None = None
 
     def read(self) -> None:
         for block in sound_blocks(self.path, self.start_s, self._damage):
             self.sample_rate = block.sample_rate
             if self.duration_s is not None and block.position > self.duration_s * self.sample_rate:
                 break
-            self._blocks.append((block.position, self._one_channel(block.samples)))
+            self._keep(block.position, self._one_channel(block.samples))
         self._warn_of_damage()
+
+    def _keep(self, position: int, samples: np.ndarray) -> None:
+        length = None if self.duration_s is None else round(self.duration_s * self.sample_rate)
+        if length is None or length <= self.in_memory:
+            self._blocks.append((position, samples))
+            return
+        if self._stored is None:
+            self._stored = StoredWaveform(length)
+        self._stored.write(position, samples)
 
     def _one_channel(self, samples: np.ndarray) -> np.ndarray:
         """Average `[channels, samples]` and remember how loud each channel was."""
@@ -177,7 +196,18 @@ class _Track:
         unrelated = self.energy.sum() / len(self.energy) ** 2
         return self.channel is None and self._mean_energy < 0.05 * unrelated
 
-    def waveform(self) -> np.ndarray:
+    def waveform(self) -> Tensor | StoredWaveform:
+        """Return what was read; loud enough where channels that are silent were averaged in."""
+        scale = 1.0
+        if self.channel is None and len(self.energy) > 2 and self.energy.max() > 0:
+            num_heard = int((self.energy > 1e-4 * self.energy.max()).sum())
+            scale = len(self.energy) / num_heard
+        if self._stored is not None:
+            self._stored.scale = scale
+            return self._stored
+        return torch.from_numpy(self._joined() * np.float32(scale))
+
+    def _joined(self) -> np.ndarray:
         length = max((position + len(block) for position, block in self._blocks), default=0)
         if self.duration_s is not None:
             length = round(self.duration_s * self.sample_rate)
@@ -186,9 +216,6 @@ class _Track:
             first = max(0, -position)
             piece = waveform[max(0, position) : max(0, position + len(block))]
             piece[:] = block[first : first + len(piece)]
-        if self.channel is None and len(self.energy) > 2 and self.energy.max() > 0:
-            num_heard = int((self.energy > 1e-4 * self.energy.max()).sum())
-            waveform *= len(self.energy) / num_heard
         return waveform
 
     def _warn_of_damage(self) -> None:
@@ -200,7 +227,7 @@ class _Track:
                 MediaWarning,
                 stacklevel=4,
             )
-        if self._damage["pieces"] and self._blocks:
+        if self._damage["pieces"] and self.energy.size:
             warnings.warn(
                 f"{self.path}: part of the sound is damaged (pieces: {self._damage['pieces']}) and "
                 "counts as silence. Download, copy or export the file again for the rest.",

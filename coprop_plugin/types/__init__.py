@@ -28,6 +28,7 @@ from coprop_plugin.types.protocols import (
     UnpackedCall,
 )
 from coprop_plugin.types.results import FrameResult, SegmentationResult
+from coprop_plugin.types.stored import StoredWaveform
 
 __all__ = [
     "AudioLLM",
@@ -41,6 +42,7 @@ __all__ = [
     "Sampling",
     "SegmentationResult",
     "Source",
+    "StoredWaveform",
     "UnpackedCall",
     "named",
     "naming",

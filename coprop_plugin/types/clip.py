@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ClipError
+from coprop_plugin.types.stored import StoredWaveform
 
 Sampling = Literal["pts", "avsbench"]
 
@@ -23,7 +24,8 @@ class Clip:
     Args:
         frames: `[T, 3, H, W]`, RGB, uint8 in 0..255 or float in [0, 1].
         waveform: `[samples]`, mono, float in [-1, 1]; sample 0 is time 0. None where only
-            `log_mel` or `audio_embedding` is known, as in a drop-in call.
+            `log_mel` or `audio_embedding` is known, as in a drop-in call. Of long videos that are
+            streamed a `StoredWaveform`, which can be used as a tensor is.
         sample_rate: Of the waveform, in Hz.
         times: `[T]`, when each frame is shown, in seconds, rising. By default every frame stands
             15/16 into its even share of the sound, which for one frame a second is what AVSBench
@@ -49,7 +51,7 @@ class Clip:
     """
 
     frames: Tensor
-    waveform: Tensor | None = None
+    waveform: Tensor | StoredWaveform | None = None
     sample_rate: int = 16_000
     times: Tensor | None = None
     sampling: Sampling = field(default="pts", kw_only=True)
@@ -179,8 +181,16 @@ class Clip:
         frames = self.frames[indices if isinstance(indices, slice) else list(indices)]
         return frames.float() / 255 if frames.dtype == torch.uint8 else frames.float()
 
-    def waveform_at(self, sample_rate: int) -> Tensor:
+    def waveform_at(
+        self, sample_rate: int, start: int | None = None, stop: int | None = None
+    ) -> Tensor:
         """Return the waveform resampled to `sample_rate` Hz, `[samples]` float32.
+
+        Args:
+            sample_rate: In Hz.
+            start: Of the resampled waveform, with `stop`: the samples from there up to `stop`, as
+                far as there are any. Of a long sound, the rest is not looked at.
+            stop: See `start`.
 
         Raises:
             ClipError: If the clip has no waveform.
@@ -190,9 +200,11 @@ class Clip:
                 "This clip has no waveform, only what a wrapped model was called with. Use "
                 "`segment()` with a file or a Clip, or a provider that needs no waveform."
             )
-        from coprop_plugin.audio.resample import resample
+        from coprop_plugin.audio.resample import resample, resample_stretch
 
-        return resample(self.waveform, self.sample_rate, sample_rate)
+        if start is not None and stop is not None:
+            return resample_stretch(self.waveform, self.sample_rate, sample_rate, start, stop)
+        return resample(self.waveform[:], self.sample_rate, sample_rate)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -244,7 +256,9 @@ def _checked_frames(frames: Any) -> Tensor:
     return frames
 
 
-def _checked_waveform(waveform: Any, sample_rate: int) -> Tensor:
+def _checked_waveform(waveform: Any, sample_rate: int) -> Tensor | StoredWaveform:
+    if isinstance(waveform, StoredWaveform):
+        return waveform
     waveform = torch.as_tensor(waveform)
     if waveform.ndim != 1 or not waveform.is_floating_point():
         raise ClipError(

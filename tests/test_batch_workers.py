@@ -1,0 +1,241 @@
+"""Many files in several processes: the same results, in the same order, whoever makes them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from make_results import everything_in
+
+from coprop_plugin import Clip, media
+from coprop_plugin.batch import (
+    Manifest,
+    Options,
+    Outcome,
+    Shard,
+    find_inputs,
+    make_model,
+    run_many,
+)
+from coprop_plugin.errors import CopropError, MediaError, MissingExtraError, WorkerError
+from coprop_plugin.types import ControlPoints
+
+ROOT = Path(__file__).resolve().parent.parent
+SEGMENTERS = """
+import os
+import signal
+import time
+
+def bright(frames, audio):
+    if frames.mean() > 0.97:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return frames.mean(1, keepdim=True) - 0.6
+
+def slow(frames, audio):
+    time.sleep(60)
+
+def cannot():
+    raise ValueError("no such thing")
+
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+OPTIONS = Options(fps=2, overlay=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "segmenters.py").write_text(SEGMENTERS)
+    videos = folder / "videos"
+    videos.mkdir()
+    for k in range(3):
+        frames = torch.full((2, 3, 32, 32), 0.5)
+        frames[:, :, 8:20, 6 + 4 * k : 20] = 0.8
+        media.write_clip(Clip(frames, torch.rand(16_000) - 0.5), videos / f"clip{k}.mp4")
+    white = Clip(torch.ones(2, 3, 32, 32), torch.rand(16_000) - 0.5)
+    media.write_clip(white, videos / "deadly.mp4")
+    (videos / "bad.mp4").write_text("no video")
+    return folder
+
+
+def make(folder, name="bright"):
+    backend = f"{folder / 'segmenters.py'}:{name}"
+    return partial(make_model, backend, control_points="every_n", propagator="hold")
+
+
+def contents(folder):
+    return {n: (folder / n).read_bytes() for n in everything_in(folder) if n != "manifest.jsonl"}
+
+
+def test_workers_give_what_one_process_gives_and_a_dead_one_is_one_failure(folder, tmp_path):
+    paths = find_inputs([folder / "videos"])
+    alone = [path for path in paths if path.stem != "deadly"]
+    one = list(run_many(make(folder), alone, tmp_path / "one", OPTIONS))
+    two = list(run_many(make(folder), paths, tmp_path / "two", OPTIONS, workers=2))
+    assert [outcome.input for outcome in two] == paths
+    assert [o.status for o in two] == ["failed", "done", "done", "done", "failed"]
+    assert "SIGKILL" in two[-1].error
+    told = [json.dumps(o.to_dict()).replace("/one/", "/two/") for o in one]
+    assert told == [json.dumps(o.to_dict()) for o in two[:-1]]
+    files = {n: b for n, b in contents(tmp_path / "two").items() if not n.startswith(".")}
+    assert files == contents(tmp_path / "one")
+    assert len(files) == 3 * (2 * 3 + 2)
+    noted = Manifest.read(tmp_path / "two")
+    assert {Path(n).stem: line["state"] for n, line in noted.items()} == {
+        "bad": "failed", "clip0": "done", "clip1": "done", "clip2": "done", "deadly": "failed",
+    }  # fmt: skip
+    again = list(run_many(make(folder), alone, tmp_path / "two", OPTIONS))
+    assert [o.status for o in again] == ["failed", "skipped", "skipped", "skipped"]
+
+
+@pytest.mark.parametrize(("name", "says"), [("cannot", "no such thing"), ("dies", "SIGKILL")])
+def test_a_model_that_cannot_be_made_ends_the_run(folder, tmp_path, name, says):
+    paths = find_inputs([folder / "videos"])
+    with pytest.raises(WorkerError, match=says):
+        list(run_many(make(folder, name), paths[:2], tmp_path / "out", OPTIONS, workers=2))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at /proc")
+def test_an_ended_run_leaves_no_process_and_nothing_half_written(folder, tmp_path):
+    command = [sys.executable, "-m", "coprop_plugin.cli", "run", folder / "videos", "--quiet"]
+    command += ["--backend", f"{folder / 'segmenters.py'}:slow", "-o", tmp_path / "out"]
+    command += ["--workers", "2", "--fps", "2", "--control-points", "every_n"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(list(tmp_path.glob("out/.*.part"))) < 2:
+        time.sleep(0.2)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    deadline = time.monotonic() + 60
+    assert process.returncode == 143, err
+    assert b"Traceback" not in err
+    assert len(children) >= 2
+    while time.monotonic() < deadline and any(map(_runs, children)):
+        time.sleep(0.2)
+    assert not any(map(_runs, children))
+    assert not [p for p in (tmp_path / "out").iterdir() if p.name[0] not in ".m"]
+
+
+def _runs(process):
+    try:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    # A zombie has ended, and waits for whoever it was handed to.
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_shares_are_everything_once():
+    items = list(range(11))
+    shares = [Shard(k, 4).of(items) for k in range(4)]
+    assert sorted(sum(shares, [])) == items
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_torchrun_and_slurm_give_shares():
+    slurm = {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}
+    assert Shard.from_environment(slurm) == Shard(2, 3)
+    assert Shard.from_environment({**slurm, "RANK": "0", "WORLD_SIZE": "2"}) == Shard(0, 2)
+    assert Shard.from_environment({"RANK": "0"}) == Shard()
+    for wrong in ("3/3", "1", "-1/2", "a/b"):
+        with pytest.raises(MediaError, match="wanted INDEX/COUNT"):
+            Shard.parse(wrong)
+
+
+def test_results_of_shares_are_named_after_all_inputs(folder, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paths = [tmp_path / "a" / "x.mp4", tmp_path / "b" / "x.mp4"]
+    for path in paths:
+        path.write_bytes((folder / "videos" / "clip0.mp4").read_bytes())
+    for k in range(2):
+        share = Shard(k, 2)
+        (outcome,) = run_many(make(folder), paths, tmp_path / "out", OPTIONS, shard=share)
+        assert (outcome.input, outcome.status) == (paths[k], "done")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "manifest.jsonl", "x.mp4", "x.mp4-2",
+    ]  # fmt: skip
+    assert {line["rank"] for line in Manifest.read(tmp_path / "out").values()} == {0, 1}
+
+
+def test_a_text_file_lists_inputs(folder, tmp_path):
+    (tmp_path / "list.txt").write_text(f"# mine\n{folder / 'videos'}\n\n  other.mp4 \n")
+    (tmp_path / "list").write_text("one.mp4\n")
+    found = find_inputs([tmp_path / "list.txt", Path(f"@{tmp_path / 'list'}"), Path("two.mp4")])
+    assert [path.name for path in found] == [
+        "bad.mp4", "clip0.mp4", "clip1.mp4", "clip2.mp4", "deadly.mp4",
+        "other.mp4", "one.mp4", "two.mp4",
+    ]  # fmt: skip
+    (tmp_path / "list").write_text("# nothing\n")
+    with pytest.raises(MediaError, match="names nothing"):
+        find_inputs([Path(f"@{tmp_path / 'list'}")])
+    with pytest.raises(MediaError, match="missing.txt cannot be read"):
+        find_inputs([tmp_path / "missing.txt"])
+
+
+def test_a_bug_in_a_model_is_one_failure_too(folder, tmp_path, capsys):
+    class Broken:
+        num_classes = 1
+
+        def segment_keyframes(self, clip, indices):
+            raise RuntimeError("shapes do not fit")
+
+    from coprop_plugin import wrap
+
+    paths = [folder / "videos" / f"clip{k}.mp4" for k in range(2)]
+    model = wrap(Broken(), control_points="every_n")
+    outcomes = list(run_many(lambda number: model, paths, tmp_path / "out", OPTIONS))
+    assert [o.error for o in outcomes] == ["RuntimeError: shapes do not fit"] * 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def _add_many(folder, who):
+    for k in range(50):
+        Manifest(folder, rank=who).add(Outcome(Path(f"{who}-{k}.mp4"), "done"))
+
+
+def test_a_manifest_has_many_writers_and_outlives_a_kill(tmp_path):
+    import multiprocessing
+
+    (tmp_path / "manifest.jsonl").write_text('{"input": "half')
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_add_many, args=(tmp_path, who)) for who in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(Manifest.read(tmp_path)) == 150
+    Manifest(tmp_path).add(Outcome(Path("0-7.mp4"), "failed", error="It is empty."))
+    assert Manifest.read(tmp_path)["0-7.mp4"]["state"] == "failed"
+
+
+def test_an_outcome_travels_as_text():
+    points = ControlPoints([1, 0, 1], silent=[0, 0, 1], starts_s=[0.0, 1.5])
+    outcome = Outcome(Path("a.mp4"), "done", Path("out/a"), 3, points, (0.0, 2.0))
+    assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
+
+
+def test_ray_is_an_extra(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    paths = find_inputs([folder / "videos"])
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[ray\]") as caught:
+        list(run_many(make(folder), paths, tmp_path / "out", OPTIONS, engine="ray"))
+    assert isinstance(caught.value, CopropError)
+
+
+@pytest.mark.slow
+def test_ray_gives_what_one_process_gives(folder, tmp_path):
+    pytest.importorskip("ray")
+    paths = [path for path in find_inputs([folder / "videos"]) if path.stem != "deadly"]
+    one = list(run_many(make(folder), paths, tmp_path / "one", OPTIONS))
+    two = list(run_many(make(folder), paths, tmp_path / "two", OPTIONS, workers=2, engine="ray"))
+    assert [o.input for o in one] == [o.input for o in two]
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")

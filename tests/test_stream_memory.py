@@ -1,0 +1,130 @@
+"""Hours of video in bounded memory: the sound is on disk, and stretches of it are read."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from coprop_plugin import media, windows
+from coprop_plugin.adapters.sound import waveform_of
+from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.audio.resample import resample, resample_stretch
+from coprop_plugin.control_points.providers import NoveltyProvider
+from coprop_plugin.types import StoredWaveform
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def stored(waveform):
+    on_disk = StoredWaveform(len(waveform))
+    on_disk.write(-3, np.concatenate([np.ones(3, np.float32), waveform.numpy(), [9.0]]))
+    return on_disk
+
+
+def test_a_stored_waveform_is_a_waveform():
+    waveform = torch.rand(1000) - 0.5
+    on_disk = stored(waveform)
+    assert (len(on_disk), on_disk.ndim, on_disk.dtype) == (1000, 1, torch.float32)
+    for part in (slice(0, 10), slice(990, 2000), slice(-5, None), slice(5, 2), 17, [3, 4]):
+        assert torch.equal(on_disk[part], waveform[part])
+    assert torch.equal(torch.cat([on_disk, on_disk]), torch.cat([waveform, waveform]))
+    assert torch.equal(on_disk.abs(), waveform.abs())
+    assert torch.equal(torch.from_numpy(np.asarray(on_disk)), waveform)
+    on_disk.scale = 2.0
+    assert torch.equal(on_disk[3:7], waveform[3:7] * 2)
+
+
+@pytest.mark.parametrize("from_hz", [8_000, 16_000, 22_050, 44_100, 48_000])
+def test_a_stretch_resampled_is_a_stretch_of_all_resampled(from_hz):
+    waveform = torch.rand(from_hz * 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    whole = resample(waveform, from_hz, 16_000)
+    for start, stop in ((0, 10), (-5, 3000), (16_001, 23_456), (47_000, 60_000), (50_000, 60_000)):
+        stretch = resample_stretch(waveform, from_hz, 16_000, start, stop)
+        torch.testing.assert_close(stretch, whole[max(0, start) : stop], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("sampling", ["pts", "avsbench"])
+def test_sound_on_disk_is_heard_as_in_memory(scene, sampling):
+    clip = scene.clip(fps=1, sampling=sampling)
+    clip = replace(clip, waveform=torch.cat([clip.waveform] * 5)[: 28 * clip.sample_rate])
+    clip = replace(clip, frames=clip.frames[[0] * 30], times=torch.arange(30) + 15 / 16)
+    on_disk = replace(clip, waveform=stored(clip.waveform))
+    heard, same = NoveltyProvider().propose(clip), NoveltyProvider().propose(on_disk)
+    assert heard == same
+    assert heard.log["boundaries"] == same.log["boundaries"]
+    late = [7, 12, 29]
+    torch.testing.assert_close(clip_log_mel(on_disk, late), clip_log_mel(clip, late))
+    torch.testing.assert_close(waveform_of(on_disk[5:], late[:2]), waveform_of(clip[5:], late[:2]))
+
+
+def test_long_sound_is_read_to_disk(tmp_path, monkeypatch, scene):
+    path = media.write_clip(scene.clip(fps=4), tmp_path / "scene.mp4")
+    short, _ = windows.stream_windows(path, 4, "pts")
+    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
+    long, _ = windows.stream_windows(path, 4, "pts")
+    assert isinstance(short.waveform, torch.Tensor)
+    assert isinstance(long.waveform, StoredWaveform)
+    assert torch.equal(long.waveform.load(), short.waveform)
+
+
+def write_long(path, seconds, fps=8, size=32):
+    """A square that moves, and noise that comes and goes every ten seconds."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("mpeg4", rate=fps)
+        video.width = video.height = size
+        audio = out.add_stream("aac", rate=16_000, layout="mono")
+        for k in range(seconds * fps):
+            picture = np.full((size, size, 3), 60, np.uint8)
+            picture[8:20, k % 20 : k % 20 + 8] = 220
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, fps)
+            out.mux(video.encode(frame))
+            if k % fps == 0:
+                loud = 0.3 if k // fps % 20 < 10 else 0.0
+                noise = (rng.standard_normal((1, 16_000)) * loud).astype(np.float32)
+                sound = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+                sound.pts, sound.rate = k // fps * 16_000, 16_000
+                out.mux(audio.encode(sound))
+        out.mux(video.encode(None))
+        out.mux(audio.encode(None))
+    return path
+
+
+PEAK = """
+import json, resource, sys
+from coprop_plugin import windows, wrap
+windows.SOUND_SAMPLES, windows.WINDOW_S = 100_000, 10.0
+model = wrap(lambda frames, audio: frames.mean(1, keepdim=True) - 0.5, backend="callable",
+             propagator="hold")
+frames = keyframes = 0
+for frame in model.stream(sys.argv[1], fps=8):
+    frames, keyframes = frames + 1, keyframes + frame.is_keyframe
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([frames, keyframes, peak * 1024]))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
+    peaks = []
+    for seconds in (180, 540):
+        path = write_long(tmp_path / f"{seconds}.mp4", seconds)
+        done = subprocess.run(
+            [sys.executable, "-c", PEAK, str(path)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        frames, keyframes, peak = json.loads(done.stdout)
+        assert frames == 8 * seconds
+        assert keyframes >= seconds // 10 - 1
+        peaks.append(peak)
+    # In memory the sound alone would grow by 23 MB and its copies, the pictures by 9 MB. A novelty
+    # of 180 s has heard a whole minute, with what surrounds it: what it takes at most.
+    assert peaks[1] - peaks[0] < 6 * 2**20, peaks
