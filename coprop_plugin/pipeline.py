@@ -12,8 +12,9 @@ from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.modes import device_of, evaluating
 from coprop_plugin.progress import watched
-from coprop_plugin.propagation.carry import Carrier, MaskLogits
+from coprop_plugin.propagation.carry import MaskLogits
 from coprop_plugin.propagation.default import as_propagator
+from coprop_plugin.propagation.together import SegmentCarrier, all_logits, check_segment_batch
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import (
     Clip,
@@ -45,11 +46,13 @@ class CoProp(nn.Module):
         device: Where the propagator runs; None is where the wrapped model lives.
         reanchor: Seconds after which the wrapped model is asked again within a segment, so that
             masks are not carried further; None is the paper's way, at control points alone.
+        segment_batch: How many segments to carry at once, at most; more take more memory.
 
     Raises:
         UnknownNameError: If a name is not registered.
         CheckpointError: If `propagator` is a file that holds no propagator.
         ControlPointError: If `reanchor` is not above 0.
+        PropagationError: If `segment_batch` is not 1 or more.
 
     Example:
         >>> import torch
@@ -68,9 +71,12 @@ class CoProp(nn.Module):
         propagator: Any = None,
         device: torch.device | str | None = None,
         reanchor: float | None = None,
+        segment_batch: int = 1,
     ) -> None:
         super().__init__()
         check_reanchor(reanchor)
+        check_segment_batch(segment_batch)
+        self.segment_batch = segment_batch
         if isinstance(backend, Mapping):
             backend = dict(backend)
             if isinstance(backend.get("model"), Mapping):
@@ -199,23 +205,19 @@ class CoProp(nn.Module):
         self, windows: Iterable[Window], asked: Asked, hook: Hook | None
     ) -> Iterator[FrameResult]:
         """Eq. (2) and (3) over windows: one result a frame, in order."""
-        carrier = Carrier(self.propagator, self.backend.num_classes)
+        num_classes = self.backend.num_classes
+        carrier = SegmentCarrier(self.propagator, num_classes, self.segment_batch)
         for window in windows:
             clip, keyframes = window.clip, self._keyframe_logits(window, asked, hook)
             if asked.start >= window.frames.stop:
                 continue
+            starts = [i - window.start for i in (*asked.indices, asked.points.num_frames)]
             with torch.no_grad(), evaluating(self.propagator):
-                sound = carrier.hear(clip)
+                carrier.look_at(clip, starts, window.frames.stop - window.start, keyframes)
             for index in window.frames[max(0, asked.start - window.frames.start) :]:
                 t, is_keyframe = index - window.start, index in asked
-                logits = next(keyframes) if is_keyframe else None
                 with torch.no_grad(), evaluating(self.propagator):
-                    if not is_keyframe:
-                        masks = carrier.advance(clip, t, sound)
-                    elif logits is None:
-                        masks = carrier.rest(clip)
-                    else:
-                        masks = carrier.begin(clip, t, sound, logits)
+                    masks = carrier.at(t)
                     result = masks.result(index, float(clip.times[t]), is_keyframe)
                 if hook:
                     hook("propagation", result, index + 1, asked.points.num_frames)
@@ -278,9 +280,9 @@ class CoProp(nn.Module):
         with evaluating(self):
             call = self.backend.unpack(*args, **kwargs)
             asked = [Asked(self.anchor(clip), clip.times, self.reanchor) for clip in call]
-            keyframes = self.backend.segment_call(call, [a.indices for a in asked])
-            logits = [
-                Carrier(self.propagator, self.backend.num_classes).all_logits(clip, a.indices, rows)
-                for clip, a, rows in zip(call, asked, keyframes, strict=True)
-            ]
+            indices, classes = [a.indices for a in asked], self.backend.num_classes
+            keyframes = self.backend.segment_call(call, indices)
+            logits = all_logits(
+                self.propagator, classes, call, indices, keyframes, self.segment_batch
+            )
             return self.backend.repack(call, logits)

@@ -20,6 +20,7 @@ def wrap(
     propagator: Any = None,
     device: torch.device | str | None = None,
     reanchor: float | None = None,
+    segment_batch: int = 1,
 ) -> CoProp:
     """Give an audio-visual segmentation model a sense of time.
 
@@ -39,6 +40,8 @@ def wrap(
         device: Where the propagator runs; None is where the model lives.
         reanchor: Seconds after which the model is asked again within a segment; None is the
             paper's way, at control points alone.
+        segment_batch: How many segments to carry at once, at most. They are independent of one
+            another, so this changes time, memory and the last bits of the logits, not the method.
 
     Returns:
         The wrapped model.
@@ -67,7 +70,9 @@ def wrap(
         )
     if isinstance(model, CoProp):
         raise AdapterError("Got a model that is wrapped already. Use it, or `unwrap` it first.")
-    wrapped = CoProp(find_backend(model, backend), control_points, propagator, device, reanchor)
+    wrapped = CoProp(
+        find_backend(model, backend), control_points, propagator, device, reanchor, segment_batch
+    )
     wrapped._wrapped = (model,)
     return wrapped
 

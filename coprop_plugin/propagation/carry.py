@@ -1,6 +1,5 @@
 """From keyframe logits of a wrapped model to the logits of every frame, segment by segment."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +99,7 @@ class Carrier:
         self.propagator = propagator
         self.num_classes = num_classes
         self._memory: Any = None
-        self._class_ids: tuple[int, ...] = ()
+        self.class_ids: tuple[int, ...] = ()
 
     def hear(self, clip: Clip) -> Tensor | None:
         """Return what the propagator makes of the clip's sound, one row a frame."""
@@ -108,20 +107,15 @@ class Carrier:
 
     def begin(self, clip: Clip, t: int, sound: Tensor | None, logits: Tensor) -> MaskLogits:
         """Begin a segment at frame t of `clip` with the wrapped model's logits `[C, H, W]`."""
-        mask = hard_mask(logits)
-        self._class_ids = tuple(c for c in mask.unique().tolist() if c != 0)
-        self._memory = None
-        if self._class_ids:
-            objects = torch.zeros_like(mask)
-            for object_id, class_id in enumerate(self._class_ids, start=1):
-                objects[mask == class_id] = object_id
+        objects, self._memory = self.number_objects(logits), None
+        if self.class_ids:
             frame, sound = self._inputs(clip, t, sound)
             self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
         return MaskLogits.of_keyframe(logits)
 
     def rest(self, clip: Clip) -> MaskLogits:
         """Begin a segment in which nothing sounds."""
-        self._memory, self._class_ids = None, ()
+        self._memory, self.class_ids = None, ()
         return self._nothing(clip)
 
     def advance(self, clip: Clip, t: int, sound: Tensor | None) -> MaskLogits:
@@ -129,21 +123,22 @@ class Carrier:
         if self._memory is None:
             return self._nothing(clip)
         frame, sound = self._inputs(clip, t, sound)
-        logits = self.propagator.step(self._memory, frame, sound)[0]
+        return self.answer(self.propagator.step(self._memory, frame, sound)[0])
+
+    def number_objects(self, logits: Tensor) -> Tensor:
+        """Turn the classes of a keyframe's logits [C, H, W] into object ids [H, W] from 1."""
+        mask = hard_mask(logits)
+        self.class_ids = tuple(c for c in mask.unique().tolist() if c != 0)
+        objects = torch.zeros_like(mask)
+        for object_id, class_id in enumerate(self.class_ids, start=1):
+            objects[mask == class_id] = object_id
+        return objects
+
+    def answer(self, logits: Tensor) -> MaskLogits:
+        """Give the propagator's logits [1 + n, H, W] their classes back."""
         if self.num_classes == 1:
             return MaskLogits((1,), logits[1:2] - logits[:1], 1)
-        return MaskLogits((0, *self._class_ids), logits, self.num_classes)
-
-    def all_logits(self, clip: Clip, indices: Sequence[int], keyframes: Sequence[Tensor]) -> Tensor:
-        """Return logits `[T, C, H, W]` of a whole clip from those of its keyframes `indices`."""
-        sound = self.hear(clip)
-        coming = dict(zip(indices, keyframes, strict=True))
-        frames = [
-            self.begin(clip, t, sound, coming[t]) if t in coming else self.advance(clip, t, sound)
-            for t in range(clip.num_frames)
-        ]
-        device = keyframes[0].device
-        return torch.stack([frame.all_classes().to(device) for frame in frames])
+        return MaskLogits((0, *self.class_ids), logits, self.num_classes)
 
     def _nothing(self, clip: Clip) -> MaskLogits:
         return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)

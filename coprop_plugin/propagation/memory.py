@@ -1,6 +1,7 @@
 """All that an `AudioInsertPropagator` knows of a segment."""
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -53,6 +54,12 @@ class LongTermMemory:
         """Return keys and values of all tokens kept, `[B, heads, M, C / heads]`."""
         tokens = self.num_frames * self._frame_tokens
         return self._keys[:, :, :tokens], self._values[:, :, :tokens]
+
+    def first(self, rows: int) -> "LongTermMemory":
+        """Return the memory of the first rows of the batch axis; it takes over from this one."""
+        kept = copy(self)
+        kept._keys, kept._values = self._keys[:rows], self._values[:rows]
+        return kept
 
     def _next_place(self) -> int:
         if self.limit is None or self._written < self.limit:
@@ -113,3 +120,14 @@ class Memory:
     frame: int = 0
     last_write: int = 0
     guide: Any = None
+
+    def first(self, clips: int, guide: Any) -> "Memory":
+        """Return the memory of the first clips alone; it takes over from this one."""
+        rows = len(self.short_term[0][0]) // self.batch * clips
+        return replace(
+            self,
+            batch=clips,
+            long_term=[far.first(rows) for far in self.long_term],
+            short_term=[(key[:rows], value[:rows]) for key, value in self.short_term],
+            guide=guide,
+        )

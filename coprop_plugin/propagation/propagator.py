@@ -257,6 +257,11 @@ class AudioInsertPropagator(nn.Module):
         self._write(memory, self.network.remember(seen, self._id_emb(memory, masks, sound)))
         return logits
 
+    def first(self, memory: Memory, clips: int) -> Memory:
+        """Go on with the first clips of a batch alone: return their memory."""
+        guide = None if self.guide is None else self.guide.first(memory.guide, clips)
+        return memory.first(clips, guide)
+
     def _encode(
         self, frame: Tensor, sound: Tensor | None, size: tuple[int, int]
     ) -> tuple[list[Tensor], Tensor]:

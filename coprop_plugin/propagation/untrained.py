@@ -60,6 +60,10 @@ class HoldPropagator:
         check_next_frame(frame, memory.shape)
         return memory
 
+    def first(self, memory: Tensor, clips: int) -> Tensor:
+        """Go on with the first clips of a batch alone: return their memory."""
+        return memory[:clips]
+
 
 @dataclass
 class FlowMemory:
@@ -140,6 +144,10 @@ class FlowPropagator:
         memory.origins = _sample(memory.origins, before)
         memory.grays = grays
         return as_logits(_sample(memory.probs, memory.origins))
+
+    def first(self, memory: FlowMemory, clips: int) -> FlowMemory:
+        """Go on with the first clips of a batch alone: return their memory."""
+        return FlowMemory(memory.probs[:clips], memory.origins[:clips], memory.grays[:clips])
 
 
 def _cv2():
