@@ -96,4 +96,4 @@ def _draw(axes: Any, group: Sequence[Mapping[str, Any]], score: str) -> None:
 def _colour(row: str) -> str:
     if row == "bare":
         return _BARE
-    return _TRUTH if row.startswith("oracle+") or row.endswith("+truth") else _PINK
+    return _TRUTH if row.startswith(("oracle+", "oracle@")) or row.endswith("+truth") else _PINK
