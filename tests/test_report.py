@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shutil
+import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -227,6 +229,17 @@ def test_without_the_source_the_overlay_is_shown(made, run, tmp_path):
     assert not any(parsed.data["layers"][0]["masks"])
     assert any(parsed.data["layers"][1]["masks"])
     assert "painted already" in parsed.text
+
+
+def test_a_video_without_sound_has_a_page(made, tmp_path):
+    _, result, _, _ = made
+    video = media.write_clip(replace(result.clip, waveform=None), tmp_path / "mute.mp4")
+    result.save(tmp_path / "run", overlay=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = Page(write_report(tmp_path / "run", video=video).path).data
+    assert {tuple(pair) for pair in data["wave"]} == {(0, 0)}
+    assert data["spectrogram"].startswith("data:image/png")
 
 
 def test_truth_of_another_clip_is_refused(run):

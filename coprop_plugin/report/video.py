@@ -1,5 +1,6 @@
 """The video of a report: small, in a form that every browser plays."""
 
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,13 @@ def write_small_video(source: Path, path: Path, still_s: float = 0.0) -> ShownVi
     Raises:
         MediaError: If the source cannot be read, or the file cannot be written.
     """
-    waveform, sample_rate = media.read_waveform(source)
+    with warnings.catch_warnings():
+        # Whoever segmented the file was warned.
+        warnings.simplefilter("ignore", media.MediaWarning)
+        info = media.probe(source, fps=None)
+        waveform, sample_rate = media.read_waveform(
+            source, start_s=info.start_s, duration_s=info.duration_s
+        )
     with ExitStack() as stack:
         video = stack.enter_context(VideoSource(source, quiet=True))
         writer = stack.enter_context(
@@ -67,7 +74,7 @@ def write_small_video(source: Path, path: Path, still_s: float = 0.0) -> ShownVi
     thumbnail = Image.fromarray(still)
     thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
     uri = data_uri(thumbnail, "JPEG", quality=70)
-    return ShownVideo((height, width), video.end_s, waveform, sample_rate, uri)
+    return ShownVideo((height, width), info.duration_s, waveform, sample_rate, uri)
 
 
 def _small(picture: np.ndarray, pixel_aspect: float) -> np.ndarray:
