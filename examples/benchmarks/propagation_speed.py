@@ -1,0 +1,187 @@
+"""Frames a second of the propagator against a plain AOT loop on the same weights.
+
+    OMP_NUM_THREADS=1 python examples/benchmarks/propagation_speed.py --rounds 5 --out speed.json
+
+A case `465:60` is the 60th frame after its keyframe at 465 x 465 pixels, when R50_AOTL remembers
+13 frames: the keyframe and each fifth. Weights are random: they cost what trained ones cost. All
+contestants take their turns in one process, with its own CPU time as the clock; the best round
+counts. What is needed is counted in the plain loop (matrix products and convolutions), and
+compared with the fastest product or convolution that this machine did between the turns. Peak
+memory is that of a process of its own, above the loaded model. Each run adds a row to --out; with
+--plot the ratios of all its rows are drawn.
+"""
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from _plain_aot import PlainLoop
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from coprop_plugin.propagation import AudioInsertPropagator
+from coprop_plugin.propagation.block import sine_position
+
+PLAIN = ("unfold", "dense")
+MIB = 2**20
+
+
+def contestants(limit: int) -> list[str]:
+    """Name who takes part: plain loops, ours with all of memory, ours with some of it."""
+    return [f"plain {windows}" for windows in PLAIN] + ["ours", f"ours, memory of {limit}"]
+
+
+def ready(name: str, size: int, frames: int) -> Callable[[], Tensor]:
+    """Bring a contestant to a frame; returns its step."""
+    torch.manual_seed(0)
+    limit = int(name.split()[-1]) if "memory of" in name else None
+    propagator = AudioInsertPropagator("R50_AOTL", insert_layers=(), max_memory_frames=limit)
+    propagator = propagator.eval()
+    frame, masks = torch.rand(1, 3, size, size), torch.zeros(1, size, size).long()
+    masks[:, size // 4 : size // 2, size // 4 : size // 2] = 1
+    writes = frames // propagator.long_term_gap
+    if name.startswith("plain"):
+        loop = PlainLoop(propagator, name.split()[1])
+        tokens = (size - 1) // 16 + 1
+        loop.start(frame, masks, sine_position(tokens, tokens, 256).float())
+        for _ in range(writes):
+            loop.write()
+        return lambda: loop.step(frame)
+    memory = propagator.start(frame, None, masks)
+    for _ in range(writes):
+        for far, near in zip(memory.long_term, memory.short_term, strict=True):
+            far.write(*propagator.network.by_head(*near))
+    return lambda: propagator.step(memory, frame, None)
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Return the CPU seconds of this process that a call takes."""
+    begin = time.process_time()
+    call()
+    return time.process_time() - begin
+
+
+def machine_gflops() -> float:
+    """Return the rate of the best of a matrix product and a convolution, in GFLOP/s."""
+    side, x = torch.randn(1024, 1024), torch.randn(1, 256, 59, 59)
+    kernel = torch.randn(256, 256, 3, 3)
+    x = x.contiguous(memory_format=torch.channels_last)
+    product = 2 * 1024**3 / seconds(lambda: side @ side)
+    convolution = 2 * 59**2 * 256**2 * 9 / seconds(lambda: F.conv2d(x, kernel, padding=1))
+    return max(product, convolution) / 1e9
+
+
+@torch.no_grad()
+def case(size: int, frames: int, limit: int, rounds: int) -> dict:
+    """Time all contestants in turn."""
+    steps = {name: ready(name, size, frames) for name in contestants(limit)}
+    with FlopCounterMode(display=False) as counter:
+        logits = {name: step() for name, step in steps.items() if name == "plain unfold"}
+    gflop = counter.get_total_flops() / 1e9
+    logits |= {name: step() for name, step in steps.items() if name != "plain unfold"}
+    spread = max(float((logits["ours"] - logits[f"plain {w}"]).abs().max()) for w in PLAIN)
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    peak = 0.0
+    for _ in range(rounds):
+        for name, step in steps.items():
+            taken[name].append(seconds(step))
+            peak = max(peak, machine_gflops())
+    best = {name: min(each) for name, each in taken.items()}
+    return dict(
+        size=size,
+        frames=frames,
+        gflop=gflop,
+        machine_gflops=peak,
+        largest_difference=spread / float(logits["plain unfold"].abs().max()),
+        ms={name: 1e3 * s for name, s in best.items()},
+        share_of_machine={
+            name: gflop / s / peak for name, s in best.items() if "memory" not in name
+        },
+        ratio={name: best["plain unfold"] / s for name, s in best.items()},
+        ratio_to_dense={name: best["plain dense"] / s for name, s in best.items()},
+    )
+
+
+def _peak_above_model(name: str, size: int, frames: int, answer) -> None:
+    torch.set_num_threads(1)
+    AudioInsertPropagator("R50_AOTL", insert_layers=())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with torch.no_grad():
+        step = ready(name, size, frames)
+        for _ in range(3):
+            step()
+    answer.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / MIB)
+
+
+def peak_mib(name: str, size: int, frames: int) -> float:
+    """Return the peak memory of a contestant above that of the loaded model, in MiB."""
+    context = multiprocessing.get_context("spawn")
+    answer = context.Queue()
+    process = context.Process(target=_peak_above_model, args=(name, size, frames, answer))
+    process.start()
+    peak = answer.get()
+    process.join()
+    return peak
+
+
+def plot(history: list[dict], path: Path) -> None:
+    """Draw how many times faster ours is than the plain loop, run after run."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for number, row in enumerate(history):
+        for each in row["cases"]:
+            for name, ratio in each["ratio"].items():
+                if name.startswith("ours"):
+                    key = f"{each['size']} px, frame {each['frames']}: {name}"
+                    curves.setdefault(key, []).append((number, ratio))
+    for name, points in curves.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=name)
+    axes.set(xlabel="run", ylabel="times faster than the plain loop", ylim=(0, None))
+    axes.legend(fontsize="small")
+    figure.savefig(path, bbox_inches="tight")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", default="225:10,465:60,465:150")
+    parser.add_argument("--limit", type=int, default=8, help="frames in the bounded memory")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peak", action="store_true", help="measure peak memory, too")
+    parser.add_argument("--out", type=Path, help="JSON history to add this run to")
+    parser.add_argument("--plot", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for text in arguments.cases.split(","):
+        size, frames = map(int, text.split(":"))
+        row = case(size, frames, arguments.limit, arguments.rounds)
+        if arguments.peak:
+            row["peak_mib"] = {
+                name: peak_mib(name, size, frames) for name in contestants(arguments.limit)
+            }
+        rows.append(row)
+        print(json.dumps(row, indent=1), flush=True)
+    run = dict(torch=torch.__version__, machine=platform.machine(), cases=rows)
+    history = [run]
+    if arguments.out is not None:
+        if arguments.out.is_file():
+            history = [*json.loads(arguments.out.read_text()), run]
+        arguments.out.write_text(json.dumps(history, indent=1) + "\n")
+    if arguments.plot is not None:
+        plot(history, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
