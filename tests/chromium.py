@@ -23,6 +23,10 @@ def find_chromium():
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
+class NavigatedError(Exception):
+    """The page went elsewhere while it was asked."""
+
+
 class Chromium:
     """One page. `errors` are its console's errors and exceptions, `requests` what it asked for."""
 
@@ -58,6 +62,8 @@ class Chromium:
         while self._number not in self._answers:
             self._read(deadline)
         answer = self._answers.pop(self._number)
+        if "navigated" in str(answer.get("error")):
+            raise NavigatedError(method)
         assert "error" not in answer, (method, answer)
         return answer["result"]
 
@@ -106,9 +112,15 @@ class Chromium:
 
     def until(self, expression):
         deadline = time.monotonic() + PATIENCE_S
-        while not self.run(expression):
+        while not self._holds(expression):
             assert time.monotonic() < deadline, f"never became true: {expression}"
             time.sleep(0.05)
+
+    def _holds(self, expression):
+        try:
+            return self.run(expression)
+        except NavigatedError:
+            return False
 
     def press(self, key):
         text = key if len(key) == 1 else ""
