@@ -58,7 +58,7 @@ class MetricError(CopropError, ValueError):
 
 
 class ReportError(CopropError, ValueError):
-    """A run that cannot be shown: a folder that holds no result, a video or truth that is not its."""
+    """A run that cannot be shown: a folder without a result, a video or truth that is not its."""
 
 
 class TrainingError(CopropError, ValueError):
