@@ -27,6 +27,10 @@ _DAMAGE = (
 )
 
 
+_LONGEST_HEADER = 100_000_000
+"""Of safetensors, in bytes; its own library refuses longer ones."""
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read names and tensors from a file of `torch.save` or safetensors, told by its content.
 
@@ -94,7 +98,7 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(9)
     # The header's length comes first; what zip archives and pickles begin with would be far more.
-    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
 
 
 def read_pickle(path: Path) -> Any:

@@ -4,6 +4,8 @@ import csv
 import doctest
 import importlib
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -165,30 +167,40 @@ def test_shared_work_is_billed_to_every_row(samples):
     assert 0.05 * keyframes <= seconds[1] < seconds[0]
 
 
+MEMORY = """
+import torch
+from coprop_plugin.benchmark.plug_and_play.cost import measured
+from coprop_plugin.benchmark.plug_and_play.cost import Cost
+large = lambda: torch.ones(64, 2**18).sum()
+_, baseline = measured(lambda: None)
+_, work = measured(large)
+_, small = measured(lambda: None)
+part, whole = measured(lambda: (large(), measured(lambda: None)[1])[1])
+_, other = measured(lambda: measured(large))
+if baseline.peak_mb is None:
+    print("unknown")
+else:
+    assert work.peak_mb - baseline.peak_mb > 50
+    assert small.peak_mb < work.peak_mb - 50
+    assert (baseline + work).peak_mb == work.peak_mb
+    assert whole.peak_mb - part.peak_mb > 50
+    assert other.peak_mb - part.peak_mb > 50
+    print("told")
+"""
+
+
 def test_the_peak_of_memory_is_that_of_the_work():
-    before, baseline = measured(lambda: None)
-    if baseline.peak_mb is None:
+    # In a process of its own: here freed memory of other tests may serve again.
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    if done.stdout.strip() == "unknown":
         pytest.skip("this system does not tell")
-    _, large = measured(lambda: torch.ones(64, 2**18).sum())
-    _, small = measured(lambda: None)
-    assert before is None
-    assert large.peak_mb - baseline.peak_mb > 50
-    assert small.peak_mb < large.peak_mb
-    assert (baseline + large).peak_mb == large.peak_mb
 
 
 def test_parts_may_be_measured_within_the_whole():
-    def large_then_part():
-        torch.ones(64, 2**18).sum()
-        return measured(lambda: time.sleep(0.02))[1]
-
-    part, whole = measured(large_then_part)
-    _, other = measured(lambda: measured(lambda: torch.ones(64, 2**18).sum()))
+    part, whole = measured(lambda: measured(lambda: time.sleep(0.02))[1])
     assert part.seconds >= 0.02
     assert whole.without(part).seconds == pytest.approx(whole.seconds - part.seconds)
-    if part.peak_mb is not None:
-        assert whole.peak_mb - part.peak_mb > 50
-        assert other.peak_mb - part.peak_mb > 50
 
 
 def test_sets_give_mean_and_spread(samples):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,7 +130,6 @@ def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_pa
         (["--backend", "bright"], "module:callable"),
         (["--backend", "mmseg"], "build it with its own code"),
         (["--backend", "tpavi"], "--weights"),
-        (["--backend", "keyframe_processor"], "without weights"),
         (["--backend", "{file}:nothing"], "has no 'nothing'"),
         (["--backend", "{file}:not_callable"], "a int"),
         (["--backend", "{file}:bright", "--control-points", "novel"], "novelty"),
@@ -198,7 +198,8 @@ def test_version():
 def test_demo_makes_the_files_it_names(tmp_path):
     done = coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet")
     assert done.exit_code == 0, done.output
-    assert "taken from the scene's own truth" in done.stdout
+    assert "asked about 24 of 24 frames" in done.stdout
+    assert re.search(r"Co-Prop: +mean IoU 0\.\d{3}, in time \d+%; asked about \d of", done.stdout)
     for name in ("made_up.mp4", "film_strip.png", "result/overlay.mp4", "result/masks/00000.png"):
         assert (tmp_path / "demo" / name).stat().st_size > 0
     assert coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet").exit_code == 0

@@ -119,7 +119,7 @@ def test_a_model_that_never_works_leaves_a_report_without_scores(folder, tmp_pat
         (("--world", 1, "."), "Name the clips"),
         (("--world", 1, "--size", "big"), "112x160"),
         (("--world", 700, "--seeds", 2), "1000"),
-        (("--world", 1, "--rows", "bare,hold"), "POINTS+CARRIER"),
+        (("--world", 1, "--rows", "bare,hold"), "+CARRIER"),
         ((".",), "ms3_meta_data.csv"),
         (("--world", 1, "-b", "MODELS:reddish"), "two backends 'reddish'"),
         (("--world", 1, "-b", "nowhere.safetensors"), "nowhere.safetensors"),

@@ -66,6 +66,7 @@ def test_every_command_of_the_readme_exists():
         "evaluate",
         "bench",
         "moc",
+        "report",
     }
     for verb in verbs:
         options = set(re.findall(rf"^coprop {verb}.*$", shell, re.MULTILINE))

@@ -44,9 +44,10 @@ def toy_config(name, work_dir, steps=4):
     for part in ("train", "val", "test"):
         loader = config[f"{part}_dataloader"]
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
-        loader.dataset.update(size=SIZE, length=1000 if part == "train" else 4)
-        if "num_frames" in loader.dataset:
-            loader.dataset.num_frames = 3
+        for dataset in loader.dataset.get("parts", [loader.dataset]):
+            dataset.update(size=SIZE, length=1000 if part == "train" else 4)
+            if "num_frames" in dataset:
+                dataset.num_frames = 3
     config.train_cfg.update(max_iters=steps, val_interval=steps)
     config.default_hooks.checkpoint.interval = 2
     config.default_hooks.logger.interval = 1
