@@ -130,6 +130,24 @@ def test_what_is_there_is_not_asked_for_again(videos, providers, tmp_path):
     assert statuses(coprop(*arguments, "--fps", "2", "--redo")) == ["done"] * 4
 
 
+def test_points_of_other_prompts_are_not_gone_on_with(videos, tmp_path):
+    provider = tmp_path / "changing.py"
+    code = (
+        "from coprop_plugin.control_points.providers import EveryNProvider\n"
+        "class Asks(EveryNProvider):\n"
+        "    settings = {'prompts': 'VERSION'}\n"
+    )
+    arguments = ("anchor", videos, "-o", tmp_path / "points.json", "--control-points")
+    arguments += (f"{provider}:Asks", "--json")
+    provider.write_text(code)
+    assert statuses(coprop(*arguments)) == ["done"] * 4
+    assert statuses(coprop(*arguments)) == ["skipped"] * 4
+    provider.write_text(code.replace("VERSION", "another"))
+    other = coprop(*arguments)
+    assert other.exit_code == 2
+    assert "was made with" in other.stderr
+
+
 def test_another_file_is_not_written_over(videos, tmp_path):
     out = tmp_path / "package.json"
     out.write_text('{"name": "mine"}')

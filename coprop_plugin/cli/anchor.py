@@ -78,5 +78,8 @@ def files(
         else:
             items = anchoring.find_items(inputs, fps or None, sampling.value, split)
             made_with = dict(control_points=control_points, fps=fps, sampling=sampling.value)
+            # Prompts and examples of a language model may change under the same name.
+            if settings := getattr(provider, "settings", None):
+                made_with["settings"] = settings
             outcomes = anchoring.anchor_into(out, provider, items, made_with, redo)
         finish(report(outcomes, print_result, as_json))
