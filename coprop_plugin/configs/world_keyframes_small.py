@@ -1,9 +1,7 @@
 # Stage 1 on the made-up world, for a CPU core or two: a few hours. With num_classes=1 the head is
 # a binary one; leave SemanticMetric out then.
-default_scope = "coprop_plugin"
-custom_imports = dict(imports=["coprop_plugin.training.models"])
+_base_ = ["_world.py"]
 
-num_steps = 5000
 model = dict(
     type="KeyframeTraining",
     processor=dict(num_classes=11, num_queries=16, max_size=208),
@@ -47,23 +45,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
-    dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end={{_base_.num_steps}}, eta_min=0.0),
 ]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=1000)
-val_cfg = dict(type="ValLoop")
-
-default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=20),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
-)
-custom_hooks = [
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
-]
-log_processor = dict(by_epoch=False, window_size=20)
-randomness = dict(seed=0)

@@ -1,9 +1,7 @@
 # Stage 2 on the made-up world, for a CPU core or two: a few hours. Half of the clips are of scenes,
 # half of things of any shape, so that what is learned is to follow whatever is marked.
-default_scope = "coprop_plugin"
-custom_imports = dict(imports=["coprop_plugin.training.models"])
+_base_ = ["_world.py"]
 
-num_steps = 5000
 size = (112, 160)
 model = dict(
     type="PropagatorTraining",
@@ -64,24 +62,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=200),
-    dict(type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=200, end=num_steps),
-]
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=1000)
-val_cfg = dict(type="ValLoop")
-
-default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=20),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
-)
-# AOT's average: decay 1 - 1 / (0.1 x steps), warmed by (1 + n) / (10 + n).
-custom_hooks = [
     dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
+        type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=200, end={{_base_.num_steps}}
+    ),
 ]
-log_processor = dict(by_epoch=False, window_size=20)
-randomness = dict(seed=0)

@@ -1,0 +1,25 @@
+# What the configs of the made-up world share: 5,000 steps, a checkpoint every hundred, and weights
+# that are averaged over the run.
+default_scope = "coprop_plugin"
+custom_imports = dict(imports=["coprop_plugin.training.models"])
+
+num_steps = 5000
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=1000)
+val_cfg = dict(type="ValLoop")
+
+default_hooks = dict(
+    logger=dict(type="LoggerHook", interval=20),
+    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
+)
+# AOT's average: decay 1 - 1 / (0.1 x steps), warmed by (1 + n) / (10 + n).
+custom_hooks = [
+    dict(
+        type="EMAHook",
+        ema_type="MomentumAnnealingEMA",
+        momentum=10 / num_steps,
+        gamma=9,
+        update_buffers=True,
+    )
+]
+log_processor = dict(by_epoch=False, window_size=20)
+randomness = dict(seed=0)
