@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coprop_plugin.control_points.llm.default import as_audio_llm
 from coprop_plugin.errors import AudioLLMError
-from coprop_plugin.registry import AUDIO_LLMS, build
+from coprop_plugin.registry import AUDIO_LLMS
 from coprop_plugin.types import AudioLLM
 
 FORMAT = "coprop.answer/1"
@@ -51,9 +52,7 @@ class CachedLLM:
     """
 
     def __init__(self, llm: AudioLLM | str | Mapping[str, Any], folder: str | Path) -> None:
-        if isinstance(llm, str | Mapping):
-            llm = build(AUDIO_LLMS, llm, verb="chat")
-        self.llm, self.folder = llm, Path(folder)
+        self.llm, self.folder = as_audio_llm(llm), Path(folder)
         self.calls = self.hits = 0
         self._counting = threading.Lock()
         try:
