@@ -69,6 +69,10 @@ class WorkerError(CopropError, RuntimeError):
     """A process that could not make the model it was to work with."""
 
 
+class LimitError(CopropError, ValueError):
+    """A resource limit in the environment that is no number; see the module `limits`."""
+
+
 class UnknownNameError(CopropError, LookupError):
     """A name that no registry knows; the message lists the known ones."""
 

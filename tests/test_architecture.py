@@ -10,7 +10,8 @@ PACKAGE = ROOT / "coprop_plugin"
 
 # Room -> floor. Rooms of one floor do not know one another.
 FLOORS = {
-    "errors": -1,
+    "errors": -2,
+    "limits": -1,
     "types": 0,
     "modes": 0,
     "registry": 0,
