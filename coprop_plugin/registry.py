@@ -72,6 +72,7 @@ DATASETS = _child(
     "coprop_plugin.benchmark.datasets",
     "coprop_plugin.world.frames",
     "coprop_plugin.world.clips",
+    "coprop_plugin.world.seconds",
 )
 """Clips with their true masks, and what to train on."""
 
@@ -195,9 +196,8 @@ def find(registry: Registry, name: str, verb: str = "") -> type:
     bare_name = name.removeprefix(f"{SCOPE}.")
     if bare_name in known:
         return registry.module_dict[bare_name]
-    # A dotted name of another scope (`mmseg.DiceLoss`) is mmengine's to find.
-    found = registry.get(name) if "." in bare_name else None
-    if found is None:
+    found = _of_another_scope(registry, bare_name)
+    if found is None or not hasattr(found, verb or "__class__"):
         raise UnknownNameError(
             f"Got {name!r}, which is no registered {registry.name}"
             f"{f' that can `{verb}`' if verb else ''}. There are: "
@@ -205,3 +205,17 @@ def find(registry: Registry, name: str, verb: str = "") -> type:
             "the registry's `register_module()` and import that module first."
         )
     return found
+
+
+def _of_another_scope(registry: Registry, name: str) -> type | None:
+    """Return what `mmseg.DiceLoss` names, if mmseg's registry is imported and has it.
+
+    `registry.get` would take any importable name, `subprocess.Popen` say: configs come from files
+    of strangers too.
+    """
+    scope, _, rest = name.partition(".")
+    other = {registry.root.scope: registry.root, **registry.root.children}.get(scope)
+    if other is None or not rest:
+        return None
+    other.import_from_location()
+    return other.module_dict.get(rest)

@@ -25,6 +25,21 @@ def test_what_cannot_do_the_verb_counts_as_unknown():
         registry.build(registry.MODELS, "tpavi", verb="step")
 
 
+@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "coprop_plugin.wrapping.wrap"])
+def test_a_config_names_what_is_registered_and_nothing_else(name):
+    with pytest.raises(UnknownNameError, match="no registered model"):
+        registry.build(registry.MODELS, dict(type=name, args=["true"]))
+
+
+def test_what_another_scope_has_registered_is_found_by_its_name():
+    import mmseg.registry
+
+    assert registry.find(registry.MODELS, "mmseg.FCNHead").__name__ == "FCNHead"
+    assert mmseg.registry.MODELS.get("FCNHead") is registry.find(registry.MODELS, "mmseg.FCNHead")
+    with pytest.raises(UnknownNameError, match="that can `step`"):
+        registry.find(registry.MODELS, "mmseg.FCNHead", verb="step")
+
+
 @pytest.mark.parametrize("scope", ["coprop_plugin", "mmseg"])
 def test_configs_build_while_another_scope_is_active(scope):
     from mmengine.registry import DefaultScope
