@@ -1,10 +1,13 @@
 """Which frames the wrapped model is asked about."""
 
 from bisect import bisect_right
+from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
+from coprop_plugin.propagation.carry import ABSENT
 from coprop_plugin.types import Clip, ControlPoints
 
 _ROUNDING_S = 1e-6
@@ -19,9 +22,13 @@ class Asked:
         reanchor_s: Where the last frame that was asked about lies so many seconds back, the model
             is asked again within a segment; None asks at control points alone, as the paper does.
         start: Which of these frames to begin with.
+        stop: Before which of them to end; None is the end of the video, for whoever goes on.
+        given: Masks `[H, W]` of class ids that somebody made, by frame. The model is not asked
+            there; masks are carried on from them like from its own.
 
     Raises:
-        ControlPointError: If `reanchor_s` is not above 0, or `start` is none of the frames.
+        ControlPointError: If `reanchor_s` is not above 0, or `start` or `stop` is none of the
+            frames.
 
     Example:
         >>> import torch
@@ -36,26 +43,37 @@ class Asked:
         times: Tensor,
         reanchor_s: float | None = None,
         start: int = 0,
+        stop: int | None = None,
+        given: Mapping[int, Tensor] | None = None,
     ) -> None:
         check_reanchor(reanchor_s)
-        self.points = points
+        self.points, self.given = points, given or {}
         self.indices = points.indices
         if reanchor_s is not None:
             self.indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S)
+        self.indices = sorted({*self.indices, *self.given})
         self._set = frozenset(self.indices)
-        self.start = start
-        if start not in self._set:
-            raise ControlPointError(
-                f"Got start={start}, a frame that the model is not asked about; masks are carried "
-                "there from before. Start with the last one that it is asked about: "
-                f"{max((i for i in self.indices if i < start), default=0)}."
-            )
+        self.start, self.stop = start, points.num_frames if stop is None else stop
+        # Whoever goes on asks about the same frames at once as whoever goes through.
+        self.first_put = 0 if stop is None else start
+        for name, index in (("start", start), ("stop", self.stop)):
+            if index not in self._set and (name, index) != ("stop", points.num_frames):
+                raise ControlPointError(
+                    f"Got {name}={index}, a frame that the model is not asked about; masks are "
+                    "carried there from before. Take the last one that it is asked about: "
+                    f"{max((i for i in self.indices if i < index), default=0)}."
+                )
 
     def __contains__(self, index: int) -> bool:
         return index in self._set
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def bounds(self) -> list[int]:
+        """Where stretches begin that are carried by themselves; last, where to stop."""
+        return [*(i for i in self.indices if i < self.stop), self.stop]
 
     def segment_of(self, index: int) -> int:
         """Return the number of the segment that a frame is in."""
@@ -64,6 +82,18 @@ class Asked:
     def is_silent(self, index: int) -> bool:
         """Whether nothing can be heard in the segment of a frame, so that nothing is asked."""
         return self.points.is_silent(self.points.indices[self.segment_of(index)])
+
+    def is_put_to_model(self, index: int) -> bool:
+        """Whether the model has to say what sounds in one of these frames."""
+        return index not in self.given and not self.is_silent(index)
+
+    def given_logits(self, index: int, num_classes: int) -> Tensor | None:
+        """Return a given mask as sure logits `[C, H, W]`; None where none is given."""
+        if index not in self.given:
+            return None
+        mask = self.given[index]
+        classes = torch.arange(num_classes) if num_classes > 1 else torch.ones(1)
+        return torch.where(mask[None] == classes[:, None, None], -ABSENT, ABSENT)
 
 
 def checked(points: ControlPoints, clip: Clip) -> ControlPoints:

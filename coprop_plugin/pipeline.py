@@ -160,6 +160,8 @@ class CoProp(nn.Module):
         progress: bool = False,
         points: ControlPoints | None = None,
         start: int = 0,
+        stop: int | None = None,
+        given: Mapping[int, Tensor] | None = None,
     ) -> Iterator[FrameResult]:
         """Segment a video of any length, frame by frame, in bounded memory.
 
@@ -175,6 +177,9 @@ class CoProp(nn.Module):
             points: The control points, where they were found before.
             start: The frame to go on with after an interruption, one that the model is asked
                 about; from there on, results are what they would have been.
+            stop: The frame to end before, likewise. If it is given, nothing before `start` is
+                asked about; otherwise frames that would have been asked about at once are.
+            given: Masks `[H, W]` of class ids by frame, to carry on from instead of asking.
 
         Yields:
             One result a frame, in order.
@@ -182,12 +187,12 @@ class CoProp(nn.Module):
         Raises:
             MediaError: If the file cannot be read.
             ControlPointError: If `points` do not fit the video, or the model is not asked about
-                frame `start`.
+                frame `start` or `stop`.
         """
         with watched(hook, progress) as hook:
             sound, windows = stream_windows(path, fps, sampling)
             points = self.anchor(sound, hook) if points is None else checked(points, sound)
-            asked = Asked(points, sound.times, self.reanchor, start)
+            asked = Asked(points, sound.times, self.reanchor, start, stop, given)
             yield from self._frames(windows, asked, hook)
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
@@ -209,12 +214,17 @@ class CoProp(nn.Module):
         carrier = SegmentCarrier(self.propagator, num_classes, self.segment_batch)
         for window in windows:
             clip, keyframes = window.clip, self._keyframe_logits(window, asked, hook)
-            if asked.start >= window.frames.stop:
+            wanted = range(
+                max(window.frames.start, asked.start), min(window.frames.stop, asked.stop)
+            )
+            if wanted.start >= asked.stop:
+                return
+            if not wanted:
                 continue
-            starts = [i - window.start for i in (*asked.indices, asked.points.num_frames)]
+            starts = [i - window.start for i in asked.bounds]
             with torch.no_grad(), evaluating(self.propagator):
-                carrier.look_at(clip, starts, window.frames.stop - window.start, keyframes)
-            for index in window.frames[max(0, asked.start - window.frames.start) :]:
+                carrier.look_at(clip, starts, wanted.stop - window.start, keyframes)
+            for index in wanted:
                 t, is_keyframe = index - window.start, index in asked
                 with torch.no_grad(), evaluating(self.propagator):
                     masks = carrier.at(t)
@@ -228,15 +238,15 @@ class CoProp(nn.Module):
     ) -> Iterator[Tensor | None]:
         """Eq. (2): the logits `[C, H, W]` of each keyframe of the window, None where silent."""
         at_once = self._frames_at_once(window.clip)
-        indices = [i for i in asked.indices if i in window.frames]
-        waiting = [i for i in indices if not asked.is_silent(i)]
+        indices = [i for i in asked.bounds[:-1] if i in window.frames]
+        waiting = [i for i in indices if asked.is_put_to_model(i) and i >= asked.first_put]
         # Whoever goes on asks about the same frames at once, as their number may change a last bit.
         while waiting[:at_once] and waiting[:at_once][-1] < asked.start:
             waiting = waiting[at_once:]
         heard = window.hearing_segments(asked)
         batch: dict[int, Tensor] = {}
         for index in (i for i in indices if i >= asked.start):
-            if not batch and not asked.is_silent(index):
+            if not batch and asked.is_put_to_model(index):
                 chosen, waiting = waiting[:at_once], waiting[at_once:]
                 logits = self._ask(heard, [i - window.start for i in chosen])
                 batch = dict(zip(chosen, logits, strict=True))
@@ -244,7 +254,7 @@ class CoProp(nn.Module):
                 if hook:
                     done = asked.indices.index(chosen[-1]) + 1
                     hook("keyframes", {"indices": chosen, "logits": logits}, done, len(asked))
-            yield batch.pop(index, None)
+            yield batch.pop(index, asked.given_logits(index, self.backend.num_classes))
 
     def _frames_at_once(self, clip: Clip) -> int:
         height, width = clip.size

@@ -13,11 +13,12 @@ from coprop_plugin.types import Clip, Sampling
 # What a window may look at before its first and after its last own frame: the clip length of the
 # models we wrap (five frames, a second apart) on either side.
 CONTEXT_S = 5.0
-FRAMES_BYTES = 256 * 2**20
+# Of all pictures that are held, unless their context alone takes more.
+FRAMES_BYTES = 32 * 2**20
 # No window is longer, so that memory does not grow with the length of a video of small frames.
 WINDOW_S = 60.0
-# Longer sound is on disk: 16 MB, or minutes of it.
-SOUND_SAMPLES = 2**22
+# Longer sound is on disk: 4 MB, or a minute at 16 kHz.
+SOUND_SAMPLES = 2**20
 # Where in its second AVSBench takes a frame, and so how much of it the frame hears.
 FRAME_IN_ITS_SECOND_S = 15 / 16
 
@@ -54,7 +55,7 @@ class Window:
         last = self.start + self.clip.num_frames
         begins_s, segments = asked.points.starts_s, asked.points.segments
         for index in asked.indices:
-            if not self.start <= index < last:
+            if not self.start <= index < last or index in asked.given:
                 continue
             k = asked.segment_of(index)
             t, end = index - self.start, min(segments[k].stop, last) - self.start
@@ -79,6 +80,7 @@ def stream_windows(
     Returns:
         The whole video as a clip whose pictures are absent (all zero, no memory), for whoever
         only listens; and its windows, which cover every frame once and are read as they come.
+        The pictures of a window are overwritten by those of the next one.
 
     Raises:
         MediaError: If the file cannot be read.
@@ -102,17 +104,21 @@ def _windows(sound: Clip, frames: Iterator[Tensor]) -> Iterator[Window]:
     height, width = sound.size
     context = _frames_within(sound.times, CONTEXT_S)
     longest = _frames_within(sound.times, WINDOW_S)
-    own = max(context, min(FRAMES_BYTES // (3 * height * width), longest))
-    held: list[Tensor] = []
-    first_held = 0
+    own = max(context, min(FRAMES_BYTES // (3 * height * width) - 2 * context, longest))
+    # In one place from the first window to the last: what is freed and taken anew for each of them
+    # makes a process grow.
+    room = min(own + 2 * context, sound.num_frames)
+    pictures = torch.empty(room, 3, height, width, dtype=torch.uint8)
+    first, read = 0, 0
     for start in range(0, sound.num_frames, own):
         stop = min(start + own, sound.num_frames)
         begin, end = max(0, start - context), min(stop + context, sound.num_frames)
-        held = held[begin - first_held :]
-        first_held = begin
-        while first_held + len(held) < end:
-            held.append(next(frames))
-        clip = replace(sound[begin:end], frames=torch.stack(held))
+        for index in range(begin, read):
+            pictures[index - begin] = pictures[index - first]
+        for index in range(read, end):
+            pictures[index - begin] = next(frames)
+        first, read = begin, end
+        clip = replace(sound[begin:end], frames=pictures[: end - begin])
         yield Window(clip, begin, range(start, stop))
 
 
