@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from coprop_plugin.errors import CheckpointError
+from coprop_plugin.limits import WEIGHTS_BYTES
 
 # What torch's restricted unpickler raises on files that are cut, damaged or no pickle at all.
 _DAMAGE = (
@@ -23,6 +25,9 @@ _DAMAGE = (
     TypeError,
     AttributeError,
     AssertionError,
+    ArithmeticError,
+    MemoryError,
+    ImportError,
     struct.error,
 )
 
@@ -45,6 +50,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = existing(path)
     if not is_safetensors(path):
         return weights_in(read_pickle(path), str(path))
+    WEIGHTS_BYTES.check(path.stat().st_size, path, CheckpointError)
     try:
         return weights_in(load_file(path), str(path))
     except (SafetensorError, OSError) as error:
@@ -78,6 +84,9 @@ def weights_in(content: Any, origin: str) -> dict[str, Tensor]:
             f"Got a {type(content).__name__} in {origin} that holds no weights; wanted names to "
             "tensors, or such a mapping under 'state_dict' or 'model'."
         )
+    # A tensor with steps of 0 may be any size, whatever the file's.
+    size = sum(tensor.numel() * tensor.element_size() for tensor in content.values())
+    WEIGHTS_BYTES.check(size, origin, CheckpointError)
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
@@ -109,18 +118,30 @@ def read_pickle(path: Path) -> Any:
             are not made, and nothing in the file is run.
     """
     try:
+        WEIGHTS_BYTES.check(_unpacked_size(path), path, CheckpointError)
         return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no checkpoint that can be read safely: {_first_line(error)} Only tensors "
             "and plain containers are read, as anything else could run code. If you trust the "
             "file, save its weights alone: `torch.save(model.state_dict(), path)`."
         ) from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {_first_line(error)} It is damaged, cut "
             "short, or something else. Fetch it again, and compare its size."
         ) from error
+
+
+def _unpacked_size(path: Path) -> int:
+    """Return how large a file is, or what a zip archive says that its files are together."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(file.file_size for file in archive.infolist()))
+    return size
 
 
 def _first_line(error: BaseException, limit: int = 200) -> str:

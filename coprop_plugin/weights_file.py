@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from coprop_plugin.errors import CheckpointError, CopropError
+from coprop_plugin.errors import CheckpointError
+from coprop_plugin.limits import WEIGHTS_BYTES
 
 SHIPPED = Path(__file__).resolve().parent / "weights"
 """The folder of the weights that come with the library."""
@@ -70,10 +74,14 @@ def save_module(
 def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) -> nn.Module:
     """Load what `save_module` wrote, strictly both ways.
 
+    A network is built only after its plan, without memory, was found to be that of the weights: a
+    few bytes cannot ask for a network that fills the machine.
+
     Args:
         path: The file.
         format: What it was saved with.
-        build: Called with the saved constructor arguments; returns the module to fill.
+        build: Called with the saved constructor arguments, on the meta device and then in earnest;
+            returns the module to fill.
 
     Returns:
         The module on the CPU, in eval mode, in float32; in float64 if it was saved so.
@@ -85,6 +93,7 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"There is no file {path}. Give the path of a file with weights.")
+    WEIGHTS_BYTES.check(path.stat().st_size, path, CheckpointError)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -99,11 +108,20 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
             f"{path} is safetensors of format {metadata.get('format')!r}; wanted {format!r}. "
             "Weights of something else cannot be used here."
         )
-    module = _built(path, metadata.get("config", ""), build)
-    _check_fit(path, state, module.state_dict())
+    config = metadata.get("config", "")
+    with torch.device("meta"), _at_most(len(state), path):
+        plan = _built(path, config, build)
+    _check_fit(path, state, plan.state_dict())
+    module = _built(path, config, build)
     if any(value.dtype == torch.float64 for value in state.values()):
         module.double()
-    module.load_state_dict(state)
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights in {path} cannot be used as they are: {error}. Save them again, as "
+            "floating-point numbers."
+        ) from error
     return module.eval()
 
 
@@ -131,11 +149,35 @@ def _ready(value: Tensor, dtype: torch.dtype | None) -> Tensor:
 def _built(path: Path, config: str, build: Callable[..., nn.Module]) -> nn.Module:
     try:
         return build(**json.loads(config))
-    except (CopropError, TypeError, ValueError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # What a file says may be wrong in any way.
         raise CheckpointError(
             f"{path} describes a network that cannot be built: {error}. Was it written by a newer "
             "version, or does it need an encoder that is not imported yet?"
         ) from error
+
+
+@contextmanager
+def _at_most(num_tensors: int, path: Path) -> Iterator[None]:
+    """Stop the building of a network that has more parameters than a file has tensors."""
+    builder, count = threading.get_ident(), 0
+
+    def counted(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal count
+        count += parameter is not None and threading.get_ident() == builder
+        # Some are replaced while they are built; a network of any size is still found out.
+        if count > 2 * num_tensors + 1000:
+            raise CheckpointError(
+                f"{path} describes a network of more than {count} parameters, but holds "
+                f"{num_tensors}. The file was changed after it was saved; save it again."
+            )
+
+    hook = register_module_parameter_registration_hook(counted)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _check_fit(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
