@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class Asked:
         stop: Before which of them to end; None is the end of the video, for whoever goes on.
         given: Masks `[H, W]` of class ids that somebody made, by frame. The model is not asked
             there; masks are carried on from them like from its own.
+        most_frames: With `reanchor_s`, from how many frames back on the model is asked again, too.
 
     Raises:
         ControlPointError: If `reanchor_s` is not above 0, or `start` or `stop` is none of the
@@ -45,12 +47,14 @@ class Asked:
         start: int = 0,
         stop: int | None = None,
         given: Mapping[int, Tensor] | None = None,
+        most_frames: int | None = None,
     ) -> None:
         check_reanchor(reanchor_s)
-        self.points, self.given = points, given or {}
+        self.points, self.times, self.given = points, times, given or {}
         self.indices = points.indices
         if reanchor_s is not None:
-            self.indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S)
+            most_frames = most_frames or points.num_frames
+            self.indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S, most_frames)
         self.indices = sorted({*self.indices, *self.given})
         self._set = frozenset(self.indices)
         self.start, self.stop = start, points.num_frames if stop is None else stop
@@ -74,6 +78,11 @@ class Asked:
     def bounds(self) -> list[int]:
         """Where stretches begin that are carried by themselves; last, where to stop."""
         return [*(i for i in self.indices if i < self.stop), self.stop]
+
+    @property
+    def stretches(self) -> list[range]:
+        """What is carried by itself, wherever to start and stop: half-open, every frame once."""
+        return [range(*ends) for ends in pairwise([*self.indices, self.points.num_frames])]
 
     def segment_of(self, index: int) -> int:
         """Return the number of the segment that a frame is in."""
@@ -124,13 +133,14 @@ def check_reanchor(reanchor_s: float | None) -> None:
         )
 
 
-def _with_more(points: ControlPoints, times: list[float], reanchor_s: float) -> list[int]:
+def _with_more(
+    points: ControlPoints, times: list[float], reanchor_s: float, most_frames: int
+) -> list[int]:
     indices: list[int] = []
     for segment in points.segments:
-        for index in segment:
-            silent = points.is_silent(segment.start)
-            if index == segment.start or (
-                not silent and times[index] - times[indices[-1]] >= reanchor_s
-            ):
+        indices.append(segment.start)
+        for index in () if points.is_silent(segment.start) else segment[1:]:
+            waited_s, waited = times[index] - times[indices[-1]], index - indices[-1]
+            if waited_s >= reanchor_s or waited >= most_frames:
                 indices.append(index)
     return indices

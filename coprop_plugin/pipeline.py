@@ -1,13 +1,14 @@
 """Co-Prop around any model: find the control points, segment the keyframes, carry the masks."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.asking import Asked, check_reanchor, checked
+from coprop_plugin.asker import Asker
+from coprop_plugin.asking import Asked, checked
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.modes import device_of, evaluating
@@ -15,6 +16,8 @@ from coprop_plugin.progress import watched
 from coprop_plugin.propagation.carry import MaskLogits
 from coprop_plugin.propagation.default import as_propagator
 from coprop_plugin.propagation.together import SegmentCarrier, all_logits, check_segment_batch
+from coprop_plugin.recovering import Recovering
+from coprop_plugin.recovery import STRETCH_S, Recovery
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import (
     Clip,
@@ -27,9 +30,6 @@ from coprop_plugin.types import (
     Source,
 )
 from coprop_plugin.windows import Window, stream_windows
-
-# Logits of one batch of keyframes are kept under this, so that 71 classes of a large picture fit.
-KEYFRAME_LOGITS_BYTES = 256 * 2**20
 
 
 @MODELS.register_module(name=["CoProp", "coprop"])
@@ -46,12 +46,17 @@ class CoProp(nn.Module):
         device: Where the propagator runs; None is where the wrapped model lives.
         reanchor: Seconds after which the wrapped model is asked again within a segment, so that
             masks are not carried further; None is the paper's way, at control points alone.
+            `"uncertain"`, or `dict(type="uncertain", threshold=0.5, extra=2, seconds=None)`: where
+            masks are in doubt, see `Recovery`.
         segment_batch: How many segments to carry at once, at most; more take more memory.
+        keyframe: `"first"`, the paper's way; or `"confident"`, or `dict(type="confident",
+            candidates=3)`: of several frames in a segment those whose masks bear one another out,
+            carried both ways; see `Recovery`.
 
     Raises:
         UnknownNameError: If a name is not registered.
         CheckpointError: If `propagator` is a file that holds no propagator.
-        ControlPointError: If `reanchor` is not above 0.
+        ControlPointError: If `reanchor` or `keyframe` is none of the above.
         PropagationError: If `segment_batch` is not 1 or more.
 
     Example:
@@ -70,11 +75,12 @@ class CoProp(nn.Module):
         control_points: Any = "novelty",
         propagator: Any = None,
         device: torch.device | str | None = None,
-        reanchor: float | None = None,
+        reanchor: float | str | Mapping[str, Any] | None = None,
         segment_batch: int = 1,
+        keyframe: str | Mapping[str, Any] = "first",
     ) -> None:
         super().__init__()
-        check_reanchor(reanchor)
+        self.recovery = Recovery.of(keyframe, reanchor)
         check_segment_batch(segment_batch)
         self.segment_batch = segment_batch
         if isinstance(backend, Mapping):
@@ -82,7 +88,7 @@ class CoProp(nn.Module):
             if isinstance(backend.get("model"), Mapping):
                 backend["model"] = MODELS.build(backend["model"])
             backend = build(MODELS, backend, verb="segment_keyframes")
-        self.backend, self.reanchor = backend, reanchor
+        self.backend, self.reanchor, self.keyframe = backend, reanchor, keyframe
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(propagator)
         if isinstance(self.propagator, nn.Module):
@@ -120,7 +126,7 @@ class CoProp(nn.Module):
         clip = Clip.of(source, fps, sampling)
         with watched(hook, progress) as hook:
             points = self.anchor(clip, hook)
-            asked = Asked(points, clip.times, self.reanchor)
+            asked = self._asked(points, clip)
             frames = list(self._frames([Window.whole(clip)], asked, hook))
         return SegmentationResult(clip, points, frames)
 
@@ -142,10 +148,11 @@ class CoProp(nn.Module):
         """
         clip = Clip.of(source, fps, sampling)
         points = ControlPoints(torch.ones(clip.num_frames), source="bare")
-        at_once, frames = self._frames_at_once(clip), []
+        asker, frames = Asker(self.backend), []
+        at_once = asker.frames_at_once(clip)
         for first in range(0, clip.num_frames, at_once):
             indices = list(range(first, min(first + at_once, clip.num_frames)))
-            for index, logits in zip(indices, self._ask(clip, indices), strict=True):
+            for index, logits in zip(indices, asker.ask(clip, indices), strict=True):
                 masks = MaskLogits.of_keyframe(logits)
                 frames.append(masks.result(index, float(clip.times[index]), is_keyframe=True))
         return SegmentationResult(clip, points, frames)
@@ -190,10 +197,13 @@ class CoProp(nn.Module):
                 frame `start` or `stop`.
         """
         with watched(hook, progress) as hook:
-            sound, windows = stream_windows(path, fps, sampling)
+            ahead_s = STRETCH_S if self.recovery else 0.0
+            sound, windows = stream_windows(path, fps, sampling, ahead_s)
             points = self.anchor(sound, hook) if points is None else checked(points, sound)
-            asked = Asked(points, sound.times, self.reanchor, start, stop, given)
-            yield from self._frames(windows, asked, hook)
+            asked = self._asked(points, sound, start, stop, given)
+            stop = points.num_frames if stop is None else stop
+            frames = self._frames(windows, asked, hook)
+            yield from (frame for frame in frames if start <= frame.index < stop)
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
         """Find the control points of a clip, Eq. (1).
@@ -206,14 +216,30 @@ class CoProp(nn.Module):
             hook("control_points", points, 1, 1)
         return points
 
+    def _asked(self, points: ControlPoints, clip: Clip, *options: Any) -> Asked:
+        if self.recovery:
+            return self.recovery.asked(points, clip.times, clip.size, *options)
+        return Asked(points, clip.times, self.reanchor, *options)
+
+    @property
+    def _recovering(self) -> Recovering:
+        return Recovering(Asker(self.backend), self.propagator, self.recovery, self.segment_batch)
+
     def _frames(
         self, windows: Iterable[Window], asked: Asked, hook: Hook | None
     ) -> Iterator[FrameResult]:
         """Eq. (2) and (3) over windows: one result a frame, in order."""
+        if self.recovery:
+            for index, time_s, masks, is_keyframe in self._recovering.frames(windows, asked, hook):
+                result = masks.result(index, time_s, is_keyframe)
+                if hook:
+                    hook("propagation", result, index + 1, asked.points.num_frames)
+                yield result
+            return
         num_classes = self.backend.num_classes
         carrier = SegmentCarrier(self.propagator, num_classes, self.segment_batch)
         for window in windows:
-            clip, keyframes = window.clip, self._keyframe_logits(window, asked, hook)
+            clip, keyframes = window.clip, Asker(self.backend).keyframes(window, asked, hook)
             wanted = range(
                 max(window.frames.start, asked.start), min(window.frames.stop, asked.stop)
             )
@@ -233,45 +259,6 @@ class CoProp(nn.Module):
                     hook("propagation", result, index + 1, asked.points.num_frames)
                 yield result
 
-    def _keyframe_logits(
-        self, window: Window, asked: Asked, hook: Hook | None
-    ) -> Iterator[Tensor | None]:
-        """Eq. (2): the logits `[C, H, W]` of each keyframe of the window, None where silent."""
-        at_once = self._frames_at_once(window.clip)
-        indices = [i for i in asked.bounds[:-1] if i in window.frames]
-        waiting = [i for i in indices if asked.is_put_to_model(i) and i >= asked.first_put]
-        # Whoever goes on asks about the same frames at once, as their number may change a last bit.
-        while waiting[:at_once] and waiting[:at_once][-1] < asked.start:
-            waiting = waiting[at_once:]
-        heard = window.hearing_segments(asked)
-        batch: dict[int, Tensor] = {}
-        for index in (i for i in indices if i >= asked.start):
-            if not batch and asked.is_put_to_model(index):
-                chosen, waiting = waiting[:at_once], waiting[at_once:]
-                logits = self._ask(heard, [i - window.start for i in chosen])
-                batch = dict(zip(chosen, logits, strict=True))
-                batch = {i: row for i, row in batch.items() if i >= asked.start}
-                if hook:
-                    done = asked.indices.index(chosen[-1]) + 1
-                    hook("keyframes", {"indices": chosen, "logits": logits}, done, len(asked))
-            yield batch.pop(index, asked.given_logits(index, self.backend.num_classes))
-
-    def _frames_at_once(self, clip: Clip) -> int:
-        height, width = clip.size
-        return max(1, KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width))
-
-    def _ask(self, clip: Clip, indices: Sequence[int]) -> Tensor:
-        with torch.no_grad(), evaluating(self.backend):
-            logits = self.backend.segment_keyframes(clip, indices)
-        wanted = (len(indices), self.backend.num_classes, *clip.size)
-        if tuple(logits.shape) != wanted:
-            raise AdapterError(
-                f"Got logits of shape {list(logits.shape)} from {type(self.backend).__name__} for "
-                f"{len(indices)} keyframes; wanted {list(wanted)}: [K, num_classes, H, W] at the "
-                "clip's own size."
-            )
-        return logits
-
     @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the wrapped model's own way: its arguments, its return value, aligned masks.
@@ -289,7 +276,9 @@ class CoProp(nn.Module):
             )
         with evaluating(self):
             call = self.backend.unpack(*args, **kwargs)
-            asked = [Asked(self.anchor(clip), clip.times, self.reanchor) for clip in call]
+            asked = [self._asked(self.anchor(clip), clip) for clip in call]
+            if self.recovery:
+                return self.backend.repack(call, self._recovering.call(call, asked))
             indices, classes = [a.indices for a in asked], self.backend.num_classes
             keyframes = self.backend.segment_call(call, indices)
             logits = all_logits(

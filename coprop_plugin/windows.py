@@ -1,6 +1,6 @@
 """A video of any length as a row of short clips, with enough context on both sides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Window:
         """Return the window that is a whole clip."""
         return cls(clip, 0, range(clip.num_frames))
 
-    def hearing_segments(self, asked: Asked) -> Clip:
+    def hearing_segments(self, asked: Asked, frames: Iterable[int] | None = None) -> Clip:
         """Return the clip in which each frame that is asked about hears its own segment.
 
         A frame's sound is the 0.975 s before it, as released models were trained; at a control
@@ -50,11 +50,15 @@ class Window:
         the end of their second, some of it. So frames listen to the 0.975 s that begin with what
         they stand for, not before their segment begins, or to what comes before them where that is
         later; and to the end of the segment at most.
+
+        Args:
+            asked: What is asked.
+            frames: The frames that are asked about; by default those that `asked` knows.
         """
         spans, heard_at = self.clip.spans, self.clip.times.clone()
         last = self.start + self.clip.num_frames
         begins_s, segments = asked.points.starts_s, asked.points.segments
-        for index in asked.indices:
+        for index in asked.indices if frames is None else frames:
             if not self.start <= index < last or index in asked.given:
                 continue
             k = asked.segment_of(index)
@@ -68,7 +72,7 @@ class Window:
 
 
 def stream_windows(
-    path: str | Path, fps: float | None, sampling: Sampling
+    path: str | Path, fps: float | None, sampling: Sampling, ahead_s: float = 0.0
 ) -> tuple[Clip, Iterator[Window]]:
     """Open a video file for reading in windows.
 
@@ -76,6 +80,7 @@ def stream_windows(
         path: A video file.
         fps: Frames a second to read; None takes all.
         sampling: See `Clip.from_file`.
+        ahead_s: How many seconds behind its own frames a window is to have the context of, too.
 
     Returns:
         The whole video as a clip whose pictures are absent (all zero, no memory), for whoever
@@ -97,12 +102,12 @@ def stream_windows(
         no_pictures, waveform, sample_rate, video.times, sampling=sampling, source=Path(path)
     )
     frames = media.open_video(path, fps=fps, sampling=sampling)
-    return sound, _windows(sound, (frame for _, frame in frames))
+    return sound, _windows(sound, (frame for _, frame in frames), CONTEXT_S + ahead_s)
 
 
-def _windows(sound: Clip, frames: Iterator[Tensor]) -> Iterator[Window]:
+def _windows(sound: Clip, frames: Iterator[Tensor], context_s: float) -> Iterator[Window]:
     height, width = sound.size
-    context = _frames_within(sound.times, CONTEXT_S)
+    context = _frames_within(sound.times, context_s)
     longest = _frames_within(sound.times, WINDOW_S)
     own = max(context, min(FRAMES_BYTES // (3 * height * width) - 2 * context, longest))
     # In one place from the first window to the last: what is freed and taken anew for each of them

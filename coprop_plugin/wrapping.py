@@ -1,5 +1,6 @@
 """Co-Prop around a model that the user has, or that a file of weights describes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ def wrap(
     control_points: Any = "novelty",
     propagator: Any = None,
     device: torch.device | str | None = None,
-    reanchor: float | None = None,
+    reanchor: float | str | Mapping[str, Any] | None = None,
     segment_batch: int = 1,
+    keyframe: str | Mapping[str, Any] = "first",
 ) -> CoProp:
     """Give an audio-visual segmentation model a sense of time.
 
@@ -39,9 +41,12 @@ def wrap(
             (`list_propagators()`), a config, or a propagator.
         device: Where the propagator runs; None is where the model lives.
         reanchor: Seconds after which the model is asked again within a segment; None is the
-            paper's way, at control points alone.
+            paper's way, at control points alone. `"uncertain"`: where masks are in doubt; see
+            `CoProp`.
         segment_batch: How many segments to carry at once, at most. They are independent of one
             another, so this changes time, memory and the last bits of the logits, not the method.
+        keyframe: `"first"` is the paper's way; `"confident"` asks about several frames a segment,
+            and carries both ways what the answers agree on; see `CoProp`.
 
     Returns:
         The wrapped model.
@@ -50,6 +55,7 @@ def wrap(
         AdapterError: If no adapter recognises the model, or more than one does; if there are
             weights without a name, or a name without weights.
         UnknownNameError: If a name is not registered.
+        ControlPointError: If `reanchor` or `keyframe` is none of what `CoProp` takes.
         CheckpointError: If `propagator` is a file that holds no propagator, or `weights` do not
             fit the model.
 
@@ -71,7 +77,13 @@ def wrap(
     if isinstance(model, CoProp):
         raise AdapterError("Got a model that is wrapped already. Use it, or `unwrap` it first.")
     wrapped = CoProp(
-        find_backend(model, backend), control_points, propagator, device, reanchor, segment_batch
+        find_backend(model, backend),
+        control_points,
+        propagator,
+        device,
+        reanchor,
+        segment_batch,
+        keyframe,
     )
     wrapped._wrapped = (model,)
     return wrapped

@@ -20,6 +20,7 @@ FLOORS = {
     "checkpoint_file": 0,
     "media": 1,
     "audio": 1,
+    "hub": 1,
     "layers": 2,
     "control_points": 3,
     "keyframes": 3,
@@ -35,8 +36,13 @@ FLOORS = {
 }
 # Files beside the rooms that belong to one.
 ROOMS = {
+    "asker": "pipeline",
     "asking": "pipeline",
+    "recovering": "pipeline",
+    "recovery": "pipeline",
+    "stretches": "pipeline",
     "windows": "pipeline",
+    "redo": "pipeline",
     "wrapping": "pipeline",
     "progress": "pipeline",
     "loading": "cli",

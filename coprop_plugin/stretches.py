@@ -1,0 +1,149 @@
+"""Stretches of a video: what the model says of some of their frames, and what follows for all."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from coprop_plugin.propagation.carry import MaskLogits
+from coprop_plugin.propagation.sureness import agreement, sureness
+from coprop_plugin.propagation.together import Segment
+from coprop_plugin.recovery import Recovery
+from coprop_plugin.types import Clip
+
+# Answers that overlap less tell of different things; the alignment rate has the same bound.
+AGREE = 0.5
+
+Carry = Callable[[Sequence[Segment]], list[list[MaskLogits]]]
+"""`carry_together`, of a propagator: the masks of the frames of each segment."""
+
+
+class Stretch:
+    """A stretch of frames in which the same things sound, and what the model said of some.
+
+    To be asked for what is `wanted` until that is nothing; then `keyframes` and `masks` are there.
+
+    Args:
+        clip: The clip.
+        frames: Indices in it, half-open.
+        sound: What the propagator hears of the whole clip, one row a frame, or None.
+        first: The frames to ask about in any case.
+        recovery: What to ask besides.
+        carry: Carries masks along segments.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        frames: range,
+        sound: Tensor | None,
+        first: Sequence[int],
+        recovery: Recovery,
+        carry: Carry,
+    ) -> None:
+        self.clip, self.frames, self.recovery = clip, frames, recovery
+        self._sound, self._first, self._carry = sound, list(first), carry
+        self._answers: dict[int, Tensor] = {}
+        self._views: dict[int, list[tuple[Tensor, float]]] = {}
+
+    @property
+    def wanted(self) -> list[int]:
+        """The frames to ask about next; none where all is said."""
+        if not self._answers:
+            return self._first
+        if len(self._answers) >= len(self._first) + self.recovery.extra:
+            return []
+        return self._doubtful()
+
+    def take(self, answers: Mapping[int, Tensor]) -> None:
+        """Take the model's logits `[C, H, W]` of frames that were wanted."""
+        self._answers |= answers
+
+    @property
+    def keyframes(self) -> list[int]:
+        """The frames whose answer is trusted, rising."""
+        if len(self._answers) == 1:
+            return list(self._answers)
+        best, others = self._best()
+        return sorted([best, *(t for t in others if self._trusts(best, t, others[t]))])
+
+    def masks(self) -> list[MaskLogits]:
+        """Carry each trusted answer to the frames that are nearest to it; one mask a frame."""
+        parts, start = [], self.frames.start
+        keyframes = self.keyframes
+        for k, keyframe in enumerate(keyframes):
+            stop = self.frames.stop
+            if k + 1 < len(keyframes):
+                stop = (keyframe + keyframes[k + 1]) // 2 + 1
+            parts += self._both_ways(keyframe, range(start, stop))
+            start = stop
+        return parts
+
+    def _both_ways(self, keyframe: int, frames: range) -> list[MaskLogits]:
+        logits = self._answers[keyframe]
+        ways = (range(keyframe, frames.start - 1, -1), range(keyframe, frames.stop))
+        back, forth = self._carry([Segment(self.clip, way, self._sound, logits) for way in ways])
+        return [*reversed(back), *forth[1:]]
+
+    def _seen_from(self, keyframe: int, t: int) -> tuple[Tensor, float]:
+        """Return the mask [H, W] that an answer means for frame t, and how sure it is there."""
+        if keyframe not in self._views:
+            carried = self._both_ways(keyframe, self.frames)
+            self._views[keyframe] = [(each.mask, sureness(each)) for each in carried]
+        return self._views[keyframe][t - self.frames.start]
+
+    def _best(self) -> tuple[int, dict[int, float]]:
+        """Find the answer that the others bear out; and how far each of them does, in 0..1."""
+        support = {a: {} for a in sorted(self._answers)}
+        for a in support:
+            for b in support:
+                if a < b:
+                    support[a][b] = support[b][a] = (self._meets(a, b) + self._meets(b, a)) / 2
+        best = max(support, key=lambda a: self._own_sureness(a) + sum(support[a].values()))
+        return best, support[best]
+
+    def _meets(self, a: int, b: int) -> float:
+        """How well what is carried from a agrees at b with the model's own word."""
+        return agreement(self._seen_from(a, b)[0], self._seen_from(b, b)[0])
+
+    def _own_sureness(self, t: int) -> float:
+        mask, sure = self._seen_from(t, t)
+        # Something sounds here, so to see nothing is the least likely answer.
+        return sure if bool(mask.any()) else 0.0
+
+    def _trusts(self, best: int, t: int, agree: float) -> bool:
+        """Whether an answer is borne out by the best one, or that one cannot tell any more."""
+        return agree >= AGREE or self._doubt(best, t) > self.recovery.threshold
+
+    def _doubt(self, keyframe: int, t: int) -> float:
+        """How doubtful an answer is at frame t: unsure there, or lost while the sound goes on."""
+        began, (mask, sure) = self._seen_from(keyframe, keyframe)[0], self._seen_from(keyframe, t)
+        return 1 - sure if bool(mask.any()) or not bool(began.any()) else 1.0
+
+    def _doubtful(self) -> list[int]:
+        """The frame to ask about where masks are in doubt, or answers disagree."""
+        keyframes, left = self.keyframes, [t for t in self.frames if t not in self._answers]
+        alone = len(keyframes) == 1
+        disagree = alone and len(self._answers) > 1
+        unseen = alone and not bool(self._seen_from(keyframes[0], keyframes[0])[0].any())
+        doubts = {}
+        for t in left:
+            nearest = min(keyframes, key=lambda k: abs(k - t))
+            doubt = 1.0 if disagree or unseen else self._doubt(nearest, t)
+            if doubt > self.recovery.threshold:
+                doubts[t] = (doubt, min(abs(k - t) for k in self._answers))
+        return [max(doubts, key=doubts.get)] if doubts else []
+
+
+def settle(
+    stretches: Sequence[Stretch], ask: Callable[[list[list[int]]], Sequence[Sequence[Tensor]]]
+) -> None:
+    """Ask about what stretches want, all of them at once, until none wants more.
+
+    Args:
+        stretches: Not asked about yet.
+        ask: From the frames that each of them wants (none, for some) to their logits
+            `[C, H, W]`.
+    """
+    while any(wanted := [stretch.wanted for stretch in stretches]):
+        for stretch, frames, logits in zip(stretches, wanted, ask(wanted), strict=True):
+            stretch.take(dict(zip(frames, logits, strict=True)))
