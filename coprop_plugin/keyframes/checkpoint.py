@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from coprop_plugin.hub import is_folder_or_id
 from coprop_plugin.keyframes.processor import KeyframeProcessor
 from coprop_plugin.weights_file import SHIPPED, load_module, save_module
 
@@ -36,7 +37,8 @@ def load_keyframe_processor(path: str | Path | None = None) -> KeyframeProcessor
     """Load what `save_keyframe_processor` wrote, strictly both ways.
 
     Args:
-        path: The file; None for the weights that ship. They know the ten kinds of things of the
+        path: The file; or a folder or "hf://owner/name", as `KeyframeProcessor.from_pretrained`
+            reads; None for the weights that ship. They know the ten kinds of things of the
             made-up world and nothing else.
 
     Returns:
@@ -51,4 +53,6 @@ def load_keyframe_processor(path: str | Path | None = None) -> KeyframeProcessor
         >>> load_keyframe_processor().num_classes
         11
     """
+    if is_folder_or_id(path):
+        return KeyframeProcessor.from_pretrained(path)
     return load_module(WEIGHTS if path is None else path, FORMAT, KeyframeProcessor)

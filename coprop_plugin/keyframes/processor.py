@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import KeyframeError
+from coprop_plugin.hub import Pretrained
 from coprop_plugin.keyframes.attention import EncoderLayer, SoundFusion, sine_code
 from coprop_plugin.keyframes.backbones import build_backbone
 from coprop_plugin.keyframes.decoder import Answer, PixelDecoder, QueryDecoder
@@ -48,7 +49,7 @@ class KeyframePrediction:
 
 
 @MODELS.register_module(name=["KeyframeProcessor", "keyframe_processor"])
-class KeyframeProcessor(nn.Module):
+class KeyframeProcessor(Pretrained, nn.Module):
     """Eq. (2): segments what sounds, from one frame and the second of sound that ends at it.
 
     Section 3.3 of Co-Prop: image and audio features, fused by cross-attention at each layer; a
@@ -88,6 +89,9 @@ class KeyframeProcessor(nn.Module):
         >>> processor(torch.rand(1, 3, 45, 64), torch.zeros(1, 1, 96, 64)).shape
         torch.Size([1, 1, 45, 64])
     """
+
+    context = "frame"
+    """It looks at the frames that it is asked about and hears their sound, nothing else."""
 
     def __init__(
         self,

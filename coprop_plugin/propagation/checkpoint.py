@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from coprop_plugin.checkpoint_file import existing, is_safetensors, read_pickle
+from coprop_plugin.hub import is_folder_or_id
 from coprop_plugin.propagation.aot_names import load_aot_state
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
 from coprop_plugin.weights_file import load_module, save_module
@@ -18,7 +19,8 @@ def load(path: str | Path) -> AudioInsertPropagator:
     """Load a propagator from a file of either kind, told by its content, not by its name.
 
     Args:
-        path: Safetensors that `save_propagator` wrote, or a checkpoint of AOT.
+        path: Safetensors that `save_propagator` wrote, or a checkpoint of AOT; or a folder or
+            "hf://owner/name", as `AudioInsertPropagator.from_pretrained` reads.
 
     Returns:
         The propagator on the CPU, in eval mode.
@@ -26,6 +28,8 @@ def load(path: str | Path) -> AudioInsertPropagator:
     Raises:
         CheckpointError: If the file is missing, or neither.
     """
+    if is_folder_or_id(path):
+        return AudioInsertPropagator.from_pretrained(path)
     path = existing(path)
     if is_safetensors(path):
         return load_propagator(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.hub import is_folder_or_id
 from coprop_plugin.registry import MODELS, build, list_propagators, names
 from coprop_plugin.types import Propagator
 from coprop_plugin.weights_file import SHIPPED
@@ -19,7 +20,8 @@ def as_propagator(propagator: Any = None) -> Propagator:
 
     Args:
         propagator: None for the default, a path to safetensors of ours or to a released AOT
-            checkpoint, a registered name, a config, or a propagator.
+            checkpoint, a folder that `save_pretrained` wrote, "hf://owner/name", a registered
+            name, a config, or a propagator.
 
     Raises:
         CheckpointError: If it is a file that holds no propagator.
@@ -33,11 +35,12 @@ def as_propagator(propagator: Any = None) -> Propagator:
         return build(MODELS, propagator, verb="step")
     if isinstance(propagator, str) and propagator in names(MODELS, "step"):
         return build(MODELS, propagator, verb="step")
-    if isinstance(propagator, str | Path) and Path(propagator).suffix:
+    is_file = isinstance(propagator, str | Path) and Path(propagator).suffix
+    if is_file or is_folder_or_id(propagator):
         from coprop_plugin.propagation.checkpoint import load
 
         return load(propagator)
     raise UnknownNameError(
-        f"Got propagator={propagator!r}; wanted the path of a checkpoint, a config, a propagator, "
-        f"or one of: {', '.join(list_propagators())}."
+        f"Got propagator={propagator!r}; wanted the path of a checkpoint or a folder, "
+        f"hf://owner/name, a config, a propagator, or one of: {', '.join(list_propagators())}."
     )
