@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coprop_plugin.errors import PropagationError
+from coprop_plugin.hub import Pretrained
 from coprop_plugin.propagation import guidance
 from coprop_plugin.propagation.block import sine_position
 from coprop_plugin.propagation.decoder import upsample
@@ -32,7 +33,7 @@ from coprop_plugin.types import Clip
 
 
 @MODELS.register_module(name=["AudioInsertPropagator", "audio_insert"])
-class AudioInsertPropagator(nn.Module):
+class AudioInsertPropagator(Pretrained, nn.Module):
     """Eq. (3) and (7) of Co-Prop: AOT, with the sound of each frame let into its features.
 
     `start` with a keyframe's masks, then `step` frame by frame; all that is known of a video is in
@@ -135,8 +136,7 @@ class AudioInsertPropagator(nn.Module):
             guide=guide,
         )
         self.guide = None if guide is None else build(MODELS, guide, verb="step")
-        self.long_term_gap = shape["long_term_gap"]
-        self.max_memory_frames = max_memory_frames
+        self.long_term_gap, self.max_memory_frames = shape["long_term_gap"], max_memory_frames
         self.max_objects, self.max_size = max_objects, max_size
         if min(self.long_term_gap, 1 if max_memory_frames is None else max_memory_frames) < 1:
             raise PropagationError(
