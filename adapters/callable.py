@@ -71,6 +71,7 @@ class CallableBackend(nn.Module):
         self.model = function
         self.num_classes = num_classes
         self.audio = audio
+        self.context = "window" if audio == "clip" else "frame"
         self.ear = Ear(vggish)
         self.frames_at_once = frames_at_once
 

@@ -37,7 +37,7 @@ from coprop_plugin.benchmark.datasets import (
 )
 from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.errors import CopropError, DatasetError, DatasetWarning
-from coprop_plugin.media.results import avsbench_palette
+from coprop_plugin.media.masks import avsbench_palette
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import Clip
 

@@ -4,24 +4,21 @@ Everything goes through PyAV (FFmpeg). `import coprop_plugin` does not import th
 """
 
 from coprop_plugin.media.container import MediaWarning
+from coprop_plugin.media.earlier import EarlierResult, content_digest
 from coprop_plugin.media.encode import write_clip
-from coprop_plugin.media.folders import write_text
+from coprop_plugin.media.folders import read_about, read_manifest, write_text
+from coprop_plugin.media.masks import picture_name, read_mask
 from coprop_plugin.media.overlay import paint, write_overlay
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
-from coprop_plugin.media.results import (
-    ResultWriter,
-    picture_name,
-    read_about,
-    read_manifest,
-    read_mask,
-    save_result,
-)
+from coprop_plugin.media.results import ResultWriter, save_result
 from coprop_plugin.media.sound import read_waveform
 
 __all__ = [
+    "EarlierResult",
     "MediaWarning",
     "ResultWriter",
     "VideoInfo",
+    "content_digest",
     "open_video",
     "paint",
     "picture_name",

@@ -56,6 +56,18 @@ def json_of(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def read_manifest(folder: str | Path) -> dict[str, Any] | None:
+    """Return the `result.json` of a folder that `ResultWriter` completed; None for any other."""
+    content = json_of(Path(folder) / "result.json")
+    return content if content.get("format") == FORMAT else None
+
+
+def read_about(folder: str | Path) -> dict[str, Any] | None:
+    """Return the `about` of a folder that `ResultWriter` completed; None for any other folder."""
+    content = read_manifest(folder)
+    return None if content is None else content.get("about")
+
+
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Turn errors of disk and encoder into a `MediaError` that names what was to be written."""

@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,18 @@ from torch import Tensor
 
 from coprop_plugin import __version__
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.earlier import EarlierResult, content_digest
 from coprop_plugin.media.encode import picture_of
 from coprop_plugin.media.folders import (
     FORMAT,
     PICTURE_FOLDERS,
-    json_of,
     refuse_foreign,
     remove_all_but,
     replace_folder,
     write_json,
     writing,
 )
+from coprop_plugin.media.masks import mask_digest, picture_name, read_mask, save_mask
 from coprop_plugin.media.overlay import write_overlay
 from coprop_plugin.media.source import VideoSource
 from coprop_plugin.media.unfinished import Journal
@@ -75,6 +75,8 @@ class ResultWriter:
             gives it back.
         resume: Whether to go on where a writer with the same `about` was interrupted, at the last
             keyframe that it came to; see `num_written` and `control_points`.
+        reuse: A finished result of the same frames, from which `keep` copies.
+        edited: Frames whose mask is a person's; remembered for whoever reuses this result.
 
     Raises:
         MediaError: If the folder holds something else, or cannot be written; with `resume`, if
@@ -98,6 +100,8 @@ class ResultWriter:
         alpha: bool = False,
         about: Mapping[str, Any] | None = None,
         resume: bool = False,
+        reuse: EarlierResult | None = None,
+        edited: Container[int] = (),
     ) -> None:
         self.folder = Path(folder)
         # A link is followed, or the rename would replace the link and leave what it points to.
@@ -110,6 +114,8 @@ class ResultWriter:
         self._overlay, self._alpha = overlay, alpha
         self._about = dict(about or {})
         self._resume, self._journal = resume, None
+        self._reuse, self._edited = reuse, edited
+        self._digests: list[str] = []
         self._shape: tuple[int, int, int] = (0, 0, 0)
         self.times: list[float] = []
         self.control_points = control_points
@@ -140,6 +146,10 @@ class ResultWriter:
         self._journal = Journal(self._partial, self._about)
         self.times, self._shape = list(self._journal.times), self._journal.shape
         self.control_points = self._journal.control_points or self.control_points
+        masks = self._partial / "masks"
+        self._digests = [
+            mask_digest(read_mask(masks / picture_name(k))) for k in range(self.num_written)
+        ]
         kept = {self._journal.path.name, *(PICTURE_FOLDERS[:2] if self.times else ())}
         remove_all_but(self._partial, kept)
 
@@ -169,16 +179,29 @@ class ResultWriter:
                 f"{self.folder}; wanted every frame once, in order, beginning with 0."
             )
         name = picture_name(index)
+        mask = frame_result.mask.cpu().numpy()
         chances = (frame_result.sounding_prob * 255).round().byte().cpu().numpy()
         with writing(self.folder):
-            _save_mask(frame_result.mask.cpu().numpy(), self._partial / "masks" / name)
+            save_mask(mask, self._partial / "masks" / name)
             Image.fromarray(chances).save(self._partial / "probs" / name, compress_level=3)
             if self._alpha and frame is None and self._clip is not None:
                 frame = self._clip.frames[index]
             if self._alpha and frame is not None:
                 self._write_alpha(index, picture_of(frame), chances)
+        self._digests.append(mask_digest(mask))
         self.times.append(float(frame_result.time_s))
         self._shape = (*frame_result.mask.shape, frame_result.num_classes)
+
+    def keep(self, time_s: float) -> None:
+        """Take the next frame from the result that is reused, as it lies there.
+
+        Raises:
+            MediaError: If it cannot be copied.
+        """
+        with writing(self.folder):
+            self._digests.append(self._reuse.copy_frame(self.num_written, self._partial))
+        self.times.append(float(time_s))
+        self._shape = (*self._reuse.size, self._reuse.content["num_classes"])
 
     def _write_alpha(self, index: int, picture: np.ndarray, chances: np.ndarray) -> None:
         matte = np.dstack([picture, chances])
@@ -213,6 +236,8 @@ class ResultWriter:
                 content = self.control_points.to_dict(times)
                 write_json(self._partial / "control_points.json", content)
             write_json(self._partial / "result.json", self._manifest())
+            if self._reuse is not None:
+                self._reuse.copy_bare(self._partial)
             if self._journal is not None:
                 self._journal.path.unlink()
             replace_folder(self._partial, self._target)
@@ -242,6 +267,7 @@ class ResultWriter:
 
     def _manifest(self) -> dict[str, Any]:
         source = self._source or (self._clip.source if self._clip is not None else None)
+        made_with = None if self.control_points is None else self.control_points.to_dict()
         return {
             "format": FORMAT,
             "version": __version__,
@@ -253,48 +279,9 @@ class ResultWriter:
             "sampling": self._sampling,
             "times": [round(time_s, 6) for time_s in self.times],
             "about": self._about,
+            # What tells that something was edited since.
+            "source_digest": self._source and content_digest(self._source),
+            "made_with": made_with and {k: v for k, v in made_with.items() if k != "log"},
+            "edited": [t for t in range(self.num_written) if t in self._edited],
+            "digests": self._digests,
         }
-
-
-def picture_name(index: int) -> str:
-    """Return the file name of frame `index`: `00012.png`."""
-    return f"{index:05d}.png"
-
-
-def read_about(folder: str | Path) -> dict[str, Any] | None:
-    """Return the `about` of a folder that `ResultWriter` completed; None for any other folder."""
-    content = read_manifest(folder)
-    return None if content is None else content.get("about")
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any] | None:
-    """Return the `result.json` of a folder that `ResultWriter` completed; None for any other."""
-    content = json_of(Path(folder) / "result.json")
-    return content if content.get("format") == FORMAT else None
-
-
-def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask that `ResultWriter` wrote: class ids `[H, W]` uint8."""
-    return np.array(Image.open(path))
-
-
-def _save_mask(mask: np.ndarray, path: Path) -> None:
-    image = Image.fromarray(mask.astype(np.uint8))
-    image.putpalette(avsbench_palette().tobytes())
-    image.save(path)
-
-
-@lru_cache(maxsize=1)
-def avsbench_palette() -> np.ndarray:
-    """Return AVSBench's colours `[256, 3]` uint8: three bits of the class at a time, lowest first.
-
-    Example:
-        >>> avsbench_palette()[[1, 2, 4, 8, 70]].tolist()
-        [[128, 0, 0], [0, 128, 0], [0, 0, 128], [64, 0, 0], [32, 128, 128]]
-    """
-    classes = np.arange(256)
-    palette = np.zeros((256, 3), int)
-    for group in range(3):
-        for channel in range(3):
-            palette[:, channel] |= (classes >> (3 * group + channel) & 1) << (7 - group)
-    return palette.astype(np.uint8)

@@ -33,6 +33,9 @@ class KeyframeBackend(Protocol):
         """
         ...
 
+    # A backend whose answer about a frame depends on that frame and its sound alone may say so,
+    # `context = "frame"`; then less is done again after an edit (`coprop_plugin.redo`).
+    #
     # An adapter for a family of models has three methods more; a backend of your own needs none:
     #
     #   accepts(model) -> bool                static; by structure, never by class name
@@ -40,7 +43,8 @@ class KeyframeBackend(Protocol):
     #       the clips of a call with the wrapped model's own signature
     #   segment_call(call, indices) -> list[Tensor]
     #       one call of the wrapped model for all keyframes of all clips of that call:
-    #       logits [K_i, C, H, W] per clip, at the size of the clip's frames
+    #       logits [K_i, C, H, W] per clip, at the size of the clip's frames; the last one counts
+    #       (`call.keep(indices)`, where there is one, spares another: only these are keyframes)
     #   repack(call, logits) -> Any
     #       from logits [T_i, C, H, W] per clip the wrapped model's own return value,
     #       its own numbers at keyframes

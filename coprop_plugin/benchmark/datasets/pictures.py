@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from coprop_plugin.errors import DatasetError, DatasetWarning
-from coprop_plugin.media.results import avsbench_palette
+from coprop_plugin.media.masks import avsbench_palette
 
 Resize = Literal["squash", "crop"]
 UnknownColours = Literal["error", "warn"]

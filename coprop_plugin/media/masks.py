@@ -1,0 +1,113 @@
+"""Masks as pictures: one a frame, 8 bit, pixel values are class ids."""
+
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from coprop_plugin.errors import MediaError
+
+
+def picture_name(index: int) -> str:
+    """Return the file name of frame `index`: `00012.png`."""
+    return f"{index:05d}.png"
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read a mask that `ResultWriter` wrote: class ids `[H, W]` uint8."""
+    return np.array(Image.open(path))
+
+
+def save_mask(mask: np.ndarray, path: Path) -> None:
+    """Write class ids `[H, W]` as a picture that shows in AVSBench's colours."""
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette(avsbench_palette().tobytes())
+    image.save(path)
+
+
+def mask_digest(mask: np.ndarray) -> str:
+    """Return what tells that a mask was edited, eight hexadecimal digits of its class ids."""
+    return f"{zlib.crc32(np.ascontiguousarray(mask, np.uint8).tobytes()):08x}"
+
+
+def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int) -> np.ndarray:
+    """Read a mask that somebody may have painted, in whatever form their program saves.
+
+    Where there is one class, whatever is neither black nor see-through sounds. Otherwise grey
+    values are class ids, and colours are those of `avsbench_palette`.
+
+    Args:
+        path: A picture.
+        size: Height and width that it must have.
+        num_classes: C of the wrapped model: 1 for binary models.
+
+    Returns:
+        Class ids `[H, W]` uint8, 0 where nothing sounds.
+
+    Raises:
+        MediaError: If it is no picture, of another size, or has colours that mean no class.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MediaError(
+            f"{path} cannot be read as a picture ({error}). Save it as PNG, or delete it to have "
+            "that mask made anew."
+        ) from error
+    if (image.height, image.width) != tuple(size):
+        raise MediaError(
+            f"{path} is {image.width} x {image.height}, the frames of its run are {size[1]} x "
+            f"{size[0]}. Save the mask at that size."
+        )
+    mask = _class_ids(image, num_classes, path)
+    if num_classes > 1 and mask.max() >= num_classes:
+        raise MediaError(
+            f"{path} has pixels of class {mask.max()}; the model knows 0 to {num_classes - 1}. "
+            "Paint with the values or colours that its other masks have."
+        )
+    return mask
+
+
+def _class_ids(image: Image.Image, num_classes: int, path: str | Path) -> np.ndarray:
+    ours = image.mode == "P" and _has_our_palette(image)
+    if ours or image.mode in ("1", "L"):
+        mask = np.array(image, np.uint8)
+        return (mask > 0).astype(np.uint8) if num_classes == 1 else mask
+    rgba = np.array(image.convert("RGBA"))
+    rgb = rgba[..., :3] * (rgba[..., 3:] > 0)
+    if num_classes == 1:
+        return rgb.any(-1).astype(np.uint8)
+    colours, places = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
+    known = {tuple(colour): k for k, colour in enumerate(avsbench_palette().tolist())}
+    ids = [known.get(tuple(colour)) for colour in colours.tolist()]
+    if None in ids:
+        raise MediaError(
+            f"{path} has pixels of the colour {tuple(colours[ids.index(None)].tolist())}, which "
+            "stands for no class. Paint with the colours of the other masks, and without smooth "
+            "edges (antialiasing)."
+        )
+    return np.array(ids, np.uint8)[places.reshape(-1)].reshape(rgb.shape[:2])
+
+
+def _has_our_palette(image: Image.Image) -> bool:
+    palette = image.getpalette() or []
+    return palette == avsbench_palette().reshape(-1).tolist()[: len(palette)]
+
+
+@lru_cache(maxsize=1)
+def avsbench_palette() -> np.ndarray:
+    """Return AVSBench's colours `[256, 3]` uint8: three bits of the class at a time, lowest first.
+
+    Example:
+        >>> avsbench_palette()[[1, 2, 4, 8, 70]].tolist()
+        [[128, 0, 0], [0, 128, 0], [0, 0, 128], [64, 0, 0], [32, 128, 128]]
+    """
+    classes = np.arange(256)
+    palette = np.zeros((256, 3), int)
+    for group in range(3):
+        for channel in range(3):
+            palette[:, channel] |= (classes >> (3 * group + channel) & 1) << (7 - group)
+    return palette.astype(np.uint8)
