@@ -1,9 +1,10 @@
 """Our own weights in files: safetensors that say which network they belong to."""
 
 import json
+import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.limits import WEIGHTS_BYTES
@@ -74,14 +76,13 @@ def save_module(
 def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) -> nn.Module:
     """Load what `save_module` wrote, strictly both ways.
 
-    A network is built only after its plan, without memory, was found to be that of the weights: a
-    few bytes cannot ask for a network that fills the machine.
+    A network that is larger than the weights in the file is not built: a few bytes cannot ask for
+    one that fills the machine.
 
     Args:
         path: The file.
         format: What it was saved with.
-        build: Called with the saved constructor arguments, on the meta device and then in earnest;
-            returns the module to fill.
+        build: Called with the saved constructor arguments; returns the module to fill.
 
     Returns:
         The module on the CPU, in eval mode, in float32; in float64 if it was saved so.
@@ -108,11 +109,9 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
             f"{path} is safetensors of format {metadata.get('format')!r}; wanted {format!r}. "
             "Weights of something else cannot be used here."
         )
-    config = metadata.get("config", "")
-    with torch.device("meta"), _at_most(len(state), path):
-        plan = _built(path, config, build)
-    _check_fit(path, state, plan.state_dict())
-    module = _built(path, config, build)
+    with no_larger_than(state, path):
+        module = _built(path, metadata.get("config", ""), build)
+    _check_fit(path, state, module.state_dict())
     if any(value.dtype == torch.float64 for value in state.values()):
         module.double()
     try:
@@ -158,24 +157,65 @@ def _built(path: Path, config: str, build: Callable[..., nn.Module]) -> nn.Modul
         ) from error
 
 
+# What constructors make tensors with; the first argument or all of them are the size.
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange}
+# What a constructor may need beside parameters: tables, filters, weights that are replaced.
+_SPARE_TENSORS, _SPARE_NUMBERS = 1000, 2**24
+
+
+class _Sized(TorchFunctionMode):
+    """Stops the making of tensors with more than so many numbers."""
+
+    def __init__(self, most: int, error: CheckpointError) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if function in _MAKERS:
+            size = args[0] if args and isinstance(args[0], Sequence) else args
+            if math.prod(n for n in size if isinstance(n, int)) > self.most:
+                raise self.error
+        return function(*args, **(kwargs or {}))
+
+
 @contextmanager
-def _at_most(num_tensors: int, path: Path) -> Iterator[None]:
-    """Stop the building of a network that has more parameters than a file has tensors."""
+def no_larger_than(state: Mapping[str, Tensor], origin: str | Path) -> Iterator[None]:
+    """Stop the building of a network that has more and larger parameters than weights are there.
+
+    Args:
+        state: The weights.
+        origin: Where they came from, for messages.
+
+    Raises:
+        CheckpointError: If it does.
+
+    Example:
+        >>> with no_larger_than({"weight": torch.zeros(2, 2)}, "a test"):
+        ...     nn.Linear(10**9, 10**9)
+        Traceback (most recent call last):
+            ...
+        coprop_plugin.errors.CheckpointError: a test describes a network that is far larger than \
+the 1 tensors it holds. The file was changed after it was saved; save it again.
+    """
+    error = CheckpointError(
+        f"{origin} describes a network that is far larger than the {len(state)} tensors it holds. "
+        "The file was changed after it was saved; save it again."
+    )
     builder, count = threading.get_ident(), 0
 
     def counted(module: nn.Module, name: str, parameter: Tensor | None) -> None:
         nonlocal count
         count += parameter is not None and threading.get_ident() == builder
-        # Some are replaced while they are built; a network of any size is still found out.
-        if count > 2 * num_tensors + 1000:
-            raise CheckpointError(
-                f"{path} describes a network of more than {count} parameters, but holds "
-                f"{num_tensors}. The file was changed after it was saved; save it again."
-            )
+        if count > 2 * len(state) + _SPARE_TENSORS:
+            raise error
 
+    largest = max((tensor.numel() for tensor in state.values()), default=0)
     hook = register_module_parameter_registration_hook(counted)
     try:
-        yield
+        with _Sized(largest + _SPARE_NUMBERS, error):
+            yield
     finally:
         hook.remove()
 

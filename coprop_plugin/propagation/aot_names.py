@@ -11,6 +11,7 @@ from coprop_plugin.checkpoint_file import weights_in
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.propagation.presets import NEVER
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
+from coprop_plugin.weights_file import no_larger_than
 
 DEAD = ("LSTT.mask_token",)
 """In AOT's files, but nothing there depends on it."""
@@ -93,7 +94,8 @@ def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> Aud
             f"among {len(state)} names such as {_some(list(state))}. DeAOT and ImageNet weights "
             "cannot be used here; wanted R50_AOTL, AOTT, AOTS, AOTB or AOTL."
         )
-    propagator = AudioInsertPropagator(**{**_shape_of(state, origin), **options})
+    with no_larger_than(state, origin):
+        propagator = AudioInsertPropagator(**{**_shape_of(state, origin), **options})
     wanted = propagator.network.state_dict()
     ours, unknown = {}, []
     for name, tensor in state.items():
