@@ -126,7 +126,7 @@ class CoProp(nn.Module):
         clip = Clip.of(source, fps, sampling)
         with watched(hook, progress) as hook:
             points = self.anchor(clip, hook)
-            asked = self._asked(points, clip)
+            asked = self.asking(points, clip)
             frames = list(self._frames([Window.whole(clip)], asked, hook))
         return SegmentationResult(clip, points, frames)
 
@@ -200,7 +200,7 @@ class CoProp(nn.Module):
             ahead_s = STRETCH_S if self.recovery else 0.0
             sound, windows = stream_windows(path, fps, sampling, ahead_s)
             points = self.anchor(sound, hook) if points is None else checked(points, sound)
-            asked = self._asked(points, sound, start, stop, given)
+            asked = self.asking(points, sound, start, stop, given)
             stop = points.num_frames if stop is None else stop
             frames = self._frames(windows, asked, hook)
             yield from (frame for frame in frames if start <= frame.index < stop)
@@ -216,7 +216,8 @@ class CoProp(nn.Module):
             hook("control_points", points, 1, 1)
         return points
 
-    def _asked(self, points: ControlPoints, clip: Clip, *options: Any) -> Asked:
+    def asking(self, points: ControlPoints, clip: Clip, *options: Any) -> Asked:
+        """Return which frames the model is asked about; `options` are those of `stream`."""
         if self.recovery:
             return self.recovery.asked(points, clip.times, clip.size, *options)
         return Asked(points, clip.times, self.reanchor, *options)
@@ -276,7 +277,7 @@ class CoProp(nn.Module):
             )
         with evaluating(self):
             call = self.backend.unpack(*args, **kwargs)
-            asked = [self._asked(self.anchor(clip), clip) for clip in call]
+            asked = [self.asking(self.anchor(clip), clip) for clip in call]
             if self.recovery:
                 return self.backend.repack(call, self._recovering.call(call, asked))
             indices, classes = [a.indices for a in asked], self.backend.num_classes

@@ -8,7 +8,6 @@ model would be asked the same question there, and it does not reach farther than
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,10 +103,8 @@ def redo(
     points = _completed(checked(points, sound), earlier.points, sound)
     painted, changed = earlier.painted()
     given = {t: torch.from_numpy(mask) for t, mask in painted.items()}
-    before = Asked(
-        earlier.points, sound.times, _seconds(model), given=dict.fromkeys(earlier.edited)
-    )
-    now = Asked(points, sound.times, _seconds(model), given=given)
+    before = model.asking(earlier.points, sound, 0, None, dict.fromkeys(earlier.edited))
+    now = model.asking(points, sound, 0, None, given)
     plan = list(_joined(_plan(model, sound, before, now, changed)))
     with media.ResultWriter(
         folder,
@@ -193,20 +190,25 @@ def _plan(
     model: CoProp, clip: Clip, before: Asked, now: Asked, changed: frozenset[int]
 ) -> Iterator[tuple[range, bool]]:
     """Yield each stretch, and whether it is what it was."""
-    heard = [Window.whole(clip).hearing_segments(a).listening_times for a in (before, now)]
-    # Where a mask of the middle may decide, a stretch is the same only as a whole.
-    both_ways = getattr(model, "recovery", None) is not None
-    old, new = (a.points.indices if both_ways else a.indices for a in (before, now))
-    ends = dict(pairwise([*old, clip.num_frames]))
-    for start, stop in pairwise([*new, clip.num_frames]):
-        same = start in ends and (stop == ends[start] if both_ways else stop <= ends[start])
+    # Where any mask of a stretch may decide, a stretch is the same only as a whole.
+    whole = model.recovery is not None
+    heard = [_listening_times(clip, asked, whole) for asked in (before, now)]
+    ends = {stretch.start: stretch.stop for stretch in before.stretches}
+    for stretch in now.stretches:
+        start, stop = stretch.start, stretch.stop
+        same = start in ends and (stop == ends[start] if whole else stop <= ends[start])
         same = same and (start in before.given) == (start in now.given)
-        same = same and not changed.intersection(range(start, stop))
+        same = same and not changed.intersection(stretch)
         same = same and before.is_silent(start) == now.is_silent(start)
         if same and now.is_put_to_model(start):
-            asked = range(start, stop if both_ways else start + 1)
+            asked = stretch if whole else range(start, start + 1)
             same = _sounds_alike(model.backend, clip.times, asked, *heard)
-        yield range(start, stop), same
+        yield stretch, same
+
+
+def _listening_times(clip: Clip, asked: Asked, everywhere: bool) -> Tensor:
+    frames = range(clip.num_frames) if everywhere else None
+    return Window.whole(clip).hearing_segments(asked, frames).listening_times
 
 
 def _sounds_alike(backend: Any, times: Tensor, asked: range, before: Tensor, now: Tensor) -> bool:
@@ -234,8 +236,3 @@ def _joined(plan: Iterator[tuple[range, bool]]) -> Iterator[tuple[range, bool]]:
         held = stretch, same
     if held is not None:
         yield held
-
-
-def _seconds(model: CoProp) -> float | None:
-    """Return after how many seconds the model is asked again, where that alone decides."""
-    return None if getattr(model, "recovery", None) is not None else model.reanchor
