@@ -50,6 +50,17 @@ class ModelCall(UnpackedCall):
         """Rows that are frames of a clip, rising."""
         return sorted(row for clip_rows in self.rows for row in clip_rows)
 
+    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+        """Forget the answers of frames that are no keyframes after all.
+
+        Args:
+            keyframes: Per clip those that stay, some of what was segmented.
+        """
+        for clip_rows, old, new in zip(self.rows, self.keyframes, keyframes, strict=True):
+            for t in set(old) - set(new):
+                del self.answers[clip_rows[t]]
+        self.keyframes = [sorted(clip) for clip in keyframes]
+
     def source_rows(self) -> dict[int, int]:
         """Say whose outputs a row gets: its own, or those of its segment's keyframe.
 

@@ -108,6 +108,34 @@ def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
     return provider
 
 
+def read_choice(text: str, option: str) -> float | str | dict[str, Any]:
+    """Return what an option means that takes a number, a name, or options of it as JSON.
+
+    Args:
+        text: What it was given.
+        option: Its name, for messages.
+
+    Raises:
+        ControlPointError: If it begins like JSON and is none.
+
+    Example:
+        >>> read_choice("1.5", "--reanchor"), read_choice("uncertain", "--reanchor")
+        (1.5, 'uncertain')
+    """
+    if text.lstrip().startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise ControlPointError(
+                f"Got {option} {text!r}, which is no JSON ({error}). Say a number, a name, or "
+                "'{\"type\": NAME, ...}'."
+            ) from error
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def _named(name: str, weights: str | Path | None) -> Any:
     try:
         return load_model(name, weights)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from coprop_plugin.loading import load_backend, load_provider
+from coprop_plugin.loading import load_backend, load_provider, read_choice
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.wrapping import wrap
 
@@ -16,7 +16,8 @@ def make_model(
     control_points: str = "novelty",
     propagator: str | None = None,
     device: str | None = None,
-    reanchor: float | None = None,
+    reanchor: str | None = None,
+    keyframe: str = "first",
     number: int = 0,
 ) -> CoProp:
     """Make the wrapped model that a command line asks for.
@@ -27,7 +28,8 @@ def make_model(
         control_points: See `load_provider`.
         propagator: As for `wrap`.
         device: Where to compute; by default on a GPU if there is any, models in turn on each.
-        reanchor: As for `wrap`.
+        reanchor: As for `wrap`, see `read_choice`.
+        keyframe: As for `wrap`, see `read_choice`.
         number: Which of several models on this machine it is.
 
     Raises:
@@ -43,7 +45,8 @@ def make_model(
         control_points=load_provider(control_points),
         propagator=propagator,
         device=device,
-        reanchor=reanchor,
+        reanchor=None if reanchor is None else read_choice(reanchor, "--reanchor"),
+        keyframe=read_choice(keyframe, "--keyframe"),
     )
 
 

@@ -22,15 +22,16 @@ from coprop_plugin.cli.output import complain, finish, report, results_on_stdout
 
 @app.command()
 def run(
+    context: typer.Context,
     inputs: Inputs,
     backend: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="The model: `tpavi`, `avsegformer`, `catr` or `keyframe_processor`, with "
             "--weights; or `module:callable` or `file.py:callable`, a function of (frames, audio) "
             "that returns logits, or one that makes a model."
         ),
-    ],
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Results go to OUT/<name of the input>/.")
     ] = Path("coprop_out"),
@@ -46,11 +47,18 @@ def run(
         str | None,
         typer.Option(help="A checkpoint or a name (`coprop list propagators`); else the default."),
     ] = None,
-    reanchor: Annotated[
-        float | None,
+    keyframe: Annotated[
+        str,
         typer.Option(
-            help="Ask the model again where its last mask is so many seconds old; by default at "
-            "control points alone."
+            help="`first`: of each segment; `confident`: of some frames those whose masks agree, "
+            'carried both ways; or \'{"type": "confident", "candidates": 5}\'.'
+        ),
+    ] = "first",
+    reanchor: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask the model again where its last mask is so many seconds old, or `uncertain`: "
+            "where masks are in doubt; by default at control points alone."
         ),
     ] = None,
     fps: Fps = 1.0,
@@ -67,6 +75,14 @@ def run(
         bool, typer.Option("--report", help="Write report.html: see `coprop report`.")
     ] = False,
     redo: Annotated[bool, typer.Option(help="Do finished inputs again.")] = False,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            help="A finished result of the video, made with the same options: only what was edited "
+            "in it is done anew, its masks (RUN/masks) or its control points (RUN/"
+            "control_points.json, or --control-points). See `docs/editing.md`."
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(help="Processes that share the inputs, each with its own model.", min=1)
     ] = 1,
@@ -89,7 +105,34 @@ def run(
     """Segment what sounds in videos: masks, probabilities, control points and an overlay."""
     from coprop_plugin import batch
 
+    given = {p for p in context.params if context.get_parameter_source(p).name == "COMMANDLINE"}
+    if backend is None and reuse is None:
+        raise typer.BadParameter("Say which model to wrap.", param_hint="--backend")
     with results_on_stdout() as print_result, usage_errors():
+        if reuse is not None:
+            said = dict(
+                backend=backend,
+                propagator=propagator,
+                reanchor=reanchor,
+                keyframe=keyframe,
+                weights=batch.fingerprint(weights),
+                fps=fps or None,
+                sampling=sampling.value,
+            )
+            outcomes = batch.redo_file(
+                batch.find_inputs(inputs),
+                out,
+                batch.Reuse.of(reuse, {k: v for k, v in said.items() if k in given}),
+                Path(control_points) if "control_points" in given else None,
+                device=device,
+                overlay=overlay if "overlay" in given else None,
+                alpha=alpha if "alpha" in given else None,
+                bare=bare,
+                report=report_page,
+                progress=not quiet,
+            )
+            finish(report(outcomes, print_result, as_json))
+            return
         share = batch.Shard.parse(shard) if shard else batch.Shard.from_environment()
         paths = batch.find_inputs(inputs)
         if share.count > 1:
@@ -100,6 +143,7 @@ def run(
             control_points=control_points,
             propagator=propagator,
             reanchor=reanchor,
+            keyframe=keyframe,
         )
         options = batch.Options(
             fps=fps or None,

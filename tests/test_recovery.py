@@ -1,0 +1,311 @@
+"""A bad keyframe is got over."""
+
+import pytest
+import torch
+
+from coprop_plugin import Clip, ControlPoints, wrap
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.propagation.carry import MaskLogits
+from coprop_plugin.propagation.sureness import agreement, sureness
+from coprop_plugin.propagation.together import Segment, carry_together
+from coprop_plugin.propagation.untrained import FlowPropagator, HoldPropagator
+from coprop_plugin.recovery import Recovery
+from coprop_plugin.world import TruthBackend
+from tests.stand_ins import AVSegFormer
+
+BOTH = dict(keyframe="confident", reanchor="uncertain")
+
+
+class Spoiled(TruthBackend):
+    """The truth, but for some frames; and a note of what was asked."""
+
+    def __init__(self, scene, spoil, times, **options):
+        super().__init__(scene, **options)
+        self.spoil, self.times, self.asked = spoil, times, []
+
+    def segment_keyframes(self, clip, indices):
+        rows, said = super().segment_keyframes(clip, indices), []
+        for row, time_s in zip(rows, clip.times[list(indices)].tolist(), strict=True):
+            self.asked.append(time_s)
+            said.append(self.spoil(row) if time_s in self.times else row)
+        return torch.stack(said)
+
+
+def emptied(logits):
+    return torch.where(torch.arange(len(logits))[:, None, None] == 0, 10.0, -10.0).expand_as(
+        logits
+    ) * (1 if len(logits) > 1 else -1)
+
+
+def moved(logits):
+    return logits.roll((13, 21), (1, 2))
+
+
+def iou(result, truth):
+    return torch.tensor([agreement(*pair) for pair in zip(result.masks, truth, strict=True)])
+
+
+def times_of(clip, frames):
+    return [float(clip.times[t]) for t in frames]
+
+
+@pytest.fixture
+def points(scene, clip):
+    return ControlPoints(scene.control_points(clip).flags)
+
+
+@pytest.mark.parametrize("semantic", [False, True])
+@pytest.mark.parametrize("spoil", [emptied, moved])
+def test_a_bad_first_answer_does_not_spoil_its_segment(scene, clip, points, spoil, semantic):
+    truth = scene.truth(clip, ids="class" if semantic else "binary")
+    wrong = {float(clip.times[s.start]) for s in points.segments if truth[s.start].any()}
+    scores = {}
+    for keyframe in ("first", "confident"):
+        backend = Spoiled(scene, spoil, wrong, semantic=semantic)
+        model = wrap(backend, control_points=points, propagator="flow", keyframe=keyframe)
+        result = model.segment(clip)
+        scores[keyframe] = float(iou(result, truth).mean())
+        said = [f.index for f in result.frame_results if f.is_keyframe]
+        if keyframe == "confident":
+            assert not set(times_of(clip, said)) & wrong
+            assert torch.equal(result.masks[said], truth[said])
+    assert scores["first"] < 0.5
+    assert scores["confident"] > 0.9
+
+
+def test_the_keyframe_is_carried_to_the_beginning_and_to_the_end(scene, clip):
+    """Two answers of three are wrong, each in its own way; a sure empty one has no say."""
+    backend = Spoiled(scene, emptied, times_of(clip, [0]))
+    flags = ControlPoints.from_indices([0], 8)
+    options = dict(control_points=flags, propagator="hold", keyframe="confident")
+    result = wrap(backend, **options).segment(clip[:8])
+    assert sorted(set(backend.asked)) == times_of(clip, [0, 2, 5])
+    assert [f.index for f in result.frame_results if f.is_keyframe] == [2, 5]
+    truth = scene.truth(clip, ids="binary")
+    for t, keyframe in zip(range(8), [2, 2, 2, 2, 5, 5, 5, 5], strict=True):
+        assert torch.equal(result.masks[t], truth[keyframe])
+
+
+@pytest.mark.parametrize("propagator", [HoldPropagator(), FlowPropagator()])
+def test_backward_is_forward_through_the_frames_reversed(clip, scene, propagator):
+    logits = TruthBackend(scene).segment_keyframes(clip, [7])[0]
+    mirrored = Clip(clip.frames.flip(0), clip.waveform, clip.sample_rate, clip.times)
+    last = clip.num_frames - 1
+    ways = [
+        Segment(clip, range(7, 1, -1), None, logits),
+        Segment(mirrored, range(last - 7, last - 1), None, logits),
+    ]
+    back, forth = carry_together(propagator, 1, ways, at_once=1)
+    assert len(back) == 6
+    for one, other in zip(back, forth, strict=True):
+        assert torch.equal(one.logits, other.logits)
+
+
+def test_where_nothing_is_in_doubt_nothing_more_is_asked(scene, clip, points):
+    backend = Spoiled(scene, emptied, ())
+    wrap(backend, control_points=points, propagator="flow", reanchor="uncertain").segment(clip)
+    starts = set(times_of(clip, points.indices))
+    silent = {t for t in times_of(clip, range(16, 20))}
+    # Truth shows nothing in the silent segment, which nobody called silent: once more is enough.
+    assert set(backend.asked) - silent == starts - silent
+    assert len(backend.asked) == len(points.indices) + 1
+
+
+def test_an_empty_answer_where_something_sounds_is_asked_about_again(scene, clip, points):
+    backend = Spoiled(scene, emptied, times_of(clip, [0, 8]))
+    model = wrap(backend, control_points=points, propagator="flow", reanchor="uncertain")
+    result = model.segment(clip)
+    truth = scene.truth(clip, ids="binary")
+    assert float(iou(result, truth).mean()) > 0.9
+    assert len(backend.asked) <= 3 * len(points.indices)
+
+
+class Forgetting(HoldPropagator):
+    """Is sure for so many frames, and then no more."""
+
+    def start(self, frame, sound, masks):
+        return [super().start(frame, sound, masks), 0]
+
+    def step(self, memory, frame, sound):
+        memory[1] += 1
+        return memory[0] * (1.0 if memory[1] < 3 else 0.02)
+
+
+def test_the_model_is_asked_again_where_the_propagator_is_unsure(scene, clip):
+    backend = Spoiled(scene, emptied, ())
+    points = ControlPoints.from_indices([0], 8)
+    uncertain = dict(type="uncertain", extra=1, threshold=0.3)
+    options = dict(control_points=points, propagator=Forgetting(), reanchor=uncertain)
+    result = wrap(backend, **options).segment(clip[:8])
+    assert len(backend.asked) == 2
+    later = round(backend.asked[1] * 4)
+    assert later >= 3
+    assert [f.index for f in result.frame_results if f.is_keyframe] == [0, later]
+
+
+def test_silent_segments_are_not_asked_about(scene, clip):
+    silent = torch.arange(clip.num_frames) >= 16
+    points = ControlPoints.from_indices([0, 8, 16], clip.num_frames, silent=silent)
+    backend = Spoiled(scene, emptied, ())
+
+    class Given:
+        def propose(self, clip):
+            return points
+
+    result = wrap(backend, control_points=Given(), propagator="hold", **BOTH).segment(clip)
+    assert max(backend.asked) < 4.0
+    assert not result.masks[16:].any()
+    assert [f.index for f in result.frame_results if f.is_keyframe][-1] == 16
+
+
+@pytest.mark.parametrize("segment_batch", [1, 4])
+def test_a_stream_gives_what_the_whole_clip_gives(scene, tmp_path, monkeypatch, segment_batch):
+    """Also begun in the middle, also where segments are cut, and windows are short."""
+    from coprop_plugin import media, recovery, windows
+
+    path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
+    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
+    monkeypatch.setattr(windows, "CONTEXT_S", 0.6)
+    monkeypatch.setattr(recovery, "STRETCH_S", 1.3)
+    monkeypatch.setattr("coprop_plugin.pipeline.STRETCH_S", 1.3)
+    backend = Spoiled(scene, moved, [0.0, 1.0, 3.0])
+    model = wrap(backend, propagator="flow", segment_batch=segment_batch, **BOTH)
+    whole = model.segment(path, fps=4)
+    for start, stop in ((0, None), (3, None), (9, 17)):
+        streamed = list(model.stream(path, fps=4, start=start, stop=stop))
+        wanted = whole.frame_results[start:stop]
+        assert [frame.index for frame in streamed] == [frame.index for frame in wanted]
+        for frame, other in zip(streamed, wanted, strict=True):
+            assert frame.is_keyframe == other.is_keyframe
+            assert frame.time_s == other.time_s
+            torch.testing.assert_close(frame.probs, other.probs)
+
+
+def test_what_a_stream_holds_is_bounded(scene, clip):
+    asked = Recovery.asked(ControlPoints.from_indices([0], 240), torch.arange(240) / 4, (8, 8))
+    assert {len(frames) for frames in asked.stretches} == {20}
+    asked = Recovery.asked(
+        ControlPoints.from_indices([0], 240), torch.arange(240) / 24, (1080, 1920)
+    )
+    assert max(len(frames) for frames in asked.stretches) == 32
+
+
+def test_a_mask_that_somebody_made_is_carried_as_it_is(scene, tmp_path):
+    from coprop_plugin import media
+
+    path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
+    mask = torch.zeros(48, 64, dtype=torch.long)
+    mask[5:9, 5:9] = 1
+    points = ControlPoints.from_indices([0, 8], 24)
+    backend = Spoiled(scene, emptied, ())
+    model = wrap(backend, control_points=points, propagator="hold", **BOTH)
+    frames = list(model.stream(path, fps=4, given={8: mask}))
+    assert max(backend.asked) < 2.0
+    assert all(torch.equal(frame.mask.long(), mask) for frame in frames[8:])
+
+
+def marked(frames):
+    """Bright is what sounds, but in frames that are blue it is what is dark."""
+    blue = frames[:, 2].mean((1, 2)) > 0.9
+    return torch.where(blue[:, None, None, None], -1.0, 1.0) * (frames[:, :1] * 20 - 10)
+
+
+def call_frames():
+    frames = torch.zeros(6, 3, 16, 16)
+    frames[:, :2, 4:9, 4:9] = 1
+    frames[[0, 3], 2] = 1
+    return frames
+
+
+def test_the_models_own_call_leaves_bad_answers_out():
+    frames, shapes = call_frames(), []
+
+    def noting(frames):
+        shapes.append(len(frames))
+        return marked(frames)
+
+    options = dict(control_points=[1, 0, 0, 0, 0, 0], propagator="hold")
+    backend = dict(type="CallableBackend", function=noting, audio="none")
+    from coprop_plugin import CoProp
+
+    plain = CoProp(backend, **options)(frames)
+    assert torch.equal(plain[0], noting(frames)[0])
+    assert not torch.equal(plain[5] > 0, noting(frames)[5] > 0)
+    shapes.clear()
+    recovered = CoProp(backend, keyframe=dict(type="confident", candidates=6), **options)(frames)
+    assert shapes == [6]
+    right = [1, 2, 4, 5]
+    assert torch.equal(recovered[right], noting(frames)[right])
+    assert all(torch.equal(row > 0, recovered[1] > 0) for row in recovered)
+
+
+@torch.no_grad()
+def test_the_call_of_a_family_keeps_its_form():
+    torch.manual_seed(0)
+    module = AVSegFormer(T=5).eval()
+    arguments = torch.rand(5, 1, 96, 64), torch.rand(5, 3, 32, 32)
+    model = wrap(module, control_points=[1, 0, 0, 0, 0], propagator="hold", **BOTH)
+    logits, feature = model(*arguments)
+    own_logits, own_feature = module(*arguments)
+    assert logits.shape == own_logits.shape
+    assert feature.shape == own_feature.shape
+    kept = [t for t in range(5) if torch.equal(logits[t], own_logits[t])]
+    assert 1 <= len(kept) <= 5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        dict(keyframe="best"),
+        dict(keyframe=dict(type="confident", frames=3)),
+        dict(keyframe=dict(type="confident", candidates=0)),
+        dict(reanchor="often"),
+        dict(reanchor=True),
+        dict(reanchor=dict(type="uncertain", seconds=0)),
+        dict(reanchor=dict(type="uncertain", threshold=2)),
+    ],
+)
+def test_what_is_no_way_of_recovery_is_refused(scene, wrong):
+    name = next(iter(wrong))
+    with pytest.raises(ControlPointError, match=f"{name}|candidates|threshold"):
+        wrap(TruthBackend(scene), **wrong)
+
+
+def test_candidates_are_spread_and_no_further_apart_than_seconds():
+    times = torch.arange(20) / 4
+    assert Recovery(3).first_frames(range(0, 12), times) == [0, 4, 8]
+    assert Recovery(3).first_frames(range(5, 7), times) == [5, 6]
+    assert Recovery(1, seconds=1.0).first_frames(range(2, 12), times) == [2, 6, 10]
+    assert Recovery(2, seconds=1.0).first_frames(range(0, 12), times) == [0, 4, 6, 10]
+
+
+def test_masks_agree_by_what_both_say_of_what_either_sees():
+    one = torch.tensor([[0, 1, 2, 2]])
+    assert agreement(one, one) == 1
+    assert agreement(one, torch.tensor([[0, 1, 1, 0]])) == pytest.approx(1 / 3)
+    assert agreement(one, torch.zeros(1, 4)) == 0
+    assert agreement(torch.zeros(1, 4), torch.zeros(1, 4)) == 1
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_sureness_is_the_overlap_to_be_expected(num_classes):
+    """Against drawing truths from the probabilities."""
+    torch.manual_seed(0)
+    logits = torch.randn(num_classes, 30, 40) * 2
+    if num_classes > 1:
+        logits[0] += 1
+    masks = MaskLogits(tuple(range(num_classes)) if num_classes > 1 else (1,), logits, num_classes)
+    sounding = logits.sigmoid()[0] if num_classes == 1 else 1 - logits.softmax(0)[0]
+    inside, overlaps = masks.mask > 0, []
+    for _ in range(200):
+        drawn = torch.rand_like(sounding) < sounding
+        overlaps.append(float((drawn & inside).sum() / (drawn | inside).sum()))
+    assert sureness(masks) == pytest.approx(sum(overlaps) / len(overlaps), abs=0.01)
+
+
+def test_an_empty_mask_is_as_sure_as_its_likeliest_pixel():
+    logits = torch.full((1, 4, 4), -9.0)
+    assert sureness(MaskLogits((1,), logits, 1)) > 0.99
+    logits[0, 1, 1] = -0.01
+    assert sureness(MaskLogits((1,), logits, 1)) == pytest.approx(0.5, abs=0.01)
+    assert sureness(MaskLogits((), logits[:0], 1)) == 1
