@@ -4,11 +4,19 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import av
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import DURATION_S
+
+# Forms that name other files, which would then be read in a stranger's place.
+_REACHING_OUT = frozenset(
+    "applehttp concat concatf dash hls imf lavfi rtp rtp_mpegts rtsp sap sdp tty "
+    "webm_dash_manifest".split()
+)
 
 
 class MediaWarning(UserWarning):
@@ -27,9 +35,11 @@ def open_container(path: str | Path) -> Iterator[av.container.InputContainer]:
     _refuse_unreadable(path)
     try:
         # The absolute path keeps FFmpeg from taking a name like "a:b.mp4" for a protocol, and the
-        # list of protocols keeps a playlist that poses as a video from reaching for the network.
+        # lists keep a playlist that poses as a video from reaching for other files or the network.
         container = av.open(
-            os.path.abspath(path), metadata_errors="replace", options={"protocol_whitelist": "file"}
+            os.path.abspath(path),
+            metadata_errors="replace",
+            options={"protocol_whitelist": "file", "format_whitelist": _self_contained()},
         )
     except (av.error.FFmpegError, OSError) as error:
         raise MediaError(
@@ -44,6 +54,11 @@ def open_container(path: str | Path) -> Iterator[av.container.InputContainer]:
                 "you have in memory use Clip(frames, waveform, sample_rate)."
             )
         yield container
+
+
+@cache
+def _self_contained() -> str:
+    return ",".join(sorted(av.formats_available - _REACHING_OUT))
 
 
 def _refuse_unreadable(path: Path) -> None:
@@ -104,4 +119,4 @@ def packets_of(
 
 def max_jump_s(container: av.container.InputContainer) -> float:
     """Return how far apart two time stamps may be before one of them must be wrong."""
-    return max(60.0, (container.duration or 0) / av.time_base)
+    return min(max(60.0, (container.duration or 0) / av.time_base), DURATION_S.value)

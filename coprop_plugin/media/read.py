@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import CLIP_BYTES, FRAMES
 from coprop_plugin.media.sound import read_waveform
 from coprop_plugin.media.source import VideoSource
 from coprop_plugin.types import Clip, Sampling
@@ -71,8 +72,9 @@ def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "p
         it, long sound is cut.
 
     Raises:
-        MediaError: If the file is missing, empty, damaged, or has no video; or if `fps` and
-            `sampling` do not fit. The message names the file and the reason.
+        MediaError: If the file is missing, empty, damaged, or has no video; if it is more than
+            the module `limits` allows; or if `fps` and `sampling` do not fit. The message names the
+            file and the reason.
 
     Warns:
         MediaWarning: If the file is cut off or damaged (the readable part is kept), has nothing
@@ -84,7 +86,7 @@ def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "p
     _check_sampling(fps, sampling)
     times: list[float] = []
     with VideoSource(path) as source:
-        kept = _Frames(_expected_count(source, fps))
+        kept = _Frames(_expected_count(source, fps), source.path)
         for time_s, frame in _sampled(source, fps, sampling):
             times.append(time_s)
             kept.append(source.picture(frame))
@@ -187,10 +189,14 @@ def _duration_s(source: VideoSource) -> float:
 
 def _sampled(source: VideoSource, fps: float | None, sampling: str) -> Iterator[tuple]:
     if fps is None:
-        return source.frames()
-    if sampling == "avsbench":
-        return sample_avsbench(source.frames(), source.frame_rate)
-    return sample_at_instants(source, fps)
+        frames = source.frames()
+    elif sampling == "avsbench":
+        frames = sample_avsbench(source.frames(), source.frame_rate)
+    else:
+        frames = sample_at_instants(source, fps)
+    for number, frame in enumerate(frames, 1):
+        FRAMES.check(number, source.path, MediaError)
+        yield frame
 
 
 def sample_at_instants(source: VideoSource, fps: float) -> Iterator[tuple]:
@@ -257,12 +263,13 @@ def _channels_first(picture: np.ndarray) -> np.ndarray:
 class _Frames:
     """A growing `[T, 3, H, W]`. Stacking a list would hold every frame twice for a moment."""
 
-    def __init__(self, expected: int) -> None:
-        self._expected = expected
+    def __init__(self, expected: int, path: Path) -> None:
+        self._expected, self._path = expected, path
         self._frames: np.ndarray | None = None
         self._count = 0
 
     def append(self, picture: np.ndarray) -> None:
+        CLIP_BYTES.check((self._count + 1) * picture.size, self._path, MediaError)
         if self._frames is None:
             height, width, channels = picture.shape
             # A damaged file may announce any length; more room than this has to be earned.

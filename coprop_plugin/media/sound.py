@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import DURATION_S, SAMPLE_RATE
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
 from coprop_plugin.media.source import VideoSource
 from coprop_plugin.types import StoredWaveform
@@ -53,7 +54,8 @@ def read_waveform(
         16 kHz, with a `MediaWarning`; so do samples that are no numbers.
 
     Raises:
-        MediaError: If the file cannot be opened, or has no sound and is no video either.
+        MediaError: If the file cannot be opened, has no sound and is no video either, or has
+            more than `limits.DURATION_S` or `limits.SAMPLE_RATE`.
 
     Example:
         >>> waveform, sample_rate = read_waveform("street.mp4")  # doctest: +SKIP
@@ -63,13 +65,14 @@ def read_waveform(
         has_sound = bool(container.streams.audio)
         has_video = bool(container.streams.video)
     if not has_sound:
-        return _silence(path, duration_s, "has no audio track")
+        return _silence(path, duration_s, in_memory, "has no audio track")
     if start_s is None and has_video:
         start_s = _first_picture_s(path)
     track = _Track(path, start_s, duration_s, in_memory)
     track.read()
     if not track.energy.size:
-        return _silence(path, duration_s, "has an audio track, but none of it can be decoded")
+        why = "has an audio track, but none of it can be decoded"
+        return _silence(path, duration_s, in_memory, why)
     if track.cancels_out:
         loudest = int(track.energy.argmax())
         warnings.warn(
@@ -89,7 +92,9 @@ def _first_picture_s(path: Path) -> float | None:
         return source.start_s
 
 
-def _silence(path: Path, duration_s: float | None, why: str) -> tuple[Tensor, int]:
+def _silence(
+    path: Path, duration_s: float | None, in_memory: float, why: str
+) -> tuple[Tensor | StoredWaveform, int]:
     if duration_s is None:
         raise MediaError(f"{path} {why}, so there is nothing to hear. Give a file with sound.")
     warnings.warn(
@@ -97,7 +102,8 @@ def _silence(path: Path, duration_s: float | None, why: str) -> tuple[Tensor, in
         MediaWarning,
         stacklevel=3,
     )
-    return torch.zeros(round(duration_s * SILENCE_RATE)), SILENCE_RATE
+    length = round(duration_s * SILENCE_RATE)
+    return (torch.zeros if length <= in_memory else StoredWaveform)(length), SILENCE_RATE
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ def sound_blocks(path: Path, start_s: float | None, damage: Counter) -> Iterator
     with open_container(path) as container:
         cursor = None
         for frame in decoded(container, container.streams.audio[0], damage):
+            SAMPLE_RATE.check(frame.sample_rate, path, MediaError)
             position = cursor or 0
             if frame.pts is not None:
                 stamp_s = float(frame.pts * frame.time_base)
@@ -140,6 +147,7 @@ def sound_blocks(path: Path, start_s: float | None, damage: Counter) -> Iterator
                 jump_s = 0.0 if cursor is None else abs(stamped - cursor) / frame.sample_rate
                 if cursor is None or GAP_S < jump_s < max_jump_s(container):
                     position = stamped
+            DURATION_S.check(position / frame.sample_rate, path, MediaError)
             samples = samples_of(frame)
             bad = ~np.isfinite(samples)
             damage["samples"] += int(bad.sum())

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import DURATION_S, PIXELS
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
 
 # A file may say that it is longer than what can be read of it. Less than this is rounding.
@@ -37,7 +39,8 @@ class VideoSource:
         num_frames: Pictures decoded so far.
 
     Raises:
-        MediaError: On entering, if the file has no video or cannot be opened.
+        MediaError: On entering, if the file has no video, cannot be opened, or has larger pictures
+            than `limits.PIXELS`.
     """
 
     def __init__(self, path: str | Path, *, quiet: bool = False) -> None:
@@ -55,6 +58,8 @@ class VideoSource:
         self.container = self._opened.__enter__()
         try:
             self.stream = _video_stream(self.container, self.path)
+            codec = self.stream.codec_context
+            PIXELS.check(codec.width * codec.height, self.path, MediaError)
         except MediaError:
             self.__exit__(None, None, None)
             raise
@@ -89,7 +94,8 @@ class VideoSource:
         of the file could be read.
 
         Raises:
-            MediaError: If no picture at all can be decoded.
+            MediaError: If no picture at all can be decoded, or the file is longer than
+                `limits.DURATION_S`.
         """
         nominal_s = 1 / self.frame_rate
         time_s = -nominal_s
@@ -97,6 +103,9 @@ class VideoSource:
             time_s = self._time_after(time_s, frame, nominal_s)
             self.num_frames += 1
             self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
+            DURATION_S.check(self.end_s, self.path, MediaError)
+            # Pictures may grow on the way.
+            PIXELS.check(frame.width * frame.height, self.path, MediaError)
             yield time_s, frame
         if not self.num_frames:
             raise MediaError(
@@ -189,7 +198,8 @@ def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 
     A matrix between two quarter turns counts as the nearest of them.
     """
-    turn = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    # `frame.side_data` would be a circle of references, and keep pictures until it is collected.
+    turn = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)
     if turn is None:
         return picture
     # A pixel goes from (x, y) to (a x + c y, b x + d y), x to the right and y down.
