@@ -5,6 +5,7 @@ from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.model import make_model
 from coprop_plugin.batch.one_file import Job, Options
 from coprop_plugin.batch.outcome import Outcome, one_line
+from coprop_plugin.batch.reuse import Reuse, redo_file
 from coprop_plugin.batch.run import anchor_many, run_many
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Manifest",
     "Options",
     "Outcome",
+    "Reuse",
     "Shard",
     "anchor_many",
     "find_inputs",
@@ -19,5 +21,6 @@ __all__ = [
     "make_model",
     "names_of",
     "one_line",
+    "redo_file",
     "run_many",
 ]

@@ -91,6 +91,11 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
             f"{folder} holds the result of {before['input']}, which would be lost. Choose another "
             "--out."
         )
+    if before is not None and "reused" in before and not options.redo:
+        raise MediaError(
+            f"{folder} holds a result with edits made by hand, which would be lost. Choose another "
+            "--out, or say --redo to segment without them."
+        )
     writer = media.ResultWriter(
         folder,
         source=path,

@@ -21,6 +21,7 @@ class Outcome:
         seconds: and when that is.
         error: Why it failed.
         took_s: How long it took, by the clock, if that is known.
+        num_anew: How many frames were computed, where an earlier result was reused.
     """
 
     input: Path
@@ -31,6 +32,7 @@ class Outcome:
     seconds: tuple[float, ...] | None = None
     error: str | None = None
     took_s: float | None = None
+    num_anew: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types, without what is not known, and without what varies: time."""
@@ -39,6 +41,7 @@ class Outcome:
             "status": self.status,
             "output": None if self.output is None else str(self.output),
             "num_frames": self.num_frames,
+            "num_anew": self.num_anew,
             "control_points_s": None if self.seconds is None else list(self.seconds),
             "control_points": self.control_points and self.control_points.to_dict(),
             "error": self.error,
@@ -65,6 +68,7 @@ class Outcome:
             None if seconds is None else tuple(seconds),
             content.get("error"),
             took_s,
+            content.get("num_anew"),
         )
 
     def __str__(self) -> str:
@@ -72,7 +76,8 @@ class Outcome:
             return f"{self.input} -> {self.output}  (finished before; --redo does it again)"
         seconds = ", ".join(f"{s:.2f}" for s in self.seconds or ())
         frames = "1 frame" if self.num_frames == 1 else f"{self.num_frames} frames"
-        says = f"{frames}, control points at {seconds} s"
+        anew = "" if self.num_anew is None else f" ({self.num_anew} of them anew)"
+        says = f"{frames}{anew}, control points at {seconds} s"
         return f"{self.input} -> {self.output}  {says}" if self.output else f"{self.input}  {says}"
 
 

@@ -1,0 +1,111 @@
+"""`coprop run --reuse`: an edit on the command line; the run says how it was made."""
+
+import json
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from coprop_plugin import cli, media
+
+SEGMENTER = """
+def bright(frames, audio):
+    return frames.mean(1, keepdim=True) - 0.45 + audio.abs().mean()
+
+def other(frames, audio):
+    return frames.mean(1, keepdim=True) - 0.5
+"""
+
+
+@pytest.fixture(scope="module")
+def base(scene, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    media.write_clip(scene.clip(fps=8), folder / "one.mp4")
+    (folder / "segmenters.py").write_text(SEGMENTER)
+    (folder / "points.json").write_text(json.dumps({"indices": [0, 20, 36], "num_frames": 48}))
+    options = ("--backend", f"{folder}/segmenters.py:bright", "--propagator", "hold", "--fps", 8)
+    done = coprop(folder, *options, "--control-points", folder / "points.json", "-o", folder)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def coprop(base, *arguments):
+    arguments = ("run", base / "one.mp4", "--no-overlay", "--quiet", "--json", *arguments)
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def masks(folder):
+    return [path.read_bytes() for path in sorted((folder / "masks").iterdir())]
+
+
+def test_an_edit_needs_the_run_and_nothing_else(base, tmp_path):
+    edited = tmp_path / "edited.json"
+    points = json.loads((base / "one/control_points.json").read_text())
+    edited.write_text(json.dumps({"indices": [0, 16, 36], "num_frames": points["num_frames"]}))
+    new = tmp_path / "new"
+    done = coprop(base, "--reuse", base / "one", "--control-points", edited, "-o", new)
+    assert done.exit_code == 0, done.output
+    outcome = json.loads(done.stdout)
+    assert (outcome["status"], outcome["num_anew"], outcome["num_frames"]) == ("done", 20, 48)
+    assert outcome["control_points"]["indices"] == [0, 16, 36]
+    assert masks(new / "one")[:16] == masks(base / "one")[:16]
+    assert masks(new / "one")[36:] == masks(base / "one")[36:]
+    about = media.read_about(new / "one")
+    assert about["options"] == media.read_about(base / "one")["options"]
+    assert json.loads((new / "manifest.jsonl").read_text())["state"] == "done"
+    # Once more, painted over, in its own place.
+    Image.new("L", (64, 48), 255).save(new / "one/masks/00040.png")
+    done = coprop(base, "--reuse", new / "one", "-o", new)
+    assert json.loads(done.stdout)["num_anew"] == 8
+    # What was painted is not overwritten by mistake.
+    options = ("--backend", f"{base}/segmenters.py:bright", "--propagator", "hold", "--fps", 8)
+    done = coprop(base, *options, "-o", new)
+    assert done.exit_code == 1
+    assert "edits made by hand, which would be lost" in json.loads(done.stdout)["error"]
+    assert json.loads(coprop(base, *options, "-o", new, "--redo").stdout)["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--fps", "4"], "made with fps=8.0, not 4.0; .*Leave --fps out"),
+        (["--backend", "{base}/segmenters.py:other"], "made with backend=.*bright', not .*other"),
+        (["--propagator", "flow"], "made with propagator='hold', not 'flow'"),
+        (["--sampling", "avsbench"], "made with sampling='pts', not 'avsbench'"),
+        (["{base}/one.mp4"], "Got 2 videos with --reuse"),
+    ],
+)
+def test_other_settings_are_refused(base, tmp_path, arguments, says):
+    import re
+
+    arguments = [a.format(base=base) for a in arguments]
+    done = coprop(base, "--reuse", base / "one", "-o", tmp_path / "new", *arguments)
+    assert done.exit_code == 2
+    assert re.search(says, " ".join(done.stderr.split())), done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_no_run_is_refused(base, tmp_path):
+    done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "no finished result to reuse" in done.stderr
+    content = json.loads((base / "one/result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps({**content, "about": {}}))
+    done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "saved from Python" in done.stderr
+    options = {**content["about"]["options"]}
+    options["asked"] = {**options["asked"], "weights": f"{tmp_path}/gone.pth:12:34"}
+    content["about"] = {**content["about"], "options": options}
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "gone.pth, which are gone or were changed" in done.stderr
+
+
+def test_points_that_do_not_fit_are_one_failure(base, tmp_path):
+    edited = tmp_path / "edited.json"
+    edited.write_text(json.dumps({"flags": [1, 0, 1]}))
+    done = coprop(base, "--reuse", base / "one", "--control-points", edited, "-o", tmp_path / "new")
+    assert done.exit_code == 1
+    assert "3 frames" in json.loads(done.stdout)["error"]
