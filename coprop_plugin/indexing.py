@@ -15,6 +15,7 @@ from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.control_points.snapping import snap
 from coprop_plugin.errors import CopropError, DatasetError, MediaError
+from coprop_plugin.limits import read_text
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.splits import SPLITS, made_up_scene
@@ -126,7 +127,7 @@ def _of_folder(path: Path, split: str | None, failed: dict[str, str]) -> Iterato
 
 def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, DatasetError).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path} cannot be read: {error}. Check the path.") from error
     for number, line in enumerate(lines, 1):
@@ -136,7 +137,7 @@ def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:
             clip = _own_clip(json.loads(line), path.parent)
         except MediaError as error:
             failed[f"line {number}"] = str(error)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DatasetError(
                 f'{path}, line {number} is no clip: {error}. Wanted {{"clip": "a.wav", '
                 '"categories": ["dog"], "seconds": [0, 3.5]}, the seconds rising.'
@@ -157,7 +158,7 @@ def _own_clip(content: Mapping[str, Any], folder: Path) -> Labelled:
 
 def _read_categories(path: Path) -> dict[str, list[str]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path, DatasetError))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
     lists = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())

@@ -79,7 +79,7 @@ class Manifest:
             try:
                 content = json.loads(line)
                 last[content["input"]] = content
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
         return last
 

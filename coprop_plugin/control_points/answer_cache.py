@@ -162,7 +162,7 @@ def _kept_answer(path: Path) -> str | None:
     """Return what a file holds; None if there is none, or a disk has damaged it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     answer = content.get("answer") if isinstance(content, dict) else None
     return answer if isinstance(answer, str) and content.get("format") == FORMAT else None

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import ControlPointProvider
 
@@ -36,7 +38,7 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
 def _config_in(path: Path) -> Mapping[str, Any] | None:
     """Return the config of a provider that a file holds, if it holds one."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path, ControlPointError))
     except (OSError, ValueError, RecursionError):
         return None  # `FileProvider` says what is wrong with the file.
     return content if isinstance(content, dict) and "type" in content else None

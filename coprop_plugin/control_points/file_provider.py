@@ -7,6 +7,7 @@ from typing import Any
 
 from coprop_plugin.control_points.snapping import snap
 from coprop_plugin.errors import ControlPointError, ControlPointParseError
+from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -111,7 +112,8 @@ class FileProvider:
             stat = self.path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if self._content[0] != stamp:
-                self._content = stamp, json.loads(self.path.read_text(encoding="utf-8-sig"))
+                text = read_text(self.path, ControlPointParseError)
+                self._content = stamp, json.loads(text)
             return self._content[1]
         except OSError as error:
             reason = error.strerror or str(error)
@@ -119,6 +121,8 @@ class FileProvider:
                 f"Control points cannot be read from {self.path}: {reason}. `coprop anchor` or "
                 "`result.save()` writes such a file."
             ) from error
+        except ControlPointParseError:
+            raise
         except (ValueError, RecursionError) as error:
             raise self._foreign(f"it is not JSON ({error})") from error
 

@@ -21,6 +21,7 @@ from coprop_plugin.control_points.answer_cache import audio_hash
 from coprop_plugin.control_points.categories import alike, mentioned, overlap
 from coprop_plugin.control_points.timbre import timbre
 from coprop_plugin.errors import ControlPointError
+from coprop_plugin.limits import read_text
 from coprop_plugin.types import Clip
 
 
@@ -169,7 +170,7 @@ class Store:
             ControlPointError: If the file cannot be read, or a line is no example; it says which.
         """
         try:
-            lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+            lines = read_text(path, ControlPointError).split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ControlPointError(
                 f"The store {path} cannot be read: {error}. Make one with `coprop anchor index "
@@ -181,7 +182,7 @@ class Store:
                 continue
             try:
                 examples.append(Example.from_line(line))
-            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise ControlPointError(
                     f"{path}, line {number} is no example: {error}. Wanted JSON with "
                     '"categories" and "control_points", one flag a second.'

@@ -51,7 +51,7 @@ def json_of(path: Path) -> dict[str, Any]:
     """Return what a JSON file holds; nothing if it is missing or no mapping."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError, ControlPointParseError
+from coprop_plugin.limits import FRAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,7 @@ class ControlPoints:
                 f"must be whole numbers, start at 0, rise, and stay below {num_frames}. If they "
                 "are seconds, multiply them by the frame rate first."
             )
+        FRAMES.check(num_frames, "A list of control points", ControlPointError)
         flags = torch.zeros(num_frames, dtype=torch.bool)
         flags[[int(i) for i in indices]] = True
         return cls(flags, source, log or {}, **known)
@@ -173,7 +175,14 @@ class ControlPoints:
                 return points
             frames = int(content["num_frames"])
             return cls.from_indices(content["indices"], frames, source, log, **known)
-        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+            ArithmeticError,
+            RuntimeError,
+        ) as error:
             if isinstance(error, ControlPointError):
                 raise
             raise ControlPointParseError(

@@ -19,6 +19,7 @@ from coprop_plugin.benchmark.datasets.pictures import (
 )
 from coprop_plugin.benchmark.datasets.sample import Sample
 from coprop_plugin.errors import DatasetError
+from coprop_plugin.limits import read_text
 from coprop_plugin.registry import DATASETS
 
 NUM_FRAMES = {"v1s": 5, "v1m": 5, "v2": 10}
@@ -134,12 +135,14 @@ class AVSS(AVSDataset):
 
 def _class_names(path: Path) -> tuple[str, ...]:
     try:
-        numbers = json.loads(path.read_text(encoding="utf-8-sig"))
+        numbers = json.loads(read_text(path, DatasetError))
     except FileNotFoundError as error:
         raise DatasetError(
             f"There is no {path}, which names the classes. Give the folder of AVSS that holds it."
         ) from error
-    except (OSError, ValueError) as error:
+    except DatasetError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path} cannot be read as JSON ({error}). Fetch it again.") from error
     whole = isinstance(numbers, dict) and all(type(n) is int for n in numbers.values())
     if not whole or sorted(numbers.values()) != list(range(len(numbers))) or len(numbers) < 2:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from coprop_plugin.errors import DatasetError
+from coprop_plugin.limits import TEXT_BYTES, read_text
 from coprop_plugin.media import write_text
 
 
@@ -74,6 +75,7 @@ def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) 
 
 def _lines(path: Path) -> list[list[str]]:
     try:
+        TEXT_BYTES.check(path.stat().st_size, path, DatasetError)
         with path.open(encoding="utf-8-sig", newline="") as file:
             return list(csv.reader(file))
     except FileNotFoundError as error:
@@ -81,6 +83,8 @@ def _lines(path: Path) -> list[list[str]]:
             f"There is no {path}. Give the folder of the data set that holds it, or name the table "
             "with `meta`."
         ) from error
+    except DatasetError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(
             f"{path} cannot be read as a table ({str(error)[:120]}). Wanted CSV text in UTF-8."
@@ -158,7 +162,9 @@ def read_ids(path: str | Path) -> list[str]:
         DatasetError: If the file cannot be read, or lists no clips.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, DatasetError).splitlines()
+    except DatasetError:
+        raise
     except (OSError, ValueError) as error:
         raise DatasetError(
             f"{path} cannot be read as a list of clips ({error}). Wanted one id a line."

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from coprop_plugin.errors import DatasetError, DatasetWarning
+from coprop_plugin.limits import PIXELS
 from coprop_plugin.media.masks import avsbench_palette
 
 Resize = Literal["squash", "crop"]
@@ -140,8 +141,11 @@ def fitted(
 def _opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
+            PIXELS.check(picture.width * picture.height, path, DatasetError)
             picture.load()
             return picture
+    except DatasetError:
+        raise
     except FileNotFoundError as error:
         raise DatasetError(
             f"There is no {path}. The table lists its clip: complete the data folder, or take the "

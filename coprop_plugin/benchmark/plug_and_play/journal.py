@@ -55,7 +55,7 @@ class Journal:
         try:
             content = json.loads(line)
             self._records[content.pop("key")] = content
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             return
 
     def get(self, key: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from string import Template
 from typing import Any
 
 from coprop_plugin.errors import ControlPointError
+from coprop_plugin.limits import read_text
 
 FOLDER = Path(__file__).resolve().parent
 DEFAULT = "paper-1"
@@ -83,7 +84,7 @@ class Prompts:
 def _read(folder: Path) -> dict[str, str]:
     paths = sorted(path for path in folder.glob("*.txt") if path.name != "README.txt")
     try:
-        return {path.stem: path.read_text(encoding="utf-8-sig").strip() for path in paths}
+        return {path.stem: read_text(path, ControlPointError).strip() for path in paths}
     except (OSError, UnicodeDecodeError) as error:
         raise ControlPointError(
             f"A text in {folder} cannot be read: {error}. Save the prompts as UTF-8."
