@@ -19,7 +19,7 @@ _KAISER_BETA = 12.984585247040009
 # bands show, so the same step is taken here.
 _TABLE_STEPS = 8192
 
-_CHUNK_ELEMENTS = 1 << 22
+_CHUNK_ELEMENTS = 1 << 18
 
 
 def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
