@@ -166,8 +166,33 @@ def test_what_is_trained_can_be_taken_away_and_gone_on_with(kind, options, load,
         assert torch.equal(value, weights[name.split(".", 1)[1]])
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "changes", "untrained"),
+    [
+        (KeyframeTraining, dict(processor=TOY_PROCESSOR), dict(num_classes=5), ("score", "dense")),
+        (
+            PropagatorTraining,
+            dict(propagator=dict(**TOY_PROPAGATOR, insert_layers=(3,))),
+            dict(insert_layers=(2, 3)),
+            ("inserts.2.",),
+        ),
+    ],
+)
+def test_trained_weights_go_on_in_a_changed_network(kind, options, changes, untrained, tmp_path):
+    file = kind(**options).export(tmp_path / "weights.safetensors")
+    (name,) = options
+    known, changed = (kind(**{name: given}, weights=file) for given in (None, changes))
+    before, after = known.state_dict(), changed.state_dict()
+    new = {n for n in after if n not in before or before[n].shape != after[n].shape}
+    assert new
+    assert all(any(part in n for part in untrained) for n in new)
+    assert all(torch.equal(before[n], after[n]) for n in after.keys() - new)
+    with pytest.raises(TrainingError, match="Got a built"):
+        kind(**{name: getattr(changed, name)}, weights=file)
+
+
 def test_odd_calls_are_refused():
-    with pytest.raises(TrainingError, match="Got nothing; wanted one of processor and weights"):
+    with pytest.raises(TrainingError, match="neither options to begin from scratch nor a file"):
         KeyframeTraining()
     training = MODELS.build(dict(type="coprop_plugin.KeyframeTraining", processor=TOY_PROCESSOR))
     with pytest.raises(TrainingError, match="say 'loss' or 'predict'"):

@@ -12,12 +12,13 @@ from coprop_plugin.keyframes import (
     load_keyframe_processor,
     save_keyframe_processor,
 )
+from coprop_plugin.keyframes.checkpoint import WEIGHTS
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.training.ears import begin_with_vggish
 from coprop_plugin.training.losses import (
     keyframe_losses,
 )
-from coprop_plugin.training.stage import StageModel, as_rgb, check_one_given
+from coprop_plugin.training.stage import StageModel, as_rgb, begun
 
 
 @MODELS.register_module()
@@ -30,13 +31,14 @@ class KeyframeTraining(StageModel):
 
     Args:
         processor: Options of `KeyframeProcessor`, or one.
-        weights: Safetensors of a processor to begin with, instead of `processor`: those of stage
-            1, for stage 1b.
+        weights: Safetensors of a processor to begin with, those of stage 1 for stage 1b say, or
+            "shipped" for the library's own; `processor` then holds what is to be other than in
+            the file, if anything: `dict(num_classes=1)` for a binary head.
         vggish: Where the processor's VGGish begins: a file of its released weights, or
             "released" to download them. None leaves its audio encoder as it is.
 
     Raises:
-        TrainingError: If not just one of the two is given.
+        TrainingError: If neither is given.
 
     Example:
         >>> training = KeyframeTraining(dict(width=32, mask_width=16, num_queries=4))
@@ -56,14 +58,14 @@ class KeyframeTraining(StageModel):
         vggish: str | Path | None = None,
     ) -> None:
         super().__init__()
-        check_one_given(processor=processor, weights=weights)
-        if weights is not None:
-            processor = load_keyframe_processor(weights)
-        elif isinstance(processor, Mapping):
-            processor = build(
-                MODELS, {"type": "KeyframeProcessor", **processor}, verb="segment_keyframes"
-            )
-        self.processor = processor.train()
+        self.processor: KeyframeProcessor = begun(
+            processor,
+            WEIGHTS if weights == "shipped" else weights,
+            lambda options: build(
+                MODELS, {"type": "KeyframeProcessor", **options}, "segment_keyframes"
+            ),
+            load_keyframe_processor,
+        ).train()
         if vggish is not None:
             begin_with_vggish(self.processor.sound, vggish)
 

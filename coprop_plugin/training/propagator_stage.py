@@ -14,6 +14,7 @@ from coprop_plugin.propagation.checkpoint import (
     load_propagator,
     save_propagator,
 )
+from coprop_plugin.propagation.default import WEIGHTS
 from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.training.ears import begin_with_vggish
@@ -22,7 +23,7 @@ from coprop_plugin.training.losses import (
     hard_share,
     propagation_loss,
 )
-from coprop_plugin.training.stage import StageModel, as_rgb, check_one_given, training_progress
+from coprop_plugin.training.stage import StageModel, as_rgb, begun, training_progress
 
 BETWEEN_WORDS = ", "
 """Stands between the categories of a clip in a batch's `words`."""
@@ -45,7 +46,8 @@ class PropagatorTraining(StageModel):
 
     Args:
         propagator: Options of `AudioInsertPropagator`, or one.
-        weights: Safetensors of a propagator to begin with, instead of `propagator`.
+        weights: Safetensors of a propagator to begin with, or "shipped" for the library's own;
+            `propagator` then holds what is to be other than in the file, if anything.
         aot_weights: A released AOT checkpoint to begin with; `propagator` then says what AOT's
             weights leave open.
         teacher_share: For which share of the training true masks are remembered.
@@ -54,7 +56,7 @@ class PropagatorTraining(StageModel):
         vggish: As in `KeyframeTraining`.
 
     Raises:
-        TrainingError: If not just one of `propagator` and `weights` is given.
+        TrainingError: If neither `propagator` nor `weights` is given.
 
     Example:
         >>> toy = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
@@ -81,14 +83,14 @@ class PropagatorTraining(StageModel):
         vggish: str | Path | None = None,
     ) -> None:
         super().__init__()
-        check_one_given(propagator=propagator, weights=weights)
-        if weights is not None:
-            propagator = load_propagator(weights)
-        elif aot_weights is not None:
-            propagator = load_aot_checkpoint(aot_weights, **propagator)
-        elif isinstance(propagator, Mapping):
-            propagator = build(MODELS, {"type": "AudioInsertPropagator", **propagator}, verb="step")
-        self.propagator: AudioInsertPropagator = propagator.train()
+        if aot_weights is not None:
+            propagator = load_aot_checkpoint(aot_weights, **(propagator or {}))
+        self.propagator: AudioInsertPropagator = begun(
+            propagator,
+            WEIGHTS if weights == "shipped" else weights,
+            lambda options: build(MODELS, {"type": "AudioInsertPropagator", **options}, "step"),
+            load_propagator,
+        ).train()
         if vggish is not None:
             begin_with_vggish(self.propagator.sound, vggish)
         self.teacher_share, self.audio_dropout = teacher_share, audio_dropout

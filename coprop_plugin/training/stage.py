@@ -1,10 +1,11 @@
 """What the stages of training have in common."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -47,17 +48,50 @@ class StageModel(BaseModel):
         raise NotImplementedError
 
 
-def check_one_given(**given: Any) -> None:
-    """Refuse a call in which not just one of some arguments is given.
+def begun(
+    options: Mapping[str, Any] | nn.Module | None,
+    weights: str | Path | None,
+    build: Callable[[Mapping[str, Any]], nn.Module],
+    load: Callable[[str | Path], nn.Module],
+) -> nn.Module:
+    """Return the network that a stage begins with.
+
+    Args:
+        options: Of its constructor, or the network itself. Beside `weights`, what is to be other
+            than in the file: a head of other classes, further layers.
+        weights: The file to begin with, or None to begin from scratch.
+        build: Makes the network from options.
+        load: Loads it from a file.
+
+    Returns:
+        The network. Of weights whose network was changed, those that still fit; the log names
+        what begins untrained.
 
     Raises:
-        TrainingError: If none is, or several are.
+        TrainingError: If neither is given, or weights and a network that is built already.
     """
-    if sum(value is not None for value in given.values()) != 1:
+    if options is None and weights is None:
         raise TrainingError(
-            f"Got {', '.join(n for n, v in given.items() if v is not None) or 'nothing'}; wanted "
-            f"one of {' and '.join(given)}: options to begin from scratch, or a file to begin with."
+            "Got neither options to begin from scratch nor a file of weights to begin with; give "
+            "one of them."
         )
+    if weights is None:
+        return build(options) if isinstance(options, Mapping) else options
+    if options is not None and not isinstance(options, Mapping):
+        raise TrainingError(
+            f"Got a built {type(options).__name__} and the weights {weights}; load them into it "
+            "yourself, or give the options that are to be other than in the file."
+        )
+    known = load(weights)
+    if not options:
+        return known
+    changed = build({**known.config, **options})
+    there = changed.state_dict()
+    fits = {n: x for n, x in known.state_dict().items() if n in there and there[n].shape == x.shape}
+    changed.load_state_dict(fits, strict=False)
+    anew = ", ".join(sorted(there.keys() - fits.keys())) or "nothing"
+    print_log(f"Begun with {weights}; untrained: {anew}.", logger="current")
+    return changed
 
 
 def as_rgb(frames: Tensor) -> Tensor:

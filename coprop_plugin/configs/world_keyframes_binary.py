@@ -1,0 +1,26 @@
+# A binary head on the keyframe processor that ships: 400 steps more.
+_base_ = ["world_keyframes_small.py"]
+
+num_steps = 400
+model = dict(
+    _delete_=True, type="KeyframeTraining", weights="shipped", processor=dict(num_classes=1)
+)
+# Scenes that the weights have not seen.
+train_dataloader = dict(dataset=dict(seed=1))
+val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
+test_evaluator = val_evaluator
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
+]
+train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
+custom_hooks = [
+    dict(
+        type="EMAHook",
+        ema_type="MomentumAnnealingEMA",
+        momentum=10 / num_steps,
+        gamma=9,
+        update_buffers=True,
+    )
+]

@@ -1,0 +1,32 @@
+# The 4-layer variant of Table 5: the propagator that ships, with sound let in at every map of the
+# encoder instead of the last alone; 600 steps more.
+_base_ = ["world_propagator_small.py"]
+
+num_steps = 600
+model = dict(
+    _delete_=True,
+    type="PropagatorTraining",
+    weights="shipped",
+    propagator=dict(insert_layers=(0, 1, 2, 3)),
+    teacher_share=0.0,
+)
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=num_steps),
+]
+train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
+custom_hooks = [
+    dict(
+        type="EMAHook",
+        ema_type="MomentumAnnealingEMA",
+        momentum=10 / num_steps,
+        gamma=9,
+        update_buffers=True,
+    )
+]
+# Scenes that the weights have not seen.
+clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=6, seed=1)
+train_dataloader = dict(
+    dataset=dict(parts=[dict(type="WorldClips", **clips), dict(type="SpriteClips", **clips)])
+)
