@@ -115,7 +115,7 @@ def test_sound_that_mp4_refuses_is_encoded_again(tmp_path, monkeypatch):
     def backwards(container, stream, _):
         yield from reversed([packet for packet in container.demux(stream) if packet.size])
 
-    monkeypatch.setattr("coprop_plugin.media.overlay._shifted", backwards)
+    monkeypatch.setattr("coprop_plugin.media.rewrite._shifted", backwards)
     path = plain(tmp_path / "in.mp4", seconds=2)
     clip = read_clip(path)
     write_overlay(tmp_path / "o.mp4", lambda _: np.ones((48, 64)), clip.spans, source=path)

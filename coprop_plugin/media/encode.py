@@ -1,4 +1,4 @@
-"""Pictures and sound into an mp4 that plays everywhere: H.264, 4:2:0, AAC."""
+"""Pictures and sound into a video file, each at its time."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,26 +10,23 @@ import numpy as np
 from torch import Tensor
 
 from coprop_plugin.media.folders import writing
+from coprop_plugin.media.forms import MP4, Form
 from coprop_plugin.types import Clip
-
-# Every usual frame rate and millisecond time stamps are whole numbers of this clock, or nearly.
-VIDEO_CLOCK = Fraction(1, 90_000)
-
-AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 
 # Samples handed to the encoder at a time.
 BLOCK = 16_384
 
 
-class Mp4Writer:
-    """An mp4 file that is written picture by picture, the sound alongside.
+class VideoWriter:
+    """A video file that is written picture by picture, the sound alongside.
 
-    Sizes are padded to even numbers by repeating the last row and column: 4:2:0, the only form
-    of H.264 that plays everywhere, has no odd ones. `sound` blocks are encoded as AAC;
-    `sound_copy` packets are written as they are. The file has its name only when it is complete.
+    Where a form has no odd sizes (4:2:0, the only one of H.264 that plays everywhere), pictures
+    are padded by repeating the last row and column. `sound` blocks are encoded; `sound_copy`
+    packets are written as they are. The file has its name only when it is complete.
 
     Args:
         path: Where to write; an older file is replaced.
+        form: Container and codecs.
         sound: Blocks `[channels, samples]` float32 that follow one another from time 0 on.
         sample_rate: Of `sound`, in Hz.
         layout: Of `sound`, FFmpeg's name for its channels.
@@ -46,6 +43,7 @@ class Mp4Writer:
     def __init__(
         self,
         path: str | Path,
+        form: Form = MP4,
         *,
         sound: Iterable[np.ndarray] | None = None,
         sample_rate: int = 16_000,
@@ -53,8 +51,9 @@ class Mp4Writer:
         sound_copy: av.AudioStream | None = None,
         packets: Iterable[av.Packet] | None = None,
     ) -> None:
-        self.path = Path(path)
-        self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part.mp4")
+        self.path, self.form = Path(path), form
+        partial = f".{self.path.stem}.{os.getpid()}.part{form.suffix}"
+        self._partial = self.path.with_name(partial)
         self._sound = sound
         self._sample_rate = sample_rate
         self._layout = layout
@@ -64,35 +63,41 @@ class Mp4Writer:
         self._lengths: dict[int, int] = {}
         self._video: av.VideoStream | None = None
 
-    def __enter__(self) -> "Mp4Writer":
+    def __enter__(self) -> "VideoWriter":
         with writing(self.path):
             self._partial.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self._partial), "w", format="mp4")
+            self._container = av.open(str(self._partial), "w", format=self.form.container)
         return self
 
     def add(self, picture: np.ndarray, time_s: float, length_s: float) -> None:
-        """Show a picture `[H, W, 3]` uint8 from `time_s` on for `length_s` seconds."""
+        """Show a picture from `time_s` on for `length_s` seconds.
+
+        It is `[H, W, 3]` uint8, with a fourth channel, its opacity, if the form has alpha.
+        """
         with writing(self.path):
             if self._video is None:
                 self._begin(picture)
             self._mux_sound_until(time_s)
-            frame = av.VideoFrame.from_ndarray(pad_to_even(picture), format="rgb24")
+            layout = "rgba" if self.form.has_alpha else "rgb24"
+            frame = av.VideoFrame.from_ndarray(self._padded(picture), format=layout)
             frame = frame.reformat(
-                format="yuv420p", dst_colorspace=self._colorspace, dst_color_range="MPEG"
+                format=self.form.pixels, dst_colorspace=self._colorspace, dst_color_range="MPEG"
             )
-            frame.pts = round(time_s / VIDEO_CLOCK)
-            frame.time_base = VIDEO_CLOCK
-            self._lengths[frame.pts] = max(1, round(length_s / VIDEO_CLOCK))
+            frame.pts = round(time_s / self.form.clock)
+            frame.time_base = self.form.clock
+            self._lengths[frame.pts] = max(1, round(length_s / self.form.clock))
             self._mux_video(frame)
 
+    def _padded(self, picture: np.ndarray) -> np.ndarray:
+        return pad_to_even(picture) if self.form.even else np.ascontiguousarray(picture)
+
     def _begin(self, picture: np.ndarray) -> None:
-        height, width = pad_to_even(picture).shape[:2]
+        height, width = self._padded(picture).shape[:2]
         # The rate is a hint for players; the time stamps say when.
-        video = self._container.add_stream("libx264", rate=30)
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        video.codec_context.time_base = VIDEO_CLOCK
-        # Without B-frames: with them mp4 cannot say how long the last picture is shown.
-        video.codec_context.options = {"crf": "20", "preset": "veryfast", "bf": "0"}
+        video = self._container.add_stream(self.form.codec, rate=30)
+        video.width, video.height, video.pix_fmt = width, height, self.form.pixels
+        video.codec_context.time_base = self.form.clock
+        video.codec_context.options = dict(self.form.options)
         # Untagged colours are guessed by size: BT.709 from 720 lines on, BT.601 below.
         tag = 1 if height >= 720 else 6
         self._colorspace = "ITU709" if height >= 720 else "ITU601"
@@ -107,8 +112,10 @@ class Mp4Writer:
             self._audio = self._container.add_stream_from_template(self._sound_copy)
             self._pending = _restamped(self._packets, self._audio)
         elif self._sound is not None:
-            rate = _aac_rate(self._sample_rate)
-            self._audio = self._container.add_stream("aac", rate=rate, layout=self._layout)
+            rate = self.form.rate_for(self._sample_rate)
+            self._audio = self._container.add_stream(
+                self.form.sound, rate=rate, layout=self._layout
+            )
             self._audio.codec_context.bit_rate = 96_000 * self._audio.layout.nb_channels
             self._pending = self._encoded_sound(rate)
         else:
@@ -119,8 +126,8 @@ class Mp4Writer:
         for packet in self._video.encode(frame):
             # The encoder forgets how long a frame lasts; for the last one nothing else tells.
             packet.duration = round(
-                self._lengths.pop(packet.pts * packet.time_base / VIDEO_CLOCK, 0)
-                * VIDEO_CLOCK
+                self._lengths.pop(packet.pts * packet.time_base / self.form.clock, 0)
+                * self.form.clock
                 / packet.time_base
             )
             self._container.mux(packet)
@@ -135,7 +142,8 @@ class Mp4Writer:
             self._next_packet = next(self._pending, None)
 
     def _encoded_sound(self, rate: int) -> Iterator[av.Packet]:
-        resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=rate)
+        layout = self._audio.codec_context.format.name
+        resampler = av.AudioResampler(format=layout, layout=self._layout, rate=rate)
         position = 0
         for samples in self._sound:
             frame = av.AudioFrame.from_ndarray(
@@ -170,10 +178,6 @@ def _restamped(packets: Iterable[av.Packet], stream: av.AudioStream) -> Iterator
         yield packet
 
 
-def _aac_rate(sample_rate: int) -> int:
-    return next((rate for rate in AAC_RATES if rate >= sample_rate), AAC_RATES[-1])
-
-
 def pad_to_even(picture: np.ndarray) -> np.ndarray:
     """Repeat the last row and column of `[H, W, ...]` where the size is odd."""
     height, width = picture.shape[:2]
@@ -184,7 +188,7 @@ def pad_to_even(picture: np.ndarray) -> np.ndarray:
 
 
 def blocks_of(waveform: Tensor) -> Iterator[np.ndarray]:
-    """Cut a mono waveform `[samples]` into blocks `[1, n]` for `Mp4Writer`."""
+    """Cut a mono waveform `[samples]` into blocks `[1, n]` for `VideoWriter`."""
     samples = waveform.cpu().numpy()
     for start in range(0, len(samples), BLOCK):
         yield samples[None, start : start + BLOCK]
@@ -225,7 +229,7 @@ def write_clip(clip: Clip, path: str | Path) -> Path:
         'clip.mp4'
     """
     sound = None if clip.waveform is None else blocks_of(clip.waveform)
-    with Mp4Writer(path, sound=sound, sample_rate=clip.sample_rate) as writer:
+    with VideoWriter(path, sound=sound, sample_rate=clip.sample_rate) as writer:
         for index, (start_s, length_s) in enumerate(shown_times(clip)):
             writer.add(picture_of(clip.frames[index]), start_s, length_s)
     return Path(path)

@@ -1,30 +1,17 @@
 """Masks painted into the video that they belong to, with its own sound."""
 
 import colorsys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-import av
 import numpy as np
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
-from coprop_plugin.media.container import open_container, packets_of
-from coprop_plugin.media.encode import Mp4Writer, blocks_of, picture_of, shown_times
-from coprop_plugin.media.sound import SoundBlock, sound_blocks
-from coprop_plugin.media.source import VideoSource
+from coprop_plugin.media.encode import VideoWriter, blocks_of, picture_of, shown_times
+from coprop_plugin.media.rewrite import Spans, write_again
 from coprop_plugin.types import Clip
-
-# Sound that mp4 can hold and players find there. Anything else is encoded again as AAC.
-COPIED_CODECS = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"})
-
-LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
-
-# Sound that begins before the first picture is cut, but a codec's run-in must stay.
-RUN_IN_S = 0.1
 
 TINT = 0.45
 
@@ -66,11 +53,7 @@ def write_overlay(
     """
     path = Path(path)
     if source is not None:
-        try:
-            _overlay_on_source(path, mask_of, spans, Path(source), copy_sound=True)
-        except MediaError:
-            # Some packets (AAC from a broken stream, say) do not go into an mp4 as they are.
-            _overlay_on_source(path, mask_of, spans, Path(source), copy_sound=False)
+        write_again(path, source, _LayerTrack(mask_of, spans).paint)
     elif clip is not None:
         _overlay_on_clip(path, mask_of, clip)
     else:
@@ -83,103 +66,22 @@ def write_overlay(
 
 def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
     sound = None if clip.waveform is None else blocks_of(clip.waveform)
-    with Mp4Writer(path, sound=sound, sample_rate=clip.sample_rate) as writer:
+    with VideoWriter(path, sound=sound, sample_rate=clip.sample_rate) as writer:
         for index, (start_s, length_s) in enumerate(shown_times(clip)):
             painted = paint(picture_of(clip.frames[index]), mask_of(index))
             writer.add(painted, start_s, length_s)
-
-
-def _overlay_on_source(
-    path: Path, mask_of: MaskOf, spans: Tensor, source_path: Path, copy_sound: bool
-) -> None:
-    layers = _LayerTrack(mask_of, spans)
-    with ExitStack() as stack:
-        source = stack.enter_context(VideoSource(source_path, quiet=True))
-        frames = _with_lengths(source)
-        first = next(frames)
-        sound = _sound_of(source, copy_sound, stack)
-        writer = stack.enter_context(Mp4Writer(path, **sound))
-        for time_s, length_s, frame in _chain(first, frames):
-            picture = source.picture(frame)
-            writer.pixel_aspect = source.pixel_aspect
-            writer.add(layers.paint(picture, time_s), time_s, length_s)
-
-
-def _chain(first: tuple, rest: Iterator[tuple]) -> Iterator[tuple]:
-    yield first
-    yield from rest
-
-
-def _with_lengths(source: VideoSource) -> Iterator[tuple[float, float, av.VideoFrame]]:
-    current = None
-    for following in source.frames():
-        if current is not None:
-            yield current[0], following[0] - current[0], current[1]
-        current = following
-    yield current[0], source.end_s - current[0], current[1]
-
-
-def _sound_of(source: VideoSource, copy_sound: bool, stack: ExitStack) -> dict:
-    if not source.has_sound:
-        return {}
-    start_s = source.start_s or 0.0
-    codec = source.container.streams.audio[0].codec_context
-    if copy_sound and codec is not None and codec.name in COPIED_CODECS:
-        container = stack.enter_context(open_container(source.path))
-        stream = container.streams.audio[0]
-        return {"sound_copy": stream, "packets": _shifted(container, stream, start_s)}
-    blocks = sound_blocks(source.path, start_s, Counter())
-    first = next(blocks, None)
-    if first is None:
-        return {}
-    channels = first.samples.shape[0]
-    return {
-        "sound": _without_gaps(first, blocks, mono=channels not in LAYOUTS),
-        "sample_rate": first.sample_rate,
-        "layout": LAYOUTS.get(channels, "mono"),
-    }
-
-
-def _shifted(container: av.container.InputContainer, stream, start_s: float) -> Iterator:
-    offset = round(start_s / stream.time_base)
-    for packet in packets_of(container, stream, Counter()):
-        if packet.pts is None or packet.dts is None or not packet.size:
-            continue
-        packet.pts -= offset
-        packet.dts -= offset
-        if float((packet.pts + (packet.duration or 0)) * stream.time_base) > -RUN_IN_S:
-            yield packet
-
-
-def _without_gaps(
-    first: SoundBlock, rest: Iterator[SoundBlock], mono: bool
-) -> Iterator[np.ndarray]:
-    """Yield `[channels, samples]` that follow one another from time 0 on, silence in the gaps."""
-    cursor = 0
-    for block in _chain(first, rest):
-        samples = block.samples.mean(0, keepdims=True) if mono else block.samples
-        if block.position > cursor:
-            yield np.zeros((len(samples), block.position - cursor), np.float32)
-            cursor = block.position
-        if block.end > cursor:
-            yield samples[:, cursor - block.position :]
-            cursor = block.end
 
 
 class _LayerTrack:
     """What to paint at any moment, made once for all pictures of a span."""
 
     def __init__(self, mask_of: MaskOf, spans: Tensor) -> None:
-        self._starts, self._ends = spans.numpy().T
-        # Rounding, and the last fraction of a frame or second, still belong to the last mask.
-        self._last_s = self._ends[-1] + (self._ends[-1] - self._starts[-1]) / 2
+        self._spans = Spans(spans)
         self._fetch = lru_cache(maxsize=1)(lambda index, size: _Layer(mask_of(index), size))
 
     def paint(self, picture: np.ndarray, time_s: float) -> np.ndarray:
-        index = int(np.searchsorted(self._starts, time_s + 1e-6, side="right")) - 1
-        if index < 0 or time_s >= self._last_s:
-            return picture
-        return self._fetch(index, picture.shape[:2]).on(picture)
+        index = self._spans.at(time_s)
+        return picture if index is None else self._fetch(index, picture.shape[:2]).on(picture)
 
 
 def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from coprop_plugin import media
-from coprop_plugin.media.encode import Mp4Writer, blocks_of
+from coprop_plugin.media.encode import VideoWriter, blocks_of
 from coprop_plugin.media.source import VideoSource
 from coprop_plugin.report.pictures import data_uri, shown_size
 
@@ -59,7 +59,7 @@ def write_small_video(source: Path, path: Path, still_s: float = 0.0) -> ShownVi
     with ExitStack() as stack:
         video = stack.enter_context(VideoSource(source, quiet=True))
         writer = stack.enter_context(
-            Mp4Writer(path, sound=blocks_of(waveform), sample_rate=sample_rate)
+            VideoWriter(path, sound=blocks_of(waveform), sample_rate=sample_rate)
         )
         before, still = None, None
         for time_s, frame in video.frames():
