@@ -5,9 +5,9 @@ import torch
 
 from coprop_plugin.errors import PropagationError, UnknownNameError
 from coprop_plugin.propagation import AudioInsertPropagator
+from coprop_plugin.propagation.forgetting import POLICIES
 from coprop_plugin.propagation.geometry import network_size, resize_masks
 from coprop_plugin.propagation.groups import merge_groups, split_into_groups
-from coprop_plugin.propagation.memory import LongTermMemory
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Propagator
 
@@ -100,7 +100,7 @@ def test_the_network_holds_no_state_of_a_video():
 
 @pytest.mark.parametrize("gap", [1, 2, 5, 9999])
 def test_long_term_memory_is_written_every_gap_frames(gap):
-    propagator = toy(long_term_gap=gap)
+    propagator = toy(long_term_gap=gap, max_memory_frames=None)
     frames, masks = video(12)
     with torch.no_grad():
         memory = propagator.start(frames[0], None, masks)
@@ -109,8 +109,12 @@ def test_long_term_memory_is_written_every_gap_frames(gap):
             assert [x.num_frames for x in memory.long_term] == [1 + t // gap] * 2
 
 
-def test_memory_in_a_buffer_is_memory_that_was_concatenated():
-    propagator = toy(long_term_gap=1).double()
+@pytest.mark.parametrize(
+    "options",
+    [dict(max_memory_frames=None), *(dict(max_memory_frames=4, memory_policy=p) for p in POLICIES)],
+)
+def test_memory_where_gradients_are_recorded_is_the_same(options):
+    propagator = toy(long_term_gap=1, **options).double()
     frames, masks = video(9)
     frames = frames.double()
     buffered = carry(propagator, frames, masks)
@@ -119,20 +123,6 @@ def test_memory_in_a_buffer_is_memory_that_was_concatenated():
     torch.testing.assert_close(torch.stack(with_gradient), buffered)
     with_gradient[-1].sum().backward()
     assert propagator.network.projector.weight.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("limit", [1, 2, 3, 4])
-@pytest.mark.parametrize("gradient", [False, True])
-def test_a_full_memory_keeps_the_keyframe_and_the_newest(limit, gradient):
-    memory = LongTermMemory(limit)
-    with torch.set_grad_enabled(gradient):
-        for t in range(9):
-            memory.write(torch.full((1, 2, 3, 4), float(t)), torch.full((1, 2, 3, 4), -float(t)))
-            keys, values = memory.read()
-            kept = sorted(keys[0, 0, ::3, 0].tolist())
-            assert kept == sorted({0.0, *map(float, range(t + 1)[1:][-limit + 1 :][: limit - 1])})
-            assert torch.equal(values, -keys)
-            assert memory.num_frames == len(kept)
 
 
 def test_a_limit_that_is_not_reached_changes_nothing():
@@ -301,6 +291,7 @@ def test_masks_are_resized_to_the_pixel_above_and_left():
         (dict(insert_layers=(4,)), r"insert_layers=\(4,\).*3 \(the projected map\)"),
         (dict(long_term_gap=0), "long_term_gap=0.*1 or more"),
         (dict(max_memory_frames=0), "max_memory_frames=0.*no limit None"),
+        (dict(encode_ahead=0), "encode_ahead=0.*1 or more"),
         (dict(tokens="words"), "tokens='words'.*'map' or 'embedding'"),
     ],
 )
@@ -314,6 +305,8 @@ def test_unknown_names_list_the_known_ones():
         AudioInsertPropagator("AOTX")
     with pytest.raises(UnknownNameError, match="'swin'.*r50, mobilenetv2"):
         toy(encoder="swin")
+    with pytest.raises(UnknownNameError, match="'oldest'.*recent, useful, merge.*None"):
+        toy(memory_policy="oldest")
 
 
 @pytest.mark.parametrize(

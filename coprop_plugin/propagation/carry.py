@@ -1,6 +1,8 @@
 """From keyframe logits of a wrapped model to the logits of every frame, segment by segment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -99,6 +101,7 @@ class Carrier:
         self.propagator = propagator
         self.num_classes = num_classes
         self._memory: Any = None
+        self._ahead = 0
         self.class_ids: tuple[int, ...] = ()
 
     def hear(self, clip: Clip) -> Tensor | None:
@@ -107,9 +110,9 @@ class Carrier:
 
     def begin(self, clip: Clip, t: int, sound: Tensor | None, logits: Tensor) -> MaskLogits:
         """Begin a segment at frame t of `clip` with the wrapped model's logits `[C, H, W]`."""
-        objects, self._memory = self.number_objects(logits), None
+        objects, self._memory, self._ahead = self.number_objects(logits), None, 0
         if self.class_ids:
-            frame, sound = self._inputs(clip, t, sound)
+            frame, sound = self._inputs(clip, [t], sound)
             self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
         return MaskLogits.of_keyframe(logits)
 
@@ -118,11 +121,29 @@ class Carrier:
         self._memory, self.class_ids = None, ()
         return self._nothing(clip)
 
-    def advance(self, clip: Clip, t: int, sound: Tensor | None) -> MaskLogits:
-        """Carry the masks of the frame before to frame t of `clip`."""
+    @property
+    def is_carrying(self) -> bool:
+        """Whether anything sounds in this segment."""
+        return self._memory is not None
+
+    def advance(
+        self, clip: Clip, t: int, sound: Tensor | None, coming: Sequence[int] = ()
+    ) -> MaskLogits:
+        """Carry the masks of the frame before to frame t of `clip`.
+
+        Args:
+            clip: The clip.
+            t: Index in it.
+            sound: What is heard of the clip, one row a frame, or None.
+            coming: What follows t in this segment, as far as it is known: a propagator with
+                `encode_ahead` encodes so many frames at once.
+        """
         if self._memory is None:
             return self._nothing(clip)
-        frame, sound = self._inputs(clip, t, sound)
+        if not self._ahead:
+            self._look_ahead(clip, t, sound, coming)
+        self._ahead -= 1
+        frame, sound = self._inputs(clip, [t], sound)
         return self.answer(self.propagator.step(self._memory, frame, sound)[0])
 
     def number_objects(self, logits: Tensor) -> Tensor:
@@ -143,6 +164,16 @@ class Carrier:
     def _nothing(self, clip: Clip) -> MaskLogits:
         return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)
 
-    def _inputs(self, clip: Clip, t: int, sound: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        device = device_of(self.propagator)
-        return clip.rgb([t]).to(device), None if sound is None else sound[t : t + 1].to(device)
+    def _look_ahead(self, clip: Clip, t: int, sound: Tensor | None, coming: Sequence[int]) -> None:
+        frames = [t, *islice(coming, getattr(self.propagator, "encode_ahead", 1) - 1)]
+        self._ahead = len(frames)
+        if len(frames) > 1:
+            pictures, sound = self._inputs(clip, frames, sound)
+            sound = None if sound is None else sound[:, None]
+            self.propagator.look_ahead(self._memory, pictures[:, None], sound)
+
+    def _inputs(
+        self, clip: Clip, frames: Sequence[int], sound: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        device, frames = device_of(self.propagator), list(frames)
+        return clip.rgb(frames).to(device), None if sound is None else sound[frames].to(device)

@@ -102,6 +102,23 @@ def check_next_frame(frame: Tensor, wanted: Sequence[int]) -> None:
         )
 
 
+def check_sound(sound: Tensor, batch: int, width: int | None) -> None:
+    """Refuse sound that is not `[B, N, D]`, D the width of a propagator's audio tokens.
+
+    Raises:
+        PropagationError: If it is not, or the width is None: nothing there listens.
+    """
+    if width is not None and sound.ndim == 3 and sound.shape[::2] == (batch, width):
+        return
+    wanted = f"[B={batch}, N, {width}], rows of `hear`"
+    if width is None:
+        wanted = "no sound: nothing in this propagator listens"
+    raise PropagationError(
+        f"Got sound of shape {list(sound.shape)}; wanted {wanted}. Take `hear(clip)[t : t + 1]`"
+        " of this very propagator, or None."
+    )
+
+
 def network_size(height: int, width: int, max_size: int | None) -> tuple[int, int]:
     """Return the size of at most `max_size` at the long edge that AOT's grid allows.
 

@@ -1,91 +1,124 @@
 """All that an `AudioInsertPropagator` knows of a segment."""
 
+from collections import deque
+from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from coprop_plugin.errors import PropagationError
+from coprop_plugin.propagation import forgetting
+
+
+def check_limits(gap: int, limit: int | None, ahead: int) -> None:
+    """Refuse a gap, a limit of memory, or a number of frames to encode at once, below 1.
+
+    Raises:
+        PropagationError: If one is; the limit may be None.
+    """
+    if min(gap, ahead, 1 if limit is None else limit) < 1:
+        raise PropagationError(
+            f"Got long_term_gap={gap}, max_memory_frames={limit} and encode_ahead={ahead}; each is "
+            "1 or more. For the keyframe alone say `max_memory_frames=1`, for no limit None."
+        )
+
 
 class LongTermMemory:
     """Keys and values of the frames that one block remembers, read without copying.
 
-    Outside of training, frames are written into a buffer that grows by half when it is full, so
-    that a write costs what one frame costs. Where gradients are recorded a buffer that changes
-    would spoil them, and frames are concatenated.
+    Frames are written into a buffer that grows by half when it is full, so that a write costs what
+    one frame costs; where gradients are recorded, into a copy of it. At its limit memory forgets by
+    a policy, each row of the batch for itself.
 
     Args:
-        limit: Most frames to keep; then each new one takes the place of the oldest but the
-            keyframe, which stays. None keeps all, as AOT does.
+        limit: Most frames to keep, the keyframe, which always stays, among them. None keeps all,
+            as AOT does.
+        policy: What is given up for a new frame; see `forgetting`.
+
+    Attributes:
+        written: How many frames were written.
+        written_at: The number of each frame kept, `[B, limit]` from 0; where there is a limit, as
+            what follows.
+        looked_at: The attention each got since, a share of 1 a write, `[B, limit]`.
+        stands_for: How many frames each is the mean of, `[B, limit]`.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None = None, policy: str = "recent") -> None:
         self.limit = limit
+        self.written = 0
+        self._make_room, self._asks = forgetting.policy(policy), policy == "useful"
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
-        self._written = self._frame_tokens = 0
 
     @property
     def num_frames(self) -> int:
         """How many frames are kept."""
-        return self._written if self.limit is None else min(self._written, self.limit)
+        return self.written if self.limit is None else min(self.written, self.limit)
+
+    @property
+    def keys(self) -> Tensor:
+        """Of the frames kept, `[B, heads, frames, H * W, C / heads]`."""
+        return self._keys[:, :, : self.num_frames]
+
+    @property
+    def values(self) -> Tensor:
+        """Of the frames kept, `[B, heads, frames, H * W, C / heads]`."""
+        return self._values[:, :, : self.num_frames]
 
     def write(self, keys: Tensor, values: Tensor) -> None:
         """Add the tokens of one frame, `[B, heads, H * W, C / heads]` each."""
-        place = self._next_place()
         if self._keys is None:
-            self._keys, self._values = keys, values
-        elif place == 0:
-            return
-        elif torch.is_grad_enabled():
-            old_keys, old_values = self.read()
-            self._keys = _replaced(old_keys, keys, place)
-            self._values = _replaced(old_values, values, place)
-        else:
-            self._keys = self._with_room(self._keys, keys.shape[2])
-            self._values = self._with_room(self._values, keys.shape[2])
-            where = slice(place * keys.shape[2], (place + 1) * keys.shape[2])
-            self._keys[:, :, where], self._values[:, :, where] = keys, values
-        self._frame_tokens = keys.shape[2]
-        self._written += 1
+            self._keys, self._values = keys[:, :, None], values[:, :, None]
+            if self.limit is not None:
+                self.looked_at = torch.zeros(len(keys), self.limit, device=keys.device)
+                self.written_at = torch.zeros_like(self.looked_at, dtype=torch.long)
+                self.stands_for = torch.ones_like(self.looked_at)
+        elif self.limit != 1:
+            self._add(keys, values)
+        self.written += 1
 
     def read(self) -> tuple[Tensor, Tensor]:
         """Return keys and values of all tokens kept, `[B, heads, M, C / heads]`."""
-        tokens = self.num_frames * self._frame_tokens
-        return self._keys[:, :, :tokens], self._values[:, :, :tokens]
+        return self.keys.flatten(2, 3), self.values.flatten(2, 3)
 
     def first(self, rows: int) -> "LongTermMemory":
         """Return the memory of the first rows of the batch axis; it takes over from this one."""
         kept = copy(self)
-        kept._keys, kept._values = self._keys[:rows], self._values[:rows]
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(kept, name, value[:rows])
         return kept
 
-    def _next_place(self) -> int:
-        if self.limit is None or self._written < self.limit:
-            return self._written
-        return 1 + (self._written - 1) % (self.limit - 1) if self.limit > 1 else 0
+    def _add(self, keys: Tensor, values: Tensor) -> None:
+        if torch.is_grad_enabled():
+            # What attention looked at is needed for its gradient.
+            self._keys, self._values = self._keys.clone(), self._values.clone()
+        rows, place = torch.arange(len(keys), device=keys.device), self.num_frames
+        if self.limit is not None and self._asks:
+            self.looked_at[:, :place] += forgetting.attention_shares(keys, self.keys)
+        if place == self.limit:
+            place = self._make_room(self)
+        else:
+            self._keys, self._values = self._with_room(self._keys), self._with_room(self._values)
+            place = torch.full_like(rows, place)
+        self._keys[rows, :, place], self._values[rows, :, place] = keys, values
+        if self.limit is not None:
+            self.written_at[rows, place] = self.written
+            self.looked_at[rows, place], self.stands_for[rows, place] = 0, 1
 
-    def _with_room(self, tokens: Tensor, new_tokens: int) -> Tensor:
+    def _with_room(self, frames: Tensor) -> Tensor:
+        """Return a buffer in which there is room for one frame more, this one if there is."""
         kept = self.num_frames
-        full = (kept + 1) * new_tokens > tokens.shape[2] and kept != self.limit
-        # The first frame is kept as it came and never written to: it may be someone else's.
-        if kept > 1 and not full:
-            return tokens
+        if kept < frames.shape[2]:
+            return frames
         room = kept + 1 + kept // 2
         room = room if self.limit is None else min(room, self.limit)
-        return _grown(tokens[:, :, : kept * new_tokens], room * new_tokens)
-
-
-def _replaced(tokens: Tensor, new: Tensor, place: int) -> Tensor:
-    start = place * new.shape[2]
-    return torch.cat([tokens[:, :, :start], new, tokens[:, :, start + new.shape[2] :]], dim=2)
-
-
-def _grown(tokens: Tensor, room: int) -> Tensor:
-    buffer = tokens.new_empty(*tokens.shape[:2], room, tokens.shape[3])
-    buffer[:, :, : tokens.shape[2]] = tokens
-    return buffer
+        buffer = frames.new_empty(*frames.shape[:2], room, *frames.shape[3:])
+        buffer[:, :, :kept] = frames
+        return buffer
 
 
 @dataclass(eq=False)
@@ -107,6 +140,7 @@ class Memory:
         frame: Frames since the keyframe.
         last_write: The last of them in long-term memory.
         guide: The memory of the guide, where there is one.
+        ahead: Maps and tokens of frames that come next and are encoded already.
     """
 
     num_objects: int
@@ -120,6 +154,7 @@ class Memory:
     frame: int = 0
     last_write: int = 0
     guide: Any = None
+    ahead: deque[tuple[Sequence[Tensor], Tensor]] = field(default_factory=deque)
 
     def first(self, clips: int, guide: Any) -> "Memory":
         """Return the memory of the first clips alone; it takes over from this one."""
@@ -130,4 +165,5 @@ class Memory:
             long_term=[far.first(rows) for far in self.long_term],
             short_term=[(key[:rows], value[:rows]) for key, value in self.short_term],
             guide=guide,
+            ahead=deque(([x[:clips] for x in maps], tokens[:clips]) for maps, tokens in self.ahead),
         )

@@ -10,10 +10,12 @@ from coprop_plugin.hub import Pretrained
 from coprop_plugin.propagation import guidance
 from coprop_plugin.propagation.block import sine_position
 from coprop_plugin.propagation.decoder import upsample
+from coprop_plugin.propagation.forgetting import policy
 from coprop_plugin.propagation.geometry import (
     check_forced_masks,
     check_keyframe,
     check_next_frame,
+    check_sound,
     network_size,
     resize_frame,
     resize_masks,
@@ -24,7 +26,7 @@ from coprop_plugin.propagation.groups import (
     num_groups,
     split_into_groups,
 )
-from coprop_plugin.propagation.memory import LongTermMemory, Memory
+from coprop_plugin.propagation.memory import LongTermMemory, Memory, check_limits
 from coprop_plugin.propagation.network import PropagationNetwork
 from coprop_plugin.propagation.presets import preset_shape
 from coprop_plugin.propagation.text import condition
@@ -50,9 +52,13 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         encoder: "r50", "mobilenetv2", or a mapping with options, `dict(type="r50", width=8)`.
         num_layers: Propagator Blocks.
         long_term_gap: Frames from one write into long-term memory to the next.
-        max_memory_frames: Most frames in long-term memory, so that memory stays bounded in a
-            segment of any length. The keyframe stays, of the others the oldest goes. AOT keeps
-            all, which is `None`; the default differs from it after 64 gaps.
+        max_memory_frames: Most frames in long-term memory, so that time and memory stay bounded
+            in a segment of any length. AOT keeps all, which is `None`; the default differs from
+            it after as many gaps. Like the next two it is an attribute, too, and may be set at
+            any time; what has begun goes on as it began.
+        memory_policy: What goes when long-term memory is full: "recent" (the oldest but the
+            keyframe), "useful" (what was looked at least) or "merge" (the most alike become one).
+        encode_ahead: How many frames the pipeline has encoded at once; see `look_ahead`.
         width: Channels of a token.
         num_heads: Of every attention.
         insert_layers: Where Eq. (6) lets the sound in; see `PropagationNetwork`.
@@ -96,7 +102,9 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         encoder: str | Mapping[str, Any] | None = None,
         num_layers: int | None = None,
         long_term_gap: int | None = None,
-        max_memory_frames: int | None = 64,
+        max_memory_frames: int | None = 8,
+        memory_policy: str = "recent",
+        encode_ahead: int = 1,
         width: int = 256,
         num_heads: int = 8,
         insert_layers: Sequence[int] = (3,),
@@ -113,37 +121,17 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         drop_path: float = 0.0,
         guide: str | Mapping[str, Any] | None = None,
     ) -> None:
+        given = {name: x for name, x in locals().items() if name not in ("self", "__class__")}
         super().__init__()
         shape = preset_shape(preset, encoder, num_layers, long_term_gap)
-        self.config: dict[str, Any] = dict(
-            preset=preset,
-            **shape,
-            max_memory_frames=max_memory_frames,
-            width=width,
-            num_heads=num_heads,
-            insert_layers=tuple(insert_layers),
-            audio_identity=audio_identity,
-            audio_encoder=audio_encoder,
-            audio_width=audio_width,
-            tokens=tokens,
-            residual=residual,
-            neighbours=tuple(neighbours),
-            text=text,
-            max_objects=max_objects,
-            max_size=max_size,
-            short_term_radius=short_term_radius,
-            drop_path=drop_path,
-            guide=guide,
-        )
+        self.config: dict[str, Any] = {**given, **shape}
         self.guide = None if guide is None else build(MODELS, guide, verb="step")
-        self.long_term_gap, self.max_memory_frames = shape["long_term_gap"], max_memory_frames
+        self.long_term_gap = shape["long_term_gap"]
+        self.max_memory_frames, self.memory_policy = max_memory_frames, memory_policy
+        self.encode_ahead = encode_ahead
         self.max_objects, self.max_size = max_objects, max_size
-        if min(self.long_term_gap, 1 if max_memory_frames is None else max_memory_frames) < 1:
-            raise PropagationError(
-                f"Got long_term_gap={self.long_term_gap} and max_memory_frames="
-                f"{max_memory_frames}; both are 1 or more. For the keyframe alone say "
-                "`max_memory_frames=1`, for no limit None."
-            )
+        check_limits(self.long_term_gap, max_memory_frames, encode_ahead)
+        policy(memory_policy)
         self.sound = None
         if insert_layers or audio_identity:
             self.sound = condition(audio_encoder, audio_width, tokens, neighbours, text)
@@ -194,7 +182,10 @@ class AudioInsertPropagator(Pretrained, nn.Module):
             frame_size=frame_size,
             network_size=size,
             position=position,
-            long_term=[LongTermMemory(self.max_memory_frames) for _ in self.network.blocks],
+            long_term=[
+                LongTermMemory(self.max_memory_frames, self.memory_policy)
+                for _ in self.network.blocks
+            ],
             short_term=[],
             has_sound=sound is not None,
             guide=None if self.guide is None else self.guide.start(frame, None, masks),
@@ -234,7 +225,9 @@ class AudioInsertPropagator(Pretrained, nn.Module):
                 "not match. Give sound to all frames of a segment or to none."
             )
         memory.frame += 1
-        maps, tokens = self._encode(frame, sound, memory.network_size)
+        if not memory.ahead:
+            self.look_ahead(memory, frame[None], None if sound is None else sound[None])
+        maps, tokens = memory.ahead.popleft()
         tokens, *maps = (for_groups(x, self._groups(memory)) for x in (tokens, *maps))
         outputs, seen = self.network.carry(
             tokens, memory.position, memory.long_term, memory.short_term
@@ -243,19 +236,36 @@ class AudioInsertPropagator(Pretrained, nn.Module):
             guided = guidance.bounded(self.guide.step(memory.guide, frame, None))
             maps[0] = guidance.shown(maps[0], guided, self._groups(memory))
         decoded = self.network.decoder(outputs, maps)
-        if self.guide is None:
-            # Nobody asks for identities beyond the objects that there are.
-            decoded = decoded[:, : 1 + min(memory.num_objects, self.max_objects)]
-        decoded = upsample(decoded, memory.frame_size)
-        logits = merge_groups(decoded, memory.num_objects, self.max_objects)
+        # Nobody asks for identities beyond the objects that there are.
+        asked = decoded[:, : 1 + min(memory.num_objects, self.max_objects)]
+        asked = upsample(asked, memory.frame_size)
+        logits = merge_groups(asked, memory.num_objects, self.max_objects)
         if self.guide is not None:
-            logits = logits + guidance.trust(decoded, self._groups(memory)) * guided
+            trusted = upsample(decoded[:, -1:], memory.frame_size)
+            logits = logits + guidance.trust(trusted, self._groups(memory)) * guided
         if masks is None:
             masks = logits.argmax(1)
         else:
             check_forced_masks(masks, frame, memory.num_objects)
         self._write(memory, self.network.remember(seen, self._id_emb(memory, masks, sound)))
         return logits
+
+    def look_ahead(self, memory: Memory, frames: Tensor, sound: Tensor | None) -> None:
+        """Encode several frames at once, before `step` is called with each of them.
+
+        Args:
+            memory: As `start` returned it.
+            frames: `[T, B, 3, H, W]`: the frames that `step` gets next, in order.
+            sound: `[T, B, N, D]`, their sound, or None.
+
+        Raises:
+            PropagationError: If frames or sound do not fit the memory.
+        """
+        check_next_frame(frames[0], (memory.batch, *memory.frame_size))
+        at_once, heard = frames.flatten(0, 1), None if sound is None else sound.flatten(0, 1)
+        maps, tokens = self._encode(at_once, heard, memory.network_size)
+        each = zip(*(x.split(memory.batch) for x in maps), strict=True)
+        memory.ahead.extend(zip(each, tokens.split(memory.batch), strict=True))
 
     def first(self, memory: Memory, clips: int) -> Memory:
         """Go on with the first clips of a batch alone: return their memory."""
@@ -266,19 +276,8 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         self, frame: Tensor, sound: Tensor | None, size: tuple[int, int]
     ) -> tuple[list[Tensor], Tensor]:
         if sound is not None:
-            sound = self._fitting(sound, frame)
+            check_sound(sound, len(frame), None if self.sound is None else self.sound.width)
         return self.network.encode(resize_frame(frame, size), sound)
-
-    def _fitting(self, sound: Tensor, frame: Tensor) -> Tensor:
-        wanted = "no sound: nothing in this propagator listens"
-        if self.sound is not None:
-            wanted = f"[B={len(frame)}, N, {self.sound.width}], rows of `hear`"
-            if sound.ndim == 3 and sound.shape[::2] == (len(frame), self.sound.width):
-                return sound
-        raise PropagationError(
-            f"Got sound of shape {list(sound.shape)}; wanted {wanted}. Take `hear(clip)[t : t + 1]`"
-            " of this very propagator, or None."
-        )
 
     def _groups(self, memory: Memory) -> int:
         return num_groups(memory.num_objects, self.max_objects)

@@ -1,5 +1,6 @@
 """Several segments at once: control points make them independent of one another."""
 
+from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ def all_logits(
     """
     segments = []
     for clip, starts, rows in zip(clips, indices, keyframes, strict=True):
-        sound, stops = propagator.hear(clip), [*starts[1:], clip.num_frames]
+        stops = [*starts[1:], clip.num_frames]
+        sound = propagator.hear(clip) if any(_any_object(row) for row in rows) else None
         segments += [
             Segment(clip, range(start, stop), sound, row)
             for start, stop, row in zip(starts, stops, rows, strict=True)
@@ -143,13 +145,13 @@ class SegmentCarrier:
         """
         self._clip, self._starts, self._stop, self._keyframes = clip, starts, stop, keyframes
         self._number = {start: number for number, start in enumerate(starts[:-1])}
-        self._sound = self._carrier.hear(clip)
+        self._heard: list[Tensor | None] = []
 
     def at(self, t: int) -> MaskLogits:
         """Return the masks of frame t of the clip; to be called for one frame after the other."""
         if t not in self._number:
             ready = next(self._ready, None)
-            return self._carrier.advance(self._clip, t, self._sound) if ready is None else ready
+            return self._advance(t) if ready is None else ready
         if not self._coming:
             self._coming.extend(self._carry_ahead(self._number[t]))
         logits, carried = self._coming.popleft()
@@ -158,7 +160,19 @@ class SegmentCarrier:
             return next(self._ready)
         if logits is None:
             return self._carrier.rest(self._clip)
-        return self._carrier.begin(self._clip, t, self._sound, logits)
+        sound = self._sound() if _any_object(logits) else None
+        return self._carrier.begin(self._clip, t, sound, logits)
+
+    def _sound(self) -> Tensor | None:
+        """Listen to the window, once, and only if something is to be carried."""
+        if not self._heard:
+            self._heard.append(self._carrier.hear(self._clip))
+        return self._heard[0]
+
+    def _advance(self, t: int) -> MaskLogits:
+        stop = min(self._starts[bisect_right(self._starts, t)], self._stop)
+        sound = self._sound() if self._carrier.is_carrying else None
+        return self._carrier.advance(self._clip, t, sound, range(t + 1, stop))
 
     def _carry_ahead(self, number: int) -> Iterator[tuple[Tensor | None, Sequence[MaskLogits]]]:
         """Give keyframes that come next, and the masks of whole segments carried at once."""
@@ -166,15 +180,20 @@ class SegmentCarrier:
         spans = [range(*span) for span in pairwise(ends) if span[0] < self._stop]
         logits = [next(self._keyframes) for _ in spans]
         whole = [
-            Segment(self._clip, span, self._sound, row)
+            (span, row)
             for span, row in zip(spans, logits, strict=True)
-            if row is not None and span.stop <= self._stop
+            if span.stop <= self._stop and row is not None and _any_object(row)
         ]
         carrier, carried = self._carrier, {}
         if len(whole) > 1:
+            whole = [Segment(self._clip, span, self._sound(), row) for span, row in whole]
             rows = carry_together(carrier.propagator, carrier.num_classes, whole, self._at_once)
             carried = {each.frames.start: row for each, row in zip(whole, rows, strict=True)}
         return zip(logits, [carried.get(span.start, ()) for span in spans], strict=True)
+
+
+def _any_object(logits: Tensor) -> bool:
+    return bool(hard_mask(logits).any())
 
 
 def _dense(masks: Sequence[MaskLogits], device: torch.device) -> Tensor:
@@ -208,9 +227,11 @@ def _carry(
 
 
 def _carry_alone(propagator: Propagator, num_classes: int, segment: Segment) -> list[MaskLogits]:
-    carrier, (keyframe, *others) = Carrier(propagator, num_classes), segment.frames
-    masks = [carrier.begin(segment.clip, keyframe, segment.sound, segment.logits)]
-    return masks + [carrier.advance(segment.clip, t, segment.sound) for t in others]
+    carrier, clip, sound = Carrier(propagator, num_classes), segment.clip, segment.sound
+    masks = [carrier.begin(clip, segment.frames[0], sound, segment.logits)]
+    for n, t in enumerate(segment.frames[1:], start=2):
+        masks.append(carrier.advance(clip, t, sound, segment.frames[n:]))
+    return masks
 
 
 def _inputs(
