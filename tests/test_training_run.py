@@ -128,3 +128,22 @@ def test_the_verbs_train_and_score(tmp_path):
     assert "--resume" in again.stderr
     done = runner.invoke(app, ["evaluate", str(file), "--weights", weights, "--json"])
     assert set(json.loads(done.stdout)) >= {"masks/M_J", "alignment/AR"}
+
+
+class Opens:
+    """What a hostile checkpoint holds beside its weights: a file is made when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_and_not_run(tmp_path):
+    path = tmp_path / "best.pth"
+    torch.save({"state_dict": {}, "meta": Opens(str(tmp_path / "ran"))}, path)
+    config = toy_config("world_keyframes_small", tmp_path / "scored")
+    with pytest.raises(CheckpointError, match="more than tensors.*nothing in it was run"):
+        evaluate(config, path, tmp_path / "scored")
+    assert not (tmp_path / "ran").exists()

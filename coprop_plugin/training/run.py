@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import pickle
 import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import TrainingError
+from coprop_plugin.errors import CheckpointError, TrainingError
 from coprop_plugin.registry import SCOPE
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -69,7 +70,7 @@ def train(
         config.pop(name, None)
     if amp:
         _use_amp(config)
-    with _on_stderr(), _processes(config):
+    with _on_stderr(), _processes(config), _only_tensors():
         from mmengine.runner import Runner
 
         # Importing registers them, whatever the config imports.
@@ -102,7 +103,8 @@ def evaluate(
 
     Raises:
         TrainingError: If there are no such weights or config, or it has nothing to score on.
-        CheckpointError: If the weights are not for the config's stage.
+        CheckpointError: If the weights are not for the config's stage, or hold more than tensors,
+            numbers and containers, which is not unpickled.
 
     Example:
         >>> scores = evaluate("world_keyframes_small", "w.safetensors")  # doctest: +SKIP
@@ -122,7 +124,7 @@ def evaluate(
         config.load_from = str(weights)
     else:
         config.model = dict(type=config.model.type, weights=str(weights))
-    with _on_stderr(), _processes(config):
+    with _on_stderr(), _processes(config), _only_tensors():
         from mmengine.runner import Runner
 
         from coprop_plugin.training import batches, models  # noqa: F401
@@ -208,6 +210,26 @@ def _on_stderr() -> Iterator[None]:
     """Keep stdout for results: mmengine logs there."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def _only_tensors() -> Iterator[None]:
+    """Keep mmengine from unpickling freely, which it does with what torch refuses to read."""
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            "A checkpoint holds more than tensors, numbers and containers, or is damaged; nothing "
+            "in it was run. If you trust it, save its weights alone: "
+            "`torch.save(checkpoint['state_dict'], path)`."
+        ) from error
+    finally:
+        os.environ.pop(variable)
+        if before is not None:
+            os.environ[variable] = before
 
 
 @contextlib.contextmanager
