@@ -44,3 +44,10 @@ WorkDir = Annotated[
     typer.Option(help="For checkpoints, logs and weights; by default work_dirs/<config>."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        help="What the classes are called: one a line, or JSON; by default AVSS's names if there "
+        "are 71."
+    ),
+]

@@ -3,10 +3,13 @@
 Everything goes through PyAV (FFmpeg). `import coprop_plugin` does not import this package.
 """
 
+from coprop_plugin.media.class_names import class_names
 from coprop_plugin.media.container import MediaWarning
+from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.earlier import EarlierResult, content_digest
 from coprop_plugin.media.encode import write_clip
-from coprop_plugin.media.folders import read_about, read_manifest, write_text
+from coprop_plugin.media.export import FORMATS, export
+from coprop_plugin.media.folders import read_about, read_manifest, source_of, write_text
 from coprop_plugin.media.masks import picture_name, read_mask
 from coprop_plugin.media.overlay import paint, write_overlay
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
@@ -14,11 +17,14 @@ from coprop_plugin.media.results import ResultWriter, save_result
 from coprop_plugin.media.sound import read_waveform
 
 __all__ = [
+    "FORMATS",
     "EarlierResult",
     "MediaWarning",
     "ResultWriter",
     "VideoInfo",
+    "class_names",
     "content_digest",
+    "export",
     "open_video",
     "paint",
     "picture_name",
@@ -29,6 +35,8 @@ __all__ = [
     "read_mask",
     "read_waveform",
     "save_result",
+    "source_of",
+    "to_supervision",
     "write_clip",
     "write_overlay",
     "write_text",

@@ -17,9 +17,9 @@ FORMAT = "coprop.result/1"
 PICTURE_FOLDERS = ("masks", "probs", "alpha")
 # What a report adds to a finished result, and the bare model's result beside it.
 BARE, REPORT_NAMES = "bare", ("report.html", "report.mp4")
-OWN_NAMES = frozenset(
-    {*PICTURE_FOLDERS, "overlay.mp4", "control_points.json", "result.json", BARE, *REPORT_NAMES}
-)
+EXPORT_NAMES = ("alpha.mov", "alpha.webm", "coco.json")
+_WRITTEN = ("overlay.mp4", "control_points.json", "result.json")
+OWN_NAMES = frozenset({*PICTURE_FOLDERS, *_WRITTEN, BARE, *REPORT_NAMES, *EXPORT_NAMES})
 # What file managers leave behind.
 IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
@@ -60,6 +60,19 @@ def read_manifest(folder: str | Path) -> dict[str, Any] | None:
     """Return the `result.json` of a folder that `ResultWriter` completed; None for any other."""
     content = json_of(Path(folder) / "result.json")
     return content if content.get("format") == FORMAT else None
+
+
+def source_of(folder: Path, content: Mapping[str, Any]) -> Path | None:
+    """Return the video that a result was made from, where it was or beside the folder.
+
+    Args:
+        folder: The result.
+        content: Its `result.json`.
+    """
+    name = content.get("source")
+    recorded = (content.get("about") or {}).get("input")
+    beside = folder.resolve().parent / Path(name).name if name else None
+    return next((Path(p) for p in (recorded, beside) if p and Path(p).is_file()), None)
 
 
 def read_about(folder: str | Path) -> dict[str, Any] | None:

@@ -20,6 +20,22 @@ def read_mask(path: str | Path) -> np.ndarray:
     return np.array(Image.open(path))
 
 
+def read_picture(folder: Path, index: int) -> np.ndarray:
+    """Read frame `index` of a folder of masks or probabilities: `[H, W]` uint8.
+
+    Raises:
+        MediaError: If it is gone, or cannot be read.
+    """
+    path = folder / picture_name(index)
+    try:
+        return read_mask(path)
+    except OSError as error:
+        raise MediaError(
+            f"{path} cannot be read ({error.strerror or error}). Run that input again with --redo, "
+            "or, if it was edited, with --reuse."
+        ) from error
+
+
 def save_mask(mask: np.ndarray, path: Path) -> None:
     """Write class ids `[H, W]` as a picture that shows in AVSBench's colours."""
     image = Image.fromarray(mask.astype(np.uint8))

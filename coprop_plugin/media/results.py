@@ -6,7 +6,6 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -25,10 +24,17 @@ from coprop_plugin.media.folders import (
     writing,
 )
 from coprop_plugin.media.masks import mask_digest, picture_name, read_mask, save_mask
+from coprop_plugin.media.matte import save_alpha, save_alphas_of
 from coprop_plugin.media.overlay import write_overlay
-from coprop_plugin.media.source import VideoSource
 from coprop_plugin.media.unfinished import Journal
-from coprop_plugin.types import Clip, ControlPoints, FrameResult, Sampling, SegmentationResult
+from coprop_plugin.types import (
+    Clip,
+    ControlPoints,
+    FrameResult,
+    Sampling,
+    SegmentationResult,
+    spans_of,
+)
 
 
 def save_result(
@@ -187,7 +193,7 @@ class ResultWriter:
             if self._alpha and frame is None and self._clip is not None:
                 frame = self._clip.frames[index]
             if self._alpha and frame is not None:
-                self._write_alpha(index, picture_of(frame), chances)
+                save_alpha(picture_of(frame), chances, self._partial / "alpha", index)
         self._digests.append(mask_digest(mask))
         self.times.append(float(frame_result.time_s))
         self._shape = (*frame_result.mask.shape, frame_result.num_classes)
@@ -202,10 +208,6 @@ class ResultWriter:
             self._digests.append(self._reuse.copy_frame(self.num_written, self._partial))
         self.times.append(float(time_s))
         self._shape = (*self._reuse.size, self._reuse.content["num_classes"])
-
-    def _write_alpha(self, index: int, picture: np.ndarray, chances: np.ndarray) -> None:
-        matte = np.dstack([picture, chances])
-        Image.fromarray(matte).save(self._partial / "alpha" / picture_name(index), compress_level=3)
 
     def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
         try:
@@ -222,7 +224,9 @@ class ResultWriter:
             raise MediaError(f"Got no frames to write to {self.folder}; wrote nothing.")
         times = torch.tensor(self.times, dtype=torch.float64)
         if self._alpha and len(os.listdir(self._partial / "alpha")) < self.num_written:
-            self._alpha_from_source()
+            probs, alpha = self._partial / "probs", self._partial / "alpha"
+            with writing(self.folder):
+                save_alphas_of(self._source, self.times, probs, alpha)
         if self._overlay:
             write_overlay(
                 self._partial / "overlay.mp4",
@@ -243,27 +247,7 @@ class ResultWriter:
             replace_folder(self._partial, self._target)
 
     def _spans(self, times: Tensor) -> Tensor:
-        if self._clip is not None:
-            return self._clip.spans
-        no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(times), 3, 1, 1)
-        return Clip(no_pictures, times=times, sampling=self._sampling).spans
-
-    def _alpha_from_source(self) -> None:
-        with VideoSource(self._source, quiet=True) as source:
-            shown = None
-            index = 0
-            for time_s, frame in source.frames():
-                while index < len(self.times) and time_s > self.times[index] + 1e-6:
-                    self._alpha_of(index, source.picture(shown))
-                    index += 1
-                shown = frame
-            for rest in range(index, len(self.times)):
-                self._alpha_of(rest, source.picture(shown))
-
-    def _alpha_of(self, index: int, picture: np.ndarray) -> None:
-        with writing(self.folder):
-            chances = np.array(Image.open(self._partial / "probs" / picture_name(index)))
-            self._write_alpha(index, picture, chances)
+        return spans_of(times, self._sampling) if self._clip is None else self._clip.spans
 
     def _manifest(self) -> dict[str, Any]:
         source = self._source or (self._clip.source if self._clip is not None else None)

@@ -1,4 +1,4 @@
-"""Reports of many runs: what fails is listed, and a table links the rest."""
+"""Reports and exports of many runs: what fails is listed, and a table links the rest."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ CLIPS_PAGE = "coprop_report.html"
 
 
 @dataclass(frozen=True)
-class ReportOutcome:
-    """What became of one run's report, or of the table of them."""
+class RunOutcome:
+    """What became of one run's report or export, or of the table of them."""
 
     input: Path
     status: Literal["done", "failed"]
@@ -64,7 +64,7 @@ def write_reports(
     table: Path | None = None,
     video: Path | None = None,
     truth: Path | None = None,
-) -> Iterator[ReportOutcome]:
+) -> Iterator[RunOutcome]:
     """Write the page of each run and, for more than one, the table of them.
 
     Args:
@@ -80,27 +80,57 @@ def write_reports(
     Raises:
         ReportError: If options do not fit the runs. Raised before anything is written.
     """
-    if video is not None and len(runs) > 1:
-        raise ReportError(f"Got one video for {len(runs)} runs. Name one run at a time with it.")
+    _check_video(video, runs)
     if len(runs) > 1 and table is None:
         table = _beside(runs)
     return _written(runs, table, video, truth)
 
 
+def export_runs(
+    runs: Sequence[Path],
+    forms: Sequence[str],
+    *,
+    video: Path | None = None,
+    classes: Path | None = None,
+) -> Iterator[RunOutcome]:
+    """Export each run in each form, see `media.export`.
+
+    Yields:
+        What became of each, in order.
+
+    Raises:
+        ReportError: If there is one video for several runs. Raised before anything is written.
+    """
+    _check_video(video, runs)
+    return (_exported(run, form, video, classes) for run in runs for form in forms)
+
+
+def _exported(run: Path, form: str, video: Path | None, classes: Path | None) -> RunOutcome:
+    try:
+        return RunOutcome(run, "done", media.export(run, form, video=video, classes=classes))
+    except (CopropError, OSError) as error:
+        return RunOutcome(run, "failed", error=" ".join(str(error).split()))
+
+
+def _check_video(video: Path | None, runs: Sequence[Path]) -> None:
+    if video is not None and len(runs) > 1:
+        raise ReportError(f"Got one video for {len(runs)} runs. Name one run at a time with it.")
+
+
 def _written(
     runs: Sequence[Path], table: Path | None, video: Path | None, truth: Path | None
-) -> Iterator[ReportOutcome]:
+) -> Iterator[RunOutcome]:
     reports = []
     for run in runs:
         try:
             report = write_report(run, video=video, truth=_truth_of(run, truth, len(runs) == 1))
         except (CopropError, OSError) as error:
-            yield ReportOutcome(run, "failed", error=" ".join(str(error).split()))
+            yield RunOutcome(run, "failed", error=" ".join(str(error).split()))
         else:
             reports.append(report)
-            yield ReportOutcome(run, "done", report.path, report)
+            yield RunOutcome(run, "done", report.path, report)
     if table is not None and reports:
-        yield ReportOutcome(table.parent, "done", write_clips_page(reports, table))
+        yield RunOutcome(table.parent, "done", write_clips_page(reports, table))
 
 
 def _truth_of(run: Path, truth: Path | None, alone: bool) -> Path | None:

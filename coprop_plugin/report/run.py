@@ -14,7 +14,7 @@ from coprop_plugin import media
 from coprop_plugin.benchmark.metrics import frame_ious
 from coprop_plugin.errors import ReportError
 from coprop_plugin.media.folders import BARE, json_of
-from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types import ControlPoints, spans_of
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,8 @@ class Run:
     @cached_property
     def spans(self) -> list[tuple[float, float]]:
         """From when to when each frame's mask counts, in seconds."""
-        no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(self.num_frames, 3, 1, 1)
         times = torch.tensor(self.content["times"], dtype=torch.float64)
-        spans = Clip(no_pictures, times=times, sampling=self.content["sampling"]).spans
+        spans = spans_of(times, self.content["sampling"])
         return [(start, end) for start, end in spans.tolist()]
 
     def layer(self, name: str) -> Layer | None:
@@ -205,17 +204,14 @@ def _video_of(folder: Path, content: dict[str, Any], video: str | Path | None) -
         if not Path(video).is_file():
             raise ReportError(f"There is no file {video}. Name the video that was segmented.")
         return Path(video), False
-    name = content.get("source")
-    recorded = (content.get("about") or {}).get("input")
-    beside = folder.resolve().parent / Path(name).name if name else None
-    for path in (recorded, beside):
-        if path is not None and Path(path).is_file():
-            return Path(path), False
+    source = media.source_of(folder, content)
+    if source is not None:
+        return source, False
     if (folder / "overlay.mp4").is_file():
         return folder / "overlay.mp4", True
     raise ReportError(
-        f"Got no video for {folder}: {recorded or name or 'its source'} is gone, and there is no "
-        "overlay.mp4. Name the video that was segmented with --video."
+        f"Got no video for {folder}: {content.get('source') or 'its source'} is gone, and there is "
+        "no overlay.mp4. Name the video that was segmented with --video."
     )
 
 

@@ -16,7 +16,7 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 - logits before, probabilities after: backends and propagators give logits, results probabilities.
 """
 
-from coprop_plugin.types.clip import Clip, Sampling, Source
+from coprop_plugin.types.clip import Clip, Sampling, Source, spans_of
 from coprop_plugin.types.control_points import ControlPoints
 from coprop_plugin.types.naming import named, naming
 from coprop_plugin.types.protocols import (
@@ -46,4 +46,5 @@ __all__ = [
     "UnpackedCall",
     "named",
     "naming",
+    "spans_of",
 ]

@@ -148,13 +148,7 @@ class Clip:
         With `"avsbench"` sampling a frame stands for the second at whose end it was taken;
         otherwise for the time from its own time stamp to the next.
         """
-        if self.sampling == "avsbench":
-            starts = self.times.floor()
-            return torch.stack([starts, starts + 1], dim=1)
-        gaps = self.times.diff()
-        last_gap = gaps.median() if len(gaps) else torch.tensor(1.0, dtype=torch.float64)
-        ends = torch.cat([self.times[1:], (self.times[-1] + last_gap)[None]])
-        return torch.stack([self.times, ends], dim=1)
+        return spans_of(self.times, self.sampling)
 
     @property
     def listening_times(self) -> Tensor:
@@ -231,6 +225,17 @@ class Clip:
             if getattr(self, name) is not None
         }
         return replace(self, **rows, native=None)
+
+
+def spans_of(times: Tensor, sampling: Sampling) -> Tensor:
+    """Return `Clip.spans` of frames at some times, `[T]` seconds: `[T, 2]`."""
+    if sampling == "avsbench":
+        starts = times.floor()
+        return torch.stack([starts, starts + 1], dim=1)
+    gaps = times.diff()
+    last_gap = gaps.median() if len(gaps) else torch.tensor(1.0, dtype=torch.float64)
+    ends = torch.cat([times[1:], (times[-1] + last_gap)[None]])
+    return torch.stack([times, ends], dim=1)
 
 
 def _checked_frames(frames: Any) -> Tensor:

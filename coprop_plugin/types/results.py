@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,13 @@ class FrameResult:
         class_probs: `[len(class_ids), H, W]` float32 in [0, 1].
         num_classes: C of the wrapped model: 1 for binary models, 71 for AVSS.
         is_keyframe: Whether the wrapped model itself made this mask.
+
+    Example:
+        >>> mask = torch.tensor([[0, 3]], dtype=torch.uint8)
+        >>> kept = torch.tensor([[[0.9, 0.2]], [[0.1, 0.8]]])
+        >>> frame = FrameResult(0, 0.0, mask, (0, 3), kept, num_classes=71, is_keyframe=True)
+        >>> frame.probs.shape, [round(p, 2) for p in frame.sounding_prob[0].tolist()]
+        (torch.Size([71, 1, 2]), [0.1, 0.8])
     """
 
     index: int
@@ -61,6 +69,14 @@ class SegmentationResult:
         clip: What was segmented.
         control_points: Where the set of sounding objects changes.
         frame_results: One a frame, in order.
+
+    Example:
+        >>> from coprop_plugin import wrap
+        >>> segmenter = lambda frames, audio: frames[:, :1] - 0.5
+        >>> model = wrap(segmenter, backend="callable", control_points="every_n")
+        >>> result = model.segment((torch.rand(5, 3, 8, 8), torch.rand(80_000) - 0.5, 16_000))
+        >>> result.masks.shape, result.probs.shape
+        (torch.Size([5, 8, 8]), torch.Size([5, 1, 8, 8]))
     """
 
     clip: Clip
@@ -105,3 +121,16 @@ class SegmentationResult:
         from coprop_plugin import media
 
         return media.save_result(self, folder, overlay=overlay, alpha=alpha)
+
+    def to_supervision(self) -> list[Any]:
+        """Return the masks as `supervision.Detections`, one a frame, for its annotators and tools.
+
+        A detection is a class that sounds: its mask, its box, `confidence` (the mean probability
+        inside), and under `data` its `class_name`.
+
+        Raises:
+            MissingExtraError: If supervision is not installed; the message has the pip line.
+        """
+        from coprop_plugin import media
+
+        return media.to_supervision(self)

@@ -1,0 +1,46 @@
+"""Masks as `supervision.Detections`."""
+
+from typing import Any
+
+import numpy as np
+
+from coprop_plugin.errors import MissingExtraError
+from coprop_plugin.media.class_names import class_names
+from coprop_plugin.types import FrameResult, SegmentationResult
+
+
+def to_supervision(result: SegmentationResult) -> list[Any]:
+    """Return a result as `supervision.Detections`; see `SegmentationResult.to_supervision`.
+
+    Raises:
+        MissingExtraError: If supervision is not installed.
+    """
+    try:
+        from supervision import Detections
+    except ImportError as error:
+        raise MissingExtraError(
+            f"supervision cannot be imported ({error}). Install it: "
+            "pip install 'coprop-plugin[supervision]'"
+        ) from error
+    return [_detections(frame, Detections) for frame in result.frame_results]
+
+
+def _detections(frame: FrameResult, kind: Any) -> Any:
+    mask, chances = frame.mask.cpu().numpy(), frame.sounding_prob.cpu().numpy()
+    classes = np.unique(mask[mask > 0])
+    if not len(classes):
+        return kind.empty()
+    masks = mask[None] == classes[:, None, None]
+    names = class_names(frame.num_classes)
+    return kind(
+        xyxy=np.array([_box(inside) for inside in masks], np.float32),
+        mask=masks,
+        class_id=classes.astype(int),
+        confidence=np.array([chances[inside].mean() for inside in masks], np.float32),
+        data={"class_name": np.array([names[k] for k in classes.tolist()])},
+    )
+
+
+def _box(inside: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

@@ -1,0 +1,75 @@
+"""Pictures with the probability that a pixel sounds as their opacity."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from coprop_plugin.media.masks import picture_name, read_picture
+from coprop_plugin.media.rewrite import Spans
+from coprop_plugin.media.source import VideoSource
+
+
+def with_alpha(picture: np.ndarray, chances: np.ndarray | None) -> np.ndarray:
+    """Return a picture `[H, W, 3]` with an opacity `[H, W]` uint8; None is see-through."""
+    size = picture.shape[:2]
+    if chances is None:
+        chances = np.zeros(size, np.uint8)
+    if chances.shape != size:
+        resized = Image.fromarray(chances).resize(size[::-1], Image.Resampling.BILINEAR)
+        chances = np.array(resized)
+    return np.dstack([picture, chances])
+
+
+def save_alpha(picture: np.ndarray, chances: np.ndarray, folder: Path, index: int) -> None:
+    """Write frame `index` with its opacity as a PNG."""
+    matte = Image.fromarray(with_alpha(picture, chances))
+    matte.save(folder / picture_name(index), compress_level=3)
+
+
+def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Path) -> None:
+    """Write the frames of a video that are on screen at some times, with their opacities.
+
+    Args:
+        source: The video.
+        times: Of the frames, in seconds.
+        probs: The folder of their probabilities.
+        folder: Where to write.
+
+    Raises:
+        MediaError: If the video cannot be read.
+    """
+
+    def save(index: int, shown: np.ndarray) -> None:
+        save_alpha(shown, read_picture(probs, index), folder, index)
+
+    with VideoSource(source, quiet=True) as video:
+        shown, index = None, 0
+        for time_s, frame in video.frames():
+            while index < len(times) and time_s > times[index] + 1e-6:
+                save(index, video.picture(shown))
+                index += 1
+            shown = frame
+        for rest in range(index, len(times)):
+            save(rest, video.picture(shown))
+
+
+class MatteTrack:
+    """Adds the opacity of its moment to each picture of a video.
+
+    Args:
+        spans: From when to when each frame's probabilities count.
+        chances_of: From a frame index to 255 times the probability that a pixel sounds.
+    """
+
+    def __init__(self, spans: Spans, chances_of: Callable[[int], np.ndarray]) -> None:
+        self._spans, self._chances_of = spans, chances_of
+        self._known: tuple[int | None, np.ndarray | None] = (None, None)
+
+    def add_to(self, picture: np.ndarray, time_s: float) -> np.ndarray:
+        """Return a picture `[H, W, 3]` of second `time_s` as `[H, W, 4]`."""
+        index = self._spans.at(time_s)
+        if index != self._known[0]:
+            self._known = index, None if index is None else self._chances_of(index)
+        return with_alpha(picture, self._known[1])
