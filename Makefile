@@ -2,6 +2,7 @@
 # make test   make the environment if needed, check the style, run the tests
 #             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
 # make style  format the code
+# make docs   build the pages of docs/ into site/
 # make build  build the wheel and the source archive into dist/
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test style build clean
+.PHONY: demo test style docs build clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -23,12 +24,16 @@ style: $(READY)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+docs: $(READY)
+	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 build: $(READY)
 	$(PY) -m pip install -q build
 	$(PY) -m build
 
 clean:
-	rm -rf "$(VENV)" build dist demo *.egg-info
+	rm -rf "$(VENV)" build dist demo site *.egg-info
 
 # The stamp is written last, so that an install which broke off is done again.
 $(READY): setup.cfg pyproject.toml constraints.txt

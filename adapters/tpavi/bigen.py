@@ -18,12 +18,7 @@ class AVSBiGenBackend(TPAVIBackend):
     Frames are compared with their neighbours in groups of five, so that `"frame"` context tiles
     the keyframe. The projected audio belongs to a clip as a whole and has no frames of its own.
 
-    Args:
-        model: The model.
-        **options: Of `TPAVIBackend`.
-
-    Raises:
-        AdapterError: If the model is not built like AVS-BiGen.
+    Arguments and errors are those of `TPAVIBackend`.
     """
 
     family = "AVS-BiGen"
