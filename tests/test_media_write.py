@@ -1,5 +1,7 @@
 """Clips and overlays as files: what comes back is what went in, at its time, with its sound."""
 
+import os
+
 import av
 import numpy as np
 import pytest
@@ -34,6 +36,23 @@ def test_a_written_clip_comes_back(tmp_path, sample_rate):
     shift, agreement = shift_of(back.waveform, clip.waveform, sample_rate)
     assert shift == 0
     assert agreement > 0.99
+
+
+def cores():
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+
+
+@pytest.mark.skipif(len(cores()) < 2, reason="has one core anyway")
+def test_a_written_clip_is_the_same_on_any_number_of_cores(tmp_path):
+    # H.264 is cut into threads from a few hundred lines on, and bytes depend on how many.
+    clip, before = clip_in_memory(size=(480, 640)), cores()
+    many = write_clip(clip, tmp_path / "many.mp4").read_bytes()
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        one = write_clip(clip, tmp_path / "one.mp4").read_bytes()
+    finally:
+        os.sched_setaffinity(0, before)
+    assert one == many
 
 
 def test_the_last_frame_of_a_written_clip_keeps_its_length(tmp_path):
