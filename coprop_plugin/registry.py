@@ -127,22 +127,42 @@ def short_names(registry: Registry, verb: str = "") -> list[str]:
 
 
 def list_backends() -> list[str]:
-    """Return the names that `wrap(backend=...)` knows."""
+    """Return the names that `wrap(backend=...)` knows.
+
+    Example:
+        >>> {"avsegformer", "catr", "tpavi", "mmseg", "callable"} <= set(list_backends())
+        True
+    """
     return short_names(MODELS, "segment_keyframes")
 
 
 def list_providers() -> list[str]:
-    """Return the names that `wrap(control_points=...)` knows."""
+    """Return the names that `wrap(control_points=...)` knows.
+
+    Example:
+        >>> {"novelty", "every_n", "file", "rcpg"} <= set(list_providers())
+        True
+    """
     return short_names(PROVIDERS, "propose")
 
 
 def list_audio_llms() -> list[str]:
-    """Return the names of clients that a language model can be asked through."""
+    """Return the names of clients that a language model can be asked through.
+
+    Example:
+        >>> {"qwen2_audio", "openai_compatible", "callable"} <= set(list_audio_llms())
+        True
+    """
     return short_names(AUDIO_LLMS, "chat")
 
 
 def list_propagators() -> list[str]:
-    """Return the names that `wrap(propagator=...)` knows."""
+    """Return the names that `wrap(propagator=...)` knows.
+
+    Example:
+        >>> {"audio_insert", "flow", "hold"} <= set(list_propagators())
+        True
+    """
     return short_names(MODELS, "step")
 
 

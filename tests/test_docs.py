@@ -53,6 +53,8 @@ def test_programs_print_what_their_page_says(page, given, tmp_path, monkeypatch)
         elif block.note:
             said = complaint(block, names)
             assert same(block.body, said), said
+            # What stands for anything must not stand for nearly all of it.
+            assert len(block.body.replace("...", "").split()) > 6
 
 
 @EVERY_PAGE
