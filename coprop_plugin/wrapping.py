@@ -94,6 +94,11 @@ def unwrap(model: CoProp) -> Any:
 
     Raises:
         AdapterError: If `model` was not made by `wrap`.
+
+    Example:
+        >>> segmenter = lambda frames, audio: frames[:, :1] - 0.5
+        >>> unwrap(wrap(segmenter, backend="callable")) is segmenter
+        True
     """
     if not isinstance(model, CoProp):
         raise AdapterError(
