@@ -37,8 +37,9 @@ def wrap(
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
         control_points: A registered name (`list_providers()`), a config, a provider, or flags.
-        propagator: None for the default, a checkpoint path, a registered name
-            (`list_propagators()`), a config, or a propagator.
+        propagator: None for the default, a checkpoint path, a folder that `save_pretrained` wrote,
+            "hf://owner/name" for one on the hub, a registered name (`list_propagators()`), a
+            config, or a propagator.
         device: Where the propagator runs; None is where the model lives.
         reanchor: Seconds after which the model is asked again within a segment; None is the
             paper's way, at control points alone. `"uncertain"`: where masks are in doubt; see
@@ -113,8 +114,9 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
     Args:
         name: A family of released models, `"tpavi"`, `"avsegformer"` or `"catr"`; or
             `"keyframe_processor"`, our own.
-        weights: The file: a released one as it was downloaded, or safetensors of ours. None, for
-            "keyframe_processor" alone: the weights that ship, which know the made-up world.
+        weights: The file: a released one as it was downloaded, or safetensors of ours. For
+            "keyframe_processor" also a folder that `save_pretrained` wrote, "hf://owner/name" for
+            one on the hub, or None: the weights that ship, which know the made-up world.
 
     Returns:
         The model on the CPU, in eval mode.
