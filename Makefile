@@ -2,6 +2,7 @@
 # make test   make the environment if needed, check the style, run the tests
 #             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
 # make style  format the code
+# make fuzz   give every reader of files 10,000 broken inputs (make fuzz INPUTS=500 READERS=video)
 # make docs   build the pages of docs/ into site/
 # make build  build the wheel and the source archive into dist/
 
@@ -10,7 +11,7 @@ VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test style docs build clean
+.PHONY: demo test style fuzz docs build clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -23,6 +24,9 @@ test: $(READY)
 style: $(READY)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+fuzz: $(READY)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) tests/fuzz.py --inputs $(or $(INPUTS),10000) $(READERS)
 
 docs: $(READY)
 	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"

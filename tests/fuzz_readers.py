@@ -1,0 +1,539 @@
+"""Everything that reads a file or an answer of somebody else's, and good inputs to break."""
+
+import io
+import json
+import math
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from fuzz_inputs import broken_bytes, broken_json
+from fuzz_watch import WATCH
+from hypothesis import strategies as st
+
+from coprop_plugin.errors import CopropError
+
+MOST_S = 5.0
+READERS = {}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader and what to give it.
+
+    Args:
+        name: Of the reader.
+        file: Where in a folder the input lies.
+        read: Called with the folder.
+        seeds: Makes good inputs, in an empty folder.
+        words: Of its JSON; None if it reads none.
+        tokens: Bytes that mean something to it.
+        beside: Makes what else the folder must hold.
+    """
+
+    name: str
+    file: str
+    read: Callable[[Path], object]
+    seeds: Callable[[Path], list[bytes]]
+    words: Sequence[str] | None = None
+    tokens: Sequence[bytes] = ()
+    beside: Callable[[Path], object] = lambda folder: None
+
+    def inputs(self, folder):
+        """Return a strategy of broken inputs."""
+        seeds = self.seeds(folder)
+        if self.words is not None:
+            return broken_json(seeds, self.words)
+        return broken_bytes(seeds, self.tokens)
+
+
+def reader(name, file, seeds, **more):
+    def add(read):
+        READERS[name] = Reader(name, file, read, seeds, **more)
+        return read
+
+    return add
+
+
+def hold(reader, folder, content):
+    """Read an input; raise AssertionError, or what came, if a promise is broken."""
+    path = folder / reader.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    start = time.process_time()
+    with WATCH.on(folder) as seen, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _tried(reader.read, folder)
+    took_s = time.process_time() - start
+    assert took_s < MOST_S, f"took {took_s:.1f} s"
+    assert not seen, f"did what no reader may: {seen}"
+
+
+def opens(path="PWNED"):
+    """Return what makes a file when it is unpickled."""
+
+    class Opens:
+        def __reduce__(self):
+            return open, (path, "w")
+
+    return Opens()
+
+
+# Media.
+
+
+def _videos(folder):
+    from make_media import chirp, write_video
+
+    made = []
+    webm = dict(vcodec="libvpx-vp9", acodec="libopus")
+    kinds = dict(mp4={}, mkv={}, ts={}, mov=dict(rotation=90), webm=webm)
+    for suffix, more in kinds.items():
+        # Few and small pictures; some know no sound of 16 kHz.
+        rate = 48_000 if suffix in ("ts", "webm") else 16_000
+        path = folder / f"seed.{suffix}"
+        times = [k / 8 for k in range(4)]
+        write_video(path, times, chirp(0.5, rate), sample_rate=rate, size=(16, 16), **more)
+        made.append(path.read_bytes())
+        path.unlink()
+    return made
+
+
+@reader(
+    "video", "in.mp4", _videos, tokens=[b"moov", b"mdat", b"trak", b"stts", b"tkhd", b"#EXTM3U"]
+)
+def _read_video(folder):
+    from coprop_plugin.media import probe, read_clip
+
+    path = folder / "in.mp4"
+    clip = read_clip(path, fps=4)
+    assert probe(path, fps=4).times.tolist() == clip.times.tolist()
+    assert torch.isfinite(clip.waveform).all()
+
+
+_CODECS = dict(mp3="mp3", flac="flac", ogg="libopus")
+
+
+def _sounds(folder):
+    from make_avsbench import sound
+    from make_media import chirp, nan_wav, write_video
+
+    made = [folder / f"{number}" for number in range(5)]
+    sound(made[0], 0.2)
+    nan_wav(made[1], 0.1)
+    for path, suffix in zip(made[2:], ("mp3", "flac", "ogg"), strict=True):
+        named = path.with_suffix(f".{suffix}")
+        rate, layout = (48_000, "stereo") if suffix == "ogg" else (16_000, "mono")
+        samples = chirp(0.2, rate, 2 if layout == "stereo" else 1)
+        write_video(named, None, samples, sample_rate=rate, layout=layout, acodec=_CODECS[suffix])
+        named.rename(path)
+    return [path.read_bytes() for path in made]
+
+
+@reader("sound", "in.wav", _sounds, tokens=[b"RIFF", b"fmt ", b"data", b"OggS", b"fLaC", b"ID3"])
+def _read_sound(folder):
+    from coprop_plugin.audio.log_mel import log_mel_examples
+    from coprop_plugin.media import read_waveform
+
+    waveform, sample_rate = read_waveform(folder / "in.wav")
+    assert torch.isfinite(log_mel_examples(waveform, sample_rate)).all()
+
+
+def _pictures(folder):
+    import numpy as np
+    from PIL import Image
+
+    from coprop_plugin.media.results import avsbench_palette
+
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 2, (12, 16), np.uint8))
+    colours = Image.fromarray(avsbench_palette()[rng.integers(0, 71, (12, 16))])
+    palette = grey.copy()
+    palette.putpalette(avsbench_palette().tobytes())
+    made = []
+    for picture, kind in ((grey, "PNG"), (colours, "PNG"), (palette, "PNG"), (colours, "JPEG")):
+        into = io.BytesIO()
+        picture.save(into, kind)
+        made.append(into.getvalue())
+    return made
+
+
+@reader("picture", "in.png", _pictures, tokens=[b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"iTXt"])
+def _read_picture(folder):
+    from coprop_plugin.benchmark.datasets import pictures
+
+    for read in (pictures.binary_mask, pictures.colour_labels, pictures.index_labels):
+        _tried(read, folder / "in.png")
+    pictures.read_frames([folder / "in.png"], 8, "crop")
+
+
+def _tried(read, *arguments):
+    """Read; what is refused in our own words is as good as read."""
+    try:
+        return read(*arguments)
+    except CopropError:
+        return None
+
+
+# Annotations.
+
+
+@cache
+def _clip():
+    from coprop_plugin.types import Clip
+
+    return Clip(torch.zeros(5, 3, 4, 4, dtype=torch.uint8), torch.zeros(80_000), name="clip")
+
+
+def _points(folder):
+    from coprop_plugin.types import ControlPoints
+
+    points = ControlPoints([1, 0, 0, 1, 0], "novelty", silent=[0, 0, 0, 1, 1], starts_s=[0, 2.9])
+    whole = points.to_dict(_clip().times)
+    kinds = [whole, [1, 0, 1, 0, 0], {"seconds": [0, 2.5]}, {"clips": {"clip": whole}}]
+    kinds += [{"indices": [0, 3], "num_frames": 5}, {"type": "every_n", "n": 2}]
+    return [json.dumps(kind).encode() for kind in kinds]
+
+
+POINT_WORDS = (
+    "flags indices num_frames seconds silent starts_s log source clips failed type".split()
+)
+
+
+@reader(
+    "control_points",
+    "points.json",
+    _points,
+    words=[*POINT_WORDS, "clip", "file", "every_n", "path"],
+)
+def _read_points(folder):
+    from coprop_plugin.control_points.default import as_provider
+
+    as_provider(folder / "points.json").propose(_clip())
+
+
+def _tables(folder):
+    s4 = "name,category,start_time,split\nabc,dog,0,train\nabd,cat,1.5,test\n"
+    ms3 = "\ufeffvideo_id,start_second,split\r\nabc,0,train\r\n"
+    avss = "vid,uid,s_min,a_obj,split,label\na,a_1,0,dog,train,v1s\nb,b_2,0,cat,test,v2\n"
+    return [text.encode() for text in (s4, ms3, avss)]
+
+
+def _beside_tables(folder):
+    (folder / "label2idx.json").write_text('{"background": 0, "dog": 1}')
+
+
+TABLE_TOKENS = [
+    b",",
+    b'"',
+    b"\r",
+    b"..",
+    b"/etc/passwd",
+    b"C:\\",
+    b"split",
+    b"train",
+    b"v2",
+    b"\xc2",
+]
+
+
+@reader("table", "table.csv", _tables, tokens=TABLE_TOKENS, beside=_beside_tables)
+def _read_table(folder):
+    from coprop_plugin.benchmark.datasets import AVSS, MS3, S4
+
+    for kind in (S4, MS3, AVSS):
+        dataset = _tried(lambda k=kind: k(folder, split=None, meta=folder / "table.csv"))
+        if dataset is not None:
+            outside = [path for path in dataset.missing() if not path.is_relative_to(folder)]
+            assert not outside
+            assert not any(".." in path.parts for path in dataset.missing())
+            _tried(dataset.__getitem__, 0)
+    _tried(_ids, folder / "table.csv")
+
+
+def _ids(path):
+    from coprop_plugin.benchmark.datasets.listing import read_ids
+
+    return read_ids(path)
+
+
+@reader(
+    "labels",
+    "label2idx.json",
+    lambda folder: [b'{"background": 0, "dog": 1, "cat": 2}'],
+    words=["background", "dog", "cat"],
+    beside=lambda folder: (folder / "table.csv").write_bytes(_tables(folder)[2]),
+)
+def _read_labels(folder):
+    from coprop_plugin.benchmark.datasets import AVSS
+
+    AVSS(folder, split=None, meta=folder / "table.csv")
+
+
+def _log_mels(folder):
+    log_mel = torch.zeros(1, 1, 96, 64)
+    things = [log_mel, log_mel.numpy(), opens(), [log_mel, opens()], log_mel.double()[:, :, ::2]]
+    return [pickle.dumps(thing, protocol) for thing in things for protocol in (2, 4)]
+
+
+PICKLE_TOKENS = [
+    b"cos\nsystem\n",
+    b"cbuiltins\neval\n",
+    b"\x93",
+    b"R",
+    b".",
+    b"(",
+    b"t",
+    b"}",
+    b"\x82",
+]
+PICKLE_TOKENS += [
+    b"(S'touch PWNED'\ntR.",
+    b"r\xff\xff\xff\xff",
+    b"\x8b\xff\xff\xff\x7f",
+    b"Q",
+    b"b",
+]
+
+
+@reader("log_mel", "in.pkl", _log_mels, tokens=PICKLE_TOKENS)
+def _read_log_mel(folder):
+    from coprop_plugin.benchmark.datasets import read_log_mel
+
+    read_log_mel(folder / "in.pkl")
+
+
+def _stores(folder):
+    from coprop_plugin.control_points.annotations import Example
+
+    embedding = tuple(map(float, range(128)))
+    lines = [
+        Example("a", ("dog", "girl"), (1, 0, 1), 3.0, "hash", embedding).to_line(),
+        '{"categories": ["dog"], "control_points": [1, 0, 0, 1, 0]}',
+    ]
+    return [line.encode() for line in lines]
+
+
+STORE_WORDS = "id categories control_points duration_s content embedding log_mel dog".split()
+
+
+@reader("store", "store.jsonl", _stores, words=STORE_WORDS)
+def _read_store(folder):
+    from coprop_plugin.control_points.retrieval import Store
+
+    store = Store.load(folder / "store.jsonl")
+    store.retrieve("a dog barks")
+    assert store.version
+
+
+@reader(
+    "own_clips",
+    "clips.jsonl",
+    lambda folder: [b'{"clip": "a.wav", "categories": ["dog"], "seconds": [0, 0.1], "id": "x"}'],
+    words="clip categories seconds id a.wav dog ../a.wav /etc/passwd".split(),
+    beside=lambda folder: (folder / "a.wav").write_bytes(_sounds(folder)[0]),
+)
+def _read_own_clips(folder):
+    from coprop_plugin.indexing import index_into
+
+    _tried(index_into, folder / "out.jsonl", str(folder / "clips.jsonl"))
+    index_into(folder / "out.jsonl", "world", scenes=0, categories=folder / "clips.jsonl")
+
+
+def _answer_file(folder):
+    found = sorted(path for path in folder.rglob("*.json") if path.name != "answer.json")
+    return found[0] if found else None
+
+
+def _cached(folder):
+    from coprop_plugin.control_points.answer_cache import CachedLLM
+
+    llm = CachedLLM(dict(type="callable", function=_says, model_id="m"), folder / "answers")
+    question = [{"role": "user", "content": "What sounds here?"}]
+    return llm.chat(question, torch.zeros(16), 16_000)
+
+
+def _says(messages, waveform, sample_rate):
+    return "a dog"
+
+
+def _answers(folder):
+    _cached(folder)
+    return [_answer_file(folder).read_bytes()]
+
+
+@reader(
+    "answer_cache", "answer.json", _answers, words="format answer question coprop.answer/1".split()
+)
+def _read_answer_cache(folder):
+    os.replace(folder / "answer.json", _answer_file(folder))
+    assert isinstance(_cached(folder), str)
+
+
+def _manifests(folder):
+    from coprop_plugin.batch.manifest import Manifest
+    from coprop_plugin.batch.outcome import Outcome
+
+    Manifest(folder, dict(fps=1)).add(Outcome(Path("a.mp4"), "failed", error="It is empty."))
+    return [(folder / "manifest.jsonl").read_bytes()]
+
+
+@reader("manifest", "manifest.jsonl", _manifests, words="input state output error settings".split())
+def _read_manifest(folder):
+    from coprop_plugin.batch.manifest import Manifest
+
+    assert isinstance(Manifest.read(folder), dict)
+
+
+ANSWERS = [
+    'Sure! {"control_points": [1, 0, 0, 1, 0]}',
+    "```json\n[true, false, false, true, false]\n```",
+    "0:00-0:03 a dog\n0:03-0:05 a girl",
+    "frame 1: 1, frame 2: 0, frame 3: 0, frame 4: 1, frame 5: 0",
+    "<think>hm</think> final answer: 1, 0, 0, 1, 0",
+    "frames 1-3: dog\nframes 4-5: girl; [0, 3] 2.5 s to 3 s",
+]
+ANSWER_TOKENS = [
+    t.encode() for t in ("[", "]", "0:03", "1e5", "٣", "½", "²", "—", "1" * 5000, "`", ":")
+]
+
+
+@reader("answer", "answer.txt", lambda folder: [a.encode() for a in ANSWERS], tokens=ANSWER_TOKENS)
+def _read_answer(folder):
+    from coprop_plugin.control_points.naming_sounds import read_names
+    from coprop_plugin.control_points.parsing import parse_flags
+
+    text = (folder / "answer.txt").read_text("utf-8", errors="surrogateescape")
+    _tried(read_names, text)
+    flags = parse_flags(text, 5)
+    assert len(flags) == 5
+    assert set(flags) <= {0, 1}
+
+
+def _prompts(folder):
+    return [b"What changes in the $number seconds? $categories", b"$$5 for $count frames"]
+
+
+@reader(
+    "prompts", "mine/one_step_list.txt", _prompts, tokens=[b"$", b"${", b"}", b"$number", b"\xff"]
+)
+def _read_prompts(folder):
+    from coprop_plugin.control_points.prompts import Prompts
+
+    prompts = Prompts(folder / "mine")
+    prompts.text("one_step_list", 10, categories="dog")
+
+
+# Weights.
+
+
+@cache
+def _toy_processor():
+    from toy_training import TOY_PROCESSOR
+
+    from coprop_plugin.keyframes import KeyframeProcessor
+
+    torch.manual_seed(0)
+    return KeyframeProcessor(**TOY_PROCESSOR)
+
+
+@cache
+def _toy_propagator():
+    from coprop_plugin.propagation import AudioInsertPropagator
+
+    torch.manual_seed(0)
+    shape = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=8, num_heads=2)
+    quiet = dict(insert_layers=(), audio_identity=False, short_term_radius=1)
+    return AudioInsertPropagator("AOTT", **shape, **quiet)
+
+
+def _safetensors(folder):
+    from coprop_plugin.keyframes.checkpoint import save_keyframe_processor
+    from coprop_plugin.propagation.checkpoint import save_propagator
+
+    made = [save_keyframe_processor(_toy_processor(), folder / "seed", torch.float16)]
+    made.append(save_propagator(_toy_propagator(), folder / "seed2", torch.float16))
+    return [path.read_bytes() for path in made]
+
+
+CONFIG_TOKENS = [
+    text.encode()
+    for text in (
+        '\\"width\\": 99999999,',
+        '\\"num_layers\\": 99999999,',
+        '\\"guide\\": \\"subprocess.Popen\\",',
+        '\\"audio_encoder\\": {\\"type\\": \\"os.system\\", \\"command\\": \\"touch PWNED\\"},',
+        '"dtype":"F64"',
+        '"shape":[99999999]',
+    )
+]
+
+
+@reader("safetensors", "in.safetensors", _safetensors, tokens=CONFIG_TOKENS)
+def _read_safetensors(folder):
+    from coprop_plugin.keyframes import load_keyframe_processor
+    from coprop_plugin.propagation.checkpoint import load
+
+    _tried(load_keyframe_processor, folder / "in.safetensors")
+    load(folder / "in.safetensors")
+
+
+def _saved(thing, **options):
+    into = io.BytesIO()
+    torch.save(thing, into, **options)
+    return into.getvalue()
+
+
+def _aot_weights(folder):
+    from test_propagation_checkpoint import as_aot
+
+    state = as_aot(_toy_propagator())
+    state["LSTT.mask_token"] = torch.zeros(1, 1, 8)
+    wide = {name: x[:1].expand(10**6, *x.shape[1:]) for name, x in state.items() if x.ndim}
+    hostile = {"state_dict": state, "meta": opens()}
+    return [_saved(state), _saved({"state_dict": state}, **_OLD), _saved(wide), _saved(hostile)]
+
+
+_OLD = dict(_use_new_zipfile_serialization=False)
+
+
+@reader("aot_weights", "in.pth", _aot_weights, tokens=PICKLE_TOKENS)
+def _read_aot_weights(folder):
+    from coprop_plugin.propagation.checkpoint import load
+
+    load(folder / "in.pth")
+
+
+def _released_weights(folder):
+    """Some names of each family, with tensors of their shapes that take no room in the file."""
+    from test_released import released_shapes
+
+    made = [_saved({"a": opens()})]
+    for name in ("tpavi_r50_avss", "avsegformer_r50_s4", "catr_pvt_s4"):
+        shapes = list(released_shapes(name).items())
+        step = math.ceil(len(shapes) / 40)
+        state = {key: torch.zeros(1).expand(shape) for key, (_, shape) in shapes[::step]}
+        made += [_saved(state), _saved({"model": state}, **_OLD)]
+    return made
+
+
+@reader("released_weights", "in.pth", _released_weights, tokens=PICKLE_TOKENS)
+def _read_released_weights(folder):
+    from coprop_plugin.adapters.convert import load_released
+
+    load_released(folder / "in.pth")
+
+
+def contents(reader, folder):
+    """Return the reader's inputs, and see to it that the folder is ready for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    strategy = reader.inputs(folder)
+    assert isinstance(strategy, st.SearchStrategy)
+    reader.beside(folder)
+    return strategy
