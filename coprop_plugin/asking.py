@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import pairwise
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -126,7 +127,7 @@ def check_reanchor(reanchor_s: float | None) -> None:
     Raises:
         ControlPointError: If it is neither None nor a number above 0.
     """
-    if reanchor_s is not None and not reanchor_s > 0:
+    if reanchor_s is not None and not (isinstance(reanchor_s, Real) and reanchor_s > 0):
         raise ControlPointError(
             f"Got reanchor={reanchor_s!r}; wanted seconds above 0 after which the model is asked "
             "again within a segment, or None for never."

@@ -71,7 +71,8 @@ class Recovering:
             if window.frames.start >= asked.stop:
                 return
             inside = [f for f in asked.stretches if f.start in window.frames]
-            sound = self._sound(window.clip) if inside else None
+            heard = any(f.start in first or f.start in asked.given for f in inside)
+            sound = self._sound(window.clip) if heard else None
             for some in self._portions(inside, window.clip, first):
                 if asked.start <= some[-1].start and some[0].start < asked.stop:
                     settled = self._settled(some, window, sound, asked, first, hook)

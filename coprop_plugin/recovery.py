@@ -8,6 +8,7 @@ frames, each answer is carried over the stretch, and they are compared where the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -30,20 +31,20 @@ class Recovery:
 
     Args:
         candidates: How many frames of a stretch are asked about from the start, evenly spread.
-        extra: How many more, at most, where masks are in doubt.
-        threshold: From which doubt on (0..1) a frame is asked about.
+        extra: How many more, at most, where answers disagree or masks are in doubt.
+        threshold: From which doubt on (0..1) a frame is asked about; None leaves doubt alone.
         seconds: At least one candidate in so many seconds, too.
 
     Example:
         >>> Recovery.of("confident", None)
-        Recovery(candidates=3, extra=0, threshold=0.5, seconds=None)
+        Recovery(candidates=3, extra=2, threshold=None, seconds=None)
         >>> Recovery.of("first", 2.0) is None
         True
     """
 
     candidates: int = 1
     extra: int = 0
-    threshold: float = THRESHOLD
+    threshold: float | None = None
     seconds: float | None = None
 
     @classmethod
@@ -53,26 +54,35 @@ class Recovery:
         Raises:
             ControlPointError: If it is none of what `CoProp` takes.
         """
-        chosen = _options(keyframe, "keyframe", ("first", "confident"), dict(candidates=CANDIDATES))
-        if reanchor is None or (isinstance(reanchor, int | float) and reanchor is not True):
-            again = dict(type=None, seconds=reanchor)
+        usual = dict(candidates=CANDIDATES, extra=MOST_EXTRA)
+        chosen = _options(keyframe, "keyframe", ("first", "confident"), usual)
+        if reanchor is None or (isinstance(reanchor, Real) and reanchor is not True):
+            again = dict(type=None, seconds=reanchor, extra=0, threshold=None)
         else:
             usual = dict(threshold=THRESHOLD, extra=MOST_EXTRA, seconds=None)
             again = _options(reanchor, "reanchor", ("uncertain",), usual)
         check_reanchor(again["seconds"])
-        if (chosen["type"], again["type"]) == ("first", None):
+        is_first = chosen["type"] == "first"
+        if is_first and again["type"] is None:
             return None
         made = cls(
-            candidates=1 if chosen["type"] == "first" else chosen["candidates"],
-            extra=again.get("extra", 0),
-            threshold=again.get("threshold", THRESHOLD),
+            candidates=1 if is_first else chosen["candidates"],
+            extra=max(again["extra"], 0 if is_first else chosen["extra"]),
+            threshold=again["threshold"],
             seconds=again["seconds"],
         )
-        if made.candidates < 1 or made.extra < 0 or not 0 <= made.threshold <= 1:
-            raise ControlPointError(
-                f"Got {made}; wanted candidates from 1, extra from 0, and a threshold in 0..1."
-            )
+        made._check()
         return made
+
+    def _check(self) -> None:
+        counts = ((self.candidates, 1), (self.extra, 0))
+        whole = all(isinstance(number, int) and number >= least for number, least in counts)
+        threshold = 0.0 if self.threshold is None else self.threshold
+        if not whole or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
+            raise ControlPointError(
+                f"Got {self}; wanted whole numbers, candidates from 1 and extra from 0, and a "
+                "threshold in 0..1 or None."
+            )
 
     def first_frames(self, frames: range, times: Sequence[float] | Tensor) -> list[int]:
         """Return the candidates of a stretch, the first frame among them.
@@ -108,13 +118,18 @@ class Recovery:
             start: A frame; its stretch is the first one.
             stop: A frame; the stretch of the one before it is the last one.
             given: As of `Asked`.
+
+        Raises:
+            ControlPointError: If there is no frame `start` or `stop`.
         """
         height, width = size
         most_frames = max(1, STRETCH_PIXELS // (height * width))
         cut = partial(Asked, points, times, STRETCH_S, given=given, most_frames=most_frames)
         bounds = cut().bounds
-        start = max(i for i in bounds[:-1] if i <= start)
-        return cut(start, None if stop is None else min(i for i in bounds if i >= stop))
+        start = max((i for i in bounds[:-1] if i <= start), default=start)
+        if stop is not None:
+            stop = min((i for i in bounds if i >= stop), default=stop)
+        return cut(start, stop)
 
 
 def _options(

@@ -12,6 +12,8 @@ from coprop_plugin.types import Clip
 
 # Answers that overlap less tell of different things; the alignment rate has the same bound.
 AGREE = 0.5
+# Masks that are more doubtful than this are no witness against another answer.
+LOST = 0.5
 
 Carry = Callable[[Sequence[Segment]], list[list[MaskLogits]]]
 """`carry_together`, of a propagator: the masks of the frames of each segment."""
@@ -87,8 +89,8 @@ class Stretch:
     def _seen_from(self, keyframe: int, t: int) -> tuple[Tensor, float]:
         """Return the mask [H, W] that an answer means for frame t, and how sure it is there."""
         if keyframe not in self._views:
-            carried = self._both_ways(keyframe, self.frames)
-            self._views[keyframe] = [(each.mask, sureness(each)) for each in carried]
+            carried = [(each, each.mask) for each in self._both_ways(keyframe, self.frames)]
+            self._views[keyframe] = [(mask, sureness(each, mask)) for each, mask in carried]
         return self._views[keyframe][t - self.frames.start]
 
     def _best(self) -> tuple[int, dict[int, float]]:
@@ -112,25 +114,29 @@ class Stretch:
 
     def _trusts(self, best: int, t: int, agree: float) -> bool:
         """Whether an answer is borne out by the best one, or that one cannot tell any more."""
-        return agree >= AGREE or self._doubt(best, t) > self.recovery.threshold
+        return agree >= AGREE or self._doubt(best, t) > LOST
 
     def _doubt(self, keyframe: int, t: int) -> float:
-        """How doubtful an answer is at frame t: unsure there, or lost while the sound goes on."""
-        began, (mask, sure) = self._seen_from(keyframe, keyframe)[0], self._seen_from(keyframe, t)
-        return 1 - sure if bool(mask.any()) or not bool(began.any()) else 1.0
+        """How doubtful an answer is at frame t: unsure there, or nothing to be seen that sounds."""
+        mask, sure = self._seen_from(keyframe, t)
+        return 1 - sure if bool(mask.any()) or self._is_sure_of_nothing(keyframe) else 1.0
+
+    def _is_sure_of_nothing(self, keyframe: int) -> bool:
+        """Whether an answer is empty, and another one said so, too."""
+        empty = [t for t in self._answers if not bool(self._seen_from(t, t)[0].any())]
+        return keyframe in empty and len(empty) > 1
 
     def _doubtful(self) -> list[int]:
-        """The frame to ask about where masks are in doubt, or answers disagree."""
+        """The frame to ask about where answers disagree, or else where masks are in doubt."""
         keyframes, left = self.keyframes, [t for t in self.frames if t not in self._answers]
-        alone = len(keyframes) == 1
-        disagree = alone and len(self._answers) > 1
-        unseen = alone and not bool(self._seen_from(keyframes[0], keyframes[0])[0].any())
-        doubts = {}
-        for t in left:
-            nearest = min(keyframes, key=lambda k: abs(k - t))
-            doubt = 1.0 if disagree or unseen else self._doubt(nearest, t)
-            if doubt > self.recovery.threshold:
-                doubts[t] = (doubt, min(abs(k - t) for k in self._answers))
+        far = {t: min(abs(k - t) for k in self._answers) for t in left}
+        if len(keyframes) == 1 and len(self._answers) > 1:
+            return [max(far, key=far.get)] if far else []
+        threshold, doubts = self.recovery.threshold, {}
+        for t in left if threshold is not None else ():
+            doubt = self._doubt(min(keyframes, key=lambda k: abs(k - t)), t)
+            if doubt > threshold:
+                doubts[t] = (doubt, far[t])
         return [max(doubts, key=doubts.get)] if doubts else []
 
 

@@ -11,7 +11,7 @@ from coprop_plugin.propagation.together import Segment, carry_together
 from coprop_plugin.propagation.untrained import FlowPropagator, HoldPropagator
 from coprop_plugin.recovery import Recovery
 from coprop_plugin.world import TruthBackend
-from tests.stand_ins import AVSegFormer
+from stand_ins import AVSegFormer
 
 BOTH = dict(keyframe="confident", reanchor="uncertain")
 

@@ -20,13 +20,17 @@ def agreement(one: Tensor, other: Tensor) -> float:
     return float((one == other)[either].float().mean()) if bool(either.any()) else 1.0
 
 
-def sureness(masks: MaskLogits) -> float:
+def sureness(masks: MaskLogits, mask: Tensor | None = None) -> float:
     """Return how sure a mask is of itself, in 0..1: the overlap that its probabilities promise.
 
     Were each pixel's probability right, the mask and the truth would share `sum of p inside` and
     cover `pixels inside + sum of p outside`; their ratio falls with the entropy of what is
     neither inside nor outside, and edges count for little. Of an empty mask, how sure the pixel
     is that is most in doubt.
+
+    Args:
+        masks: Of one frame.
+        mask: `masks.mask`, if it is known already.
 
     Example:
         >>> import torch
@@ -35,10 +39,10 @@ def sureness(masks: MaskLogits) -> float:
     """
     if masks.class_ids in ((), (0,)):
         return 1.0
-    probs = masks.logits.float()
-    probs = probs.sigmoid() if masks.num_classes == 1 else 1 - probs.softmax(0)[:1]
-    inside = masks.mask.to(probs.device) > 0
-    if not bool(inside.any()):
+    logits = masks.logits.float()
+    probs = logits[0].sigmoid() if masks.num_classes == 1 else 1 - logits.softmax(0)[0]
+    inside = (masks.mask if mask is None else mask).to(probs.device) > 0
+    shared, pixels = (probs * inside).sum(), inside.sum()
+    if not pixels:
         return float(1 - probs.max())
-    shared, outside = probs[0][inside].sum(), probs[0][~inside].sum()
-    return float(shared / (inside.sum() + outside))
+    return float(shared / (pixels + probs.sum() - shared))
