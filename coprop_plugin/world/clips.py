@@ -13,7 +13,7 @@ from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS, build
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.scene import SAMPLE_RATE, Scene
-from coprop_plugin.world.sounds import room
+from coprop_plugin.world.sounds import babble, room
 from coprop_plugin.world.splits import WorldDataset, segments_of
 from coprop_plugin.world.sprites import sprite_clip
 
@@ -37,7 +37,8 @@ class WorldClips(WorldDataset):
         length: Items.
         size: Height and width in pixels.
         num_frames: T.
-        gap_s: Least and largest time from frame to frame, in seconds; one is drawn for each clip.
+        gap_s: Least and largest time from frame to frame, in seconds; one is drawn for each clip,
+            small ones as often as large ones.
         hushed: How many clips fall silent at some frame where `augment` is on; their masks are
             empty from there, so that sound, not habit, decides.
         crossing: How many clips may go on where another segment begins, as if its control point
@@ -93,7 +94,8 @@ class WorldClips(WorldDataset):
 
     def _times(self, scene: Scene, rng: np.random.Generator) -> Tensor:
         """Draw times that begin where something sounds that is to be seen; somewhere if nothing."""
-        gap_s, crosses = float(rng.uniform(*self.gap_s)), rng.random() < self.crossing
+        gap_s = float(np.exp(rng.uniform(*np.log(self.gap_s))))
+        crosses = rng.random() < self.crossing
         segments = segments_of(scene)
         for _ in range(20):
             start, end = segments[int(rng.integers(len(segments)))]
@@ -110,8 +112,9 @@ class WorldClips(WorldDataset):
 class SpriteClips(WorldDataset):
     """Short clips of moving things of random shape, to train a propagator to follow.
 
-    An item is as in `WorldClips`. What is heard belongs to all marked things together: one of the
-    world's voices, or two, that sound from before the first frame.
+    An item is as in `WorldClips`. What is heard belongs to all marked things together: a sound of
+    any kind or one of the world's voices, or two, with pauses, sometimes over something else that
+    goes on all the time. It begins before the first frame, or just there, after another one.
 
     Args:
         split: See `WorldDataset`, as for all that is not below.
@@ -119,11 +122,13 @@ class SpriteClips(WorldDataset):
         size: Height and width in pixels.
         num_frames: T.
         max_objects: Most marked things.
-        speed: Least and largest `speed` of `sprite_clip`; one is drawn for each clip.
+        speed: Least and largest `speed` of `sprite_clip`; one is drawn for each clip, small ones
+            as often as large ones.
         gap_s: Least and largest time from frame to frame, in seconds, as the sound goes.
         hushed: In how many clips the sound stops at some time after the first frame.
         swapped: In how many clips another voice takes over at some time. In either case nothing
             that was marked sounds from there on, and masks are empty.
+        joined: In how many clips another voice joins in at some time; masks stay.
         **options: Of `WorldDataset`.
 
     Example:
@@ -139,21 +144,22 @@ class SpriteClips(WorldDataset):
         *,
         num_frames: int = 5,
         max_objects: int = 4,
-        speed: Sequence[float] = (0.5, 1.5),
+        speed: Sequence[float] = (0.05, 1.5),
         gap_s: Sequence[float] = (0.1, 1.0),
         hushed: float = 0.15,
         swapped: float = 0.15,
+        joined: float = 0.15,
         **options: Any,
     ) -> None:
         super().__init__(split, length, size, **options)
         self.num_frames, self.max_objects, self.speed = num_frames, max_objects, tuple(speed)
         self.gap_s, self.hushed, self.swapped = tuple(gap_s), hushed, swapped
+        self.joined = joined
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.scene_seed(index), 3])
-        frames, masks = sprite_clip(
-            rng, self.num_frames, self.size, self.max_objects, float(rng.uniform(*self.speed))
-        )
+        speed = float(np.exp(rng.uniform(*np.log(self.speed))))
+        frames, masks = sprite_clip(rng, self.num_frames, self.size, self.max_objects, speed)
         gap_s = float(rng.uniform(*self.gap_s))
         times = _BEFORE_S + gap_s * torch.arange(self.num_frames, dtype=torch.float64)
         waveform, until_s, names = self._sound(rng, float(times[-1]) + 1)
@@ -172,23 +178,31 @@ class SpriteClips(WorldDataset):
     ) -> tuple[Tensor, float, list[str]]:
         """Draw a sound, until when it is that of the marked things, and its names."""
         times = np.arange(round(duration_s * SAMPLE_RATE)) / SAMPLE_RATE
-        first, second, other = rng.permutation(len(KINDS))[:3]
-        own, names = _voice(first, times, rng), [KINDS[first].name]
+        first, second, other, before, always = (_voice(times, rng) for _ in range(5))
+        (own, name), names = first, [first[1]]
         if rng.random() < 0.3:
-            own, names = own + _voice(second, times, rng), [*names, KINDS[second].name]
+            own, names = own + second[0], [name, second[1]]
+        from_s = _BEFORE_S - float(rng.uniform(0, 0.5)) if rng.random() < 0.5 else 0.0
         what, until_s = rng.random(), float(rng.uniform(_BEFORE_S + 0.1, duration_s - 1))
-        if what >= self.hushed + self.swapped:
-            until_s = duration_s
-        mix = own * (times < until_s)
-        if self.hushed <= what < self.hushed + self.swapped:
-            mix = mix + _voice(other, times, rng) * (times >= until_s)
+        lasts_s = until_s if what < self.hushed + self.swapped else duration_s
+        mix = own * ((from_s <= times) & (times < lasts_s))
+        if rng.random() < 0.7:
+            mix = mix + before[0] * (times < from_s)
+        if self.hushed <= what < self.hushed + self.swapped + self.joined:
+            mix = mix + other[0] * (times >= until_s)
+        if rng.random() < 0.15:
+            mix = mix + 0.5 * always[0]
         mix = mix + float(rng.uniform(0, 0.01)) * room(times, rng)
-        return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32)), until_s, names
+        return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32)), lasts_s, names
 
 
-def _voice(kind: int, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _voice(times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+    """Draw a sound and its name: of any kind, or of one of the world's."""
     instance = np.random.default_rng(int(rng.integers(1 << 30)))
-    return float(rng.uniform(0.15, 0.4)) * KINDS[kind].voice(times, instance)
+    kind = KINDS[int(rng.integers(len(KINDS)))]
+    voice, name = (babble, "something") if rng.random() < 0.6 else (kind.voice, kind.name)
+    loudness = float(np.exp(rng.uniform(*np.log((0.08, 0.4)))))
+    return loudness * voice(times, instance), name
 
 
 @DATASETS.register_module()

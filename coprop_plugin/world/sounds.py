@@ -92,6 +92,41 @@ def horn(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return _peak(sum(_sine(f * k, t) / k for f in tones for k in range(1, 8)))
 
 
+def babble(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Any sound: tone, noise, or both, with a wandering pitch, in syllables with pauses between.
+
+    It is of no kind; there is no end of different ones.
+    """
+    pitch = 2 ** rng.uniform(np.log2(70), np.log2(3000))
+    wander = sum(rng.uniform(0, 0.1) * _sine(rng.uniform(0.3, 6), t) for _ in range(3))
+    phase, tone = _phase(pitch * (1 + wander), t), np.zeros_like(t)
+    tilt, formant = rng.uniform(0.3, 2), rng.uniform(200, 4000)
+    for k in range(1, max(2, min(16, int(7000 / pitch)))):
+        gain = k**-tilt * (0.2 + np.exp(-(((k * pitch - formant) / 700) ** 2)))
+        tone += gain * np.sin(k * phase + rng.uniform(0, 2 * np.pi))
+    grain = np.hanning(int(2 ** rng.uniform(2, 6)) + 2)
+    hiss = np.convolve(rng.standard_normal(len(t)), grain, mode="same")
+    if rng.random() < 0.5:
+        hiss *= _sine(rng.uniform(200, 5000), t)
+    share = rng.choice([0.0, 1.0, rng.random()])
+    return _peak((share * _peak(tone) + (1 - share) * _peak(hiss)) * _syllables(t, rng))
+
+
+def _syllables(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Loudness of syllables and the pauses between them; of something held, one time in four."""
+    if rng.random() < 0.25:
+        return 1 + rng.uniform(0, 0.6) * _sine(rng.uniform(0.2, 8), t)
+    lengths, pauses = np.array([0.06, 0.6]), np.array([0.02, rng.uniform(0.05, 0.35)])
+    loud, time_s, end_s = np.zeros_like(t), float(t[0]) - rng.uniform(0, 0.5), float(t[-1])
+    while time_s < end_s:
+        length_s, pause_s = (np.exp(rng.uniform(*np.log(span))) for span in (lengths, pauses))
+        place = (t - time_s) / length_s
+        rises = np.sin(np.pi * np.clip(place, 0, 1)) ** 0.5
+        loud += 10 ** rng.uniform(-0.6, 0) * rises
+        time_s += length_s + pause_s
+    return loud
+
+
 def room(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Low hiss of a room, at full scale."""
     noise = rng.standard_normal(len(t) + 63)

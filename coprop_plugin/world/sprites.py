@@ -33,7 +33,10 @@ def sprite_clip(
     """
     canvas = _Background.made_up(rng, size, speed)
     count = int(rng.integers(1, max_objects + 1))
-    things = [_Sprite.made_up(rng, size, speed) for _ in range(count + int(rng.integers(0, 3)))]
+    things = [
+        _Sprite.made_up(rng, size, speed, canvas.canvas)
+        for _ in range(count + int(rng.integers(0, 3)))
+    ]
     if len(things) > count and rng.random() < 0.5:
         things[-1] = things[0].twin(rng)
     ids = np.zeros(len(things), np.uint8)
@@ -157,6 +160,32 @@ def _paste_still(rng: np.random.Generator, canvas: np.ndarray) -> None:
     region += alpha[..., None] * (sprite - region)
 
 
+def _assembled(rng: np.random.Generator, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Make up a thing as `_drawn` does, or of several parts that look different.
+
+    As a person has hair, shirt and trousers. Some parts look as the background does somewhere.
+    """
+    import cv2
+
+    parts = [_drawn(rng) for _ in range(int(rng.choice([1, 1, 2, 3, 4])))]
+    skin, alpha = (
+        np.zeros((_SPRITE, _SPRITE, 3), np.float32),
+        np.zeros((_SPRITE, _SPRITE), np.float32),
+    )
+    for part, outline in parts:
+        if rng.random() < 0.25:
+            y, x = (int(rng.integers(0, n - 40)) for n in canvas.shape[:2])
+            part = cv2.resize(canvas[y : y + 40, x : x + 40], (_SPRITE, _SPRITE))
+        if len(parts) > 1:
+            scale, reach = rng.uniform(0.35, 0.7), 0.25 * _SPRITE
+            shift = (1 - scale) * _SPRITE / 2 + rng.uniform(-reach, reach, 2)
+            affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], np.float32)
+            part, outline = (cv2.warpAffine(a, affine, (_SPRITE, _SPRITE)) for a in (part, outline))
+        skin += outline[..., None] * (part - skin)
+        alpha = np.maximum(alpha, outline)
+    return skin, alpha
+
+
 def _drawn(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Make up a thing: its texture `[S, S, 3]`, and its outline `[S, S]`, 1 inside."""
     y, x = (np.mgrid[:_SPRITE, :_SPRITE] + 0.5 - _SPRITE / 2) / (_SPRITE * 0.46)
@@ -187,8 +216,10 @@ class _Sprite:
     size: tuple[int, int]
 
     @classmethod
-    def made_up(cls, rng: np.random.Generator, size: tuple[int, int], speed: float):
-        skin, alpha = _drawn(rng)
+    def made_up(
+        cls, rng: np.random.Generator, size: tuple[int, int], speed: float, canvas: np.ndarray
+    ):
+        skin, alpha = _assembled(rng, canvas)
         return cls(skin, alpha, cls._way(rng, size, speed), rng.uniform(0.1, 0.32), size)
 
     @staticmethod

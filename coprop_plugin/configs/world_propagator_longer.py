@@ -1,0 +1,27 @@
+# More of stage 2, beginning with the propagator that ships: clips of nine frames instead of six, so
+# that what is carried is carried on, and its own masks are what it remembers from the start.
+_base_ = ["world_propagator_small.py"]
+
+num_steps = 1000
+model = dict(_delete_=True, type="PropagatorTraining", weights="shipped", teacher_share=0.0)
+clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=9, seed=2)
+train_dataloader = dict(
+    batch_size=3,
+    num_workers=1,
+    dataset=dict(parts=[dict(type="WorldClips", **clips), dict(type="SpriteClips", **clips)]),
+)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
+    dict(type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=num_steps),
+]
+train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
+custom_hooks = [
+    dict(
+        type="EMAHook",
+        ema_type="MomentumAnnealingEMA",
+        momentum=10 / num_steps,
+        gamma=9,
+        update_buffers=True,
+    )
+]
