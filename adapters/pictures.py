@@ -1,5 +1,7 @@
 """Frames on their way into a wrapped model, and its logits on their way out."""
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -12,6 +14,17 @@ STD = (0.229, 0.224, 0.225)
 
 # AVSBench keeps its frames squashed to this size; models that want more get them enlarged.
 DATASET_SIZE = (224, 224)
+
+
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width of what may be given as one side.
+
+    Example:
+        >>> pair(224), pair([112, 160])
+        ((224, 224), (112, 160))
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
 
 
 def normalise(frames: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ import importlib
 import pytest
 
 MODULES = [
+    "coprop_plugin.training.family_losses",
+    "coprop_plugin.training.family_stage",
     "coprop_plugin.training.hooks",
     "coprop_plugin.training.losses",
     "coprop_plugin.training.keyframe_stage",
@@ -14,6 +16,7 @@ MODULES = [
     "coprop_plugin.training.stage",
     "coprop_plugin.world.clips",
     "coprop_plugin.world.frames",
+    "coprop_plugin.world.seconds",
     "coprop_plugin.world.splits",
 ]
 

@@ -15,7 +15,7 @@ from coprop_plugin.world.sprites import sprite_clip
 SIZE = (32, 48)
 
 
-@pytest.mark.parametrize("name", ["WorldFrames", "WorldClips", "SpriteClips"])
+@pytest.mark.parametrize("name", ["WorldFrames", "WorldClips", "WorldSeconds", "SpriteClips"])
 def test_items_depend_on_split_seed_and_index_alone(name):
     build = DATASETS.get(f"coprop_plugin.{name}")
     data, again = (build("train", length=40, size=SIZE, seed=3) for _ in range(2))

@@ -38,7 +38,7 @@ def toy_config(name, work_dir, steps=4):
     config = read_config(name, work_dir)
     if "processor" in config.model:
         config.model.processor = TOY_PROCESSOR
-    else:
+    elif "propagator" in config.model:
         config.model.propagator = TOY_PROPAGATOR | dict(drop_path=0.5)
         config.model.audio_dropout = 0.5
     for part in ("train", "val", "test"):

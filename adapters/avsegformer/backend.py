@@ -8,7 +8,12 @@ import torch
 from einops import repeat
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.avsegformer.model import AVSegFormer, check_call
+from coprop_plugin.adapters.avsegformer.model import (
+    BINARY_SIZE,
+    SEMANTIC_SIZE,
+    AVSegFormer,
+    check_call,
+)
 from coprop_plugin.adapters.avsegformer.sound import wav_log_mels
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.devices import attributes, lent
@@ -18,8 +23,6 @@ from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
-
-BINARY_SIZE, SEMANTIC_SIZE = 512, 224
 
 
 @MODELS.register_module(name=["AVSegFormerBackend", "avsegformer"])
@@ -34,8 +37,8 @@ class AVSegFormerBackend(UpstreamBackend):
         model: Ours, or the released code's. Its VGGish is inside, so log-mels are all the sound it
             needs.
         context: `"frame"` or `"window"`.
-        input_size: Side, or height and width, of its input; None is 512 for binary models and
-            224 for AVSS.
+        input_size: Side, or height and width, of its input; None is what a model of ours was made
+            for, and 512 for released binary models, 224 for AVSS.
         frames_per_clip: Frames of a clip in a drop-in call; None is what the model was made for.
 
     Raises:
@@ -56,10 +59,11 @@ class AVSegFormerBackend(UpstreamBackend):
         is_ours = isinstance(network, AVSegFormer)
         num_classes = int((network if is_ours else network.head).num_classes)
         length = int(network.clip_length if is_ours else network.T)
+        usual = BINARY_SIZE if num_classes == 1 else SEMANTIC_SIZE
         super().__init__(
             model,
             context=context,
-            input_size=input_size or (BINARY_SIZE if num_classes == 1 else SEMANTIC_SIZE),
+            input_size=input_size or (network.input_size if is_ours else usual),
             frames_per_clip=frames_per_clip or length,
         )
         self.num_classes, self.clip_length, self.is_ours = num_classes, length, is_ours

@@ -15,9 +15,13 @@ from coprop_plugin.adapters.avsegformer.head import (
 )
 from coprop_plugin.adapters.avsegformer.sound import wav_log_mels
 from coprop_plugin.adapters.backbones import build_image_backbone
+from coprop_plugin.adapters.pictures import pair
+from coprop_plugin.adapters.sound import build_listener, embedded
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.registry import MODELS, build
+from coprop_plugin.registry import MODELS
+
+BINARY_SIZE, SEMANTIC_SIZE = 512, 224
 
 
 @MODELS.register_module(name=["AVSegFormer"])
@@ -45,6 +49,8 @@ class AVSegFormer(nn.Module):
         dropout: In encoder and decoder, while training.
         clip_length: Frames of a clip in a call of the released code: 5, and 10 for AVSS.
         freeze_audio: Keep gradients off the audio encoder, as the released training does.
+        input_size: Side, or height and width, of the frames that it is trained with; None is what
+            the released models are evaluated with: 512 for binary masks, 224 for AVSS.
 
     Raises:
         AdapterError: If a number is out of range, or channels do not divide among heads.
@@ -77,6 +83,7 @@ class AVSegFormer(nn.Module):
         dropout: float = 0.1,
         clip_length: int = 5,
         freeze_audio: bool = True,
+        input_size: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         _check(width, heads, dropout, num_classes, num_queries, layers, points, clip_length)
@@ -94,11 +101,14 @@ class AVSegFormer(nn.Module):
             dropout=dropout,
             clip_length=clip_length,
             freeze_audio=freeze_audio,
+            input_size=None if input_size is None else pair(input_size),
         )
+        released_size = BINARY_SIZE if num_classes == 1 else SEMANTIC_SIZE
+        self.input_size = pair(input_size or released_size)
         self.num_classes, self.clip_length = num_classes, clip_length
         self.freeze_audio = freeze_audio
         self.backbone = build_image_backbone(backbone)
-        self.audio_encoder = build(MODELS, audio_encoder, verb="conv_map")
+        self.audio_encoder = build_listener(audio_encoder)
         self.project_audio = nn.Linear(self.audio_encoder.embedding_dim, width)
         fine, *coarse = self.backbone.widths
         self.encoder = PixelEncoder(coarse, width, heads, layers, points, hidden, dropout)
@@ -143,7 +153,7 @@ class AVSegFormer(nn.Module):
             audio = wav_log_mels(audio, self.clip_length).to(frames)
         check_call(audio, frames)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_audio):
-            embedding = self.audio_encoder.embed(self.audio_encoder.conv_map(audio))
+            embedding = embedded(self.audio_encoder, audio)
         sound = self.project_audio(embedding)[:, None]
         maps = self.backbone(frames)
         real = None if vid_temporal_mask_flag is None else vid_temporal_mask_flag.view(-1, 1, 1, 1)

@@ -38,8 +38,9 @@ class CATRBackend(UpstreamBackend):
         model: The model.
         context: `"frame"` or `"window"`.
         vggish: A VGGish module, the path of its weights, or None for the public weights, loaded
-            when first needed.
-        input_size: Side, or height and width, of its input.
+            when first needed. Of no use to a model of ours that has an audio encoder itself.
+        input_size: Side, or height and width, of its input; None is what a model of ours was made
+            for, and 448.
 
     Raises:
         AdapterError: If the model is not built like CATR.
@@ -56,13 +57,15 @@ class CATRBackend(UpstreamBackend):
         *,
         context: Context = "window",
         vggish: nn.Module | str | Path | None = None,
-        input_size: int | Sequence[int] = INPUT_SIZE,
+        input_size: int | Sequence[int] | None = None,
     ) -> None:
         network = self._checked(model)
         self.takes_frames = isinstance(network, CATR)
         length = network.clip_length if self.takes_frames else CLIP_LENGTH
-        super().__init__(model, context=context, input_size=input_size, frames_per_clip=length)
-        self.ear, self.clip_length = Ear(vggish), length
+        size = input_size or (network.input_size if self.takes_frames else INPUT_SIZE)
+        super().__init__(model, context=context, input_size=size, frames_per_clip=length)
+        hears = self.takes_frames and network.audio_encoder is not None
+        self.ear, self.clip_length = Ear(vggish, hears), length
         if self.takes_frames:
             self.frames_at_once = length
 
@@ -86,7 +89,7 @@ class CATRBackend(UpstreamBackend):
         tiles = 1 if self.takes_frames else self.clip_length // length
         # The model wants frames time first, but their sounds clip first.
         frames = repeat(frames, "(b t) c h w -> (t tiles b) c h w", t=length, tiles=tiles)
-        audio = repeat(audio, "(b t) c -> (b t tiles) c", t=length, tiles=tiles)
+        audio = repeat(audio, "(b t) ... -> (b t tiles) ...", t=length, tiles=tiles)
         tensors = rearrange(frames, "(t b) c h w -> t b c h w", t=length * tiles)
         time, clips, _, height, width = tensors.shape
         mask = torch.zeros(time, clips, height, width, dtype=torch.bool, device=frames.device)
@@ -122,7 +125,7 @@ class CATRBackend(UpstreamBackend):
                 pictures[rows[clip]],
                 times=torch.arange(length) + 15 / 16,
                 sampling="avsbench",
-                audio_embedding=audio[clip * length :][:length].detach().cpu().float(),
+                **self.ear.of_call(audio[clip * length :][:length]),
             )
             for clip in range(clips)
         ]

@@ -1,6 +1,6 @@
 """CATR's network, written anew: today's torch, any device, and frames alone at a fifth."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from coprop_plugin.adapters.catr.attention import (
 )
 from coprop_plugin.adapters.catr.clip_encoder import ClipEncoder
 from coprop_plugin.adapters.catr.masks import MaskDecoder
+from coprop_plugin.adapters.pictures import pair
+from coprop_plugin.adapters.sound import build_listener, embedded
 from coprop_plugin.adapters.tpavi.model import DilatedSum
 from coprop_plugin.errors import AdapterError
 
@@ -46,6 +48,9 @@ class CATR(nn.Module):
         mask_width: Channels of the mask features.
         clip_length: Frames of a clip, and sounds that every frame attends to.
         dropout: While training.
+        audio_encoder: What it hears with: None is given VGGish embeddings, as the released models
+            are; a registered name ("SmallLogMelEncoder") or a config is given log-mels.
+        input_size: Side, or height and width, of the frames that it is trained with.
 
     Example:
         >>> model = CATR(
@@ -72,6 +77,8 @@ class CATR(nn.Module):
         mask_width: int = 64,
         clip_length: int = 5,
         dropout: float = 0.1,
+        audio_encoder: str | Mapping[str, Any] | None = None,
+        input_size: int | Sequence[int] = 448,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = dict(
@@ -87,13 +94,17 @@ class CATR(nn.Module):
             mask_width=mask_width,
             clip_length=clip_length,
             dropout=dropout,
+            audio_encoder=audio_encoder,
+            input_size=pair(input_size),
         )
-        self.clip_length = clip_length
+        self.clip_length, self.input_size = clip_length, pair(input_size)
+        self.audio_encoder = build_listener(audio_encoder)
+        heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
         self.backbone = build_image_backbone(backbone)
         # Strides 8, 16 and 32.
         self.reduce = nn.ModuleList(DilatedSum(c, width) for c in self.backbone.widths[1:])
         self.enter = nn.Conv2d(width, width, 1)
-        self.hear = SoundTokens(width, dropout)
+        self.hear = SoundTokens(width, dropout, heard)
         self.frame_layers = nn.ModuleList(
             EncoderLayer(width, heads, hidden, dropout) for _ in range(layers)
         )
@@ -115,7 +126,8 @@ class CATR(nn.Module):
                 `.mask` `[T, B, H, W]` bool, True for padding.
             audio_pad: `[B, T]` bool, all False.
             x: Frames `[(t b), 3, H, W]`, normalised.
-            audio_feature: VGGish embeddings `[(b t), 128]`.
+            audio_feature: VGGish embeddings `[(b t), 128]`, or log-mels `[(b t), 1, 96, 64]`
+                where it has an encoder of its own.
 
         Returns:
             `pred_masks`, logits `[T, B, Q, H / 16, W / 16]`, `pred_is_referred`,
@@ -141,7 +153,7 @@ class CATR(nn.Module):
         outside = video_samples.mask.to(x.device)
         answers = self.answer(
             rearrange(x, "(t b) c h w -> b t c h w", b=clips),
-            rearrange(audio_feature, "(b t) c -> b t c", b=clips),
+            rearrange(audio_feature, "(b t) ... -> b t ...", b=clips),
             outside.transpose(0, 1) if outside.any() else None,
         )
         *earlier, last = (
@@ -160,7 +172,7 @@ class CATR(nn.Module):
 
         Args:
             frames: `[B, T, 3, H, W]`, normalised.
-            sounds: VGGish embeddings `[B, T, 128]`.
+            sounds: VGGish embeddings `[B, T, 128]`, or log-mels `[B, T, 1, 96, 64]`.
             outside: `[B, T, H, W]` bool, True for padding; None if there is none.
 
         Returns:
@@ -182,7 +194,8 @@ class CATR(nn.Module):
             for reduce, maps in zip(self.reduce, (eighth, sixteenth, coarsest), strict=True)
         )
         pixels = rearrange(self.enter(eighth), "(b t) c h w -> b t (h w) c", b=clips)
-        heard = self.hear(sounds)
+        sounds = embedded(self.audio_encoder, sounds.flatten(0, 1))
+        heard = rearrange(self.hear(sounds), "(b t) c -> b t c", b=clips)
         if length == 1:
             heard = repeat(heard, "b 1 c -> b n c", n=self.clip_length)
         place, hidden = self._layout(heard, eighth.shape[-2:], outside)

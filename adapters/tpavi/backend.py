@@ -39,8 +39,9 @@ class TPAVIBackend(UpstreamBackend):
             five, though its clips have ten frames).
         context: `"frame"` or `"window"`.
         vggish: A VGGish module, the path of its weights, or None for the public weights, loaded
-            when first needed.
-        input_size: Side, or height and width, of its input; multiples of 32.
+            when first needed. Of no use to a model of ours that has an audio encoder itself.
+        input_size: Side, or height and width, of its input, multiples of 32; None is what a model
+            of ours was made for, and 224.
         frames_per_clip: Frames of a clip in a drop-in call; None is 5, for AVSS 10.
         patch: Whether `"frame"` context may replace two methods of an upstream instance during a
             call. False tiles the keyframe instead.
@@ -57,7 +58,7 @@ class TPAVIBackend(UpstreamBackend):
         *,
         context: Context = "window",
         vggish: nn.Module | str | Path | None = None,
-        input_size: int | Sequence[int] = INPUT_SIZE,
+        input_size: int | Sequence[int] | None = None,
         frames_per_clip: int | None = None,
         patch: bool = True,
     ) -> None:
@@ -68,10 +69,11 @@ class TPAVIBackend(UpstreamBackend):
         super().__init__(
             model,
             context=context,
-            input_size=input_size,
+            input_size=input_size or (network.input_size if ours else INPUT_SIZE),
             frames_per_clip=frames_per_clip or usual,
         )
-        self.num_classes, self.ear = num_classes, Ear(vggish)
+        hears = ours and network.audio_encoder is not None
+        self.num_classes, self.ear = num_classes, Ear(vggish, hears)
         self.clip_length = network.frames_per_clip if ours else RELEASED_GROUP
         self.wants_flag = "vid_temporal_mask_flag" in _required(network.forward)
         self.patch = patch and _has_literal_groups(network)
@@ -125,8 +127,8 @@ class TPAVIBackend(UpstreamBackend):
         """Return the clips of a call `(frames, audio_embedding[, flag])`.
 
         Args:
-            *args: Frames `[N, 3, H, W]`, normalised; VGGish embeddings `[N, 128]`; for AVSS the
-                flag `[N]`, 0 for padding.
+            *args: Frames `[N, 3, H, W]`, normalised; VGGish embeddings `[N, 128]`, or log-mels for
+                a model that hears by itself; for AVSS the flag `[N]`, 0 for padding.
             **kwargs: The same by name.
 
         Raises:
@@ -148,7 +150,7 @@ class TPAVIBackend(UpstreamBackend):
                 pictures[clip],
                 times=torch.arange(len(clip)) + 15 / 16,
                 sampling="avsbench",
-                audio_embedding=audio[clip].detach().cpu().float(),
+                **self.ear.of_call(audio[clip]),
             )
             for clip in rows
         ]

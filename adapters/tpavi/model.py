@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from coprop_plugin.adapters.backbones import build_image_backbone
+from coprop_plugin.adapters.pictures import pair
+from coprop_plugin.adapters.sound import build_listener, embedded
 from coprop_plugin.adapters.tpavi.attention import PixelSoundAttention
 from coprop_plugin.errors import AdapterError
 
@@ -96,6 +98,9 @@ class TPAVI(nn.Module):
         audio_bias: Whether the projection of the sound has a bias; not so in AVSS.
         frames_per_clip: Frames of a clip, all of which attend to one another. The released code
             has 5 as a literal, in AVSS, too, whose clips of ten frames are two halves.
+        audio_encoder: What it hears with: None is given VGGish embeddings, as the released models
+            are; a registered name ("SmallLogMelEncoder") or a config is given log-mels.
+        input_size: Side, or height and width, of the frames that it is trained with.
 
     Example:
         >>> import torch
@@ -115,6 +120,8 @@ class TPAVI(nn.Module):
         head_widths: Sequence[int] = (128, 32),
         audio_bias: bool = True,
         frames_per_clip: int = 5,
+        audio_encoder: str | Mapping[str, Any] | None = None,
+        input_size: int | Sequence[int] = 224,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = dict(
@@ -124,12 +131,16 @@ class TPAVI(nn.Module):
             head_widths=tuple(head_widths),
             audio_bias=audio_bias,
             frames_per_clip=frames_per_clip,
+            audio_encoder=audio_encoder,
+            input_size=pair(input_size),
         )
         self.num_classes, self.frames_per_clip = num_classes, frames_per_clip
+        self.input_size, self.audio_encoder = pair(input_size), build_listener(audio_encoder)
+        heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
         self.backbone = build_image_backbone(backbone)
         self.reduce = nn.ModuleList(DilatedSum(wide, width) for wide in self.backbone.widths)
         self.attention = nn.ModuleList(
-            PixelSoundAttention(width, audio_bias=audio_bias) for _ in self.backbone.widths
+            PixelSoundAttention(width, heard, audio_bias=audio_bias) for _ in self.backbone.widths
         )
         # From stride 4 to stride 32; the last one, where the decoder begins, joins nothing.
         self.merge = nn.ModuleList(Merge(width, joins) for joins in (True, True, True, False))
@@ -146,7 +157,8 @@ class TPAVI(nn.Module):
 
         Args:
             frames: `[(b t), 3, H, W]`, normalised; sides in multiples of 32.
-            audio: VGGish embeddings `[(b t), 128]`.
+            audio: VGGish embeddings `[(b t), 128]`, or log-mels `[(b t), 1, 96, 64]` where it has
+                an encoder of its own.
             vid_temporal_mask_flag: `[(b t)]`, 0 for padding, whose logits are zero; None is none.
             frames_per_clip: Another length of the clips of this call. 1 is what the released
                 model gives for a frame that is repeated five times, at a fifth of the cost.
@@ -161,7 +173,7 @@ class TPAVI(nn.Module):
         """
         length = frames_per_clip or self.frames_per_clip
         _check(frames, audio, length)
-        flag = vid_temporal_mask_flag
+        audio, flag = embedded(self.audio_encoder, audio), vid_temporal_mask_flag
         flag = None if flag is None else rearrange(flag.to(frames), "n -> n 1 1 1")
 
         maps, sounds = [], []

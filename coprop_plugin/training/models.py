@@ -1,6 +1,7 @@
 """What is trained in each stage, as mmengine models: a loss of a batch, or outcomes to score."""
 
+from coprop_plugin.training.family_stage import FamilyTraining
 from coprop_plugin.training.keyframe_stage import KeyframeTraining
 from coprop_plugin.training.propagator_stage import PropagatorTraining
 
-__all__ = ["KeyframeTraining", "PropagatorTraining"]
+__all__ = ["FamilyTraining", "KeyframeTraining", "PropagatorTraining"]

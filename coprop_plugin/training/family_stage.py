@@ -1,0 +1,157 @@
+"""Released families of models, trained from scratch at any width, as an mmengine model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from coprop_plugin.adapters.convert import load_released, save_released
+from coprop_plugin.adapters.pictures import normalise, resize_logits
+from coprop_plugin.adapters.registered import FAMILIES
+from coprop_plugin.errors import TrainingError
+from coprop_plugin.keyframes import load_keyframe_processor
+from coprop_plugin.registry import MODELS
+from coprop_plugin.training.family_losses import query_losses
+from coprop_plugin.training.losses import segmentation_loss
+from coprop_plugin.training.stage import StageModel, as_rgb, begun
+
+_FEATURE_WEIGHT = 0.1
+
+
+@MODELS.register_module()
+class FamilyTraining(StageModel):
+    """TPAVI, AVSegFormer or CATR with binary masks, on clips of a frame a second.
+
+    A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1], `log_mel`
+    `[B, T, 1, 96, 64]` and `masks` `[B, T, H, W]` class numbers, all of which count as "sounds". T
+    is what the model takes for a clip, 5. Frames are squashed to the model's `input_size`, as its
+    adapter does. Losses are ours, in the form that each paper has: of the logits; for AVSegFormer
+    of its mask feature, too; for CATR of the query that fits best in each frame, after every
+    decoder layer.
+
+    Args:
+        model: `type`, "tpavi", "avsegformer" or "catr", and options of that model, an
+            `audio_encoder` among them.
+        weights: Safetensors of a model of ours to begin with. `model` beside them says what is to
+            be other than in the file, its `type` with it.
+        senses: Where backbone and audio encoder begin, as the released ones begin with those of
+            ImageNet and AudioSet: the safetensors of a Keyframe Processor that has the same ones,
+            or "shipped" for the one that comes with the library. None is from scratch.
+        alone: In how many steps every frame is a clip of its own, which is how a keyframe in
+            "frame" context is run. The authors train on whole clips only, but theirs change less:
+            in a clip that changes, TPAVI and CATR cannot tell which second a sound is of.
+
+    Raises:
+        TrainingError: If neither of the first two is given, the model is of no family, is not
+            binary, hears nothing by itself, or has another backbone or ear than `senses`.
+
+    Example:
+        >>> toy = dict(type="tpavi", backbone="small", audio_encoder="SmallLogMelEncoder", width=8)
+        >>> training = FamilyTraining(toy, senses="shipped")
+        >>> batch = dict(frames=torch.rand(1, 5, 3, 32, 64), log_mel=torch.zeros(1, 5, 1, 96, 64))
+        >>> training.model.input_size = (32, 64)
+        >>> sorted(training(**batch, masks=torch.zeros(1, 5, 32, 64).long()))
+        ['loss_mask']
+    """
+
+    wants = ("frames", "log_mel", "masks")
+    data = "clips of a frame a second: WorldSeconds"
+
+    def __init__(
+        self,
+        model: Mapping[str, Any] | None = None,
+        weights: str | Path | None = None,
+        *,
+        senses: str | Path | None = None,
+        alone: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.model = begun(model, weights, _built, load_released)
+        self.family = next(n for n, one in FAMILIES.items() if isinstance(self.model, one.build))
+        if self.model.audio_encoder is None or getattr(self.model, "num_classes", 1) != 1:
+            raise TrainingError(
+                f"Got a {self.family} of {getattr(self.model, 'num_classes', 1)} classes with "
+                f"audio_encoder={self.model.config['audio_encoder']!r}. Say num_classes=1 and "
+                "audio_encoder='SmallLogMelEncoder'."
+            )
+        self.alone = alone
+        self.model.train()
+        if senses is not None:
+            _begin_with(self.model, senses)
+
+    def loss(self, frames: Tensor, log_mel: Tensor, masks: Tensor, **_: Any) -> dict[str, Tensor]:
+        """Return the losses of a batch."""
+        if float(torch.rand(())) < self.alone:
+            frames, log_mel, masks = (x.flatten(0, 1)[:, None] for x in (frames, log_mel, masks))
+        pictures, flat = self._pictures(frames), masks.flatten(0, 1)
+        if self.family == "catr":
+            clips = rearrange(pictures, "(b t) ... -> b t ...", b=len(frames))
+            return query_losses(self.model.answer(clips, log_mel), masks)
+        logits, feature = self._answer(pictures, log_mel)
+        losses = {"loss_mask": segmentation_loss(logits, flat)}
+        if self.family == "avsegformer":
+            seen = segmentation_loss(feature.mean(1, keepdim=True), flat)
+            losses["loss_feature"] = _FEATURE_WEIGHT * seen
+        return losses
+
+    def predict(
+        self, frames: Tensor, log_mel: Tensor, masks: Tensor, **_: Any
+    ) -> list[dict[str, Any]]:
+        """Return an outcome for each clip."""
+        pictures = self._pictures(frames)
+        if self.family == "catr":
+            clips = rearrange(pictures, "(b t) ... -> b t ...", b=len(frames))
+            found, scores = (x.flatten(0, 1) for x in self.model.answer(clips, log_mel)[-1])
+            best = scores.softmax(-1)[..., 0].argmax(-1)
+            logits = found[torch.arange(len(best)), best][:, None]
+        else:
+            logits, _ = self._answer(pictures, log_mel)
+        logits = resize_logits(logits.float(), masks.shape[-2:]).cpu()
+        logits = rearrange(logits, "(b t) ... -> b t ...", b=len(frames))
+        return [
+            dict(masks=(own[:, 0] > 0).long(), truth=true, probs=own.sigmoid(), num_classes=1)
+            for own, true in zip(logits, masks.cpu(), strict=True)
+        ]
+
+    def export(self, path: str | Path) -> Path:
+        """Write the model, for `wrap("tpavi", weights=path)`; returns the path."""
+        return save_released(self.model, path)
+
+    def _answer(self, pictures: Tensor, log_mel: Tensor) -> tuple[Tensor, Any]:
+        heard = log_mel.flatten(0, 1)
+        if self.family == "avsegformer":
+            return self.model(heard, pictures)
+        return self.model(pictures, heard, frames_per_clip=log_mel.shape[1])[:2]
+
+    def _pictures(self, frames: Tensor) -> Tensor:
+        flat = as_rgb(frames).flatten(0, 1)
+        if tuple(flat.shape[-2:]) != self.model.input_size:
+            flat = F.interpolate(flat, self.model.input_size, mode="bilinear", align_corners=False)
+        return normalise(flat)
+
+
+def _built(options: Mapping[str, Any]) -> nn.Module:
+    name = options.get("type")
+    if name not in FAMILIES:
+        raise TrainingError(
+            f"Got type={name!r} for a released family; say one of {', '.join(FAMILIES)}."
+        )
+    return FAMILIES[name].build(**{n: x for n, x in options.items() if n != "type"})
+
+
+def _begin_with(model: nn.Module, senses: str | Path) -> None:
+    processor = load_keyframe_processor(None if senses == "shipped" else senses)
+    try:
+        model.backbone.load_state_dict(processor.backbone.state_dict())
+        model.audio_encoder.load_state_dict(processor.sound.encoder.state_dict())
+    except RuntimeError as error:
+        raise TrainingError(
+            f"The senses of {senses} do not fit: they have the backbone "
+            f"{processor.config['backbone']!r} and the audio encoder "
+            f"{processor.config['audio_encoder']!r}, the model {model.config['backbone']!r} and "
+            f"{model.config['audio_encoder']!r}. Give the model the same ones."
+        ) from error
