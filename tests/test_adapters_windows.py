@@ -1,5 +1,7 @@
 """What a wrapped model sees and hears: windows, pictures, sound."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -72,10 +74,24 @@ def test_logits_average_where_they_shrink():
     assert resize_logits(logits, (4, 4)).mean() == pytest.approx(1, rel=0.1)
 
 
-def test_samples_and_log_mels_of_a_frame_are_the_same_sound():
-    waveform = torch.rand(96_000) - 0.5
-    for sampling in ("pts", "avsbench"):
-        clip = Clip(torch.rand(6, 3, 8, 8), waveform, 16_000, sampling=sampling)
+@pytest.mark.parametrize(
+    ("sampling", "times", "num_samples"),
+    [
+        ("pts", torch.arange(6) + 15 / 16, 96_000),
+        ("avsbench", torch.arange(6) + 15 / 16, 96_000),
+        # Of a clip that begins later, frame 0 is not of second 0.
+        ("avsbench", torch.arange(3, 9) + 15 / 16, 160_000),
+        ("avsbench", torch.arange(7, 13) + 15 / 16, 240_000),
+        # Where the sound ends before the picture, the last example is heard again.
+        ("avsbench", torch.arange(6) + 15 / 16, 70_000),
+    ],
+)
+def test_samples_and_log_mels_of_a_frame_are_the_same_sound(sampling, times, num_samples):
+    torch.manual_seed(0)
+    waveform = torch.rand(num_samples) - 0.5
+    clip = Clip(torch.rand(6, 3, 8, 8), waveform, 16_000, times, sampling=sampling)
+    for heard_at in (None, torch.where(torch.arange(6) == 2, times + 0.5, times)):
+        clip = replace(clip, heard_at=heard_at)
         samples = waveform_of(clip, [0, 2, 5])
         examples = torch.cat([log_mel_examples(row, 16_000) for row in samples])
         torch.testing.assert_close(examples, clip_log_mel(clip, [0, 2, 5]))

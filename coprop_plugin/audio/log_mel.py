@@ -164,25 +164,46 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
             f"Got a clip with {known}; log-mels need a waveform. Give the clip its waveform, or "
             "its log_mel [T, 1, 96, 64]."
         )
-    seconds, times = clip.times[chosen].floor().long(), clip.listening_times[chosen]
-    counted = (seconds < AVSBENCH_SECONDS) & (times == clip.times[chosen])
-    if clip.sampling != "avsbench" or not bool(counted.any()):
+    times, numbers = clip.listening_times[chosen], avsbench_examples(clip)[chosen]
+    counted = numbers >= 0
+    if not bool(counted.any()):
         return log_mel_at(clip.waveform, clip.sample_rate, times)
     examples = torch.empty(len(times), 1, EXAMPLE_FRAMES, NUM_BANDS)
-    examples[counted] = _examples_of_seconds(clip, seconds[counted])
+    examples[counted] = _first_examples(clip)[numbers[counted]]
     if not bool(counted.all()):
         examples[~counted] = log_mel_at(clip.waveform, clip.sample_rate, times[~counted])
     return examples
 
 
-def _examples_of_seconds(clip: Clip, seconds: Tensor) -> Tensor:
-    whole_s = min(int(clip.times[-1]) + 1, AVSBENCH_SECONDS)
-    stop = whole_s * SAMPLE_RATE
-    waveform = clip.waveform_at(SAMPLE_RATE, 0, stop)
+def avsbench_examples(clip: Clip) -> Tensor:
+    """Return which of AVSBench's examples each frame hears, `[T]`; -1 where it hears none of them.
+
+    Example n is the 0.975 s from 0.96 n s on. `clip_log_mel` says which frames they belong to.
+
+    Example:
+        >>> clip = Clip(torch.rand(3, 3, 8, 8), torch.zeros(48_000), sampling="avsbench")
+        >>> avsbench_examples(clip)
+        tensor([0, 1, 2])
+    """
+    seconds = clip.times.floor().long()
+    counted = (seconds < AVSBENCH_SECONDS) & (clip.listening_times == clip.times)
+    if clip.sampling != "avsbench" or clip.waveform is None or not bool(counted.any()):
+        return torch.full_like(seconds, -1)
+    samples = len(clip.waveform_at(SAMPLE_RATE, 0, _avsbench_samples(clip)))
+    rows = max(0, samples - WINDOW) // HOP + 1
     # A sound too short for a single example still fills the first one.
+    last = max(1, rows // EXAMPLE_FRAMES) - 1
+    return seconds.clamp_max(last).where(counted, -1)
+
+
+def _avsbench_samples(clip: Clip) -> int:
+    return min(int(clip.times[-1]) + 1, AVSBENCH_SECONDS) * SAMPLE_RATE
+
+
+def _first_examples(clip: Clip) -> Tensor:
+    waveform = clip.waveform_at(SAMPLE_RATE, 0, _avsbench_samples(clip))
     missing = max(0, EXAMPLE_SAMPLES - len(waveform))
-    examples = log_mel_examples(torch.nn.functional.pad(waveform, (0, missing)), SAMPLE_RATE)
-    return examples[seconds.clamp_max(len(examples) - 1)]
+    return log_mel_examples(torch.nn.functional.pad(waveform, (0, missing)), SAMPLE_RATE)
 
 
 @lru_cache(maxsize=1)
