@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from stand_ins import AVSegFormer
 
 from coprop_plugin import Clip, ControlPoints, wrap
 from coprop_plugin.errors import ControlPointError
@@ -11,7 +12,6 @@ from coprop_plugin.propagation.together import Segment, carry_together
 from coprop_plugin.propagation.untrained import FlowPropagator, HoldPropagator
 from coprop_plugin.recovery import Recovery
 from coprop_plugin.world import TruthBackend
-from stand_ins import AVSegFormer
 
 BOTH = dict(keyframe="confident", reanchor="uncertain")
 

@@ -15,8 +15,8 @@ frames the model was asked about for each frame of video.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -163,41 +163,40 @@ def main() -> None:
     parser.add_argument("--propagator", help="by default what wrap takes")
     parser.add_argument("--methods", default=",".join(METHODS))
     options = parser.parse_args()
-    names = options.methods.split(",")
+    names, shares = options.methods.split(","), (0.0, options.share)
     clips = (
         folder_of(options.folder, round(options.fps))
         if options.folder
         else world(options.scenes, options.fps)
     )
     propagator = as_propagator(options.propagator)
-    records = {(name, share): [] for name in names for share in (0.0, options.share)}
-    asked, spent, frames = dict.fromkeys(records, 0), dict.fromkeys(records, 0.0), 0
-    for number, (sample, backend, other) in enumerate(clips):
-        points = sample.control_points
-        if options.points != "oracle":
-            points = as_provider(options.points).propose(sample.clip)
-        frames += sample.clip.num_frames
-        for name, share in records:
-            spoiled = Spoiled(backend, other, share, 1000 * options.seed + number)
-            model = CoProp(spoiled, points, propagator, **METHODS[name])
-            began = time.process_time()
-            result = model.segment(sample.clip)
-            spent[name, share] += time.process_time() - began
-            asked[name, share] += spoiled.asked
-            records[name, share].append(scores_of(result.masks, sample.masks))
-        print(f"{sample.id} done", file=sys.stderr)
-    plain_loss = None
-    print(
-        f"{'method':20} M_J    spoiled  loss   of plain's  AR     spoiled  asked a frame  spoiled"
-    )
-    for name in names:
-        clean, bad = (np.mean(records[name, share], axis=0) for share in (0.0, options.share))
-        loss = clean[0] - bad[0]
-        plain_loss = plain_loss or loss
-        calls = [asked[name, share] / frames for share in (0.0, options.share)]
+    done = []
+    try:
+        for number, (sample, backend, other) in enumerate(clips):
+            points = sample.control_points
+            if options.points != "oracle":
+                points = as_provider(options.points).propose(sample.clip)
+            record = {}
+            for name, share in product(names, shares):
+                spoiled = Spoiled(backend, other, share, 1000 * options.seed + number)
+                model = CoProp(spoiled, points, propagator, **METHODS[name])
+                scores = scores_of(model.segment(sample.clip).masks, sample.masks)
+                record[name, share] = (*scores, spoiled.asked / len(sample.masks))
+            done.append(record)
+            print(f"{sample.id} done", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{len(done)} clips:", file=sys.stderr)
+    print_table(names, [[np.mean([d[n, s] for d in done], axis=0) for s in shares] for n in names])
+
+
+def print_table(names: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> None:
+    """Print M_J, the alignment rate and calls a frame of each method, as it is and spoiled."""
+    print(f"{'':20} M_J    spoiled  loss   of plain's  AR     spoiled  asked a frame  spoiled")
+    for name, (good, bad) in zip(names, rows, strict=True):
+        loss, plain_loss = (float(row[0][0] - row[1][0]) for row in ((good, bad), rows[0]))
         print(
-            f"{name:20} {clean[0]:.3f}  {bad[0]:.3f}    {loss:.3f}  {loss / plain_loss:6.0%}      "
-            f"{clean[1]:.3f}  {bad[1]:.3f}    {calls[0]:.2f}           {calls[1]:.2f}"
+            f"{name:20} {good[0]:.3f}  {bad[0]:.3f}    {loss:.3f}  {loss / plain_loss:6.0%}      "
+            f"{good[1]:.3f}  {bad[1]:.3f}    {good[2]:.2f}           {bad[2]:.2f}"
         )
 
 
