@@ -1,12 +1,14 @@
 """Co-Prop around any model: find the control points, segment the keyframes, carry the masks."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from coprop_plugin.ahead import AskedAhead, PointsAhead
 from coprop_plugin.asker import Asker
 from coprop_plugin.asking import Asked, checked
 from coprop_plugin.control_points.default import as_provider
@@ -173,7 +175,8 @@ class CoProp(nn.Module):
         """Segment a video of any length, frame by frame, in bounded memory.
 
         The sound is read first, to find the control points; the pictures are then read, segmented
-        and forgotten stretch by stretch. Results equal those of `segment`.
+        and forgotten stretch by stretch. Results equal those of `segment`. A language model is
+        asked about a stretch of sound while the pictures before it are segmented.
 
         Args:
             path: A video file.
@@ -199,6 +202,13 @@ class CoProp(nn.Module):
         with watched(hook, progress) as hook:
             ahead_s = STRETCH_S if self.recovery else 0.0
             sound, windows = stream_windows(path, fps, sampling, ahead_s)
+            ahead = hasattr(self.provider, "propose_ahead") and not (self.recovery or given)
+            if ahead and points is None and stop is None:
+                with closing(PointsAhead(self.provider, sound)) as coming:
+                    asked = AskedAhead(coming, sound, self.reanchor, start)
+                    frames = self._frames(asked.in_time(windows, hook), asked, hook)
+                    yield from (frame for frame in frames if frame.index >= start)
+                return
             points = self.anchor(sound, hook) if points is None else checked(points, sound)
             asked = self.asking(points, sound, start, stop, given)
             stop = points.num_frames if stop is None else stop

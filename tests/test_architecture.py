@@ -37,6 +37,7 @@ FLOORS = {
 # Files beside the rooms that belong to one.
 ROOMS = {
     "asker": "pipeline",
+    "ahead": "pipeline",
     "asking": "pipeline",
     "recovering": "pipeline",
     "recovery": "pipeline",

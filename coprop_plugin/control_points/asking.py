@@ -1,7 +1,9 @@
 """What all ways of asking a language model share: windows, falling back, refining, the log."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.control_points.llm.default import as_audio_llm
 from coprop_plugin.control_points.long_audio import (
     AudioWindow,
+    has_sound,
     merged,
     question_spans,
     sound_of,
     windows_of,
 )
 from coprop_plugin.control_points.prompts import DEFAULT, Prompts
-from coprop_plugin.control_points.refining import refined
+from coprop_plugin.control_points.refining import Refiner
 from coprop_plugin.control_points.snapping import (
     change_frames,
     segment_starts_s,
@@ -75,26 +78,67 @@ class Strategy:
             ControlPointParseError: If an answer cannot be read, and there is no fallback.
             AudioLLMError: If the model cannot be asked.
         """
+        *_, (points, _) = self._parts(clip, ahead=False)
+        return points
+
+    def propose_ahead(self, clip: Clip) -> Iterator[tuple[ControlPoints, int]]:
+        """Ask about one window after the other, for whoever goes on with what is known meanwhile.
+
+        Yields:
+            After each answer that settles something, control points, and how many frames from the
+            first one on they hold for; at last those of `propose`, which hold for all.
+
+        Raises:
+            CopropError: As `propose` does, each when its window is asked about.
+        """
+        yield from self._parts(clip, ahead=True)
+
+    def _parts(self, clip: Clip, ahead: bool) -> Iterator[tuple[ControlPoints, int]]:
         log = self._empty_log()
-        if clip.waveform is None or not bool(clip.waveform.any()):
-            return self._not_asked(clip, log)
+        if clip.waveform is None or not has_sound(clip):
+            yield self._not_asked(clip, log), clip.num_frames
+            return
         spans = question_spans(clip)
         windows = self._windows(spans)
         about = self.about(clip)
-        answers = [self._listen(clip, spans, window, about, log) for window in windows]
-        log["calls"] = sum(len(record["conversation"]) for record in log["windows"])
-        if windows and all(flags is None for flags in answers):
-            return self._fallen_back(clip, log)
-        source = self.name
-        if None in answers:
-            source = f"{self.name}+{self.settings['fallback']}"
-            instead = flags_a_second(self.fallback.propose(clip), clip)
-            answers = [
-                instead[window.start : window.stop] if flags is None else flags
-                for window, flags in zip(windows, answers, strict=True)
+        refiner = Refiner(clip, reach_s=(spans[0][1] - spans[0][0]) / 2) if self.refine else None
+        instead = cache(lambda: flags_a_second(self.fallback.propose(clip), clip))
+        answers: list[list[int] | None] = []
+        flags = [1]
+        for window, following in zip_longest(windows, windows[1:]):
+            answers.append(self._listen(clip, spans, window, about, log))
+            if all(answer is None for answer in answers):
+                # If it stays like this, the fallback answers for all, in its own way.
+                continue
+            told = [
+                instead()[window.start : window.stop] if answer is None else answer
+                for window, answer in zip(windows, answers, strict=False)
             ]
-        log["flags"] = merged(windows, answers) if windows else [1]
-        return self._points(clip, spans, source, log)
+            flags = merged(windows[: len(told)], told)
+            if ahead and following is not None:
+                yield self._so_far(clip, spans, flags[: following.start + 1], refiner)
+        log["calls"] = sum(len(record["conversation"]) for record in log["windows"])
+        if windows and all(answer is None for answer in answers):
+            yield self._fallen_back(clip, log), clip.num_frames
+            return
+        source = f"{self.name}+{self.settings['fallback']}" if None in answers else self.name
+        log["flags"] = flags
+        yield self._points(clip, spans, source, log, refiner), clip.num_frames
+
+    def _so_far(
+        self,
+        clip: Clip,
+        spans: Sequence[tuple[float, float]],
+        flags: list[int],
+        refiner: Refiner | None,
+    ) -> tuple[ControlPoints, int]:
+        """Return what flags say that no later answer changes, and for how many frames."""
+        log = {"flags": flags + [0] * (len(spans) - len(flags))}
+        points = self._points(clip, spans, self.name, log, refiner)
+        # The next change may be moved to half a frame before the first one that is not settled.
+        until_s = 2 * spans[len(flags)][0] - spans[len(flags)][1]
+        settled = int((clip.spans[:, 1] <= until_s).sum())
+        return points.up_to(settled), settled
 
     def about(self, clip: Clip) -> Any:
         """Return what `converse` needs to know of the whole clip."""
@@ -140,15 +184,20 @@ class Strategy:
             return None
 
     def _points(
-        self, clip: Clip, spans: Sequence[tuple[float, float]], source: str, log: Log
+        self,
+        clip: Clip,
+        spans: Sequence[tuple[float, float]],
+        source: str,
+        log: Log,
+        refiner: Refiner | None,
     ) -> ControlPoints:
         """Return what the flags mean in frames of the clip, and when exactly."""
         starts = [start for start, _ in spans]
         changes_s = [s for s, flag in zip(starts, log["flags"], strict=True) if flag][1:]
         seen = states_of_frames(changes_s, clip)
         known = {}
-        if self.refine and changes_s:
-            moments = refined(changes_s, clip, reach_s=(spans[0][1] - spans[0][0]) / 2)
+        if refiner is not None and changes_s:
+            moments = refiner.moments(changes_s)
             log["refined_s"] = [round(second, 3) for second in moments]
             # Frames as long as those that were asked about are what was answered.
             if clip.num_frames > len(spans):

@@ -163,7 +163,8 @@ def sharpest_step(mel: NDArray[np.float64], row: int, reach: int) -> int:
         return row
     # 30 dB below the loudest band there is nothing that a listener would call a step.
     around = mel[first - side : last + side]
-    decibel = 20 * np.log10(around + around.max() * 10 ** (-DYNAMIC_RANGE_DB / 20))
+    floor = max(float(around.max()) * 10 ** (-DYNAMIC_RANGE_DB / 20), 1e-9)
+    decibel = 20 * np.log10(around + floor)
     sums = np.concatenate([np.zeros((1, mel.shape[1])), decibel.cumsum(axis=0)])
     steps = np.abs(sums[2 * side :] - 2 * sums[side:-side] + sums[: -2 * side]).mean(axis=1)
     places = np.arange(first, last + 1)

@@ -12,6 +12,7 @@ from coprop_plugin.types import Clip
 
 FRAME_S = 1.0
 """Length of the frames that are asked about, about: a sound is divided evenly."""
+_LOOKED_AT = 2**20
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ def question_spans(clip: Clip) -> list[tuple[float, float]]:
     count = max(round((end - start) / FRAME_S), min(clip.num_frames, 2))
     edges = [start + (end - start) * n / count for n in range(count + 1)]
     return list(zip(edges, edges[1:], strict=False))
+
+
+def has_sound(clip: Clip) -> bool:
+    """Whether any sample of a clip's waveform is not 0; of a long one, stretch by stretch."""
+    stretches = range(0, len(clip.waveform), _LOOKED_AT)
+    return any(bool(clip.waveform[first : first + _LOOKED_AT].any()) for first in stretches)
 
 
 def sound_of(clip: Clip, start_s: float, end_s: float) -> Tensor:

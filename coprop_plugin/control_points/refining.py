@@ -1,6 +1,7 @@
 """From seconds to the very moment: where near an answered change does the sound change?"""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from coprop_plugin.types import Clip
 _FAINT = 0.5
 
 
-def refined(boundaries_s: Sequence[float], clip: Clip, reach_s: float) -> list[float]:
-    """Move boundaries to the moments at which the sound changes.
+class Refiner:
+    """Moves boundaries to the moments at which the sound changes.
 
     A language model that is asked about frames of a second knows a change to half a second: a
     frame is what sounds for most of it. Novelty knows the moment, but not which changes are changes
@@ -22,24 +23,35 @@ def refined(boundaries_s: Sequence[float], clip: Clip, reach_s: float) -> list[f
     or, where it has none, the sharpest step of the spectrum.
 
     Args:
-        boundaries_s: In seconds, rising.
-        clip: With a waveform or log-mels.
+        clip: With a waveform or log-mels; heard when the first boundary is moved.
         reach_s: How far a boundary may move: half their least distance, so that none overtakes
             another.
-
-    Returns:
-        As many, rising.
     """
-    rows = sound_rows(clip)
-    _, found = find_boundaries(rows, spectral_shapes, _FAINT)
-    heard = [rows.seconds(boundary.row) for boundary in found]
-    moments = []
-    for boundary in boundaries_s:
-        step = _sharpest_step(rows, boundary, reach_s)
-        near = [second for second in heard if abs(second - boundary) <= reach_s]
-        moments.append(min(near, key=lambda second: abs(second - step), default=step))
-    # Rounding to rows may swap two that meet in the middle.
-    return sorted(moments)
+
+    def __init__(self, clip: Clip, reach_s: float) -> None:
+        self._clip, self._reach_s = clip, reach_s
+        self._known: dict[float, float] = {}
+
+    def moments(self, boundaries_s: Sequence[float]) -> list[float]:
+        """Return as many seconds as were given, rising."""
+        # Rounding to rows may swap two that meet in the middle.
+        return sorted(map(self._moment, boundaries_s))
+
+    def _moment(self, boundary: float) -> float:
+        if boundary not in self._known:
+            step = _sharpest_step(self._rows, boundary, self._reach_s)
+            near = [second for second in self._heard if abs(second - boundary) <= self._reach_s]
+            self._known[boundary] = min(near, key=lambda second: abs(second - step), default=step)
+        return self._known[boundary]
+
+    @cached_property
+    def _rows(self) -> SoundRows:
+        return sound_rows(self._clip)
+
+    @cached_property
+    def _heard(self) -> list[float]:
+        _, found = find_boundaries(self._rows, spectral_shapes, _FAINT)
+        return [self._rows.seconds(boundary.row) for boundary in found]
 
 
 def _sharpest_step(rows: SoundRows, second: float, reach_s: float) -> float:

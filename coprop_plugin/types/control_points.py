@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -130,6 +130,17 @@ class ControlPoints:
             range(start, stop)
             for start, stop in zip(indices, [*indices[1:], self.num_frames], strict=True)
         ]
+
+    def up_to(self, frame: int) -> "ControlPoints":
+        """Return the points before a frame alone; there are still as many frames.
+
+        Example:
+            >>> ControlPoints([1, 0, 1, 0, 1]).up_to(4).indices
+            [0, 2]
+        """
+        flags = self.flags & (torch.arange(self.num_frames) < max(frame, 1))
+        starts_s = None if self.starts_s is None else self.starts_s[: int(flags.sum())]
+        return replace(self, flags=flags, starts_s=starts_s)
 
     def is_silent(self, index: int) -> bool:
         """Whether the provider said that nothing can be heard in this frame."""

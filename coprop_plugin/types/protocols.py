@@ -58,6 +58,12 @@ class ControlPointProvider(Protocol):
         """Return one flag a frame of `clip`. Pictures may be absent (all zero): only listen."""
         ...
 
+    # A slow provider may have one method more, for streams, which then begin before it is done:
+    #
+    #   propose_ahead(clip) -> Iterator[tuple[ControlPoints, int]]
+    #       control points as far as they are known, and for how many frames they hold; at last
+    #       those of `propose`, which hold for all. Called in a thread
+
 
 @runtime_checkable
 class AudioLLM(Protocol):

@@ -1,6 +1,7 @@
 """A waveform too long to be kept in memory."""
 
 import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ class StoredWaveform:
         self._length = length
         self._file = tempfile.TemporaryFile(prefix="coprop-sound-")
         self._file.truncate(length * _ITEM)
+        self._reading = threading.Lock()
         self.scale = 1.0
         """What samples are multiplied with as they are read."""
 
@@ -54,8 +56,9 @@ class StoredWaveform:
             return self.load()[key]
         start, stop, _ = key.indices(self._length)
         samples = np.zeros(max(0, stop - start), np.float32)
-        self._file.seek(start * _ITEM)
-        self._file.readinto(samples.data)
+        with self._reading:
+            self._file.seek(start * _ITEM)
+            self._file.readinto(samples.data)
         return torch.from_numpy(samples * np.float32(self.scale))
 
     def load(self) -> Tensor:

@@ -1,0 +1,164 @@
+"""A language model is asked about a stretch of sound while the pictures before it are segmented."""
+
+import threading
+
+import pytest
+import torch
+from chat_server import ChatServer, after, answers
+from test_stream_memory import write_long
+
+from coprop_plugin import windows, wrap
+from coprop_plugin.control_points.llm.openai_compatible import OpenAICompatibleLLM
+from coprop_plugin.control_points.strategies import OneStepProvider
+from coprop_plugin.errors import AudioLLMError
+
+SECONDS, FPS = 60, 4
+# Of ten seconds, two of which the next one hears, too.
+WINDOWS = 8
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Noise for ten seconds, silence for ten, and so on."""
+    return write_long(tmp_path_factory.mktemp("ahead") / "long.mp4", SECONDS, fps=FPS)
+
+
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch):
+    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
+    monkeypatch.setattr(windows, "CONTEXT_S", 1.0)
+    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
+
+
+class Listener:
+    """Hears each second whether anything sounds; `before(k)` is called before answer k."""
+
+    name, model_id, max_audio_s, settings = "listener", "ears", None, {}
+
+    def __init__(self, before=lambda k: None):
+        self.before, self.calls = before, 0
+
+    def chat(self, messages, waveform, sample_rate, *, schema=None):
+        self.calls += 1
+        said = self.before(self.calls - 1)
+        seconds = waveform.split(sample_rate)
+        loud = [float(second.abs().mean()) > 0.01 for second in seconds]
+        flags = [1, *(int(a != b) for a, b in zip(loud, loud[1:], strict=False))]
+        return said or str(flags)
+
+
+def asking(llm, **options):
+    return OneStepProvider(llm, window_s=10.0, overlap_s=2.0, **options)
+
+
+def wrapped(provider):
+    bright = lambda frames, audio: frames.mean(1, keepdim=True) - 0.5  # noqa: E731
+    return wrap(bright, backend="callable", propagator="hold", control_points=provider)
+
+
+def same(ours, theirs):
+    assert [frame.index for frame in ours] == [frame.index for frame in theirs]
+    for frame, other in zip(ours, theirs, strict=True):
+        assert frame.is_keyframe == other.is_keyframe
+        assert torch.equal(frame.class_probs, other.class_probs)
+
+
+def sound_of(video, fps=FPS):
+    return windows.stream_windows(video, fps, "pts")[0]
+
+
+def calls_about(unread):
+    """The numbers of the calls about some windows: what cannot be read is asked for once more."""
+    window_of = [k for k in range(WINDOWS) for _ in range(2 if k in unread else 1)]
+    return {call for call, window in enumerate(window_of) if window in unread}
+
+
+@pytest.mark.parametrize("fps", [1, FPS])
+@pytest.mark.parametrize("unread", [(), (0, 1), (2,), range(WINDOWS)])
+def test_what_is_settled_stays(video, fps, unread):
+    sound, silent = sound_of(video, fps), calls_about(unread)
+    listener = Listener(lambda k: "I cannot hear." if k in silent else None)
+    provider = asking(listener, fallback={"type": "every_n", "n": 9})
+    *parts, (last, settled) = provider.propose_ahead(sound)
+    listener.calls = 0
+    whole = provider.propose(sound)
+    assert settled == sound.num_frames
+    assert last == whole
+    assert last.log == whole.log
+    for points, known in parts:
+        assert 0 < known < sound.num_frames
+        assert points.indices == [i for i in last.indices if i < known]
+        if len(points) > 1:
+            assert torch.equal(points.starts_s, last.starts_s[: len(points)])
+    # As long as nothing could be read, all may be left to the fallback; the last part is `last`.
+    before = next((k for k in range(WINDOWS) if k not in unread), WINDOWS)
+    assert len(parts) == max(0, WINDOWS - 1 - before)
+    assert [known for _, known in parts] == sorted({known for _, known in parts})
+
+
+def test_frames_come_while_the_model_is_asked(video):
+    seen = threading.Event()
+
+    def wait(k):
+        # Whoever asks everything first waits here for a frame that never comes.
+        assert k < 3 or seen.wait(60)
+
+    listener = Listener()
+    provider = asking(listener)
+    whole = list(wrapped(provider.propose(sound_of(video))).stream(video, fps=FPS))
+    listener.calls, listener.before, told = 0, wait, []
+    stream = wrapped(provider).stream(video, fps=FPS, hook=lambda *said: told.append(said))
+    first = next(stream)
+    # One answer was needed, one waits, and one more is being asked for.
+    assert listener.calls <= 4
+    seen.set()
+    same([first, *stream], whole)
+    assert listener.calls == WINDOWS
+    (points,) = (artifact for step, artifact, *_ in told if step == "control_points")
+    assert points.log["calls"] == WINDOWS
+
+
+def test_a_stream_that_goes_on_asks_ahead_too(video):
+    provider = asking(Listener())
+    whole = list(wrapped(provider).stream(video, fps=FPS))
+    start = [frame.index for frame in whole if frame.is_keyframe][3]
+    same(list(wrapped(provider).stream(video, fps=FPS, start=start)), whole[start:])
+
+
+def test_an_error_comes_when_it_is_its_turn(video):
+    def gone(k):
+        if k == 4:
+            raise AudioLLMError("The server is gone.")
+
+    whole = list(wrapped(asking(Listener())).stream(video, fps=FPS))
+    stream, frames = wrapped(asking(Listener(gone))).stream(video, fps=FPS), []
+    with pytest.raises(AudioLLMError, match="gone"):
+        frames.extend(stream)
+    # The fourth answer settles what comes before the fifth window, which begins at 32 s.
+    assert 28 * FPS < len(frames) < 32 * FPS
+    same(frames, whole[: len(frames)])
+
+
+def test_who_stops_reading_stops_asking(video):
+    listener = Listener()
+    stream = wrapped(asking(listener)).stream(video, fps=FPS)
+    next(stream)
+    stream.close()
+    for thread in threading.enumerate():
+        if thread.name == "coprop-ahead":
+            thread.join(60)
+            assert not thread.is_alive()
+    assert listener.calls <= 4
+
+
+def test_a_server_is_asked_one_thing_at_a_time(video):
+    with ChatServer(after(0.2, answers(str([1] + [0] * 9)))) as server:
+        llm = OpenAICompatibleLLM("ears", server.url)
+        stream = wrapped(asking(llm)).stream(video, fps=FPS)
+        next(stream)
+        asked = len(server.requests)
+        frames = sum(1 for _ in stream)
+    assert asked <= 4
+    assert len(server.requests) == WINDOWS
+    assert server.most_at_once == 1
+    assert frames == SECONDS * FPS - 1
