@@ -15,7 +15,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 FINDINGS = Path("fuzz_findings")
 MEMORY = 8 * 2**30
 PATIENCE_S = 900

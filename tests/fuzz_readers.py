@@ -149,7 +149,7 @@ def _pictures(folder):
     import numpy as np
     from PIL import Image
 
-    from coprop_plugin.media.results import avsbench_palette
+    from coprop_plugin.benchmark.datasets.pictures import avsbench_palette
 
     rng = np.random.default_rng(0)
     grey = Image.fromarray(rng.integers(0, 2, (12, 16), np.uint8))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import ControlPointError
+from coprop_plugin.errors import ControlPointError, CopropError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import ControlPointProvider
@@ -21,7 +21,7 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
 
     Raises:
         UnknownNameError: If a name is not registered.
-        ControlPointError: If a list is not flags.
+        ControlPointError: If a list is not flags, or a file's config makes no provider.
     """
     if isinstance(control_points, ControlPointProvider):
         return control_points
@@ -29,10 +29,25 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
         isinstance(control_points, str) and control_points.endswith(".json")
     ):
         config = _config_in(Path(control_points))
-        return build(PROVIDERS, config or {"type": "file", "path": control_points}, "propose")
+        if config is not None:
+            return _of_file(config, Path(control_points))
+        return build(PROVIDERS, {"type": "file", "path": control_points}, "propose")
     if isinstance(control_points, str | Mapping):
         return build(PROVIDERS, control_points, verb="propose")
     return build(PROVIDERS, "flags", flags=control_points)
+
+
+def _of_file(config: Mapping[str, Any], path: Path) -> ControlPointProvider:
+    """Build what a file says; whatever is wrong with that is the file's fault."""
+    try:
+        return build(PROVIDERS, config, "propose")
+    except CopropError:
+        raise
+    except Exception as error:
+        raise ControlPointError(
+            f"{path} holds a config from which no provider can be made: {error}. Wanted an object "
+            "with `type`, a name that `coprop list providers` says, and that provider's arguments."
+        ) from error
 
 
 def _config_in(path: Path) -> Mapping[str, Any] | None:
