@@ -1,0 +1,66 @@
+"""The page to try it on: what it answers, and that Gradio can build it."""
+
+import importlib.util
+import os
+from html import unescape
+from pathlib import Path
+
+import make_media
+import pytest
+
+from coprop_plugin.errors import MediaError
+
+PATH = Path(__file__).resolve().parent.parent / "examples" / "app.py"
+
+
+@pytest.fixture
+def app(monkeypatch):
+    # It lowers limits in the environment: for this test alone.
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    spec = importlib.util.spec_from_file_location("app", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+TOY = "what is bright (a toy)"
+
+
+def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
+    video = make_media.plain(tmp_path / "my <clip>.mp4", seconds=2)
+    told = []
+    says, painted, frame = app.segment(
+        str(video), TOY, "every_n", 2, lambda share, step: told.append((share, step))
+    )
+    assert says.startswith("4 frames, keyframes at [0")
+    assert Path(painted).stat().st_size > 0
+    assert told[-1] == (1.0, "Carrying masks")
+    assert {step for _, step in told} == {"Asking the model", "Carrying masks"}
+    # The page is inside a sandbox, and cannot end it.
+    opening, page = frame.split(' srcdoc="', 1)
+    assert 'sandbox="allow-scripts"' in opening
+    assert page.count('"') == 1
+    assert unescape(page).lstrip().lower().startswith("<!doctype html>")
+
+
+def test_uploads_that_are_too_much_are_refused(app, tmp_path):
+    video = make_media.plain(tmp_path / "long.mp4", seconds=3)
+    assert os.environ["COPROP_MAX_DURATION_S"] == "120"
+    os.environ["COPROP_MAX_DURATION_S"] = "2"
+    with pytest.raises(MediaError, match="seconds; up to 2 are taken"):
+        app.segment(str(video), TOY, "novelty", 2)
+
+
+def test_the_page_is_built_and_calls_the_library(app, tmp_path):
+    gradio = pytest.importorskip("gradio", reason="an extra: pip install '.[ui]'")
+    page = app.build()
+    assert isinstance(page, gradio.Blocks)
+    video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
+    says, painted, frame = page.fn(str(video), TOY, "every_n", 2)
+    assert says.startswith("4 frames")
+    assert Path(painted).is_file()
+    assert "<iframe" in frame
+    with pytest.raises(gradio.Error, match="Upload a clip first"):
+        page.fn(None, TOY, "every_n", 2)
+    with pytest.raises(gradio.Error, match="cannot be opened as video"):
+        page.fn(str(make_media.text(tmp_path / "text.mp4")), TOY, "every_n", 2)
