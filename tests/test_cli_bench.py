@@ -104,6 +104,49 @@ def test_folders_are_known_by_their_table(folder, tmp_path):
         assert content["results"][0]["clips"] == 1
 
 
+@pytest.fixture(scope="module")
+def tpavi(tmp_path_factory):
+    """A toy TPAVI that hears by itself."""
+    from coprop_plugin.adapters.convert import save_released
+    from coprop_plugin.adapters.tpavi.model import TPAVI
+
+    senses = {name: TOY_PROCESSOR[name] for name in ("backbone", "audio_encoder")}
+    model = TPAVI(**senses, width=16, head_widths=(8, 8), input_size=32)
+    return save_released(model, tmp_path_factory.mktemp("tpavi") / "toy.safetensors")
+
+
+def test_families_are_named_with_options_and_weights(tpavi, tmp_path):
+    specs = (f"tpavi@{tpavi}", f"alone=tpavi,context=frame,input_size=64@{tpavi}")
+    done = world("", tmp_path, "-b", specs[0], "-b", specs[1], "--rows", "bare", clips=1)
+    assert done.exit_code == 0, done.output
+    about = json.loads((tmp_path / "report.json").read_text())["about"]["backends"]
+    assert about["toy"]["family"] == about["alone"]["family"] == "tpavi"
+    assert (about["alone"]["context"], about["alone"]["input_size"]) == ("frame", 64)
+    assert "Table 1" not in done.stdout
+    wrong = world("", tmp_path, "-b", f"tpavi,contxt=frame@{tpavi}", "--rows", "bare", clips=1)
+    assert wrong.exit_code == 2
+    assert "contxt" in wrong.stderr
+
+
+def test_on_the_papers_data_the_papers_numbers_stand_beside(tpavi, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "coprop_plugin.cli.bench_models._kind",
+        lambda network: {"family": "avsegformer", "backbone": "pvt_v2_b5"},
+    )
+    ms3 = make_ms3(tmp_path / "ms3", {"x": ("test", "00111"), "y": ("val", "11111")}, SIZE)
+    command = ("bench", ms3, "-b", f"tpavi@{tpavi}", "--rows", "bare,novelty+hold", "--quiet")
+    done = coprop(*command, "--size", 32, "-o", tmp_path / "test")
+    assert done.exit_code == 0, done.output
+    assert "58.36 / 69.30  61.33 / 73.00" in done.stdout
+    bare, ours = json.loads((tmp_path / "test/report.json").read_text())["about"]["table_1"]
+    assert bare["paper"] == [58.36, 69.3]
+    assert ours["paper"] is None
+    scores = json.loads((tmp_path / "test/report.json").read_text())["results"][0]["mean"]
+    assert bare["here"] == [round(100 * scores[name], 2) for name in ("M_J", "M_F")]
+    done = coprop(*command, "--size", 32, "-o", tmp_path / "val", "--split", "val")
+    assert "Table 1" not in done.stdout
+
+
 def test_a_model_that_never_works_leaves_a_report_without_scores(folder, tmp_path):
     done = world(folder, tmp_path, "-b", f"{folder}/models.py:fails", "--rows", "bare")
     assert done.exit_code == 1

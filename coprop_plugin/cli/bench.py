@@ -1,6 +1,7 @@
 """`coprop bench` and `coprop moc`: does Co-Prop help a model, and on clips that change."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,9 @@ def bench(
             "--backend",
             "-b",
             help="MODEL or NAME=MODEL: the weights of a KeyframeProcessor, or module:callable, or "
-            "module:callable@WEIGHTS. Repeat it for several. By default the weights that ship.",
+            "either of module:callable and `coprop list models` with @WEIGHTS behind it, and "
+            "options before that: tpavi,context=frame@S4_pvt_best.pth. Repeat it for several. By "
+            "default the weights that ship.",
         ),
     ] = None,
     propagator: Annotated[
@@ -66,6 +69,7 @@ def bench(
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.bench import clips_of
         from coprop_plugin.benchmark.plug_and_play import plug_and_play
+        from coprop_plugin.benchmark.table_1 import as_text, table_1
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.report.bench_plot import bench_plot
 
@@ -84,6 +88,9 @@ def bench(
             about={"backends": about_backends, "propagators": about_propagators},
             progress=not quiet,
         )
+        subset = settings["data"].removesuffix(" test")
+        published = table_1(report.results, about_backends, subset)
+        report = replace(report, about={**report.about, "table_1": published})
         report.save(out)
         scored = any(result["clips"] for result in report.results)
         if scored:
@@ -93,6 +100,8 @@ def bench(
                 print_result(json.dumps(result))
         else:
             print_result(str(report))
+            if published:
+                print_result("\n" + as_text(published, subset))
         complain(f"wrote {out}/report.json, report.csv{', report.png' if scored else ''}")
     if report.failures:
         for failure in report.failures:

@@ -1,6 +1,7 @@
 """The models and propagators that `coprop bench` names."""
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.keyframes.checkpoint import WEIGHTS as KEYFRAME_WEIGHTS
 from coprop_plugin.loading import load_backend
 from coprop_plugin.propagation.default import WEIGHTS, as_propagator
@@ -22,9 +24,10 @@ def backends_of(
     """Load models that a command line names.
 
     Args:
-        specs: `[NAME=]MODEL`, where MODEL is the safetensors of a KeyframeProcessor, or
-            `module:callable`, as in `load_backend`, with `@WEIGHTS` behind it if need be. None at
-            all is the processor that ships.
+        specs: `[NAME=]MODEL`, where MODEL is the safetensors of a KeyframeProcessor; or a name or
+            `module:callable`, as in `load_backend`, with `,OPTION=VALUE` of its adapter and with
+            `@WEIGHTS` behind it if need be: `tpavi,context=frame@S4_pvt_best.pth`. None at all is
+            the processor that ships.
         device: Where they run; by default on a GPU if there is one.
 
     Returns:
@@ -45,29 +48,55 @@ def backends_of(
     backends: dict[str, KeyframeBackend] = {}
     about: dict[str, Any] = {}
     for spec in specs:
-        name, model, weights = _parts(spec)
+        name, model, options, weights = _parts(spec)
         if name in backends:
             raise AdapterError(f"Got two backends {name!r}. Name them: --backend NAME={spec}.")
         made, adapter = load_backend(model, weights)
         if isinstance(made, torch.nn.Module):
             made = made.to(device).eval()
-        backends[name] = find_backend(made, adapter)
-        about[name] = {"model": model, **_file(weights), "device": device}
+        backends[name] = find_backend(made, adapter, **options)
+        kind = _kind(getattr(backends[name], "network", made))
+        about[name] = {"model": model, **kind, **options, **_file(weights), "device": device}
     return backends, about
 
 
-def _parts(spec: str) -> tuple[str, str, Path | None]:
-    """Take `[NAME=]MODEL[@WEIGHTS]` apart."""
+def _parts(spec: str) -> tuple[str, str, dict[str, Any], Path | None]:
+    """Take `[NAME=]MODEL[,OPTION=VALUE..][@WEIGHTS]` apart."""
     given, model = _named(spec)
-    weights = None
-    if model.endswith(".safetensors") and ":" not in model:
+    weights, options = None, {}
+    named = re.fullmatch(r"[\w.]+(,\w+=[^@]+)*@.+", model)
+    if model.endswith(".safetensors") and ":" not in model and not named:
         model, weights = "keyframe_processor", Path(model)
     elif "@" in model:
         model, _, path = model.partition("@")
         weights = Path(path)
+    model, *pairs = model.split(",")
+    for pair in pairs:
+        option, _, value = pair.partition("=")
+        options[option] = _value(value)
     place, _, function = model.rpartition(":")
     default = function if place else weights.stem if weights else model
-    return given or default, model, weights
+    return given or default, model, options, weights
+
+
+def _kind(network: Any) -> dict[str, Any]:
+    """Say which of our own models this is, and on which backbone."""
+    from coprop_plugin.adapters.registered import FAMILIES
+
+    families = {name: family.build for name, family in FAMILIES.items()}
+    families["keyframe_processor"] = KeyframeProcessor
+    for name, kind in families.items():
+        if isinstance(network, kind):
+            return {"family": name, "backbone": network.config["backbone"]}
+    return {}
+
+
+def _value(text: str) -> Any:
+    """Read an option's value: a number, say, or else a word."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[str, Any]]:
