@@ -1,5 +1,8 @@
 """What the propagator's speed is measured against does the same: AOT, plainly written."""
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.block import sine_position
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "examples" / "benchmarks"
+UPSTREAM = Path(os.environ.get("COPROP_UPSTREAM") or "nowhere")
 
 
 @pytest.fixture
@@ -47,5 +51,35 @@ def test_runs_add_up_to_a_history_and_a_plot(benchmarks, tmp_path, monkeypatch, 
     monkeypatch.setattr(torch, "set_num_threads", lambda number: None)
     for _ in range(2):
         benchmarks.main()
-    assert [run["cases"] for run in benchmarks.json.loads(out.read_text())] == [[row], [row]]
+    assert [run["cases"] for run in json.loads(out.read_text())] == [[row], [row]]
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_stand_in_for_the_authors_extension_correlates(benchmarks):
+    from _upstream_aot import Correlation
+
+    options = dict(stride=1, padding=0, dilation=1, dilation_patch=1)
+    query, key = torch.randn(2, 3, 4, 6, 5)
+    found = Correlation(kernel_size=1, patch_size=5, **options)(query, key)
+    assert found.shape == (3, 5, 5, 6, 5)
+    padded = torch.nn.functional.pad(key, (2, 2, 2, 2))
+    for dy in range(5):
+        for dx in range(5):
+            moved = padded[:, :, dy : dy + 6, dx : dx + 5]
+            torch.testing.assert_close(found[:, dy, dx], (query * moved).sum(1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (UPSTREAM / "aot").is_dir(), reason="COPROP_UPSTREAM")
+def test_the_authors_own_code_says_what_ours_says(tmp_path):
+    """In a process of its own: its modules have names as `utils`."""
+    out = tmp_path / "speed.json"
+    script = [sys.executable, "-W", "ignore", str(BENCHMARKS / "propagation_speed.py")]
+    options = ["--cases", "65:10", "--rounds", "1", "--upstream", str(UPSTREAM / "aot")]
+    done = subprocess.run(
+        [*script, *options, "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(out.read_text())[0]["cases"]
+    assert row["largest_difference"] < 1e-4
+    assert row["ratio_to_upstream"]["upstream"] == 1

@@ -103,7 +103,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         num_layers: int | None = None,
         long_term_gap: int | None = None,
         max_memory_frames: int | None = 8,
-        memory_policy: str = "recent",
+        memory_policy: str = "useful",
         encode_ahead: int = 1,
         width: int = 256,
         num_heads: int = 8,

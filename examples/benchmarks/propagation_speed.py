@@ -5,16 +5,16 @@
 A case `465:60` is the 60th frame after its keyframe at 465 x 465 pixels, when R50_AOTL remembers
 13 frames: the keyframe and each fifth. Weights are random: they cost what trained ones cost. All
 contestants take their turns in one process, with its own CPU time as the clock; the best round
-counts. What is needed is counted in the plain loop (matrix products and convolutions), and
-compared with the fastest product or convolution that this machine did between the turns. Peak
-memory is that of a process of its own, above the loaded model. Each run adds a row to --out; with
---plot the ratios of all its rows are drawn.
+counts. With `--upstream PATH`, a checkout of github.com/yoxu515/aot-benchmark, the authors' own
+code takes part, with a fast stand-in for its CUDA extension (see `_upstream_aot.py`). What is
+needed is counted in the plain loop (matrix products and convolutions), and compared with the
+fastest product or convolution that this machine did between the turns. Peak memory is that of a
+process of its own, above the loaded model. Each run adds a row to --out; with --plot the ratios of
+all its rows are drawn.
 """
 
 import argparse
-import json
 import multiprocessing
-import platform
 import resource
 import time
 from collections.abc import Callable
@@ -22,7 +22,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from _history import MIB, add_run, new_figure
 from _plain_aot import PlainLoop
+from _upstream_aot import UpstreamLoop
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,23 +32,33 @@ from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.block import sine_position
 
 PLAIN = ("unfold", "dense")
-MIB = 2**20
 
 
-def contestants(limit: int) -> list[str]:
+def contestants(limit: int, upstream: Path | None = None) -> list[str]:
     """Name who takes part: plain loops, ours with all of memory, ours with some of it."""
-    return [f"plain {windows}" for windows in PLAIN] + ["ours", f"ours, memory of {limit}"]
+    authors = [] if upstream is None else ["upstream"]
+    plain = [f"plain {windows}" for windows in PLAIN]
+    return [*plain, *authors, "ours", f"ours, memory of {limit}"]
 
 
-def ready(name: str, size: int, frames: int) -> Callable[[], Tensor]:
-    """Bring a contestant to a frame; returns its step."""
+def ready(name: str, size: int, frames: int, upstream: Path | None = None) -> Callable[[], Tensor]:
+    """Bring a contestant to a frame; returns its step. All have the same weights."""
     torch.manual_seed(0)
     limit = int(name.split()[-1]) if "memory of" in name else None
-    propagator = AudioInsertPropagator("R50_AOTL", insert_layers=(), max_memory_frames=limit)
+    if upstream is None:
+        propagator = AudioInsertPropagator("R50_AOTL", insert_layers=(), max_memory_frames=limit)
+    else:
+        authors = UpstreamLoop(upstream)
+        propagator = authors.ours(max_memory_frames=limit)
     propagator = propagator.eval()
     frame, masks = torch.rand(1, 3, size, size), torch.zeros(1, size, size).long()
     masks[:, size // 4 : size // 2, size // 4 : size // 2] = 1
     writes = frames // propagator.long_term_gap
+    if name == "upstream":
+        authors.start(frame, masks)
+        for _ in range(writes):
+            authors.write()
+        return lambda: authors.step(frame)
     if name.startswith("plain"):
         loop = PlainLoop(propagator, name.split()[1])
         tokens = (size - 1) // 16 + 1
@@ -79,14 +91,16 @@ def machine_gflops() -> float:
 
 
 @torch.no_grad()
-def case(size: int, frames: int, limit: int, rounds: int) -> dict:
+def case(size: int, frames: int, limit: int, rounds: int, upstream: Path | None = None) -> dict:
     """Time all contestants in turn."""
-    steps = {name: ready(name, size, frames) for name in contestants(limit)}
+    names = contestants(limit, upstream)
+    steps = {name: ready(name, size, frames, upstream) for name in names}
     with FlopCounterMode(display=False) as counter:
         logits = {name: step() for name, step in steps.items() if name == "plain unfold"}
     gflop = counter.get_total_flops() / 1e9
     logits |= {name: step() for name, step in steps.items() if name != "plain unfold"}
-    spread = max(float((logits["ours"] - logits[f"plain {w}"]).abs().max()) for w in PLAIN)
+    same = [name for name in names if "memory" not in name]
+    spread = max(float((logits["ours"] - logits[name]).abs().max()) for name in same)
     taken: dict[str, list[float]] = {name: [] for name in steps}
     peak = 0.0
     for _ in range(rounds):
@@ -101,30 +115,33 @@ def case(size: int, frames: int, limit: int, rounds: int) -> dict:
         machine_gflops=peak,
         largest_difference=spread / float(logits["plain unfold"].abs().max()),
         ms={name: 1e3 * s for name, s in best.items()},
-        share_of_machine={
-            name: gflop / s / peak for name, s in best.items() if "memory" not in name
-        },
+        share_of_machine={name: gflop / best[name] / peak for name in same},
         ratio={name: best["plain unfold"] / s for name, s in best.items()},
         ratio_to_dense={name: best["plain dense"] / s for name, s in best.items()},
+        ratio_to_upstream={
+            name: best["upstream"] / s for name, s in best.items() if "upstream" in best
+        },
     )
 
 
-def _peak_above_model(name: str, size: int, frames: int, answer) -> None:
+def _peak_above_model(name: str, size: int, frames: int, upstream: Path | None, answer) -> None:
     torch.set_num_threads(1)
-    AudioInsertPropagator("R50_AOTL", insert_layers=())
+    models = [AudioInsertPropagator("R50_AOTL", insert_layers=())]
+    models += [UpstreamLoop(upstream)] if upstream is not None else []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    del models
     with torch.no_grad():
-        step = ready(name, size, frames)
+        step = ready(name, size, frames, upstream)
         for _ in range(3):
             step()
     answer.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / MIB)
 
 
-def peak_mib(name: str, size: int, frames: int) -> float:
+def peak_mib(name: str, size: int, frames: int, upstream: Path | None = None) -> float:
     """Return the peak memory of a contestant above that of the loaded model, in MiB."""
     context = multiprocessing.get_context("spawn")
     answer = context.Queue()
-    process = context.Process(target=_peak_above_model, args=(name, size, frames, answer))
+    process = context.Process(target=_peak_above_model, args=(name, size, frames, upstream, answer))
     process.start()
     peak = answer.get()
     process.join()
@@ -133,12 +150,7 @@ def peak_mib(name: str, size: int, frames: int) -> float:
 
 def plot(history: list[dict], path: Path) -> None:
     """Draw how many times faster ours is than the plain loop, run after run."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 4))
+    figure, axes = new_figure()
     curves: dict[str, list[tuple[int, float]]] = {}
     for number, row in enumerate(history):
         for each in row["cases"]:
@@ -158,6 +170,7 @@ def main() -> None:
     parser.add_argument("--cases", default="225:10,465:60,465:150")
     parser.add_argument("--limit", type=int, default=8, help="frames in the bounded memory")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--upstream", type=Path, help="a checkout of AOT's own code")
     parser.add_argument("--peak", action="store_true", help="measure peak memory, too")
     parser.add_argument("--out", type=Path, help="JSON history to add this run to")
     parser.add_argument("--plot", type=Path)
@@ -166,19 +179,13 @@ def main() -> None:
     rows = []
     for text in arguments.cases.split(","):
         size, frames = map(int, text.split(":"))
-        row = case(size, frames, arguments.limit, arguments.rounds)
+        row = case(size, frames, arguments.limit, arguments.rounds, arguments.upstream)
         if arguments.peak:
             row["peak_mib"] = {
-                name: peak_mib(name, size, frames) for name in contestants(arguments.limit)
+                name: peak_mib(name, size, frames, arguments.upstream) for name in row["ms"]
             }
         rows.append(row)
-        print(json.dumps(row, indent=1), flush=True)
-    run = dict(torch=torch.__version__, machine=platform.machine(), cases=rows)
-    history = [run]
-    if arguments.out is not None:
-        if arguments.out.is_file():
-            history = [*json.loads(arguments.out.read_text()), run]
-        arguments.out.write_text(json.dumps(history, indent=1) + "\n")
+    history = add_run(arguments.out, dict(cases=rows))
     if arguments.plot is not None:
         plot(history, arguments.plot)
 

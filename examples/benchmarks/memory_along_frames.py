@@ -1,0 +1,72 @@
+"""Does the propagator's memory grow with the segment? Peak RSS along one segment of any length.
+
+    OMP_NUM_THREADS=1 python examples/benchmarks/memory_along_frames.py --frames 2000
+
+R50_AOTL with random weights, or the propagator of a file, carries one object through one segment
+with its default memory, or another. Peak RSS above the loaded model is noted every `--every`
+frames; what counts is its growth from frame 200 to the last.
+"""
+
+import argparse
+import json
+import resource
+from pathlib import Path
+
+import torch
+
+from coprop_plugin.propagation import AudioInsertPropagator
+from coprop_plugin.propagation.default import as_propagator
+
+MIB = 2**20
+
+
+def peak_mib() -> float:
+    """Return the largest resident set of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB
+
+
+@torch.no_grad()
+def along(propagator: AudioInsertPropagator, size: int, frames: int, every: int) -> dict:
+    """Carry an object through a segment; returns the peak above the model at frames."""
+    before, peaks = peak_mib(), {}
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(4, 1, 3, size, size, generator=generator)
+    masks = torch.zeros(1, size, size).long()
+    masks[:, size // 4 : size // 2, size // 4 : size // 2] = 1
+    memory = propagator.start(pictures[0], None, masks)
+    for t in range(1, frames + 1):
+        propagator.step(memory, pictures[t % 4], None)
+        if t % every == 0 or t == frames:
+            peaks[t] = peak_mib() - before
+            print(f"frame {t:6}: {peaks[t]:8.2f} MiB above the model", flush=True)
+    return peaks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, help="a propagator's; else R50_AOTL, random")
+    parser.add_argument("--size", type=int, default=225)
+    parser.add_argument("--frames", type=int, default=2000)
+    parser.add_argument("--every", type=int, default=100)
+    parser.add_argument("--limit", type=int, help="frames in long-term memory; 0 for no limit")
+    parser.add_argument("--policy", help="of the full memory; by default the default")
+    parser.add_argument("--out", type=Path, help="JSON with the figures")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.weights is None:
+        propagator = AudioInsertPropagator("R50_AOTL", insert_layers=()).eval()
+    else:
+        propagator = as_propagator(arguments.weights)
+    if arguments.limit is not None:
+        propagator.max_memory_frames = arguments.limit or None
+    propagator.memory_policy = arguments.policy or propagator.memory_policy
+    peaks = along(propagator, arguments.size, arguments.frames, arguments.every)
+    if 200 in peaks:
+        growth = peaks[arguments.frames] - peaks[200]
+        print(f"from frame 200 to {arguments.frames}: {growth:.2f} MiB more")
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(peaks, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
