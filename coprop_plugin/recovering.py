@@ -62,35 +62,27 @@ class Recovering:
             asked: Of `Recovery.asked`.
             hook: See `CoProp.segment`.
         """
-        first = {
-            frames.start: self.recovery.first_frames(frames, asked.times)
-            for frames in asked.stretches
-            if asked.is_put_to_model(frames.start)
-        }
         for window in windows:
             if window.frames.start >= asked.stop:
                 return
             inside = [f for f in asked.stretches if f.start in window.frames]
-            heard = any(f.start in first or f.start in asked.given for f in inside)
-            sound = self._sound(window.clip) if heard else None
-            for some in self._portions(inside, window.clip, first):
+            sound = None
+            if any(f.start in asked.given or not asked.is_silent(f.start) for f in inside):
+                sound = self._sound(window.clip)
+            for some in self._portions(inside, window.clip):
                 if asked.start <= some[-1].start and some[0].start < asked.stop:
-                    settled = self._settled(some, window, sound, asked, first, hook)
+                    settled = self._settled(some, window, sound, asked, hook)
                     yield from (f for f in settled if asked.start <= f.index < asked.stop)
 
-    def _portions(
-        self, stretches: Sequence[range], clip: Clip, first: dict[int, list[int]]
-    ) -> Iterator[list[range]]:
+    def _portions(self, stretches: Sequence[range], clip: Clip) -> Iterator[list[range]]:
         """Put stretches together that are asked about at once: the same, whoever goes on."""
         height, width = clip.size
-        at_once, portion, asks, pixels = self.asker.frames_at_once(clip), [], 0, 0
+        most = min(self.asker.frames_at_once(clip), STRETCH_PIXELS // (height * width))
+        portion: list[range] = []
         for frames in stretches:
-            asks += len(first.get(frames.start, ()))
-            pixels += len(frames) * height * width
-            if portion and (asks > at_once or pixels > STRETCH_PIXELS):
+            if portion and frames.stop - portion[0].start > most:
                 yield portion
-                portion, pixels = [], len(frames) * height * width
-                asks = len(first.get(frames.start, ()))
+                portion = []
             portion.append(frames)
         if portion:
             yield portion
@@ -101,42 +93,47 @@ class Recovering:
         window: Window,
         sound: Tensor | None,
         asked: Asked,
-        first: dict[int, list[int]],
         hook: Hook | None,
     ) -> Iterator[Recovered]:
         clip, shift = window.clip, window.start
-        stretches = {
-            frames.start: self._stretch(
-                clip, _shifted(frames, -shift), sound, [t - shift for t in first[frames.start]]
-            )
-            for frames in some
-            if frames.start in first
-        }
-        candidates = [t for row in first.values() for t in row]
+        # Whoever is asked about, and beside whom, hears its own segment.
+        heard = window.hearing_segments(asked, range(shift, shift + clip.num_frames))
 
         def ask(wanted: Sequence[Sequence[int]]) -> list[list[Tensor]]:
-            chosen = [t + shift for row in wanted for t in row]
-            heard = window.hearing_segments(asked, {*candidates, *chosen})
-            logits = self._ask(heard, [t - shift for t in chosen])
+            chosen = [t for row in wanted for t in row]
+            logits = self._ask(heard, chosen)
             if hook:
-                done = asked.indices.index(some[-1].start) + 1
-                hook("keyframes", {"indices": chosen, "logits": logits}, done, len(asked))
+                artifact = {"indices": [t + shift for t in chosen], "logits": logits}
+                hook("keyframes", artifact, asked.indices.index(some[-1].start) + 1, len(asked))
             rows = iter(logits)
             return [[next(rows) for _ in row] for row in wanted]
 
-        settle(list(stretches.values()), ask)
-        for frames in some:
-            stretch = stretches.get(frames.start)
-            given = asked.given_logits(frames.start, self.num_classes)
-            if given is not None:
-                stretch = self._stretch(clip, _shifted(frames, -shift), sound, [])
-                stretch.take({frames.start - shift: given})
-            keyframes = [frames.start - shift] if stretch is None else stretch.keyframes
-            nothing = Carrier(self.propagator, self.num_classes).rest(clip)
-            masks = [nothing] * len(frames) if stretch is None else stretch.masks()
+        stretches = [self._of_window(frames, window, sound, asked) for frames in some]
+        settle([stretch for stretch in stretches if stretch], ask)
+        nothing = Carrier(self.propagator, self.num_classes).rest(clip)
+        for frames, stretch in zip(some, stretches, strict=True):
+            keyframes = stretch.keyframes if stretch else [frames.start - shift]
+            masks = stretch.masks() if stretch else [nothing] * len(frames)
             for index, mask in zip(frames, masks, strict=True):
                 t = index - shift
                 yield Recovered(index, float(clip.times[t]), mask, t in keyframes)
+
+    def _of_window(
+        self, frames: range, window: Window, sound: Tensor | None, asked: Asked
+    ) -> Stretch | None:
+        """Return some frames of a video as a stretch of its window; None where nothing sounds."""
+        start, stop = frames.start - window.start, frames.stop - window.start
+        given = asked.given_logits(frames.start, self.num_classes)
+        if given is not None:
+            recovery = replace(self.recovery, extra=0)
+            stretch = Stretch(window.clip, range(start, stop), sound, [], recovery, self._carry)
+            stretch.take({start: given})
+            return stretch
+        if asked.is_silent(frames.start):
+            return None
+        first = self.recovery.first_frames(frames, asked.times)
+        first = [t - window.start for t in first]
+        return Stretch(window.clip, range(start, stop), sound, first, self.recovery, self._carry)
 
     def _ask(self, clip: Clip, indices: Sequence[int]) -> list[Tensor]:
         at_once = self.asker.frames_at_once(clip)
@@ -159,7 +156,7 @@ class Recovering:
             first = [self.recovery.first_frames(frames, each.times) for frames in each.stretches]
             clips.append(
                 [
-                    self._stretch(clip, frames, sound, chosen)
+                    Stretch(clip, frames, sound, chosen, self.recovery, self._carry)
                     for frames, chosen in zip(each.stretches, first, strict=True)
                 ]
             )
@@ -182,12 +179,6 @@ class Recovering:
             for stretches in clips
         ]
 
-    def _stretch(
-        self, clip: Clip, frames: range, sound: Tensor | None, first: Sequence[int]
-    ) -> Stretch:
-        recovery = self.recovery if first else replace(self.recovery, extra=0)
-        return Stretch(clip, frames, sound, first, recovery, self._carry)
-
     def _sound(self, clip: Clip) -> Tensor | None:
         with torch.no_grad(), evaluating(self.propagator):
             return self.propagator.hear(clip)
@@ -195,7 +186,3 @@ class Recovering:
     def _carry(self, segments: Sequence[Segment]) -> list[list[MaskLogits]]:
         with torch.no_grad(), evaluating(self.propagator):
             return carry_together(self.propagator, self.num_classes, segments, self.segment_batch)
-
-
-def _shifted(frames: range, by: int) -> range:
-    return range(frames.start + by, frames.stop + by)

@@ -1,6 +1,7 @@
 """Stretches of a video: what the model says of some of their frames, and what follows for all."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -31,6 +32,9 @@ class Stretch:
         first: The frames to ask about in any case.
         recovery: What to ask besides.
         carry: Carries masks along segments.
+
+    Attributes:
+        keyframes: The frames whose answer is trusted, of those that are known, rising.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Stretch:
     ) -> None:
         self.clip, self.frames, self.recovery = clip, frames, recovery
         self._sound, self._first, self._carry = sound, list(first), carry
+        self.keyframes: list[int] = []
         self._answers: dict[int, Tensor] = {}
         self._views: dict[int, list[tuple[Tensor, float]]] = {}
 
@@ -59,26 +64,20 @@ class Stretch:
     def take(self, answers: Mapping[int, Tensor]) -> None:
         """Take the model's logits `[C, H, W]` of frames that were wanted."""
         self._answers |= answers
-
-    @property
-    def keyframes(self) -> list[int]:
-        """The frames whose answer is trusted, rising."""
-        if len(self._answers) == 1:
-            return list(self._answers)
-        best, others = self._best()
-        return sorted([best, *(t for t in others if self._trusts(best, t, others[t]))])
+        self.keyframes = sorted(self._answers)
+        if len(self.keyframes) > 1:
+            best, others = self._best()
+            self.keyframes = [
+                t for t in self.keyframes if t == best or self._trusts(best, t, others[t])
+            ]
 
     def masks(self) -> list[MaskLogits]:
         """Carry each trusted answer to the frames that are nearest to it; one mask a frame."""
-        parts, start = [], self.frames.start
-        keyframes = self.keyframes
-        for k, keyframe in enumerate(keyframes):
-            stop = self.frames.stop
-            if k + 1 < len(keyframes):
-                stop = (keyframe + keyframes[k + 1]) // 2 + 1
-            parts += self._both_ways(keyframe, range(start, stop))
-            start = stop
-        return parts
+        between = [sum(pair) // 2 + 1 for pair in pairwise(self.keyframes)]
+        bounds = [self.frames.start, *between, self.frames.stop]
+        near = [range(*ends) for ends in pairwise(bounds)]
+        parts = [self._both_ways(*pair) for pair in zip(self.keyframes, near, strict=True)]
+        return [masks for part in parts for masks in part]
 
     def _both_ways(self, keyframe: int, frames: range) -> list[MaskLogits]:
         logits = self._answers[keyframe]
@@ -128,13 +127,13 @@ class Stretch:
 
     def _doubtful(self) -> list[int]:
         """The frame to ask about where answers disagree, or else where masks are in doubt."""
-        keyframes, left = self.keyframes, [t for t in self.frames if t not in self._answers]
+        left = [t for t in self.frames if t not in self._answers]
         far = {t: min(abs(k - t) for k in self._answers) for t in left}
-        if len(keyframes) == 1 and len(self._answers) > 1:
+        if len(self.keyframes) == 1 < len(self._answers):
             return [max(far, key=far.get)] if far else []
         threshold, doubts = self.recovery.threshold, {}
         for t in left if threshold is not None else ():
-            doubt = self._doubt(min(keyframes, key=lambda k: abs(k - t)), t)
+            doubt = self._doubt(min(self.keyframes, key=lambda k: abs(k - t)), t)
             if doubt > threshold:
                 doubts[t] = (doubt, far[t])
         return [max(doubts, key=doubts.get)] if doubts else []
@@ -152,4 +151,5 @@ def settle(
     """
     while any(wanted := [stretch.wanted for stretch in stretches]):
         for stretch, frames, logits in zip(stretches, wanted, ask(wanted), strict=True):
-            stretch.take(dict(zip(frames, logits, strict=True)))
+            if frames:
+                stretch.take(dict(zip(frames, logits, strict=True)))
