@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from coprop_plugin import cli, media
+from coprop_plugin import batch, cli, media
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENTERS = """
@@ -89,6 +89,19 @@ def test_our_own_model_runs_from_its_weights_file(videos, tmp_path):
     done = coprop("run", videos / "two.mp4", *arguments, "--no-overlay", "--quiet", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["num_frames"] == 3
+
+
+def test_segments_carried_at_once_are_the_same(videos, segmenters, tmp_path, monkeypatch):
+    asked, make_model = [], batch.make_model
+    monkeypatch.setattr(batch, "make_model", lambda **o: asked.append(o) or make_model(**o))
+    arguments = (videos / "one.mp4", "--no-overlay", "--fps", "4", "--propagator", "hold")
+    for name, more in (("a", ()), ("b", ("--segment-batch", "3"))):
+        done = run(segmenters, *arguments, "-o", tmp_path / name, *more)
+        assert done.exit_code == 0, done.output
+    assert [o["segment_batch"] for o in asked] == [1, 3]
+    one, other = (sorted((tmp_path / name / "one" / "masks").iterdir()) for name in "ab")
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other]
+    assert run(segmenters, *arguments, "--segment-batch", "0").exit_code == 2
 
 
 def test_finished_inputs_are_skipped_unless_something_changed(videos, segmenters, tmp_path):
@@ -200,7 +213,8 @@ def test_demo_makes_the_files_it_names(tmp_path):
     assert done.exit_code == 0, done.output
     assert "asked about 24 of 24 frames" in done.stdout
     assert re.search(r"Co-Prop: +mean IoU 0\.\d{3}, in time \d+%; asked about \d of", done.stdout)
-    for name in ("made_up.mp4", "film_strip.png", "result/overlay.mp4", "result/masks/00000.png"):
+    names = ("made_up.mp4", "film_strip.png", "result/overlay.mp4", "result/masks/00000.png")
+    for name in (*names, "result/report.html", "truth/00023.png"):
         assert (tmp_path / "demo" / name).stat().st_size > 0
     assert coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet").exit_code == 0
 

@@ -18,6 +18,7 @@ def make_model(
     device: str | None = None,
     reanchor: str | None = None,
     keyframe: str = "first",
+    segment_batch: int = 1,
     number: int = 0,
 ) -> CoProp:
     """Make the wrapped model that a command line asks for.
@@ -30,6 +31,7 @@ def make_model(
         device: Where to compute; by default on a GPU if there is any, models in turn on each.
         reanchor: As for `wrap`, see `read_choice`.
         keyframe: As for `wrap`, see `read_choice`.
+        segment_batch: As for `wrap`.
         number: Which of several models on this machine it is.
 
     Raises:
@@ -47,6 +49,7 @@ def make_model(
         device=device,
         reanchor=None if reanchor is None else read_choice(reanchor, "--reanchor"),
         keyframe=read_choice(keyframe, "--keyframe"),
+        segment_batch=segment_batch,
     )
 
 

@@ -92,6 +92,10 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Of each worker; else the cores are shared out.", min=1)
     ] = None,
+    segment_batch: Annotated[
+        int,
+        typer.Option(help="Segments that are carried at once: less time, more memory.", min=1),
+    ] = 1,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -156,7 +160,13 @@ def run(
             asked={**asked, "weights": batch.fingerprint(weights)},
         )
         outcomes = batch.run_many(
-            partial(batch.make_model, **asked, weights=weights, device=device),
+            partial(
+                batch.make_model,
+                **asked,
+                weights=weights,
+                device=device,
+                segment_batch=segment_batch,
+            ),
             paths,
             out,
             options,
