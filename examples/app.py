@@ -15,10 +15,8 @@ from coprop_plugin.report import write_report
 # Strangers upload here: two minutes, in pictures of 1080p at most.
 os.environ.setdefault("COPROP_MAX_DURATION_S", "120")
 os.environ.setdefault("COPROP_MAX_PIXELS", str(1920 * 1080))
-PROVIDERS, STEPS = (
-    ["novelty", "cosine", "every_n"],
-    dict(keyframes="Asking", propagation="Carrying"),
-)
+PROVIDERS = ["novelty", "cosine", "every_n"]
+STEPS = {"keyframes": "Asking the model", "propagation": "Carrying masks"}
 # Apart from the page around it, whatever a file says of itself.
 FRAME = '<iframe sandbox="allow-scripts" style="width:100%;height:60rem" srcdoc="{}"></iframe>'
 

@@ -32,6 +32,8 @@ class Watch:
 
     def __init__(self):
         self._folder, self._seen = None, []
+        # Found out now: finding it out opens files.
+        self._temporary = Path(tempfile.gettempdir()).resolve()
         # Such a hook stays for good.
         sys.addaudithook(self._note)
 
@@ -61,7 +63,7 @@ class Watch:
             return
         path = os.path.realpath(os.fsdecode(path))
         # A waveform that is too long for memory has a nameless file there.
-        nameless = Path(path).parent == Path(tempfile.gettempdir()).resolve()
+        nameless = Path(path).parent == self._temporary
         if not Path(path).is_relative_to(self._folder) and not nameless and path != os.devnull:
             self._seen.append(f"{event} of {path}")
 
