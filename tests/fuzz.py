@@ -31,10 +31,12 @@ def main():
     asked = parser.parse_args()
     if asked.child:
         return child(Path(asked.child), asked.readers[0], asked.inputs, asked.seed)
-    from fuzz_readers import READERS
+    if not asked.readers:
+        from fuzz_readers import READERS
 
+        asked.readers = list(READERS)
     broken = 0
-    for name in asked.readers or READERS:
+    for name in asked.readers:
         broken += run(name, asked.inputs, asked.seed)
     return 1 if broken else 0
 
