@@ -21,6 +21,7 @@ from coprop_plugin.media import (
     write_overlay,
     write_text,
 )
+from coprop_plugin.media.overlay import class_colours
 from coprop_plugin.types import Clip
 
 
@@ -196,3 +197,10 @@ def test_paint_brings_a_mask_to_the_pictures_size():
     after = paint(picture(0, 60, 80), mask)
     assert (after[32:, 42:].std(-1) > 10).all()
     assert (after[:28].std(-1) == 0).all()
+
+
+def test_classes_can_be_told_apart():
+    colours = class_colours()[1:71].astype(int)
+    apart = np.abs(colours[:, None] - colours[None]).sum(-1)
+    assert apart[~np.eye(70, dtype=bool)].min() > 24
+    assert np.abs(np.diff(colours, axis=0)).sum(-1).min() > 100

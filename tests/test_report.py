@@ -13,6 +13,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+from make_media import plain
+from make_results import result_of
 from make_runs import Late, make_run
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,6 +22,7 @@ from typer.testing import CliRunner
 from coprop_plugin import cli, media
 from coprop_plugin.benchmark.metrics import mask_iou
 from coprop_plugin.errors import MediaError, ReportError
+from coprop_plugin.media.overlay import class_colours
 from coprop_plugin.report import find_runs, page, write_report, write_reports
 from coprop_plugin.report.html import json_inside_html, tree
 from coprop_plugin.report.reasons import reasons_of
@@ -27,7 +30,7 @@ from coprop_plugin.types import ControlPoints
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
 ANSWER = "</script><script>alert(1)</script>\n<b onclick='alert(1)'>1 0</b>"
-VOID = {"meta", "link", "input", "img", "br", "path"}
+VOID = {"meta", "link", "input", "img", "br", "path", "circle"}
 
 
 class Page(HTMLParser):
@@ -404,3 +407,35 @@ def test_what_a_language_model_answered_is_quoted():
 )
 def test_edited_logs_do_no_harm(log):
     assert reasons(log)
+
+
+@pytest.fixture
+def semantic(tmp_path):
+    """A run of a model of 71 classes: a dog in every other frame."""
+    video = plain(tmp_path / "in.mp4")
+    return result_of(media.read_clip(video), class_id=17, num_classes=71).save(tmp_path / "run")
+
+
+def test_classes_are_named_in_the_colours_of_their_masks(semantic, made):
+    parsed = Page(write_report(semantic).path)
+    entries = [attrs for tag, attrs in parsed.tags if tag == "li" and "data-class" in attrs]
+    assert entries == [{"data-class": "17"}]
+    assert "dog" in parsed.text
+    colour = "#" + bytes(class_colours()[17].tolist()).hex()
+    assert [a["fill"] for tag, a in parsed.tags if tag == "circle"] == [colour]
+    assert parsed.data["layers"][0]["classes"] == [[17], [], [17]]
+    # A model of one class needs no legend.
+    assert not [attrs for _, attrs in made[3].tags if attrs.get("class") == "legend"]
+
+
+def test_class_names_are_text(semantic, tmp_path):
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps([f"class {k} {EVIL}" for k in range(71)]))
+    done = CliRunner().invoke(cli.app, ["report", str(semantic), "--classes", str(names)])
+    assert done.exit_code == 0, done.output
+    parsed = Page(semantic / "report.html")
+    assert f"class 17 {EVIL}" in parsed.text
+    assert not [tag for tag, _ in parsed.tags if tag == "img"]
+    names.write_text("[]")
+    with pytest.raises(MediaError, match="names 0 classes, the result has 71"):
+        write_report(semantic, classes=names)

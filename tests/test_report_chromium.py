@@ -5,8 +5,11 @@ import shutil
 
 import pytest
 from chromium import Chromium, find_chromium
+from make_media import plain
+from make_results import result_of
 from make_runs import make_run
 
+from coprop_plugin import media
 from coprop_plugin.report import find_runs, page, write_report, write_reports
 from coprop_plugin.types import ControlPoints
 
@@ -231,4 +234,18 @@ def test_the_table_sorts(browser, made, scene):
     assert browser.run("headings[0].getAttribute('aria-sort')") == "descending"
     browser.run("document.querySelector('tbody a').click()")
     browser.until("location.pathname.endsWith('/run/report.html') && document.readyState")
+    assert browser.errors == []
+
+
+def test_classes_that_sound_stand_out_in_the_legend(browser, tmp_path):
+    video = plain(tmp_path / "in.mp4")
+    result = result_of(media.read_clip(video), class_id=17, num_classes=71)
+    browser.errors.clear()
+    browser.open(write_report(result.save(tmp_path / "run", overlay=False)).path)
+    browser.until("video.readyState >= 2")
+    stands_out = "document.querySelector('.legend li').classList.contains('now')"
+    for frame, sounds in ((0, True), (1, False), (2, True)):
+        browser.run(f"goTo({frame})")
+        settled(browser, frame)
+        assert browser.run(stands_out) == sounds
     assert browser.errors == []

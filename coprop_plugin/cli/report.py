@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson
+from coprop_plugin.cli.options import AsJson, ClassNames
 from coprop_plugin.cli.output import finish, results_on_stdout, usage_errors
 from coprop_plugin.cli.output import report as print_outcomes
 
@@ -30,11 +30,14 @@ def report(
             "single run; then the page has scores, and the table is sorted by them."
         ),
     ] = None,
+    classes: ClassNames = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html into results folders: video, sound, control points and masks in sync."""
     from coprop_plugin.report import find_runs, write_reports
 
     with results_on_stdout() as print_result, usage_errors():
-        outcomes = write_reports(find_runs(runs), table=out, video=video, truth=truth)
+        outcomes = write_reports(
+            find_runs(runs), table=out, video=video, truth=truth, classes=classes
+        )
         finish(print_outcomes(outcomes, print_result, as_json))

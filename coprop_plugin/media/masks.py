@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.folders import writing
 
 
 def picture_name(index: int) -> str:
@@ -41,6 +42,18 @@ def save_mask(mask: np.ndarray, path: Path) -> None:
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(avsbench_palette().tobytes())
     image.save(path)
+
+
+def write_masks(masks: np.ndarray, folder: Path) -> None:
+    """Write masks `[T, H, W]` of class ids as `folder/%05d.png`; the folder is made if need be.
+
+    Raises:
+        MediaError: If they cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for t, mask in enumerate(masks):
+            save_mask(mask, folder / picture_name(t))
 
 
 def mask_digest(mask: np.ndarray) -> str:

@@ -162,8 +162,14 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def class_colours() -> np.ndarray:
-    """Return bright colours `[256, 3]` uint8; classes next to each other are far apart in hue."""
+    """Return bright colours `[256, 3]` uint8; classes next to each other are far apart in hue.
+
+    Hues come near again after 13, 21 or 34 classes, so saturation and brightness change, too.
+    """
     golden = 0.618034
-    hues = [(0.03 + golden * (k - 1)) % 1 for k in range(256)]
-    rgb = [colorsys.hsv_to_rgb(hue, 0.8, 1.0) for hue in hues]
+    levels = ((0.8, 1.0), (0.45, 1.0), (0.95, 0.7), (0.45, 0.72), (0.65, 0.86), (0.3, 0.9))
+    rgb = [
+        colorsys.hsv_to_rgb((0.03 + golden * (k - 1)) % 1, *levels[k // 13 % len(levels)])
+        for k in range(256)
+    ]
     return (np.array(rgb) * 255).astype(np.uint8)

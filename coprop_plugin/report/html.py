@@ -47,7 +47,8 @@ def fill(name: str, values: Mapping[str, Any], data: Any) -> str:
         value = whole[match[1]]
         return value if isinstance(value, Markup) else escape(str(value), quote=True)
 
-    return re.sub(r"\{\{(\w+)\}\}", value_of, _text(f"{name}.html"))
+    template = _text(f"{name}.html").replace("{{top}}", _text("top.html"))
+    return re.sub(r"\{\{(\w+)\}\}", value_of, template)
 
 
 def json_inside_html(data: Any) -> str:

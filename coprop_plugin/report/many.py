@@ -64,6 +64,7 @@ def write_reports(
     table: Path | None = None,
     video: Path | None = None,
     truth: Path | None = None,
+    classes: Path | None = None,
 ) -> Iterator[RunOutcome]:
     """Write the page of each run and, for more than one, the table of them.
 
@@ -73,6 +74,7 @@ def write_reports(
         video: The file that was segmented, for a single run.
         truth: A folder with the true masks of each run in a folder of the run's name; for a
             single run, also that folder itself.
+        classes: A file of class names; see `media.class_names`.
 
     Yields:
         What became of each run, in order, and of the table.
@@ -83,7 +85,7 @@ def write_reports(
     _check_video(video, runs)
     if len(runs) > 1 and table is None:
         table = _beside(runs)
-    return _written(runs, table, video, truth)
+    return _written(runs, table, video, truth, classes)
 
 
 def export_runs(
@@ -118,12 +120,17 @@ def _check_video(video: Path | None, runs: Sequence[Path]) -> None:
 
 
 def _written(
-    runs: Sequence[Path], table: Path | None, video: Path | None, truth: Path | None
+    runs: Sequence[Path],
+    table: Path | None,
+    video: Path | None,
+    truth: Path | None,
+    classes: Path | None,
 ) -> Iterator[RunOutcome]:
     reports = []
     for run in runs:
         try:
-            report = write_report(run, video=video, truth=_truth_of(run, truth, len(runs) == 1))
+            known = _truth_of(run, truth, len(runs) == 1)
+            report = write_report(run, video=video, truth=known, classes=classes)
         except (CopropError, OSError) as error:
             yield RunOutcome(run, "failed", error=" ".join(str(error).split()))
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 from coprop_plugin import __version__, media
 from coprop_plugin.media.folders import REPORT_NAMES, writing
+from coprop_plugin.media.overlay import class_colours
 from coprop_plugin.report.html import Markup, fill, tree
 from coprop_plugin.report.pictures import mask_picture, peaks, spectrogram_picture
 from coprop_plugin.report.reasons import reasons_of
@@ -57,7 +58,11 @@ class Report:
 
 
 def write_report(
-    folder: str | Path, *, video: str | Path | None = None, truth: str | Path | None = None
+    folder: str | Path,
+    *,
+    video: str | Path | None = None,
+    truth: str | Path | None = None,
+    classes: str | Path | None = None,
 ) -> Report:
     """Write `report.html` into a results folder: a page that needs nothing else, and no network.
 
@@ -67,10 +72,11 @@ def write_report(
         folder: What `SegmentationResult.save` or `coprop run` wrote.
         video: See `read_run`.
         truth: See `read_run`.
+        classes: A file of class names; see `media.class_names`.
 
     Raises:
         ControlPointError: If the control points were edited into something else.
-        MediaError: If the video cannot be read, or the page cannot be written.
+        MediaError: If the video or the class names cannot be read, or the page cannot be written.
         ReportError: If the folder holds no finished result, or no video is to be had.
 
     Example:
@@ -78,6 +84,7 @@ def write_report(
         PosixPath('out/street/report.html')
     """
     run = read_run(folder, video=video, truth=truth)
+    names = media.class_names(run.content["num_classes"], classes)
     masks = run.layers[0]
     loudest = max(range(run.num_frames), key=masks.areas.__getitem__)
     page, beside = run.folder / PAGE, run.folder / VIDEO
@@ -86,7 +93,7 @@ def write_report(
         shown = write_small_video(run.video, made, still_s=run.spans[loudest][0])
         embedded = made.stat().st_size <= EMBEDDED_BYTES
         content = base64.b64encode(made.read_bytes()).decode() if embedded else ""
-        text = _page(run, shown, content)
+        text = _page(run, shown, content, names)
         with writing(run.folder):
             beside.unlink(missing_ok=True)
             if not embedded:
@@ -97,7 +104,7 @@ def write_report(
     return _summary(run, shown, page)
 
 
-def _page(run: Run, shown: ShownVideo, video: str) -> str:
+def _page(run: Run, shown: ShownVideo, video: str, names: Sequence[str]) -> str:
     data = page_data(run, shown)
     values = {
         "title": run.name,
@@ -106,6 +113,7 @@ def _page(run: Run, shown: ShownVideo, video: str) -> str:
         "points": _points_table(data["points"]),
         "log": _log(run.points),
         "notes": _notes(run),
+        "legend": _legend(run, names),
         "video": Markup(video),
         "options": tree((run.content.get("about") or {}).get("options") or {}),
     }
@@ -143,9 +151,26 @@ def _layer(run: Run, layer: Layer) -> dict[str, Any]:
         "title": layer.title,
         "areas": _rounded(layer.areas),
         "confidence": _rounded(layer.confidence),
+        "classes": layer.classes if run.content["num_classes"] > 1 else [],
         "scores": None if scores is None else _rounded(scores),
         "masks": ["" if hidden else mask_picture(layer.mask(t)) for t in range(len(layer.masks))],
     }
+
+
+def _legend(run: Run, names: Sequence[str]) -> Markup:
+    """List the classes that sound somewhere in the run, in the colours of their masks."""
+    if run.content["num_classes"] == 1:
+        return Markup("")
+    found = {k for layer in run.layers if layer.name != "truth" for ks in layer.classes for k in ks}
+    rows = []
+    for class_id in sorted(found):
+        colour = "#" + bytes(class_colours()[class_id].tolist()).hex()
+        dot = f'<circle cx="6" cy="6" r="5" fill="{colour}"/>'
+        rows.append(
+            f'<li data-class="{class_id}"><svg viewBox="0 0 12 12" aria-hidden="true">{dot}</svg>'
+            f"{escape(names[class_id])}</li>"
+        )
+    return Markup(f'<ul class="legend" aria-label="Classes">{"".join(rows)}</ul>')
 
 
 def _points(run: Run, points: ControlPoints) -> list[dict[str, Any]]:

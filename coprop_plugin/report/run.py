@@ -39,6 +39,11 @@ class Layer:
         return [float((self.mask(t) > 0).mean()) for t in range(len(self.masks))]
 
     @cached_property
+    def classes(self) -> list[list[int]]:
+        """The classes that sound in every frame, rising."""
+        return [[k for k in np.unique(self.mask(t)).tolist() if k] for t in range(len(self.masks))]
+
+    @cached_property
     def confidence(self) -> list[float]:
         """How sure each frame is, in [0, 1].
 

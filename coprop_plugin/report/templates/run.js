@@ -91,8 +91,17 @@ function render() {
   const where = frame < 0 ? "no mask here" : place(frame);
   $("scrubber").setAttribute("aria-valuetext", `${seconds.toFixed(2)} seconds, ${where}`);
   $("readout").textContent = where;
+  showClasses(frame);
   $("caption").textContent = figures(own, frame);
   if (beside) $("otherCaption").textContent = figures(beside, frame);
+}
+
+// Of the classes in the legend, those that sound in this frame stand out.
+function showClasses(frame) {
+  const sounding = own.classes[frame] || [];
+  for (const entry of document.querySelectorAll(".legend li")) {
+    entry.classList.toggle("now", sounding.includes(Number(entry.dataset.class)));
+  }
 }
 
 function showPoint(point) {
