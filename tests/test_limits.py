@@ -25,9 +25,11 @@ from coprop_plugin.errors import (
     DatasetError,
     LimitError,
     MediaError,
+    PropagationError,
 )
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import open_video, probe, read_clip, read_waveform
+from coprop_plugin.propagation.carry import MaskLogits
 from coprop_plugin.propagation.checkpoint import load
 
 
@@ -190,3 +192,10 @@ def test_a_config_in_weights_runs_nothing(tmp_path, format, config, monkeypatch)
     with pytest.raises(CheckpointError, match="cannot be built: .*no registered model"):
         read("bad.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["bad.safetensors"]
+
+
+def test_more_classes_than_a_mask_holds_are_refused():
+    kept = MaskLogits.of_keyframe(torch.eye(256)[:, :, None])
+    assert kept.mask.flatten().tolist() == list(range(256))
+    with pytest.raises(PropagationError, match="257 classes.*up to 255"):
+        MaskLogits.of_keyframe(torch.zeros(257, 2, 2))

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coprop_plugin.errors import PropagationError
+from coprop_plugin.limits import OBJECTS
 from coprop_plugin.modes import device_of
 from coprop_plugin.types import Clip, FrameResult, Propagator
 
@@ -32,9 +34,18 @@ class MaskLogits:
 
     @classmethod
     def of_keyframe(cls, logits: Tensor) -> "MaskLogits":
-        """Keep of a wrapped model's logits `[C, H, W]` the background and what prevails."""
+        """Keep of a wrapped model's logits `[C, H, W]` the background and what prevails.
+
+        Raises:
+            PropagationError: If there are more classes than masks can hold.
+        """
         if len(logits) == 1:
             return cls((1,), logits, 1)
+        if len(logits) > OBJECTS + 1:
+            raise PropagationError(
+                f"Got logits of {len(logits)} classes; masks hold 8 bits a pixel, the background "
+                f"and up to {OBJECTS} classes. Keep those that can sound."
+            )
         kept = (0, *(c for c in hard_mask(logits).unique().tolist() if c != 0))
         return cls(kept, logits[list(kept)], len(logits))
 
