@@ -448,7 +448,7 @@ def _toy_propagator():
     from coprop_plugin.propagation import AudioInsertPropagator
 
     torch.manual_seed(0)
-    shape = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=8, num_heads=2)
+    shape = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
     quiet = dict(insert_layers=(), audio_identity=False, short_term_radius=1)
     return AudioInsertPropagator("AOTT", **shape, **quiet)
 
@@ -494,7 +494,7 @@ def _aot_weights(folder):
     from test_propagation_checkpoint import as_aot
 
     state = as_aot(_toy_propagator())
-    state["LSTT.mask_token"] = torch.zeros(1, 1, 8)
+    state["LSTT.mask_token"] = torch.zeros(1, 1, 16)
     wide = {name: x[:1].expand(10**6, *x.shape[1:]) for name, x in state.items() if x.ndim}
     hostile = {"state_dict": state, "meta": opens()}
     return [_saved(state), _saved({"state_dict": state}, **_OLD), _saved(wide), _saved(hostile)]
