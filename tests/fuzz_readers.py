@@ -518,7 +518,7 @@ def _released_weights(folder):
     for name in ("tpavi_r50_avss", "avsegformer_r50_s4", "catr_pvt_s4"):
         shapes = list(released_shapes(name).items())
         step = math.ceil(len(shapes) / 40)
-        state = {key: torch.zeros(1).expand(shape) for key, (_, shape) in shapes[::step]}
+        state = {key: torch.zeros(()).expand(shape) for key, (_, shape) in shapes[::step]}
         made += [_saved(state), _saved({"model": state}, **_OLD)]
     return made
 
