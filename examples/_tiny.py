@@ -1,13 +1,23 @@
-"""What the examples run on with --tiny: stand-ins for released models, and a made-up clip."""
+"""What the examples run on with --tiny: untrained toys of released families, and a made-up clip."""
 
-import sys
 import tempfile
 from pathlib import Path
 
 from coprop_plugin import media
+from coprop_plugin.adapters.convert import save_released
+from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.world import Scene
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+SENSES = dict(
+    backbone=dict(type="small", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),
+    audio_encoder=dict(type="SmallLogMelEncoder", width=4),
+    input_size=64,
+)
+SIZES = dict(
+    tpavi=dict(width=16, head_widths=(8, 8)),
+    avsegformer=dict(width=16, num_queries=4, heads=2, layers=1, hidden=16, listening_hidden=16),
+    catr=dict(width=64, hidden=16, clip_hidden=16, layers=1, num_queries=4, mask_width=8),
+)
 
 
 def video():
@@ -16,25 +26,7 @@ def video():
     return media.write_clip(scene.clip(fps=10), Path(tempfile.mkdtemp()) / "made_up.mp4")
 
 
-def avsegformer():
-    import stand_ins
-
-    return stand_ins.AVSegFormer()
-
-
-def tpavi():
-    import stand_ins
-
-    return stand_ins.TPAVI()
-
-
-def catr():
-    import stand_ins
-
-    return stand_ins.CATR()
-
-
-def vggish():
-    import stand_ins
-
-    return stand_ins.StandInVGGish()
+def weights(family):
+    """Write the weights of a toy, and return their path."""
+    toy = FAMILIES[family].build(**SENSES, **SIZES[family])
+    return save_released(toy, Path(tempfile.mkdtemp()) / f"{family}.safetensors")
