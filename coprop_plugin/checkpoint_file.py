@@ -128,7 +128,8 @@ def read_pickle(path: Path) -> Any:
             "and plain containers are read, as anything else could run code. If you trust the "
             "file, save its weights alone: `torch.save(model.state_dict(), path)`."
         ) from error
-    except (*_DAMAGE, zipfile.BadZipFile) as error:
+    # torch reads safetensors, too, by their name.
+    except (*_DAMAGE, zipfile.BadZipFile, SafetensorError) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {_first_line(error)} It is damaged, cut "
             "short, or something else. Fetch it again, and compare its size."
