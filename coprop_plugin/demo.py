@@ -7,7 +7,8 @@ import torch
 
 from coprop_plugin import media
 from coprop_plugin.benchmark.metrics import AlignmentScores, Outcome, mask_iou
-from coprop_plugin.report import film_strip
+from coprop_plugin.media.masks import write_masks
+from coprop_plugin.report import film_strip, write_report
 from coprop_plugin.types import ControlPoints, SegmentationResult
 from coprop_plugin.world import KINDS, Scene
 from coprop_plugin.wrapping import wrap
@@ -44,10 +45,11 @@ def run_demo(
 
     truth = scene.truth(result.clip, ids="binary")
     strip = film_strip(result, folder / "film_strip.png", truth=truth)
-    scores = {
-        "Co-Prop": _score(result, truth),
-        "the model alone": _score(model.segment_bare(result.clip), truth),
-    }
+    alone = model.segment_bare(result.clip)
+    alone.save(folder / "result" / "bare", overlay=False)
+    write_masks(truth.numpy(), folder / "truth")
+    write_report(folder / "result", video=video, truth=folder / "truth")
+    scores = {"Co-Prop": _score(result, truth), "the model alone": _score(alone, truth)}
     return _says(scene, result, type(model.propagator).__name__, scores, folder, strip)
 
 
@@ -100,6 +102,7 @@ def _says(
         *table,
         "",
         "Open:",
+        f"  {folder / 'result' / 'report.html'}  all of it on one page, in a browser",
         f"  {folder / 'result' / 'overlay.mp4'}  the video with masks and sound",
         f"  {strip}  frames, sound and control points in one picture",
         f"  {folder / 'result' / 'masks'}  one PNG a frame, 0 where nothing sounds",
