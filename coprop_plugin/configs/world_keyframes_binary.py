@@ -1,7 +1,7 @@
-# A binary head on the keyframe processor that ships: 400 steps more.
+# A binary head on the keyframe processor that ships: 300 steps more.
 _base_ = ["world_keyframes_small.py"]
 
-num_steps = 400
+num_steps = 300
 model = dict(
     _delete_=True, type="KeyframeTraining", weights="shipped", processor=dict(num_classes=1)
 )

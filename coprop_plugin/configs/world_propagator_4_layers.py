@@ -1,8 +1,8 @@
 # The 4-layer variant of Table 5: the propagator that ships, with sound let in at every map of the
-# encoder instead of the last alone; 600 steps more.
+# encoder instead of the last alone; 300 steps more.
 _base_ = ["world_propagator_small.py"]
 
-num_steps = 600
+num_steps = 300
 model = dict(
     _delete_=True,
     type="PropagatorTraining",

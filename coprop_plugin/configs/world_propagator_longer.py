@@ -1,9 +1,14 @@
-# More of stage 2, beginning with the propagator that ships: clips of nine frames instead of six, so
-# that what is carried is carried on, and its own masks are what it remembers from the start.
+# More of stage 2, after `world_propagator_small`: clips of nine frames instead of six, and from the
+# start it remembers its own masks, so that it learns to go on with what it made.
 _base_ = ["world_propagator_small.py"]
 
 num_steps = 1000
-model = dict(_delete_=True, type="PropagatorTraining", weights="shipped", teacher_share=0.0)
+model = dict(
+    _delete_=True,
+    type="PropagatorTraining",
+    weights="work_dirs/world_propagator_small/weights.safetensors",
+    teacher_share=0.0,
+)
 clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=9, seed=2)
 train_dataloader = dict(
     batch_size=3,
