@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -19,7 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 FINDINGS = Path("fuzz_findings")
 MEMORY = 8 * 2**30
-PATIENCE_S = 900
+PATIENCE_S = 300
 
 
 def main():
@@ -49,10 +50,7 @@ def run(name, inputs, seed):
             folder = Path(folder)
             command = [sys.executable, __file__, name, "--child", str(folder)]
             command += ["--inputs", str(inputs - done), "--seed", str(seed)]
-            try:
-                code = subprocess.run(command, timeout=PATIENCE_S, check=False).returncode
-            except subprocess.TimeoutExpired:
-                code = "timeout"
+            code = watched(command, folder / "now")
             count = folder / "count"
             some = int(count.read_text()) if count.exists() else 0
             done += max(1, some)
@@ -61,7 +59,8 @@ def run(name, inputs, seed):
             if code != 0 and not (folder / "now").exists():
                 sys.exit(f"{name} did not begin")
             if code != 0:
-                reason = "hang" if code in ("timeout", -signal.SIGPROF) else f"exit code {code}"
+                hang = code in (-signal.SIGPROF, -signal.SIGKILL)
+                reason = "hang" if hang else f"exit code {code}"
                 found[reason] = (folder / "now").read_bytes().hex()
             for reason, content in found.items():
                 if reason not in findings:
@@ -73,6 +72,16 @@ def run(name, inputs, seed):
     for reason, path in findings.items():
         print(f"  {path}: {reason}", flush=True)
     return len(findings)
+
+
+def watched(command, now):
+    """Run a child to its end, or until no new input has come for long; returns its exit code."""
+    with subprocess.Popen(command) as process:
+        while process.poll() is None:
+            time.sleep(0.2)
+            if now.exists() and time.time() - now.stat().st_mtime > PATIENCE_S:
+                process.kill()
+    return process.returncode
 
 
 def keep(name, number, reason, content):
