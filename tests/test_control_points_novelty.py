@@ -126,9 +126,9 @@ def test_a_long_sound_has_the_control_points_of_its_parts():
 
 def test_a_minute_takes_less_than_two_seconds():
     clip = clip_of(np.concatenate([scene(seed)[0] for seed in range(6)]))
-    start = time.perf_counter()
+    start = time.process_time()
     NoveltyProvider().propose(clip)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_where_the_sound_ends_before_the_video_there_is_silence():

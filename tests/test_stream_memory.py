@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from coprop_plugin import media, windows
+from coprop_plugin import media, windows, wrap
 from coprop_plugin.adapters.sound import waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.audio.resample import resample, resample_stretch
@@ -73,6 +73,48 @@ def test_long_sound_is_read_to_disk(tmp_path, monkeypatch, scene):
     assert isinstance(short.waveform, torch.Tensor)
     assert isinstance(long.waveform, StoredWaveform)
     assert torch.equal(long.waveform.load(), short.waveform)
+
+
+def test_long_silence_takes_no_memory(tmp_path, monkeypatch, scene):
+    path = media.write_clip(replace(scene.clip(fps=4), waveform=None), tmp_path / "mute.mp4")
+    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
+    with pytest.warns(media.MediaWarning, match="no audio track"):
+        sound, _ = windows.stream_windows(path, 4, "pts")
+    assert isinstance(sound.waveform, StoredWaveform)
+    assert len(sound.waveform) == 6 * 16_000
+    assert not sound.waveform.load().any()
+    assert NoveltyProvider().propose(sound).silent.all()
+
+
+@pytest.mark.parametrize("sample_rate", [16_000, 44_100])
+def test_a_stream_is_what_the_whole_video_is(tmp_path, monkeypatch, scene, sample_rate):
+    clip = scene.clip(fps=4)
+    sound = resample(clip.waveform, clip.sample_rate, sample_rate)
+    clip = replace(clip, waveform=sound, sample_rate=sample_rate)
+    path = media.write_clip(clip, tmp_path / "scene.mp4")
+    heard = []
+
+    def level(frames, audio):
+        heard.append(audio.flatten(1).mean(1))
+        return frames.mean(1, keepdim=True) - 0.5 + heard[-1].reshape(-1, 1, 1, 1) / 20
+
+    model = wrap(level, backend="callable", propagator="flow")
+    whole = model.segment(path, fps=4)
+    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
+    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
+    monkeypatch.setattr(windows, "CONTEXT_S", 1.0)
+    told = {}
+    stream = model.stream(
+        path, fps=4, hook=lambda step, artifact, *_: told.update({step: artifact})
+    )
+    for frame, other in zip(stream, whole.frame_results, strict=True):
+        assert frame.is_keyframe == other.is_keyframe
+        torch.testing.assert_close(frame.class_probs, other.class_probs, rtol=0, atol=1e-6)
+    points = told["control_points"]
+    assert len(points) > 1
+    assert points == whole.control_points
+    assert torch.equal(points.starts_s, whole.control_points.starts_s)
+    assert points.log == whole.control_points.log
 
 
 def write_long(path, seconds, fps=8, size=32):

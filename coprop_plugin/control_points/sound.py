@@ -144,12 +144,9 @@ def _place_around(clip: Clip) -> tuple[int, int, int]:
 
 
 def _around_frames(clip: Clip) -> SoundRows:
-    if isinstance(clip.waveform, StoredWaveform):
-        start_s, first, length = _place_around(clip)
-        rows = LogMels(clip.waveform, clip.sample_rate, first, length)
-    else:
-        waveform, start_s = waveform_around(clip)
-        rows = log_mel(waveform, clip.sample_rate)
+    start_s, first, length = _place_around(clip)
+    # Stretch by stretch wherever the sound is, so that a stream hears what a whole clip does.
+    rows = LogMels(clip.waveform, clip.sample_rate, first, length)
     last = max(len(rows), 1)
     ends_s = start_s + np.array([0.0, last / ROWS_A_SECOND]) + _ROW_CENTRE_S
     return SoundRows(rows, (np.array([0.0, last]), ends_s))
