@@ -49,6 +49,7 @@ class Stretch:
         self.clip, self.frames, self.recovery = clip, frames, recovery
         self._sound, self._first, self._carry = sound, list(first), carry
         self.keyframes: list[int] = []
+        self._at_odds = False
         self._answers: dict[int, Tensor] = {}
         self._views: dict[int, list[tuple[Tensor, float]]] = {}
 
@@ -65,11 +66,15 @@ class Stretch:
         """Take the model's logits `[C, H, W]` of frames that were wanted."""
         self._answers |= answers
         self.keyframes = sorted(self._answers)
-        if len(self.keyframes) > 1:
-            best, others = self._best()
-            self.keyframes = [
-                t for t in self.keyframes if t == best or self._trusts(best, t, others[t])
-            ]
+        if len(self.keyframes) == 1:
+            return
+        best, others = self._best()
+        agreed = [t for t in self.keyframes if t == best or self._trusts(best, t, others[t])]
+        self._at_odds = len(agreed) == 1
+        if self._at_odds:
+            # Masks are no witness where they cannot be carried: against none but the empty ones.
+            agreed = [t for t in self.keyframes if self._own_sureness(t) > 0] or agreed
+        self.keyframes = agreed
 
     def masks(self) -> list[MaskLogits]:
         """Carry each trusted answer to the frames that are nearest to it; one mask a frame."""
@@ -129,7 +134,7 @@ class Stretch:
         """The frame to ask about where answers disagree, or else where masks are in doubt."""
         left = [t for t in self.frames if t not in self._answers]
         far = {t: min(abs(k - t) for k in self._answers) for t in left}
-        if len(self.keyframes) == 1 < len(self._answers):
+        if self._at_odds:
             return [max(far, key=far.get)] if far else []
         threshold, doubts = self.recovery.threshold, {}
         for t in left if threshold is not None else ():

@@ -1,5 +1,7 @@
 """A bad keyframe is got over."""
 
+from functools import partial
+
 import pytest
 import torch
 from stand_ins import AVSegFormer
@@ -269,6 +271,36 @@ def test_what_is_no_way_of_recovery_is_refused(scene, wrong):
     name = next(iter(wrong))
     with pytest.raises(ControlPointError, match=f"{name}|candidates|threshold"):
         wrap(TruthBackend(scene), **wrong)
+
+
+def test_a_command_line_says_the_same_in_words(tmp_path):
+    from coprop_plugin.batch import make_model
+
+    path = tmp_path / "segmenters.py"
+    path.write_text("def bright(frames, audio):\n    return frames[:, :1] - 0.5\n")
+    made = partial(make_model, f"{path}:bright", propagator="hold")
+    assert made().recovery is None
+    assert made(reanchor="1.5").recovery is None
+    assert made(reanchor="uncertain").recovery == Recovery(1, 2, 0.5)
+    five = made(keyframe='{"type": "confident", "candidates": 5}', reanchor="1.5")
+    assert five.recovery == Recovery(5, 2, None, 1.5)
+    with pytest.raises(ControlPointError, match="--keyframe .*no JSON"):
+        made(keyframe="{confident}")
+
+
+def test_answers_that_cannot_be_compared_are_all_trusted_but_the_empty_ones(scene, clip):
+    """Where the propagator loses everything at once, nothing speaks against any answer."""
+
+    class Losing(HoldPropagator):
+        def step(self, memory, frame, sound):
+            return memory.flip(1)
+
+    points = ControlPoints.from_indices([0], 8)
+    backend = Spoiled(scene, emptied, times_of(clip, [2]))
+    confident = dict(type="confident", candidates=3, extra=0)
+    model = wrap(backend, control_points=points, propagator=Losing(), keyframe=confident)
+    result = model.segment(clip[:8])
+    assert [f.index for f in result.frame_results if f.is_keyframe] == [0, 5]
 
 
 def test_candidates_are_spread_and_no_further_apart_than_seconds():
