@@ -11,24 +11,23 @@ from coprop_plugin.types import Propagator
 from coprop_plugin.weights_file import SHIPPED
 
 WEIGHTS = SHIPPED / "propagator.safetensors"
-UNTRAINED_DEFAULT = "flow"
-"""Used as long as no trained weights ship: needs none, and beats holding the keyframe's mask."""
+"""Of the propagator that `wrap` uses where nothing else is said."""
 
 
 def as_propagator(propagator: Any = None) -> Propagator:
     """Return the propagator that `wrap(propagator=...)` means.
 
     Args:
-        propagator: None for the default, a path to safetensors of ours or to a released AOT
-            checkpoint, a folder that `save_pretrained` wrote, "hf://owner/name", a registered
-            name, a config, or a propagator.
+        propagator: None or "default" for the weights that ship, a path to safetensors of ours or
+            to a released AOT checkpoint, a folder that `save_pretrained` wrote, "hf://owner/name",
+            a registered name, a config, or a propagator.
 
     Raises:
         CheckpointError: If it is a file that holds no propagator.
         UnknownNameError: If it is neither a file nor a registered name.
     """
-    if propagator is None:
-        return as_propagator(WEIGHTS if WEIGHTS.is_file() else UNTRAINED_DEFAULT)
+    if propagator is None or propagator == "default":
+        propagator = WEIGHTS
     if isinstance(propagator, Propagator):
         return propagator
     if isinstance(propagator, Mapping):
