@@ -247,6 +247,19 @@ def test_the_model_is_asked_again_where_it_was(video, tmp_path):
     assert (list(said.anew), backend.asked) == ([range(35, 40)], [])
 
 
+def test_where_several_answers_decide_the_result_is_that_of_a_whole_run(video, tmp_path):
+    def recovering(points):
+        return wrap(Noting(), control_points=Given(points), propagator="flow", keyframe="confident")
+
+    for name, wanted in (("run", at(0, 20, 40)), ("fresh", at(0, 15, 40))):
+        job = Job(video, tmp_path / name)
+        assert do_job(recovering(wanted), job, Options(fps=FPS, overlay=False)).status == "done"
+    model, new = recovering(None), tmp_path / "new"
+    said = redo(model, video, tmp_path / "run", new, points=at(0, 15, 40), fps=FPS, overlay=False)
+    assert list(said.anew) == [range(40)]
+    assert differing(new, tmp_path / "fresh") == []
+
+
 FORMS = {
     "colours": lambda mask: Image.fromarray(avsbench_palette()[mask]),
     "see-through": lambda mask: Image.fromarray(
