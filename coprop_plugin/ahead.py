@@ -27,8 +27,8 @@ class PointsAhead:
         >>> from coprop_plugin.control_points.strategies import OneStepProvider
         >>> provider = OneStepProvider(lambda messages, waveform, rate: "[1, 0, 0, 1, 0]")
         >>> coming = PointsAhead(provider, Clip(torch.rand(5, 3, 8, 8), torch.rand(80_000)))
-        >>> coming.until(2).indices
-        [0, 3]
+        >>> coming.until(2).indices  # frame 2 is shown from 2.94 s on
+        [0, 2]
         >>> coming.close()
     """
 
