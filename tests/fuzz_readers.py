@@ -342,8 +342,9 @@ def _read_store(folder):
 def _read_own_clips(folder):
     from coprop_plugin.indexing import index_into
 
-    _tried(index_into, folder / "out.jsonl", str(folder / "clips.jsonl"))
-    index_into(folder / "out.jsonl", "world", scenes=0, categories=folder / "clips.jsonl")
+    out, path = folder / "out.jsonl", folder / "clips.jsonl"
+    _tried(lambda: index_into(out, "world", scenes=0, categories=path))
+    index_into(out, str(path))
 
 
 def _answer_file(folder):
