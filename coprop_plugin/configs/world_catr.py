@@ -1,5 +1,5 @@
-# CATR at toy width on the made-up world: ten minutes of a CPU core. Its masks are at a sixteenth
-# of its input, which is why its frames are enlarged, as its authors do.
+# CATR at toy width on the made-up world: a quarter of an hour of a CPU core. Its masks are at a
+# sixteenth of its input, which is why its frames are enlarged, as its authors do.
 _base_ = ["_world_family.py"]
 
 model = dict(
@@ -24,8 +24,8 @@ model = dict(
     alone=0.5,
 )
 
-num_steps = 400
-train_cfg = dict(max_iters=num_steps, val_interval=200)
+num_steps = 1000
+train_cfg = dict(max_iters=num_steps, val_interval=250)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
