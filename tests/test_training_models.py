@@ -79,6 +79,24 @@ def test_the_propagator_learns_to_carry(at_progress):
     assert totals[-1] < 0.8 * totals[0]
 
 
+def test_the_keyframe_itself_is_learned_from_ever_less(at_progress):
+    training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
+    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
+    heard = []
+    for progress in (0.0, 0.99):
+        at_progress(progress)
+        with torch.no_grad():
+            heard.append(float(training(**batch)["loss_reference"]))
+    assert heard[0] > 10 * heard[1] > 0
+    at_progress(1.0)
+    assert list(training(**batch)) == ["loss_masks"]
+    at_progress(0.0)
+    guided = stage(PropagatorTraining, TOY_PROPAGATOR | dict(guide="flow"))
+    assert list(guided(**batch)) == ["loss_masks"]
+    training(**batch)["loss_reference"].backward()
+    assert training.propagator.network.identity.bank.weight.grad.abs().sum() > 0
+
+
 def test_own_predictions_follow_true_masks_and_the_bank_is_frozen(at_progress):
     training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
     batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))

@@ -15,6 +15,7 @@ from coprop_plugin.propagation.checkpoint import (
     save_propagator,
 )
 from coprop_plugin.propagation.default import WEIGHTS
+from coprop_plugin.propagation.reference import reference_logits
 from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.training.ears import begin_with_vggish
@@ -35,8 +36,8 @@ class PropagatorTraining(StageModel):
 
     The mean of `propagation_loss` over the frames after the first. In the first part of training
     the true masks are remembered (teacher forcing), then the predicted ones, with the ID bank
-    frozen, as in AOT. Identities are permuted per sample. Unlike AOT there is no loss on the
-    reference frame.
+    frozen, as in AOT. Identities are permuted per sample. Without a guide there is AOT's loss on
+    the keyframe itself, too, with a weight that falls to 0 over the training.
 
     A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1] and `masks` `[B, T, H, W]`
     object ids, in the first frame from 1 without gaps, later none that is not in the first; and,
@@ -53,6 +54,7 @@ class PropagatorTraining(StageModel):
         teacher_share: For which share of the training true masks are remembered.
         audio_dropout: How many batches are trained without sound, so that pictures alone do, too.
         freeze_encoder: Whether the image encoder stays as it is.
+        reference_weight: Of the loss on the keyframe, at the start of training.
         vggish: As in `KeyframeTraining`.
 
     Raises:
@@ -65,7 +67,7 @@ class PropagatorTraining(StageModel):
         >>> masks = torch.zeros(1, 2, 32, 32).long()
         >>> masks[:, :, :9] = 1
         >>> list(training(frames=torch.zeros(1, 2, 3, 32, 32), masks=masks))
-        ['loss_masks']
+        ['loss_masks', 'loss_reference']
     """
 
     wants = ("frames", "masks")
@@ -80,6 +82,7 @@ class PropagatorTraining(StageModel):
         teacher_share: float = 0.5,
         audio_dropout: float = 0.1,
         freeze_encoder: bool = False,
+        reference_weight: float = 1.0,
         vggish: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -94,7 +97,7 @@ class PropagatorTraining(StageModel):
         if vggish is not None:
             begin_with_vggish(self.propagator.sound, vggish)
         self.teacher_share, self.audio_dropout = teacher_share, audio_dropout
-        self.freeze_encoder = freeze_encoder
+        self.freeze_encoder, self.reference_weight = freeze_encoder, reference_weight
         self.propagator.network.encoder.requires_grad_(not freeze_encoder)
 
     def loss(
@@ -120,13 +123,20 @@ class PropagatorTraining(StageModel):
         if sound is None and tracks is not None:
             masks = tracks
         frames, masks = as_rgb(frames), permuted_ids(masks)
-        memory = self.propagator.start(frames[:, 0], _row(sound, 0), masks[:, 0])
+        keyframe = (frames[:, 0], _row(sound, 0), masks[:, 0])
+        memory = self.propagator.start(*keyframe)
         losses = []
         for t in range(1, frames.shape[1]):
             forced = masks[:, t] if teaches else None
             logits = self.propagator.step(memory, frames[:, t], _row(sound, t), forced)
             losses.append(propagation_loss(logits.float(), masks[:, t], hard_share(progress)))
-        return dict(loss_masks=torch.stack(losses).mean())
+        total = dict(loss_masks=torch.stack(losses).mean())
+        weight = self.reference_weight * (1 - progress)
+        if self.propagator.guide is None and weight > 0:
+            read = reference_logits(self.propagator, *keyframe).float()
+            known = propagation_loss(read, masks[:, 0], hard_share(progress))
+            total["loss_reference"] = weight * known
+        return total
 
     def predict(
         self,
