@@ -127,11 +127,15 @@ class UpstreamBackend(nn.Module):
                     clip, order, self.input_size, antialias=self.num_classes > 1, device=device
                 ).to(dtype_of(self.network))
                 sound = torch.stack([heard[frame] for frame in order]).to(pictures)
-                native = self._run(pictures, sound, len(batch[0].frames)).float()
-                for number, group in enumerate(batch):
-                    for keyframe, place in group.keyframes.items():
-                        row = native[number * len(group.frames) + place]
-                        logits[keyframe] = resize_logits(row[None], clip.size)[0]
+                length = len(batch[0].frames)
+                wanted = {
+                    number * length + place: keyframe
+                    for number, group in enumerate(batch)
+                    for keyframe, place in group.keyframes.items()
+                }
+                native = self._run(pictures, sound, length, list(wanted)).float()
+                for keyframe, row in zip(wanted.values(), native, strict=True):
+                    logits[keyframe] = resize_logits(row[None], clip.size)[0]
         return torch.stack([logits[index] for index in indices])
 
     def _batches(self, groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
@@ -145,10 +149,10 @@ class UpstreamBackend(nn.Module):
         """Return the sound of some frames as the model takes it, `[K, ...]`."""
 
     @abstractmethod
-    def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
+    def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
         """Run groups of `length` frames (1 or the clip length); all rows are flat `(g t)`.
 
-        Returns native logits `[(g t), C, h, w]`.
+        Returns native logits `[K, C, h, w]` of the rows that are wanted.
         """
 
     # The drop-in call.

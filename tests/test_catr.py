@@ -182,6 +182,22 @@ def test_clips_of_a_batch_do_not_mix_and_keep_their_order():
     assert not torch.allclose(earlier[0]["pred_masks"], both["pred_masks"])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("padded", [False, True])
+def test_rows_that_are_wanted_are_those_of_the_whole_clips(padded):
+    model, wanted = toy().double(), [7, 1]
+    frames, sounds = torch.rand(2, 5, 3, 64, 96).double(), torch.rand(2, 5, 128).double()
+    outside = None
+    if padded:
+        outside = torch.zeros(2, 5, 64, 96, dtype=torch.bool)
+        outside[1, :, :, 64:] = True
+    answers = model.answer(frames, sounds, outside)
+    some = model.answer(frames, sounds, outside, wanted)
+    for (masks, scores), (few_masks, few_scores) in zip(answers, some, strict=True):
+        torch.testing.assert_close(few_masks[:, 0], masks.flatten(0, 1)[wanted])
+        torch.testing.assert_close(few_scores[:, 0], scores.flatten(0, 1)[wanted])
+
+
 def test_masks_depend_on_the_whole_clip_but_scores_on_their_frame_and_all_sounds():
     model = toy()
     frames, sounds = clip_of()

@@ -100,7 +100,8 @@ def test_the_attention_is_its_equation_over_all_pairs_of_pixels():
     nn.init.normal_(block.batch_norm.weight)
     block.batch_norm.running_mean.normal_()
     x, audio = torch.randn(6, 16, 4, 5).double(), torch.rand(6, 128).double()
-    got, sound = block(x, audio, 3)
+    means, clips = (rows.view(2, 3, -1) for rows in (x.mean((2, 3)), audio))
+    got, sound = block(x, means, clips, torch.arange(6))
 
     pixels = x.view(2, 3, 16, 20).permute(0, 1, 3, 2).reshape(2, 60, 16)
     heard = sound.repeat_interleave(20, dim=1)
@@ -128,6 +129,22 @@ def test_clips_of_a_batch_do_not_know_one_another_and_frames_of_a_clip_do():
     other = model(frames, audio)[0]
     assert (other[0] - logits[0]).abs().max() > 1e-3
     assert torch.equal(other[5:], logits[5:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("padding", [0, 2])
+def test_rows_that_are_wanted_are_those_of_the_whole_clips(padding):
+    model = toy().double()
+    for attention in model.attention:
+        nn.init.normal_(attention.batch_norm.weight)
+    frames, audio = torch.rand(10, 3, 96, 160).double(), torch.rand(10, 128).double()
+    flag = (torch.arange(10) < 10 - padding).double()
+    wanted = [7, 1, 9]
+    logits, maps, sounds = model(frames, audio, flag)
+    some_logits, some_maps, same_sounds = model(frames, audio, flag, wanted=wanted)
+    torch.testing.assert_close(some_logits, logits[wanted])
+    torch.testing.assert_close(some_maps, [x[wanted] for x in maps])
+    torch.testing.assert_close(same_sounds, sounds)
 
 
 def test_padding_has_zero_logits_in_every_class():

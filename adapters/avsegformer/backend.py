@@ -84,8 +84,8 @@ class AVSegFormerBackend(UpstreamBackend):
     def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
         return clip_log_mel(clip, indices)
 
-    def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
-        return self._forward(sound, pictures)[0]
+    def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
+        return self._forward(sound, pictures)[0][wanted]
 
     def _forward(self, log_mel: Tensor, frames: Tensor, flag: Tensor | None = None) -> Any:
         """Call the model with log-mels, whatever form of sound it was configured for."""

@@ -81,8 +81,13 @@ class CATRBackend(UpstreamBackend):
     def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
         return self.ear(clip, indices)
 
-    def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
-        return self._logits(self._clips(pictures, sound, length))
+    def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
+        if not self.takes_frames:
+            return self._logits(self._clips(pictures, sound, length))[wanted]
+        frames, sounds = (rearrange(x, "(b t) ... -> b t ...", t=length) for x in (pictures, sound))
+        masks, scores = self.network.answer(frames, sounds, wanted=wanted)[-1]
+        rows = dict(pred_masks=masks.flatten(0, 1), pred_is_referred=scores.flatten(0, 1))
+        return self._logits(rows)
 
     def _clips(self, frames: Tensor, audio: Tensor, length: int) -> Any:
         """Run groups of `length` frames, everything flat `(b t)`; outputs have rows first."""

@@ -166,7 +166,11 @@ class CATR(nn.Module):
         return last | {"aux_outputs": earlier}
 
     def answer(
-        self, frames: Tensor, sounds: Tensor, outside: Tensor | None = None
+        self,
+        frames: Tensor,
+        sounds: Tensor,
+        outside: Tensor | None = None,
+        wanted: Sequence[int] | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Let the queries answer; nothing here depends on values, so it compiles in one piece.
 
@@ -174,10 +178,12 @@ class CATR(nn.Module):
             frames: `[B, T, 3, H, W]`, normalised.
             sounds: VGGish embeddings `[B, T, 128]`, or log-mels `[B, T, 1, 96, 64]`.
             outside: `[B, T, H, W]` bool, True for padding; None if there is none.
+            wanted: Rows of the flat `(b t)` that are asked for; None is all. The others of their
+                clips are seen and heard by them, but not asked.
 
         Returns:
             For each decoder layer, mask logits `[B, T, Q, H / 16, W / 16]` and scores
-            `[B, T, Q, 2]`.
+            `[B, T, Q, 2]`; of K rows that are wanted, `[K, 1, Q, ...]`.
 
         Raises:
             AdapterError: If T is neither 1 nor `clip_length`.
@@ -201,12 +207,22 @@ class CATR(nn.Module):
         place, hidden = self._layout(heard, eighth.shape[-2:], outside)
 
         feature = self.clip_encoder(pixels, heard, place, eighth.shape[-2], hidden)
-        feature = self.mask_decoder(feature, coarsest, sixteenth)
-        feature = rearrange(feature, "(b t) c h w -> b t c h w", b=clips)
 
         tokens = torch.cat([pixels, repeat(heard, "b n c -> b t n c", t=length)], dim=2)
         tokens, place = tokens.flatten(0, 1), place.flatten(0, 1)
         hidden = None if hidden is None else hidden.flatten(0, 1)
+        if wanted is not None:
+            # From here on, every frame is by itself.
+            rows = list(wanted)
+            feature, coarsest, sixteenth, tokens = (
+                x[rows] for x in (feature, coarsest, sixteenth, tokens)
+            )
+            place = place if len(place) == 1 else place[rows]
+            hidden = None if hidden is None else hidden[rows]
+            clips = len(rows)
+
+        feature = self.mask_decoder(feature, coarsest, sixteenth)
+        feature = rearrange(feature, "(b t) c h w -> b t c h w", b=clips)
         for layer in self.frame_layers:
             tokens = layer(tokens, place, hidden)
         answers = []

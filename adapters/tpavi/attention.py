@@ -35,24 +35,26 @@ class PixelSoundAttention(nn.Module):
         # The model starts as if it were deaf, and what it sees is not disturbed.
         nn.init.zeros_(self.batch_norm.weight)
 
-    def forward(self, x: Tensor, audio: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Attend within clips of `length` frames.
+    def forward(
+        self, x: Tensor, means: Tensor, audio: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Let the pixels of some frames attend to the clips that these are of.
 
         Args:
-            x: `[(b t), C, H, W]`.
-            audio: `[(b t), A]`.
-            length: Frames of a clip.
+            x: `[K, C, H, W]`.
+            means: `[b, t, C]`, of the pixels of every frame.
+            audio: `[b, t, A]`.
+            rows: `[K]`, which of the `(b t)` frames those of `x` are.
 
         Returns:
-            `[(b t), C, H, W]`, and the projected sound `[b, t, C]`.
+            `[K, C, H, W]`, and the projected sound `[b, t, C]`.
         """
-        height, width = x.shape[-2:]
-        sound = rearrange(self.hear(audio), "(b t) c -> b t c", t=length)
-        values = self.value(rearrange(x.mean((2, 3)), "(b t) c -> b t c", t=length))
-        shared = torch.einsum("btk,btv->bkv", self.key(sound), values) / length
+        height, length = x.shape[-2], means.shape[1]
+        sound = self.hear(audio)
+        shared = torch.einsum("btk,btv->bkv", self.key(sound), self.value(means)) / length
 
-        pixels = rearrange(x, "(b t) c h w -> b (t h w) c", t=length)
-        mixed = self.project(self.query(pixels) @ shared)
+        pixels = rearrange(x, "k c h w -> k (h w) c")
+        mixed = self.project(self.query(pixels) @ shared[rows // length])
         mixed = self.batch_norm(mixed.flatten(0, 1)).view_as(pixels)
         pixels = self.layer_norm(mixed + pixels)
-        return rearrange(pixels, "b (t h w) c -> (b t) c h w", t=length, h=height, w=width), sound
+        return rearrange(pixels, "k (h w) c -> k c h w", h=height), sound

@@ -99,9 +99,11 @@ class TPAVIBackend(UpstreamBackend):
     def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
         return self.ear(clip, indices)
 
-    def _run(self, pictures: Tensor, sound: Tensor, length: int) -> Tensor:
+    def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
+        if isinstance(self.network, TPAVI):
+            return self.network(pictures, sound, frames_per_clip=length, wanted=wanted)[0]
         run = self._forward if length == self.clip_length else self._alone
-        return run(pictures, sound)[0]
+        return run(pictures, sound)[0][wanted]
 
     def _forward(self, frames: Tensor, audio: Tensor, flag: Tensor | None = None) -> Any:
         if self.wants_flag and flag is None:
