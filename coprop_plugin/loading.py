@@ -12,6 +12,7 @@ from typing import Any
 from coprop_plugin.control_points.answer_cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
+from coprop_plugin.hub import is_folder_or_id
 from coprop_plugin.types import ControlPointProvider
 from coprop_plugin.wrapping import load_model
 
@@ -36,7 +37,8 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
             or `module:callable` or `file.py:callable`. The callable may be a model or a
             `KeyframeBackend`, a function of two required arguments (frames and audio, see
             `CallableBackend`), or a function that makes any of these.
-        weights: The model's weights; handed to a function that makes a model, as `weights=`.
+        weights: The model's weights, a file, a folder or "hf://owner/name"; handed to a function
+            that makes a model, as `weights=`, files as a path.
 
     Returns:
         What to give to `wrap(model, backend=...)`.
@@ -45,8 +47,10 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
         AdapterError: If there is no such callable, or it makes no model.
         CheckpointError: If `weights` is not a file, or does not fit the named model.
     """
-    if weights is not None and not Path(weights).is_file():
-        raise CheckpointError(f"Got --weights {weights}, which is not a file. Check the path.")
+    if weights is not None and not is_folder_or_id(weights):
+        weights = Path(weights)
+        if not weights.is_file():
+            raise CheckpointError(f"Got --weights {weights}, which is not a file. Check the path.")
     place, colon, name = spec.rpartition(":")
     if not colon or not name:
         return _named(spec, weights), "auto"

@@ -1,12 +1,14 @@
 """`coprop run --reuse`: an edit on the command line; the run says how it was made."""
 
 import json
+import os
 
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from coprop_plugin import cli, media
+from coprop_plugin.keyframes import load_keyframe_processor
 
 SEGMENTER = """
 def bright(frames, audio):
@@ -32,6 +34,10 @@ def base(scene, tmp_path_factory):
 def coprop(base, *arguments):
     arguments = ("run", base / "one.mp4", "--no-overlay", "--quiet", "--json", *arguments)
     return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def status(done):
+    return json.loads(done.stdout)["status"]
 
 
 def masks(folder):
@@ -95,12 +101,39 @@ def test_what_is_no_run_is_refused(base, tmp_path):
     assert done.exit_code == 2
     assert "saved from Python" in done.stderr
     options = {**content["about"]["options"]}
-    options["asked"] = {**options["asked"], "weights": f"{tmp_path}/gone.pth:12:34"}
-    content["about"] = {**content["about"], "options": options}
-    (tmp_path / "result.json").write_text(json.dumps(content))
-    done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
-    assert done.exit_code == 2
-    assert "gone.pth, which are gone or were changed" in done.stderr
+    for part in ("weights", "propagator"):
+        gone = f"{tmp_path}/gone.pth"
+        edited = {
+            **options,
+            "asked": {**options["asked"], part: gone},
+            "stamps": {part: f"{gone}:12:34"},
+        }
+        content["about"] = {**content["about"], "options": edited}
+        (tmp_path / "result.json").write_text(json.dumps(content))
+        done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
+        assert done.exit_code == 2
+        assert f"the {part} {gone}, which is gone or was changed" in done.stderr
+
+
+def test_weights_may_be_a_folder_which_is_looked_at_again(base, tmp_path):
+    folder = tmp_path / "mine"
+    load_keyframe_processor().save_pretrained(folder)
+    model = ("--backend", "keyframe_processor", "--weights", folder, "--propagator", "hold")
+    full = (*model, "--fps", 1, "-o", tmp_path / "out")
+    reused = ("--reuse", tmp_path / "out/one", "-o", tmp_path / "new")
+    assert status(coprop(base, *full)) == "done"
+    assert status(coprop(base, *full)) == "skipped"
+    assert status(coprop(base, *reused)) == "done"
+    os.utime(folder / "model.safetensors", (1, 1))
+    assert "was changed since" in coprop(base, *reused).stderr
+    assert status(coprop(base, *full)) == "done"
+
+
+def test_weights_may_be_an_id(base, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    model = ("--backend", "keyframe_processor", "--weights", "hf://me/mine", "-o", tmp_path)
+    done = coprop(base, *model)
+    assert "'me/mine', which is no folder here" in " ".join(done.stderr.split()), done.stderr
 
 
 def test_points_that_do_not_fit_are_one_failure(base, tmp_path):

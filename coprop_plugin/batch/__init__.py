@@ -1,6 +1,6 @@
 """Many videos: one after the other, side by side in processes, or all over a cluster."""
 
-from coprop_plugin.batch.inputs import Shard, find_inputs, fingerprint, names_of
+from coprop_plugin.batch.inputs import Shard, find_inputs, fingerprint, located, names_of
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.model import make_model
 from coprop_plugin.batch.one_file import Job, Options
@@ -18,6 +18,7 @@ __all__ = [
     "anchor_many",
     "find_inputs",
     "fingerprint",
+    "located",
     "make_model",
     "names_of",
     "one_line",

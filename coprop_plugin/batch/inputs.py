@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.hub.files import WEIGHTS_FILE
+from coprop_plugin.registry import list_propagators
 
 VIDEO_SUFFIXES = frozenset(
     ".avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
@@ -139,9 +141,24 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return list(names)
 
 
-def fingerprint(path: Path | None) -> str | None:
-    """Return what tells that a file was changed: its path, size and time."""
+def fingerprint(path: str | Path | None) -> str | None:
+    """Return what tells that a file, or a folder of weights, was changed: path, size and time."""
     if path is None or not Path(path).exists():
         return None
-    stat = Path(path).stat()
+    weights = Path(path) / WEIGHTS_FILE
+    stat = (weights if weights.exists() else Path(path)).stat()
     return f"{Path(path).resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def located(spec: str | None) -> str | None:
+    """Return the path of a file or folder in full, so that it says the same from anywhere.
+
+    Names, and ids on the hub, stay as they are.
+
+    Example:
+        >>> located("flow"), located("hf://owner/name")
+        ('flow', 'hf://owner/name')
+    """
+    if spec is None or spec in list_propagators() or not Path(spec).exists():
+        return spec
+    return str(Path(spec).resolve())

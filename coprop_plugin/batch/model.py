@@ -12,7 +12,7 @@ from coprop_plugin.wrapping import wrap
 
 def make_model(
     backend: str,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     control_points: str = "novelty",
     propagator: str | None = None,
     device: str | None = None,

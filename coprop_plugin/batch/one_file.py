@@ -31,6 +31,7 @@ class Options:
         report: Whether to write `report.html`.
         asked: What else decides the result: model, weights, provider, propagator. A finished
             input is done again if any of it differs.
+        stamps: Fingerprints of the files that `asked` names, which count as well.
     """
 
     fps: float | None = 1.0
@@ -41,6 +42,7 @@ class Options:
     bare: bool = False
     report: bool = False
     asked: dict[str, Any] = field(default_factory=dict)
+    stamps: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class Reuse:
 
         Args:
             run: Its results folder.
-            named: What a command line says of its model, weights (as a fingerprint), frames: all
-                of it must be as it was. What it does not say is taken from the run.
+            named: What a command line says of its model, weights, frames: all of it must be as it
+                was. What it does not say is taken from the run.
 
         Raises:
             MediaError: If the folder holds no result of `coprop run`, or one of other settings.
@@ -67,18 +67,17 @@ class Reuse:
         """Make the model that made the run.
 
         Raises:
-            MediaError: If its weights are gone, or are other ones by now.
+            MediaError: If a file of weights is gone, or is another one by now.
             CopropError: If any other part is not to be had.
         """
         asked = {k: v for k, v in self.options["asked"].items() if k != "control_points"}
-        stamped = asked.pop("weights")
-        weights = None if stamped is None else Path(stamped.rsplit(":", 2)[0])
-        if fingerprint(weights) != stamped:
-            raise MediaError(
-                f"{self.run} was made with the weights {weights}, which are gone or were changed "
-                "since. Put them back, or segment the video without --reuse."
-            )
-        return make_model(**asked, weights=weights, device=device)
+        for part, stamp in self.options.get("stamps", {}).items():
+            if fingerprint(asked[part]) != stamp:
+                raise MediaError(
+                    f"{self.run} was made with the {part} {asked[part]}, which is gone or was "
+                    "changed since. Put it back, or segment the video without --reuse."
+                )
+        return make_model(**asked, device=device)
 
 
 def redo_file(

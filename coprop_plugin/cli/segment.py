@@ -36,10 +36,11 @@ def run(
         Path, typer.Option("--out", "-o", help="Results go to OUT/<name of the input>/.")
     ] = Path("coprop_out"),
     weights: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="The file of the model's weights, as its authors released it (`coprop list "
-            "models`) or ours; handed to the function that makes a model."
+            "models`) or ours; of `keyframe_processor` also a folder or `hf://owner/name`; handed "
+            "to the function that makes a model."
         ),
     ] = None,
     control_points: Points = "novelty",
@@ -116,10 +117,10 @@ def run(
         if reuse is not None:
             said = dict(
                 backend=backend,
-                propagator=propagator,
+                propagator=batch.located(propagator),
                 reanchor=reanchor,
                 keyframe=keyframe,
-                weights=batch.fingerprint(weights),
+                weights=batch.located(weights),
                 fps=fps or None,
                 sampling=sampling.value,
             )
@@ -142,10 +143,11 @@ def run(
         if share.count > 1:
             mine = len(share.of(paths))
             complain(f"share {share.index} of {share.count}: {mine} of {len(paths)} inputs")
-        asked = dict(
+        asked: dict[str, str | None] = dict(
             backend=backend,
             control_points=control_points,
-            propagator=propagator,
+            weights=batch.located(weights),
+            propagator=batch.located(propagator),
             reanchor=reanchor,
             keyframe=keyframe,
         )
@@ -157,16 +159,11 @@ def run(
             redo=redo,
             bare=bare,
             report=report_page,
-            asked={**asked, "weights": batch.fingerprint(weights)},
+            asked=asked,
+            stamps={name: batch.fingerprint(asked[name]) for name in ("weights", "propagator")},
         )
         outcomes = batch.run_many(
-            partial(
-                batch.make_model,
-                **asked,
-                weights=weights,
-                device=device,
-                segment_batch=segment_batch,
-            ),
+            partial(batch.make_model, **asked, device=device, segment_batch=segment_batch),
             paths,
             out,
             options,
