@@ -81,7 +81,10 @@ class VideoWriter:
             layout = "rgba" if self.form.has_alpha else "rgb24"
             frame = av.VideoFrame.from_ndarray(self._padded(picture), format=layout)
             frame = frame.reformat(
-                format=self.form.pixels, dst_colorspace=self._colorspace, dst_color_range="MPEG"
+                format=self.form.pixels,
+                dst_colorspace=self._colorspace,
+                dst_color_range="MPEG",
+                threads=1,
             )
             frame.pts = round(time_s / self.form.clock)
             frame.time_base = self.form.clock

@@ -57,7 +57,9 @@ MP4 = Form(
     pixels="yuv420p",
     # Without B-frames: with them mp4 cannot say how long the last picture is shown. In one thread:
     # other numbers of them give other bytes, and by default it is that of the processor's cores.
-    options={"crf": "20", "preset": "veryfast", "bf": "0", "threads": "1"},
+    # Without mbtree, which reads memory that nobody has written: the same pictures would give other
+    # bytes in a process that did other things before.
+    options={"crf": "20", "preset": "veryfast", "bf": "0", "threads": "1", "mbtree": "0"},
     sound="aac",
     rates=AAC_RATES,
     copied=frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}),

@@ -170,7 +170,8 @@ class VideoSource:
         if self._size is None:
             self._size = (frame.height, frame.width)
         height, width = self._size
-        rgb = frame.to_ndarray(format="rgb24", width=width, height=height)
+        # By default a pool of threads is made for every frame, which takes longer than the work.
+        rgb = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
         turned = upright(rgb, frame)
         self._on_its_side = turned.shape != rgb.shape
         return turned

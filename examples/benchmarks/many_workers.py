@@ -88,6 +88,7 @@ def main() -> None:
         load=os.getloadavg()[1],
         files=len(files[0]),
         identical=all(each == files[0] for each in files),
+        differing=sorted({n for each in files for n, _ in each.items() ^ files[0].items()})[:20],
         ratio=round(best["several"] / best["one"], 3),
         runs=runs,
     )
