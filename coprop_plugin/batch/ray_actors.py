@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
+from coprop_plugin.batch.threads import compute_with
 from coprop_plugin.batch.workers import threads_of, to_message
 from coprop_plugin.errors import MissingExtraError
 from coprop_plugin.pipeline import CoProp
@@ -23,7 +22,7 @@ class Segmenter:
     """An actor: makes its model once, then does the jobs that come."""
 
     def __init__(self, make: Callable[..., CoProp], options: Options, threads: int) -> None:
-        torch.set_num_threads(threads)
+        compute_with(threads)
         self.model, self.options = make(number=0), options
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

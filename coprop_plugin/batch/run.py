@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from coprop_plugin import media
 from coprop_plugin.batch.inputs import ALL, Shard, names_of
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome, one_line
+from coprop_plugin.batch.threads import compute_with
 from coprop_plugin.errors import CopropError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.progress import watched
@@ -82,7 +81,7 @@ def _one_by_one(
     progress: bool,
 ) -> Numbered:
     if threads is not None:
-        torch.set_num_threads(threads)
+        compute_with(threads)
     model = make(number=0)
     for number, job in enumerate(jobs):
         yield number, do_job(model, job, options, progress)

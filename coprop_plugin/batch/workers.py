@@ -16,6 +16,7 @@ import torch
 
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
+from coprop_plugin.batch.threads import compute_with
 from coprop_plugin.errors import CopropError, WorkerError
 from coprop_plugin.pipeline import CoProp
 
@@ -184,7 +185,7 @@ def _work(
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with results_on_stdout():
-        torch.set_num_threads(threads)
+        compute_with(threads)
         try:
             model = make(number=number)
         except Exception as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
@@ -64,7 +65,7 @@ class VideoSource:
             self.__exit__(None, None, None)
             raise
         # Frames in parallel: two to eight times faster than one slice after the other.
-        self.stream.thread_type = "AUTO"
+        self.stream.thread_type, codec.thread_count = "AUTO", torch.get_num_threads()
         self.frame_rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
         return self
 

@@ -4,10 +4,10 @@
 
 Clips are made up and segmented by `coprop run` with a keyframe processor, that of the library, and
 optical flow, one thread a worker: by one worker and by several, --rounds times in turn, and, with
---ray, by as many actors of Ray. Only a machine that has nothing else to do tells how much faster
-several are: the row says how many processes wanted to run meanwhile. How fast models are made is
-taken off: seconds are those from the first result to the last. Each run adds a row to --out;
---plot draws the ratios of all rows.
+--ray, by as many actors of Ray. The ratio is the median of all rounds'. Only a machine that has
+nothing else to do tells how much faster several are: the row says how many processes wanted to run
+meanwhile. How fast models are made is taken off: seconds are those from the first result to the
+last. Each run adds a row to --out; --plot draws the ratios of all rows.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import shutil
+import statistics
 import tempfile
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def main() -> None:
                 )
                 shutil.rmtree(out)
     files = [run.pop("hashes") for each in runs.values() for run in each]
-    best = {name: max(run["clips_a_second"] for run in each) for name, each in runs.items()}
+    rates = {name: [run["clips_a_second"] for run in each] for name, each in runs.items()}
+    ratios = [several / one for several, one in zip(rates["several"], rates["one"], strict=True)]
     row = dict(
         clips=arguments.clips,
         workers=arguments.workers,
@@ -89,7 +91,8 @@ def main() -> None:
         files=len(files[0]),
         identical=all(each == files[0] for each in files),
         differing=sorted({n for each in files for n, _ in each.items() ^ files[0].items()})[:20],
-        ratio=round(best["several"] / best["one"], 3),
+        ratio=round(statistics.median(ratios), 3),
+        ratios=[round(ratio, 3) for ratio in ratios],
         runs=runs,
     )
     history = add_run(arguments.out, row)
