@@ -1,4 +1,4 @@
-# TPAVI at toy width on the made-up world: five minutes of a CPU core.
+# TPAVI at toy width on the made-up world: ten minutes of a CPU core.
 _base_ = ["_world_family.py"]
 
 model = dict(
@@ -15,8 +15,8 @@ model = dict(
     alone=0.5,
 )
 
-num_steps = 400
-train_cfg = dict(max_iters=num_steps, val_interval=200)
+num_steps = 1000
+train_cfg = dict(max_iters=num_steps, val_interval=500)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
