@@ -50,7 +50,7 @@ def run(name, inputs, seed):
             folder = Path(folder)
             command = [sys.executable, __file__, name, "--child", str(folder)]
             command += ["--inputs", str(inputs - done), "--seed", str(seed)]
-            code = watched(command, folder / "now")
+            code, hung = watched(command, folder / "now")
             count = folder / "count"
             some = int(count.read_text()) if count.exists() else 0
             done += max(1, some)
@@ -59,8 +59,7 @@ def run(name, inputs, seed):
             if code != 0 and not (folder / "now").exists():
                 sys.exit(f"{name} did not begin")
             if code != 0:
-                hang = code in (-signal.SIGPROF, -signal.SIGKILL)
-                reason = "hang" if hang else f"exit code {code}"
+                reason = "hang" if hung or code == -signal.SIGPROF else f"exit code {code}"
                 found[reason] = (folder / "now").read_bytes().hex()
             for reason, content in found.items():
                 if reason not in findings:
@@ -75,13 +74,15 @@ def run(name, inputs, seed):
 
 
 def watched(command, now):
-    """Run a child to its end, or until no new input has come for long; returns its exit code."""
+    """Run a child until it ends, or no new input has come for long; returns its code, and if so."""
+    hung = False
     with subprocess.Popen(command) as process:
         while process.poll() is None:
             time.sleep(0.2)
-            if now.exists() and time.time() - now.stat().st_mtime > PATIENCE_S:
+            hung = now.exists() and time.time() - now.stat().st_mtime > PATIENCE_S
+            if hung:
                 process.kill()
-    return process.returncode
+    return process.returncode, hung
 
 
 def keep(name, number, reason, content):
