@@ -11,11 +11,14 @@ import torch
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.hub.files import WEIGHTS_FILE
 from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.keyframes.checkpoint import WEIGHTS as KEYFRAME_WEIGHTS
 from coprop_plugin.loading import load_backend
 from coprop_plugin.propagation.default import WEIGHTS, as_propagator
 from coprop_plugin.types import KeyframeBackend, Propagator
+
+_NAMELESS = ("weights.safetensors", WEIGHTS_FILE)
 
 
 def backends_of(
@@ -75,7 +78,9 @@ def _parts(spec: str) -> tuple[str, str, dict[str, Any], Path | None]:
         option, _, value = pair.partition("=")
         options[option] = _value(value)
     place, _, function = model.rpartition(":")
-    default = function if place else weights.stem if weights else model
+    # What training and the hub write is called the same whatever it is of.
+    told = weights is not None and weights.name not in _NAMELESS
+    default = function if place else weights.stem if told else model
     return given or default, model, options, weights
 
 

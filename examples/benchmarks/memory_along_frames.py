@@ -4,15 +4,16 @@
 
 R50_AOTL with random weights, or the propagator of a file, carries one object through one segment
 with its default memory, or another. Peak RSS above the loaded model is noted every `--every`
-frames; what counts is its growth from frame 200 to the last.
+frames; what counts is its growth from frame 200 to the last. Each run adds a row to --out; --plot
+draws all of them.
 """
 
 import argparse
-import json
 import resource
 from pathlib import Path
 
 import torch
+from _history import add_run, new_figure
 
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.default import as_propagator
@@ -42,6 +43,18 @@ def along(propagator: AudioInsertPropagator, size: int, frames: int, every: int)
     return peaks
 
 
+def plot(history: list[dict], path: Path) -> None:
+    """Draw memory against frames, a line a run."""
+    figure, axes = new_figure()
+    for row in history:
+        limit = row["limit"]
+        label = "all of memory" if limit is None else f"{limit} frames, {row['policy']}"
+        axes.plot(*zip(*row["peak_mib"], strict=True), label=label)
+    axes.set(xlabel="frame", ylabel="MiB above the loaded model", ylim=(0, None))
+    axes.legend()
+    figure.savefig(path, bbox_inches="tight")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, help="a propagator's; else R50_AOTL, random")
@@ -50,7 +63,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--limit", type=int, help="frames in long-term memory; 0 for no limit")
     parser.add_argument("--policy", help="of the full memory; by default the default")
-    parser.add_argument("--out", type=Path, help="JSON with the figures")
+    parser.add_argument("--out", type=Path, help="JSON history to add this run to")
+    parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.weights is None:
@@ -64,8 +78,15 @@ def main() -> None:
     if 200 in peaks:
         growth = peaks[arguments.frames] - peaks[200]
         print(f"from frame 200 to {arguments.frames}: {growth:.2f} MiB more")
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(peaks, indent=1) + "\n")
+    row = dict(
+        size=arguments.size,
+        limit=propagator.max_memory_frames,
+        policy=propagator.memory_policy,
+        peak_mib=[(frame, round(mib, 2)) for frame, mib in peaks.items()],
+    )
+    history = add_run(arguments.out, row)
+    if arguments.plot is not None:
+        plot(history, arguments.plot)
 
 
 if __name__ == "__main__":
