@@ -10,7 +10,7 @@ from typing import Any
 from coprop_plugin import media
 from coprop_plugin.anchoring import Item
 from coprop_plugin.bench import is_dataset, open_folder
-from coprop_plugin.control_points.annotations import length_s
+from coprop_plugin.control_points.annotations import checked_names, length_s
 from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.control_points.snapping import snap
@@ -153,7 +153,8 @@ def _own_clip(content: Mapping[str, Any], folder: Path) -> Labelled:
     clip = Item(path.stem, path, num_frames=num_frames).clip()
     seconds = [second for second in content["seconds"] if 0 < second < length_s(clip)]
     points = ControlPoints.from_indices(snap(seconds, clip), num_frames)
-    return Labelled(str(content.get("id", path.stem)), clip, tuple(content["categories"]), points)
+    (name,) = checked_names([str(content.get("id", path.stem))])
+    return Labelled(name, clip, tuple(checked_names(content["categories"])), points)
 
 
 def _read_categories(path: Path) -> dict[str, list[str]]:

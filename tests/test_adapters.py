@@ -147,8 +147,10 @@ def test_catr_mixes_up_no_clips_of_a_batch():
     frames, audio = torch.rand(10, 3, SIZE, SIZE), torch.rand(10, 128)
     with torch.no_grad(), pretend_cuda():
         backend.model.eval()
-        both = backend._run(frames, audio, 5)
-        alone = [backend._run(frames[i : i + 5], audio[i : i + 5], 5) for i in (0, 5)]
+        both = backend._run(frames, audio, 5, list(range(10)))
+        alone = [
+            backend._run(frames[i : i + 5], audio[i : i + 5], 5, list(range(5))) for i in (0, 5)
+        ]
     torch.testing.assert_close(both, torch.cat(alone))
 
 

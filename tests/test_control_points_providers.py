@@ -105,6 +105,7 @@ def test_a_file_with_flags_for_another_length_and_no_seconds_is_refused(tmp_path
         ([1, "a", 0, 0], "holds no control points"),
         ({"seconds": "3"}, "not a list of numbers"),
         ({"seconds": [1, None]}, "not a list of numbers"),
+        ({"flags": [1, 0, 0, 0], "seconds": 0}, "not a list of numbers"),
         ('{"seconds": [1, NaN]}', "rises"),
         ({"indices": [0, 9], "num_frames": 4}, "stay below 4"),
     ],

@@ -1,6 +1,7 @@
 """Annotated sounds: what they are made of, and that the right ones are found, never the query."""
 
 import json
+import wave
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -186,6 +187,7 @@ def test_lines_may_be_written_by_hand(tmp_path):
         ('{"categories": [], "control_points": [1, 2]}', "no list of 0 and 1"),
         ('{"categories": [], "control_points": [0, 1]}', "the first of"),
         ('{"categories": [], "control_points": [1], "embedding": 3}', "line 2"),
+        ('{"categories": ["\\ud800"], "control_points": [1]}', "surrogates not allowed"),
     ],
 )
 def test_lines_that_are_no_examples_are_named(tmp_path, line, reason):
@@ -251,14 +253,16 @@ def test_a_store_of_avsbench(tmp_path):
     assert (only.categories, only.control_points) == (("cello", "piano"), (1, 1, 1, 1, 0))
 
 
-def test_a_store_of_one_s_own_clips(tmp_path):
-    import wave
-
-    with wave.open(str(tmp_path / "mine.wav"), "wb") as file:
+def write_wav(path):
+    with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes(torch.randint(-9_000, 9_000, (80_000,)).numpy().astype("<i2").tobytes())
+
+
+def test_a_store_of_one_s_own_clips(tmp_path):
+    write_wav(tmp_path / "mine.wav")
     lines = [
         {"clip": "mine.wav", "categories": ["puppy", "girl"], "seconds": [0, 2.8]},
         {"clip": "gone.wav", "categories": ["dog"], "seconds": [0]},
@@ -279,6 +283,10 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     (tmp_path / "clips.jsonl").write_text('{"clip": 3}')
     done = index(tmp_path / "clips.jsonl")
     assert (done.exit_code, "line 1 is no clip" in done.stderr) == (2, True)
+    write_wav(tmp_path / "mine.wav")
+    (tmp_path / "clips.jsonl").write_text('{"clip": "mine.wav", "categories": [{}], "seconds": []}')
+    done = index(tmp_path / "clips.jsonl")
+    assert (done.exit_code, '"categories" is no list of names' in done.stderr) == (2, True)
 
 
 def test_classes_in_masks_are_categories(tmp_path):

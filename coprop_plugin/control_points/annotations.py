@@ -60,22 +60,33 @@ class Example:
         content = json.loads(line)
         if not isinstance(content, dict):
             raise ValueError("it is no JSON object")
-        categories, flags = content.get("categories"), content.get("control_points")
-        if not isinstance(categories, list) or not all(isinstance(c, str) for c in categories):
-            raise ValueError('"categories" is no list of names')
+        categories, flags = checked_names(content.get("categories")), content.get("control_points")
         if not isinstance(flags, list) or not flags or any(flag not in (0, 1) for flag in flags):
             raise ValueError('"control_points" is no list of 0 and 1, one a second')
         if flags[0] != 1:
             raise ValueError('the first of "control_points" is not 1')
         embedding = content.get("embedding") or {}
+        name, sound = checked_names([str(content.get(key, "")) for key in ("id", "content")])
         return cls(
-            id=str(content.get("id", "")),
+            id=name,
             categories=tuple(dict.fromkeys(map(normalised, categories))),
             control_points=tuple(map(int, flags)),
             duration_s=float(content.get("duration_s", len(flags))),
-            content=str(content.get("content", "")),
+            content=sound,
             embedding=tuple(map(float, embedding.get(EMBEDDING, ()))),
         )
+
+
+def checked_names(names: Any) -> list[str]:
+    """Return names from somebody's JSON, if that is what they are.
+
+    Raises:
+        ValueError: If they are no list of texts, or one cannot be written as UTF-8.
+    """
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError('"categories" is no list of names')
+    "".join(names).encode()
+    return names
 
 
 def reason_to_skip(sample: Any) -> str:

@@ -87,6 +87,8 @@ class FileProvider:
         times = clip.times[points.indices].tolist()
         if seconds is None:
             return
+        if not isinstance(seconds, list):
+            raise self._foreign('"seconds" is not a list of numbers')
         same = len(seconds) == len(times) and all(map(_is_number, seconds))
         if not same or any(abs(a - b) > 1e-3 for a, b in zip(seconds, times, strict=True)):
             raise ControlPointError(
