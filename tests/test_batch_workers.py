@@ -1,6 +1,7 @@
 """Many files in several processes: the same results, in the same order, whoever makes them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -174,6 +175,12 @@ def test_a_text_file_lists_inputs(folder, tmp_path):
         "bad.mp4", "clip0.mp4", "clip1.mp4", "clip2.mp4", "deadly.mp4",
         "other.mp4", "one.mp4", "two.mp4",
     ]  # fmt: skip
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfone.mp4\r\nt\xe4nze.mp4\r\n")
+    names = [os.fsencode(path) for path in find_inputs([Path(f"@{tmp_path / 'list'}")])]
+    assert names == [b"one.mp4", b"t\xe4nze.mp4"]
+    (tmp_path / "list").write_bytes(b"\0\0")
+    with pytest.raises(MediaError, match="is no text"):
+        find_inputs([Path(f"@{tmp_path / 'list'}")])
     (tmp_path / "list").write_text("# nothing\n")
     with pytest.raises(MediaError, match="names nothing"):
         find_inputs([Path(f"@{tmp_path / 'list'}")])

@@ -4,8 +4,10 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
+import sys
 import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -304,6 +306,17 @@ def test_the_table_has_the_worst_clip_first(runs):
     assert links == ["./%23javascript%3Aalert%281%29/report.html", "./good/report.html"]
     assert refused_urls(parsed) == []
     assert [a["aria-sort"] for t, a in parsed.tags if "aria-sort" in a] == ["ascending"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
+def test_a_name_that_is_not_utf_8_is_shown_and_linked(runs):
+    edit(runs / "good" / "result.json", source="t\udce4nze.mp4")
+    os.rename(runs / "good", os.fsencode(runs) + b"/t\xe4nze")
+    outcomes = list(write_reports(find_runs([runs])))
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    parsed = Page(outcomes[-1].output)
+    assert "./t%E4nze/report.html" in [attrs["href"] for tag, attrs in parsed.tags if tag == "a"]
+    assert "t?nze" in parsed.text
 
 
 def test_without_truth_the_least_confident_clip_is_first(runs):

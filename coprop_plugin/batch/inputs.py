@@ -111,11 +111,15 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
 
 def _lines_of(path: Path) -> list[Path]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
+        # File names are bytes: one that is not UTF-8 is a name nevertheless.
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
         raise MediaError(
             f"The list {path} cannot be read ({error}). Wanted a text file with one path a line."
         ) from error
+    if "\0" in text:
+        raise MediaError(f"The list {path} is no text. Wanted a text file with one path a line.")
+    lines = text.splitlines()
     named = [Path(line.strip()) for line in lines if line.strip() and line[0] != "#"]
     if not named:
         raise MediaError(f"The list {path} names nothing. Wanted one path a line.")

@@ -103,7 +103,7 @@ def _row(number: int, report: Report, columns: Sequence[_Column], page: Path) ->
     way = Path(os.path.relpath(report.path.resolve(), page.parent.resolve())).as_posix()
     name = escape(report.name)
     cells = [
-        f'<th scope="row"><a href="./{quote(way)}">'
+        f'<th scope="row"><a href="./{quote(os.fsencode(way))}">'
         f'<img src="{escape(report.still)}" alt="">{name}</a></th>'
     ]
     for column in columns:

@@ -48,7 +48,9 @@ def fill(name: str, values: Mapping[str, Any], data: Any) -> str:
         return value if isinstance(value, Markup) else escape(str(value), quote=True)
 
     template = _text(f"{name}.html").replace("{{top}}", _text("top.html"))
-    return re.sub(r"\{\{(\w+)\}\}", value_of, template)
+    page = re.sub(r"\{\{(\w+)\}\}", value_of, template)
+    # Names of files that are not UTF-8 have characters that cannot be written.
+    return page.encode("utf-8", "replace").decode("utf-8")
 
 
 def json_inside_html(data: Any) -> str:
