@@ -311,6 +311,7 @@ def test_the_table_has_the_worst_clip_first(runs):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are Unicode")
 def test_a_name_that_is_not_utf_8_is_shown_and_linked(runs):
     edit(runs / "good" / "result.json", source="t\udce4nze.mp4")
+    shutil.copy(runs / "made_up.mp4", os.fsencode(runs) + b"/t\xe4nze.mp4")
     os.rename(runs / "good", os.fsencode(runs) + b"/t\xe4nze")
     outcomes = list(write_reports(find_runs([runs])))
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
