@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -106,13 +107,24 @@ def test_a_file_with_flags_for_another_length_and_no_seconds_is_refused(tmp_path
         ({"seconds": "3"}, "not a list of numbers"),
         ({"seconds": [1, None]}, "not a list of numbers"),
         ({"flags": [1, 0, 0, 0], "seconds": 0}, "not a list of numbers"),
-        ('{"seconds": [1, NaN]}', "rises"),
+        ('{"seconds": [1, NaN]}', "not a list of numbers"),
+        ({"seconds": [10**400]}, "not a list of numbers"),
+        ({"indices": [0, 10**400], "num_frames": 4}, "holds no control points"),
         ({"indices": [0, 9], "num_frames": 4}, "stay below 4"),
     ],
 )
 def test_a_foreign_file_is_named_with_the_reason(tmp_path, content, reason):
     with pytest.raises(ControlPointParseError, match=f"points.json.*{reason}"):
         written(tmp_path, content).propose(clip_of(4))
+
+
+def test_numbers_and_failures_that_are_none_do_no_harm(tmp_path):
+    provider = written(tmp_path, {"flags": [1, 0, 0, 0], "seconds": [10**400]})
+    with pytest.raises(ControlPointError, match="has seconds.*Remove what is not to count"):
+        provider.propose(clip_of(4))
+    clip = replace(clip_of(4), name="x")
+    with pytest.raises(ControlPointError, match="none of 'x'"):
+        written(tmp_path, {"clips": {}, "failed": True}).propose(clip)
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path):

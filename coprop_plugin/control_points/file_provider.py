@@ -73,8 +73,9 @@ class FileProvider:
                 "`with coprop_plugin.naming(*names):`."
             )
         why = "; it was not among the inputs"
-        if clip.name in (content.get("failed") or {}):
-            why = f": it failed ({content['failed'][clip.name]})"
+        failed = content.get("failed")
+        if isinstance(failed, dict) and clip.name in failed:
+            why = f": it failed ({failed[clip.name]})"
         elif near := difflib.get_close_matches(clip.name, clips, n=3):
             why = f"; there is {', '.join(near)}"
         raise ControlPointError(
@@ -143,7 +144,8 @@ def _fits(content: dict[str, Any], clip: Clip) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # JSON has whole numbers of any length, and Python's has NaN and Infinity.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 def checked_length(points: ControlPoints, clip: Clip, origin: str) -> ControlPoints:

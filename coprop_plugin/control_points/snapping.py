@@ -139,7 +139,7 @@ def snap(boundaries_s: Sequence[float], clip: Clip) -> list[int]:
 def _checked_boundaries(boundaries_s: Sequence[float]) -> np.ndarray:
     try:
         edges = np.asarray(boundaries_s, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         edges = np.array(np.nan)
     if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
         raise ControlPointError(
