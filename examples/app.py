@@ -3,7 +3,6 @@
 pip install "coprop-plugin[ui]"; python examples/app.py. On a hosted Space: docs/app.md.
 """
 
-import argparse
 import os
 import tempfile
 from html import escape
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import coprop_plugin as coprop
 from coprop_plugin.report import write_report
+from coprop_plugin.world.objects import KINDS
 
 # Strangers upload here: two minutes, in pictures of 1080p at most.
 os.environ.setdefault("COPROP_MAX_DURATION_S", "120")
@@ -30,11 +30,13 @@ MODELS = {
     "keyframe processor (knows the made-up world)": dict(model="keyframe_processor"),
     "what is bright (a toy)": dict(model=bright, backend="callable"),
 }
+# What the numbers in a model's masks are called, the background first.
+CLASSES = {[*MODELS][0]: ["silent", *(kind.name for kind in KINDS)]}
 
 
 def segment(video, model, provider, fps, told=lambda share, step: None):
     """Return one line, the painted video and the report; `told` hears how far it is."""
-    folder = Path(tempfile.mkdtemp(prefix="coprop-")) / "result"
+    folder = Path(tempfile.mkdtemp(prefix="coprop-"))
 
     def hook(step, artifact, done, total):
         if step in STEPS:
@@ -42,10 +44,16 @@ def segment(video, model, provider, fps, told=lambda share, step: None):
 
     wrapped = coprop.wrap(**MODELS[model], control_points=provider)
     result = wrapped.segment(video, fps=fps, hook=hook)
-    result.save(folder)
-    page = write_report(folder, video=video).path.read_text(encoding="utf-8")
-    says = f"{len(result.masks)} frames, keyframes at {result.control_points.indices}"
-    return says, str(folder / "overlay.mp4"), FRAME.format(escape(page))
+    result.save(folder / "result")
+    names = None
+    if model in CLASSES:
+        names = folder / "classes.txt"
+        names.write_text("\n".join(CLASSES[model]))
+    report = write_report(folder / "result", video=video, classes=names)
+    starts = ", ".join(f"{s:.2f}" for s in result.times[result.control_points.indices].tolist())
+    says = f"{len(result.masks)} frames; what sounds changes at {starts} s"
+    page = report.path.read_text(encoding="utf-8")
+    return says, str(folder / "result" / "overlay.mp4"), FRAME.format(escape(page))
 
 
 def build():
@@ -59,23 +67,21 @@ def build():
         except coprop.CopropError as error:
             raise gr.Error(str(error)) from error
 
-    fps = gr.Slider(1, 8, 4, step=1, label="Frames a second")
-    inputs = [gr.Video(label="A clip with sound"), gr.Dropdown([*MODELS], label="Model")]
-    inputs += [gr.Dropdown(PROVIDERS, label="Control points"), fps]
-    outputs = [gr.Textbox(label="Found"), gr.Video(label="What sounds"), gr.HTML(label="Report")]
-    return gr.Interface(run, inputs, outputs, title="Co-Prop", flagging_mode="never")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tiny", action="store_true", help="a made-up clip, without the page")
-    if parser.parse_args().tiny:
-        import _tiny
-
-        print(segment(str(_tiny.video()), [*MODELS][0], PROVIDERS[0], 4)[0])
-    else:
-        build().launch()
+    with gr.Blocks(title="Co-Prop") as page:
+        gr.Markdown("# Co-Prop\nPaints what makes the sound, in time with the sound.")
+        with gr.Row():
+            video = gr.Video(label="A clip with sound")
+            painted = gr.Video(label="What sounds", interactive=False)
+        with gr.Row():
+            model = gr.Dropdown([*MODELS], label="Model")
+            provider = gr.Dropdown(PROVIDERS, label="Control points")
+            fps = gr.Slider(1, 8, 4, step=1, label="Frames a second")
+        button = gr.Button("Segment", variant="primary")
+        says = gr.Textbox(label="Found", interactive=False)
+        report = gr.HTML()
+        button.click(run, [video, model, provider, fps], [says, painted, report])
+    return page
 
 
 if __name__ == "__main__":
-    main()
+    build().launch()

@@ -32,7 +32,7 @@ def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
     says, painted, frame = app.segment(
         str(video), TOY, "every_n", 2, lambda share, step: told.append((share, step))
     )
-    assert says.startswith("4 frames, keyframes at [0")
+    assert says.startswith("4 frames; what sounds changes at 0.00")
     assert Path(painted).stat().st_size > 0
     assert told[-1] == (1.0, "Carrying masks")
     assert {step for _, step in told} == {"Asking the model", "Carrying masks"}
@@ -56,11 +56,12 @@ def test_the_page_is_built_and_calls_the_library(app, tmp_path):
     page = app.build()
     assert isinstance(page, gradio.Blocks)
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
-    says, painted, frame = page.fn(str(video), TOY, "every_n", 2)
+    (button,) = page.fns.values()
+    says, painted, frame = button.fn(str(video), TOY, "every_n", 2)
     assert says.startswith("4 frames")
     assert Path(painted).is_file()
     assert "<iframe" in frame
     with pytest.raises(gradio.Error, match="Upload a clip first"):
-        page.fn(None, TOY, "every_n", 2)
+        button.fn(None, TOY, "every_n", 2)
     with pytest.raises(gradio.Error, match="cannot be opened as video"):
-        page.fn(str(make_media.text(tmp_path / "text.mp4")), TOY, "every_n", 2)
+        button.fn(str(make_media.text(tmp_path / "text.mp4")), TOY, "every_n", 2)
