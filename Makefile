@@ -5,13 +5,14 @@
 # make fuzz   give every reader of files 10,000 broken inputs (make fuzz INPUTS=500 READERS=video)
 # make docs   build the pages of docs/ into site/
 # make build  build the wheel and the source archive into dist/
+# make wheels install the wheel into a clean environment of each Python that is here, and try it there
 
 PYTHON ?= python3
 VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test style fuzz docs build clean
+.PHONY: demo test style fuzz docs build wheels clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -33,8 +34,20 @@ docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 build: $(READY)
+	rm -rf build dist
 	$(PY) -m pip install -q build
 	$(PY) -m build
+
+# A release is tried as a user gets it: no checkout, no test extras. A missing Python is said, not passed over.
+PYTHONS ?= python3.11 python3.12 python3.13
+wheels: build
+	@for python in $(PYTHONS); do \
+	    $$python -c '' 2>/dev/null || { echo "$$python is not here"; continue; }; \
+	    folder=$$(mktemp -d) && $$python -m venv "$$folder/env" \
+	    && "$$folder/env/bin/python" -m pip install -q -c constraints.txt dist/*.whl \
+	    && (cd "$$folder" && env/bin/coprop demo --tiny -o demo >/dev/null && env/bin/coprop list >/dev/null) \
+	    && echo "$$python: installed and tried" && rm -rf "$$folder" || exit 1; \
+	done
 
 clean:
 	rm -rf "$(VENV)" build dist demo site *.egg-info
