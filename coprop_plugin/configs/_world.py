@@ -11,15 +11,6 @@ default_hooks = dict(
     logger=dict(type="LoggerHook", interval=20),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
 )
-# AOT's average: decay 1 - 1 / (0.1 x steps), warmed by (1 + n) / (10 + n).
-custom_hooks = [
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
-]
+custom_hooks = [dict(type="AverageWeights")]
 log_processor = dict(by_epoch=False, window_size=20)
 randomness = dict(seed=0)

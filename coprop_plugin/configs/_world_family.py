@@ -47,12 +47,4 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
 ]
-custom_hooks = [
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
-]
+custom_hooks = [dict(type="AverageWeights", steps=600)]

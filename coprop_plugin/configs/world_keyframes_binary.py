@@ -15,12 +15,3 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
 ]
 train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
-custom_hooks = [
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
-]

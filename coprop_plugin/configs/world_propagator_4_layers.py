@@ -16,15 +16,6 @@ param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=num_steps),
 ]
 train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
-custom_hooks = [
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
-]
 # Scenes that the weights have not seen.
 clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=6, seed=1)
 train_dataloader = dict(

@@ -21,12 +21,3 @@ param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=num_steps),
 ]
 train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
-custom_hooks = [
-    dict(
-        type="EMAHook",
-        ema_type="MomentumAnnealingEMA",
-        momentum=10 / num_steps,
-        gamma=9,
-        update_buffers=True,
-    )
-]

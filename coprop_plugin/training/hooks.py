@@ -34,6 +34,29 @@ class SeedEachStep(Hook):
         torch.manual_seed((self.seed * _STRIDE + step) % 2**63)
 
 
+@HOOKS.register_module()
+class AverageWeights(EMAHook):
+    """Averages the weights over a run as AOT does: decay 1 - 1 / (0.1 x steps), warmed up.
+
+    Args:
+        steps: Of a run; None: of this one. The decay of step n is at most (1 + n) / (10 + n).
+
+    Example:
+        >>> AverageWeights(steps=5000).steps
+        5000
+    """
+
+    def __init__(self, steps: int | None = None) -> None:
+        super().__init__("MomentumAnnealingEMA", gamma=9, update_buffers=True)
+        self.steps = steps
+
+    def before_run(self, runner: Any) -> None:
+        """Make the average, which begins as the weights are."""
+        steps = self.steps or runner.max_iters
+        self.ema_cfg["momentum"] = 10 / max(steps, 20)
+        super().before_run(runner)
+
+
 def add_step_seeds(config: Any) -> None:
     """Give a config a `SeedEachStep` with its own seed, unless it has one."""
     hooks = list(config.get("custom_hooks") or [])
