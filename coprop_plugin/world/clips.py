@@ -77,9 +77,8 @@ class WorldClips(WorldDataset):
         times = self._times(scene, rng)
         frames, (masks, tracks) = scene.frames(times), _followed(scene, times.tolist())
         log_mel = log_mel_at(waveform, SAMPLE_RATE, times)
-        if self.augment and rng.random() < 0.5:
-            frames, masks, tracks = frames.flip(-1), masks.flip(-1), tracks.flip(-1)
-        if self.augment and rng.random() < self.hushed:
+        frames, masks, tracks = self._mirrored(rng, frames, masks, tracks)
+        if self._happens(rng, self.hushed):
             first = int(rng.integers(1, self.num_frames))
             log_mel[first:], masks[first:] = SILENCE, 0
         names = [KINDS[scene.objects[n].kind].name for n in sorted(scene.sounding(float(times[0])))]

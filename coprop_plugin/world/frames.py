@@ -66,9 +66,8 @@ class WorldFrames(WorldDataset):
         time_s, heard_at_s, sounding = draw(scene, rng)
         frame, mask = scene.frames([time_s])[0], scene.mask(time_s, sounding)
         log_mel = log_mel_at(waveform, SAMPLE_RATE, [heard_at_s])[0]
-        if self.augment and rng.random() < 0.5:
-            frame, mask = frame.flip(-1), mask.flip(-1)
-        if self.augment and rng.random() < self.silenced:
+        frame, mask = self._mirrored(rng, frame, mask)
+        if self._happens(rng, self.silenced):
             log_mel, mask = torch.full_like(log_mel, SILENCE), torch.zeros_like(mask)
         classes = torch.zeros(NUM_CLASSES, dtype=torch.bool)
         classes[mask.unique()] = True

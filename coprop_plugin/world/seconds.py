@@ -65,8 +65,7 @@ class WorldSeconds(WorldDataset):
         frames = scene.frames(times)
         masks = torch.stack([scene.mask(at, scene.prevailing(s, s + 1)) for at, s in pairs])
         log_mel = log_mel_at(waveform, SAMPLE_RATE, times)
-        if self.augment and rng.random() < 0.5:
-            frames, masks = frames.flip(-1), masks.flip(-1)
-        if self.augment and rng.random() < self.silenced:
+        frames, masks = self._mirrored(rng, frames, masks)
+        if self._happens(rng, self.silenced):
             log_mel, masks = torch.full_like(log_mel, SILENCE), torch.zeros_like(masks)
         return dict(frames=frames, log_mel=log_mel, masks=masks)

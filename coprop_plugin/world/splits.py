@@ -127,6 +127,16 @@ class WorldDataset(Dataset):
         scene, waveform = _scene_and_sound(seed, self.size, self.off_screen)
         return scene, waveform, np.random.default_rng([seed, index % self.items_a_scene, 2])
 
+    def _happens(self, rng: np.random.Generator, share: float) -> bool:
+        """Draw whether an augmentation is done that is done to this share of the items."""
+        return self.augment and rng.random() < share
+
+    def _mirrored(self, rng: np.random.Generator, *pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return pictures and their masks `[..., H, W]`, half of the time seen in a mirror."""
+        if not self._happens(rng, 0.5):
+            return pictures
+        return tuple(picture.flip(-1) for picture in pictures)
+
 
 @lru_cache(maxsize=8)
 def _scene_and_sound(seed: int, size: tuple[int, int], off_screen: float) -> tuple[Scene, Tensor]:
