@@ -15,7 +15,7 @@ from coprop_plugin.adapters.sound import Ear, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, checked_class_names
 
 AudioForm = Literal["waveform", "log_mel", "embedding", "none", "clip"]
 _FORMS = ("waveform", "log_mel", "embedding", "none", "clip")
@@ -33,6 +33,7 @@ class CallableBackend(nn.Module):
     Args:
         function: What to call.
         num_classes: 1 for binary masks (sigmoid), else the number of classes, 0 the background.
+        class_names: What they are called in reports and exports, the background's first.
         audio: What a frame's sound is: `"waveform"`, the `[15600]` samples at 16 kHz (0.975 s)
             that belong to it; `"log_mel"`, its VGGish example `[1, 96, 64]`; `"embedding"`, its
             VGGish embedding `[128]`; `"none"`: called as `function(frames)`; `"clip"`: called as
@@ -41,7 +42,8 @@ class CallableBackend(nn.Module):
         frames_at_once: Frames a call, at most.
 
     Raises:
-        AdapterError: If `function` cannot be called, or `audio` is none of the above.
+        AdapterError: If `function` cannot be called, `audio` is none of the above, or there is
+            not one name for each class.
 
     Example:
         >>> def bright(frames, audio):
@@ -56,6 +58,7 @@ class CallableBackend(nn.Module):
         function: Callable[..., Tensor],
         *,
         num_classes: int = 1,
+        class_names: Sequence[str] | None = None,
         audio: AudioForm = "waveform",
         vggish: nn.Module | str | Path | None = None,
         frames_at_once: int = 8,
@@ -70,6 +73,7 @@ class CallableBackend(nn.Module):
             raise AdapterError(f"Got audio={audio!r}; say one of {', '.join(map(repr, _FORMS))}.")
         self.model = function
         self.num_classes = num_classes
+        self.class_names = checked_class_names(class_names, num_classes, AdapterError)
         self.audio = audio
         self.context = "window" if audio == "clip" else "frame"
         self.ear = Ear(vggish)

@@ -66,6 +66,7 @@ class MMSegBackend(nn.Module):
         self.binary = not isinstance(class_ids, Mapping) and (class_ids is not None or native == 1)
         self.class_of = _class_table(class_ids, native)
         self.num_classes = 1 if self.binary else max(self.class_of) + 1
+        self.class_names = None if self.binary else _names(look_through(model), self.class_of)
 
     @staticmethod
     def accepts(model: Any) -> bool:
@@ -158,6 +159,19 @@ def _class_table(class_ids: Any, native: int) -> list[int]:
     if not all(mine >= 0 for mine in pairs.values()):
         raise AdapterError(f"Got class_ids={class_ids}; our classes are 0 (background), 1, 2, ...")
     return [pairs.get(theirs, 0) for theirs in range(native)]
+
+
+def _names(network: nn.Module, class_of: Sequence[int]) -> tuple[str, ...] | None:
+    """Return what our classes are called, from the data set that the segmentor was trained on."""
+    theirs = (getattr(network, "dataset_meta", None) or {}).get("classes")
+    if theirs is None or len(theirs) != len(class_of):
+        return None
+    names = [
+        "/".join(name for name, mine in zip(theirs, class_of, strict=True) if mine == one)
+        for one in range(max(class_of) + 1)
+    ]
+    as_they_are = list(class_of) == list(range(len(class_of)))
+    return tuple(names if as_they_are else ["background", *names[1:]])
 
 
 def _without_padding(logits: Tensor, size: Sequence[int], meta: Mapping[str, Any]) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from coprop_plugin.asking import Asked
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.modes import evaluating
-from coprop_plugin.types import Clip, Hook, KeyframeBackend
+from coprop_plugin.types import Clip, Hook, KeyframeBackend, checked_class_names
 from coprop_plugin.windows import Window
 
 # Logits of one batch of keyframes are kept under this, so that 71 classes of a large picture fit.
@@ -24,6 +24,16 @@ class Asker:
 
     def __init__(self, backend: KeyframeBackend) -> None:
         self.backend = backend
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the model calls its classes, if it says so.
+
+        Raises:
+            AdapterError: If there is not one name for each.
+        """
+        names = getattr(self.backend, "class_names", None)
+        return checked_class_names(names, self.backend.num_classes, AdapterError)
 
     def frames_at_once(self, clip: Clip) -> int:
         """Return how many frames of a clip's size to ask about in one go."""

@@ -48,9 +48,7 @@ def run_demo(
     alone = model.segment_bare(result.clip)
     alone.save(folder / "result" / "bare", overlay=False)
     write_masks(truth.numpy(), folder / "truth")
-    names = folder / "classes.txt"
-    names.write_text("\n".join(["silent", *(kind.name for kind in KINDS)]) + "\n")
-    write_report(folder / "result", video=video, truth=folder / "truth", classes=names)
+    write_report(folder / "result", video=video, truth=folder / "truth")
     scores = {"Co-Prop": _score(result, truth), "the model alone": _score(alone, truth)}
     return _says(scene, result, type(model.propagator).__name__, scores, folder, strip)
 

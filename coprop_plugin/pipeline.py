@@ -156,7 +156,8 @@ class CoProp(nn.Module):
             indices = list(range(first, min(first + at_once, clip.num_frames)))
             for index, logits in zip(indices, asker.ask(clip, indices), strict=True):
                 masks = MaskLogits.of_keyframe(logits)
-                frames.append(masks.result(index, float(clip.times[index]), is_keyframe=True))
+                time_s = float(clip.times[index])
+                frames.append(masks.result(index, time_s, True, asker.class_names))
         return SegmentationResult(clip, points, frames)
 
     def stream(
@@ -240,9 +241,10 @@ class CoProp(nn.Module):
         self, windows: Iterable[Window], asked: Asked, hook: Hook | None
     ) -> Iterator[FrameResult]:
         """Eq. (2) and (3) over windows: one result a frame, in order."""
+        names = Asker(self.backend).class_names
         if self.recovery:
             for index, time_s, masks, is_keyframe in self._recovering.frames(windows, asked, hook):
-                result = masks.result(index, time_s, is_keyframe)
+                result = masks.result(index, time_s, is_keyframe, names)
                 if hook:
                     hook("propagation", result, index + 1, asked.points.num_frames)
                 yield result
@@ -265,7 +267,7 @@ class CoProp(nn.Module):
                 t, is_keyframe = index - window.start, index in asked
                 with torch.no_grad(), evaluating(self.propagator):
                     masks = carrier.at(t)
-                    result = masks.result(index, float(clip.times[t]), is_keyframe)
+                    result = masks.result(index, float(clip.times[t]), is_keyframe, names)
                 if hook:
                     hook("propagation", result, index + 1, asked.points.num_frames)
                 yield result

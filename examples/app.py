@@ -10,7 +10,6 @@ from pathlib import Path
 
 import coprop_plugin as coprop
 from coprop_plugin.report import write_report
-from coprop_plugin.world.objects import KINDS
 
 # Strangers upload here: two minutes, in pictures of 1080p at most.
 os.environ.setdefault("COPROP_MAX_DURATION_S", "120")
@@ -30,13 +29,11 @@ MODELS = {
     "keyframe processor (knows the made-up world)": dict(model="keyframe_processor"),
     "what is bright (a toy)": dict(model=bright, backend="callable"),
 }
-# What the numbers in a model's masks are called, the background first.
-CLASSES = {[*MODELS][0]: ["silent", *(kind.name for kind in KINDS)]}
 
 
 def segment(video, model, provider, fps, told=lambda share, step: None):
     """Return one line, the painted video and the report; `told` hears how far it is."""
-    folder = Path(tempfile.mkdtemp(prefix="coprop-"))
+    folder = Path(tempfile.mkdtemp(prefix="coprop-")) / "result"
 
     def hook(step, artifact, done, total):
         if step in STEPS:
@@ -44,16 +41,12 @@ def segment(video, model, provider, fps, told=lambda share, step: None):
 
     wrapped = coprop.wrap(**MODELS[model], control_points=provider)
     result = wrapped.segment(video, fps=fps, hook=hook)
-    result.save(folder / "result")
-    names = None
-    if model in CLASSES:
-        names = folder / "classes.txt"
-        names.write_text("\n".join(CLASSES[model]))
-    report = write_report(folder / "result", video=video, classes=names)
+    result.save(folder)
+    report = write_report(folder, video=video)
     starts = ", ".join(f"{s:.2f}" for s in result.times[result.control_points.indices].tolist())
     says = f"{len(result.masks)} frames; what sounds changes at {starts} s"
     page = report.path.read_text(encoding="utf-8")
-    return says, str(folder / "result" / "overlay.mp4"), FRAME.format(escape(page))
+    return says, str(folder / "overlay.mp4"), FRAME.format(escape(page))
 
 
 def build():

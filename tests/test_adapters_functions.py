@@ -171,6 +171,21 @@ def test_mapped_classes_get_our_numbers(segmentor):
     torch.testing.assert_close(got[:, 1:], probs[:, [3, 0]])
 
 
+def test_a_segmentor_says_what_its_classes_are_called(segmentor):
+    assert MMSegBackend(segmentor).class_names is None
+    segmentor.dataset_meta = {"classes": ("sky", "dog", "cat", "bird")}
+    assert MMSegBackend(segmentor).class_names == ("sky", "dog", "cat", "bird")
+    mapped = MMSegBackend(segmentor, class_ids={3: 1, 1: 2, 2: 2})
+    assert mapped.class_names == ("background", "bird", "dog/cat")
+    assert MMSegBackend(segmentor, class_ids=[1]).class_names is None
+
+
+@pytest.mark.parametrize("names", ["dog", ["dog"], [1, 2], ["silent", "dog", "cat"]])
+def test_there_is_a_name_for_each_class(names):
+    with pytest.raises(AdapterError, match="num_classes=1; wanted 2 names"):
+        CallableBackend(bright, class_names=names)
+
+
 def test_classes_that_a_segmentor_has_not_are_refused(segmentor):
     with pytest.raises(AdapterError, match="classes 0 to 3"):
         MMSegBackend(segmentor, class_ids=[4])

@@ -13,10 +13,14 @@ from make_results import everything_in, result_of
 from PIL import Image
 from typer.testing import CliRunner
 
-from coprop_plugin import cli, media
+from coprop_plugin import cli, media, wrap
 from coprop_plugin.errors import MediaError, MissingExtraError
+from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import class_names, export, read_clip, read_waveform
 from coprop_plugin.media.coco import run_lengths
+from coprop_plugin.redo import redo
+from coprop_plugin.training.run import read_config
+from coprop_plugin.world.objects import KINDS
 
 STRIPES = (np.indices((48, 64)).sum(0) % 50) < 25
 # What pycocotools 2.0.11 says.
@@ -141,6 +145,39 @@ def test_classes_have_names(tmp_path):
     with pytest.raises(MediaError, match="cannot be read"):
         class_names(71, tmp_path / "gone.txt")
     assert len(set(class_names(71))) == 71
+
+
+def loud(frames, audio):
+    logits = torch.zeros(len(frames), 3, *frames.shape[-2:])
+    logits[:, 2] = 1
+    return logits
+
+
+def test_a_model_says_what_its_classes_are_called(tmp_path):
+    names = ["background", "violin", "piano"]
+    backend = dict(type="callable", num_classes=3, class_names=names)
+    model = wrap(loud, backend=backend, control_points="every_n", propagator="hold")
+    video = plain(tmp_path / "in.mp4")
+    result = model.segment(video)
+    run = result.save(tmp_path / "run", overlay=False)
+    model.segment_bare(result.clip).save(tmp_path / "bare", overlay=False)
+    redo(model, video, run, tmp_path / "again", overlay=False)
+    for folder in (run, tmp_path / "bare", tmp_path / "again"):
+        assert json.loads((folder / "result.json").read_text())["class_names"] == names
+        told = json.loads(export(folder, "coco").read_text())
+        assert [category["name"] for category in told["categories"]] == names[1:]
+    # What a person edits may hold anything.
+    edited = json.loads((run / "result.json").read_text()) | {"class_names": [1, {}, None]}
+    (run / "result.json").write_text(json.dumps(edited))
+    told = json.loads(export(run, "coco").read_text())
+    assert [category["name"] for category in told["categories"]] == ["class 1", "class 2"]
+
+
+def test_the_model_that_ships_names_the_world():
+    shipped = load_keyframe_processor().class_names
+    assert shipped == ("silent", *(kind.name for kind in KINDS))
+    config = read_config("world_keyframes_small")
+    assert tuple(config.model.processor.class_names) == shipped
 
 
 def test_what_cannot_be_exported_is_refused(run, tmp_path):

@@ -4,7 +4,12 @@ _base_ = ["_world.py"]
 
 model = dict(
     type="KeyframeTraining",
-    processor=dict(num_classes=11, num_queries=16, max_size=208),
+    processor=dict(
+        num_classes=11,
+        class_names="silent bell bird drum engine flute siren dog cricket singer horn".split(),
+        num_queries=16,
+        max_size=208,
+    ),
 )
 
 train_dataloader = dict(

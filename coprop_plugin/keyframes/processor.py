@@ -23,7 +23,7 @@ from coprop_plugin.keyframes.inputs import (
 from coprop_plugin.keyframes.sound import FrameSound
 from coprop_plugin.modes import evaluating
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, checked_class_names
 
 _SMALLEST = 32
 
@@ -62,6 +62,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
 
     Args:
         num_classes: C. 1 is a binary head; more is a semantic one, with 0 the background.
+        class_names: What the classes are called in reports and exports, the background's first.
         backbone: Of the image: "small", "resnet18", "resnet50", "pvt_v2_b0" to "pvt_v2_b5", or a
             mapping with options; see `build_backbone`.
         audio_encoder: A registered name ("SmallLogMelEncoder", "VGGish"), a config, or a module
@@ -79,7 +80,8 @@ class KeyframeProcessor(Pretrained, nn.Module):
         frames_at_once: In `segment_keyframes`, frames a batch, at most.
 
     Raises:
-        KeyframeError: If a number is out of range, or channels do not divide among heads.
+        KeyframeError: If a number is out of range, channels do not divide among heads, or there is
+            not one name for each class.
         UnknownNameError: If there is no such backbone or audio encoder.
         CheckpointError: If weights that `backbone` names cannot be had.
 
@@ -97,6 +99,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
         self,
         num_classes: int = 1,
         *,
+        class_names: Sequence[str] | None = None,
         backbone: str | Mapping[str, Any] = "small",
         audio_encoder: str | Mapping[str, Any] | nn.Module = "SmallLogMelEncoder",
         width: int = 128,
@@ -112,8 +115,10 @@ class KeyframeProcessor(Pretrained, nn.Module):
         super().__init__()
         _check(num_classes, num_queries, decoder_layers, frames_at_once, (width, mask_width), heads)
         _check_sizes(max_size, input_size)
+        self.class_names = checked_class_names(class_names, num_classes, KeyframeError)
         self.config: dict[str, Any] = dict(
             num_classes=num_classes,
+            class_names=self.class_names,
             backbone=_without_pretrained(backbone),
             audio_encoder=audio_encoder,
             width=width,

@@ -4,19 +4,23 @@ import json
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from coprop_plugin.errors import MediaError
 
 _AVSS_CLASSES = 71
 
 
-def class_names(num_classes: int, file: str | Path | None = None) -> tuple[str, ...]:
+def class_names(
+    num_classes: int, file: str | Path | None = None, known: Any = None
+) -> tuple[str, ...]:
     """Return the name of every class; of models of 71 classes, AVSBench-semantic's.
 
     Args:
         num_classes: C of the model: 1 for a binary one.
         file: Names in the order of classes, one a line, or JSON: a list of them, or a mapping
             from name to class as AVSS's `label2idx.json`.
+        known: Without a file, what the model or its `result.json` says, if that is a name a class.
 
     Returns:
         A name a class id, the background 0 included: two for a binary model.
@@ -37,6 +41,9 @@ def class_names(num_classes: int, file: str | Path | None = None) -> tuple[str, 
                 "0. Name them all, in the order of their numbers."
             )
         return names
+    listed = isinstance(known, list | tuple) and len(known) == wanted
+    if listed and all(isinstance(name, str) for name in known):
+        return tuple(known)
     if num_classes == 1:
         return ("silent", "sounding")
     if num_classes == _AVSS_CLASSES:

@@ -31,7 +31,7 @@ def _detections(frame: FrameResult, kind: Any) -> Any:
     if not len(classes):
         return kind.empty()
     masks = mask[None] == classes[:, None, None]
-    names = class_names(frame.num_classes)
+    names = class_names(frame.num_classes, known=frame.class_names)
     return kind(
         xyxy=np.array([_box(inside) for inside in masks], np.float32),
         mask=masks,

@@ -82,7 +82,7 @@ def export(
 
 
 def _coco(folder: Path, content: dict[str, Any], classes: str | Path | None) -> Path:
-    names = class_names(content["num_classes"], classes)
+    names = class_names(content["num_classes"], classes, content.get("class_names"))
 
     def frames() -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
         for t, time_s in enumerate(content["times"]):

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ class ResultWriter:
         self._reuse, self._edited = reuse, edited
         self._digests: list[str] = []
         self._shape: tuple[int, int, int] = (0, 0, 0)
+        self._class_names: Sequence[str] | None = None
         self.times: list[float] = []
         self.control_points = control_points
         if (overlay or alpha) and self._source is None and clip is None:
@@ -197,6 +198,7 @@ class ResultWriter:
         self._digests.append(mask_digest(mask))
         self.times.append(float(frame_result.time_s))
         self._shape = (*frame_result.mask.shape, frame_result.num_classes)
+        self._class_names = frame_result.class_names
 
     def keep(self, time_s: float) -> None:
         """Take the next frame from the result that is reused, as it lies there.
@@ -208,6 +210,7 @@ class ResultWriter:
             self._digests.append(self._reuse.copy_frame(self.num_written, self._partial))
         self.times.append(float(time_s))
         self._shape = (*self._reuse.size, self._reuse.content["num_classes"])
+        self._class_names = self._reuse.content.get("class_names")
 
     def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
         try:
@@ -260,6 +263,7 @@ class ResultWriter:
             "orientation": "upright: the source's rotation tag is applied",
             "num_frames": self.num_written,
             "num_classes": self._shape[2],
+            "class_names": self._class_names,
             "sampling": self._sampling,
             "times": [round(time_s, 6) for time_s in self.times],
             "about": self._about,

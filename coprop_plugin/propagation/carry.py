@@ -81,7 +81,13 @@ class MaskLogits:
             dense[0] = 0
         return dense
 
-    def result(self, index: int, time_s: float, is_keyframe: bool) -> FrameResult:
+    def result(
+        self,
+        index: int,
+        time_s: float,
+        is_keyframe: bool,
+        class_names: tuple[str, ...] | None = None,
+    ) -> FrameResult:
         """Return this frame as a caller gets it."""
         return FrameResult(
             index=index,
@@ -91,6 +97,7 @@ class MaskLogits:
             class_probs=self.probs,
             num_classes=self.num_classes,
             is_keyframe=is_keyframe,
+            class_names=class_names,
         )
 
 

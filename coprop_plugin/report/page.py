@@ -84,7 +84,8 @@ def write_report(
         PosixPath('out/street/report.html')
     """
     run = read_run(folder, video=video, truth=truth)
-    names = media.class_names(run.content["num_classes"], classes)
+    known = run.content.get("class_names")
+    names = media.class_names(run.content["num_classes"], classes, known)
     masks = run.layers[0]
     loudest = max(range(run.num_frames), key=masks.areas.__getitem__)
     page, beside = run.folder / PAGE, run.folder / VIDEO

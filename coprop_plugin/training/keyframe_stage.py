@@ -58,6 +58,9 @@ class KeyframeTraining(StageModel):
         vggish: str | Path | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(processor, Mapping) and "num_classes" in processor:
+            # Other classes have other names.
+            processor = {"class_names": None, **processor}
         self.processor: KeyframeProcessor = begun(
             processor,
             WEIGHTS if weights == "shipped" else weights,

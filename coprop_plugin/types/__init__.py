@@ -16,6 +16,7 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 - logits before, probabilities after: backends and propagators give logits, results probabilities.
 """
 
+from coprop_plugin.types.class_names import checked_class_names
 from coprop_plugin.types.clip import Clip, Sampling, Source, spans_of
 from coprop_plugin.types.control_points import ControlPoints
 from coprop_plugin.types.naming import named, naming
@@ -44,6 +45,7 @@ __all__ = [
     "Source",
     "StoredWaveform",
     "UnpackedCall",
+    "checked_class_names",
     "named",
     "naming",
     "spans_of",

@@ -33,6 +33,9 @@ class KeyframeBackend(Protocol):
         """
         ...
 
+    # A backend may say what its classes are called, for reports and exports: `class_names`, a list
+    # of a name a class, the background's first; two names for a binary model.
+    #
     # A backend whose answer about a frame depends on that frame and its sound alone may say so,
     # `context = "frame"`; then less is done again after an edit (`coprop_plugin.redo`).
     #

@@ -28,6 +28,8 @@ class FrameResult:
         class_probs: `[len(class_ids), H, W]` float32 in [0, 1].
         num_classes: C of the wrapped model: 1 for binary models, 71 for AVSS.
         is_keyframe: Whether the wrapped model itself made this mask.
+        class_names: What the classes are called, if the wrapped model says so: a name a class, the
+            background's first, two for binary models.
 
     Example:
         >>> mask = torch.tensor([[0, 3]], dtype=torch.uint8)
@@ -44,6 +46,7 @@ class FrameResult:
     class_probs: Tensor
     num_classes: int
     is_keyframe: bool
+    class_names: tuple[str, ...] | None = None
 
     @property
     def probs(self) -> Tensor:
