@@ -392,6 +392,45 @@ def _read_manifest(folder):
     assert isinstance(Manifest.read(folder), dict)
 
 
+def _run(folder):
+    """Write a results folder, with a video of its own to show."""
+    from make_results import result_of
+
+    from coprop_plugin.types import Clip
+
+    sound = torch.linspace(-0.5, 0.5, 3 * 16_000)
+    clip = Clip(torch.zeros(3, 3, 48, 64, dtype=torch.uint8), sound, 16_000)
+    return result_of(clip, class_id=2, num_classes=3).save(folder / "run")
+
+
+RESULT_WORDS = (
+    "format version source size num_frames num_classes class_names sampling times about "
+    "options input source_digest made_with edited digests coprop.result/1 avsbench pts ../in.mp4"
+).split()
+
+
+@reader(
+    "result",
+    "run/result.json",
+    lambda folder: [(_run(folder) / "result.json").read_bytes()],
+    words=RESULT_WORDS,
+    beside=_run,
+)
+def _read_result(folder):
+    from coprop_plugin.media import EarlierResult, class_names, export
+    from coprop_plugin.report.page import _page
+    from coprop_plugin.report.run import read_run
+    from coprop_plugin.report.video import ShownVideo
+
+    _tried(lambda: EarlierResult.read(folder / "run").painted())
+    _tried(export, folder / "run", "coco")
+    run = read_run(folder / "run")
+    names = class_names(run.content["num_classes"], known=run.content.get("class_names"))
+    # The page alone: its small video is made in a folder of its own.
+    shown = ShownVideo((48, 64), 3.0, torch.zeros(16_000), 16_000, "")
+    assert "coprop_plugin" in _page(run, shown, "", names)
+
+
 ANSWERS = [
     'Sure! {"control_points": [1, 0, 0, 1, 0]}',
     "```json\n[true, false, false, true, false]\n```",

@@ -180,6 +180,36 @@ def test_the_model_that_ships_names_the_world():
     assert tuple(config.model.processor.class_names) == shipped
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"num_classes": "1"},
+        {"num_classes": 10**400},
+        {"num_frames": 2},
+        {"num_frames": True},
+        {"size": [48]},
+        {"size": [0, 64]},
+        {"times": [0, None, 2]},
+        {"times": [2, 1, 0]},
+        {"times": [0, 1, 10**400]},
+        {"times": 3},
+        {"sampling": ["pts"]},
+        {"sampling": "often"},
+        {"source": 3},
+        {"about": []},
+        {"about": {"options": 3}},
+    ],
+)
+def test_a_result_that_makes_no_sense_is_none(edit, tmp_path):
+    saved = result_of(read_clip(plain(tmp_path / "in.mp4"))).save(tmp_path / "run", overlay=False)
+    assert media.read_manifest(saved)["num_frames"] == 3
+    path = saved / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | edit))
+    assert media.read_manifest(saved) is None
+    with pytest.raises(MediaError, match="holds no finished result"):
+        export(saved, "coco")
+
+
 def test_what_cannot_be_exported_is_refused(run, tmp_path):
     with pytest.raises(MediaError, match="png-alpha, prores4444, vp9-alpha, coco"):
         export(run, "gif")

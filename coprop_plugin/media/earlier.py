@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from coprop_plugin.errors import ControlPointError, MediaError
-from coprop_plugin.media.folders import BARE, read_manifest
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media.folders import BARE
 from coprop_plugin.media.masks import mask_digest, picture_name, read_painted_mask
+from coprop_plugin.media.result_json import read_manifest
 from coprop_plugin.types import ControlPoints
 
 _BLOCKS, _BLOCK = 32, 2**16
@@ -53,7 +54,7 @@ class EarlierResult:
             points = ControlPoints.from_dict(content["made_with"])
             edited = frozenset(int(t) for t in content["edited"])
             whole = len(content["digests"]) == points.num_frames == content["num_frames"]
-        except (KeyError, TypeError, ControlPointError):
+        except (LookupError, TypeError, ValueError, ArithmeticError):
             whole = False
         if not whole:
             raise MediaError(

@@ -14,10 +14,11 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.media.class_names import class_names
 from coprop_plugin.media.coco import coco_of
 from coprop_plugin.media.earlier import content_digest
-from coprop_plugin.media.folders import read_manifest, source_of, write_text, writing
+from coprop_plugin.media.folders import write_text, writing
 from coprop_plugin.media.forms import PRORES_4444, VP9_ALPHA
 from coprop_plugin.media.masks import read_picture
 from coprop_plugin.media.matte import MatteTrack, save_alphas_of
+from coprop_plugin.media.result_json import read_manifest, source_of
 from coprop_plugin.media.rewrite import Spans, write_again
 from coprop_plugin.types import spans_of
 
@@ -88,7 +89,7 @@ def _coco(folder: Path, content: dict[str, Any], classes: str | Path | None) -> 
         for t, time_s in enumerate(content["times"]):
             yield time_s, read_picture(folder / "masks", t), read_picture(folder / "probs", t)
 
-    made = coco_of(frames(), names, content["source"] or folder.resolve().name)
+    made = coco_of(frames(), names, content.get("source") or folder.resolve().name)
     return write_text(folder / "coco.json", json.dumps(made) + "\n")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import av
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.result_json import FILE, FORMAT, json_of
 
-FORMAT = "coprop.result/1"
 PICTURE_FOLDERS = ("masks", "probs", "alpha")
 # What a report adds to a finished result, and the bare model's result beside it.
 BARE, REPORT_NAMES = "bare", ("report.html", "report.mp4")
@@ -47,40 +47,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
-def json_of(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; nothing if it is missing or no mapping."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any] | None:
-    """Return the `result.json` of a folder that `ResultWriter` completed; None for any other."""
-    content = json_of(Path(folder) / "result.json")
-    return content if content.get("format") == FORMAT else None
-
-
-def source_of(folder: Path, content: Mapping[str, Any]) -> Path | None:
-    """Return the video that a result was made from, where it was or beside the folder.
-
-    Args:
-        folder: The result.
-        content: Its `result.json`.
-    """
-    name = content.get("source")
-    recorded = (content.get("about") or {}).get("input")
-    beside = folder.resolve().parent / Path(name).name if name else None
-    return next((Path(p) for p in (recorded, beside) if p and Path(p).is_file()), None)
-
-
-def read_about(folder: str | Path) -> dict[str, Any] | None:
-    """Return the `about` of a folder that `ResultWriter` completed; None for any other folder."""
-    content = read_manifest(folder)
-    return None if content is None else content.get("about")
-
-
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
     """Turn errors of disk and encoder into a `MediaError` that names what was to be written."""
@@ -103,7 +69,7 @@ def refuse_foreign(target: Path, folder: Path) -> None:
     with writing(folder):
         foreign = sorted(_foreign_names(target))
     names = {path.name for path in target.iterdir()} - IGNORED_NAMES
-    ours = json_of(target / "result.json").get("format") == FORMAT
+    ours = json_of(target / FILE).get("format") == FORMAT
     if foreign or (names and not ours):
         found = ", ".join((foreign or sorted(names))[:4])
         raise MediaError(

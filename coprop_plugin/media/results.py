@@ -15,7 +15,6 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.media.earlier import EarlierResult, content_digest
 from coprop_plugin.media.encode import picture_of
 from coprop_plugin.media.folders import (
-    FORMAT,
     PICTURE_FOLDERS,
     refuse_foreign,
     remove_all_but,
@@ -26,6 +25,7 @@ from coprop_plugin.media.folders import (
 from coprop_plugin.media.masks import mask_digest, picture_name, read_mask, save_mask
 from coprop_plugin.media.matte import save_alpha, save_alphas_of
 from coprop_plugin.media.overlay import write_overlay
+from coprop_plugin.media.result_json import FORMAT
 from coprop_plugin.media.unfinished import Journal
 from coprop_plugin.types import (
     Clip,

@@ -13,7 +13,8 @@ from PIL import Image
 from coprop_plugin import media
 from coprop_plugin.benchmark.metrics import frame_ious
 from coprop_plugin.errors import ReportError
-from coprop_plugin.media.folders import BARE, json_of
+from coprop_plugin.media.folders import BARE
+from coprop_plugin.media.result_json import json_of
 from coprop_plugin.types import ControlPoints, spans_of
 
 
