@@ -58,7 +58,7 @@ def _is_file(path: Path) -> bool:
 
 def _is_whole(content: Mapping[str, Any]) -> bool:
     frames, size, times = (content.get(name) for name in ("num_frames", "size", "times"))
-    about = content.get("about") or {}
+    about = content.get("about", {})
     return (
         _is_count(frames, FRAMES.value)
         and _is_count(content.get("num_classes"), OBJECTS + 1)
