@@ -72,6 +72,30 @@ def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points)
     assert not partial.exists()
 
 
+@pytest.mark.parametrize("damaged", ["journal", "header", "values", "mask", "prob"])
+def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
+    folder, partial = tmp_path / "out", tmp_path / ".out.part"
+    options = Options(fps=8, overlay=False)
+    with pytest.raises(Killed):
+        do_job(wrap(Dying(scene, 4.0), control_points=EVERY_5), Job(video, folder), options)
+    journal = partial / "journal.jsonl"
+    if damaged == "journal":
+        journal.write_bytes(journal.read_bytes() + b"\0" * 4096 + b"\n")
+    elif damaged == "header":
+        journal.write_bytes(b"\xff" * 100)
+    elif damaged == "values":
+        journal.write_bytes(journal.read_bytes() + b'{"times": ["x"], "shape": []}\n')
+    else:
+        (partial / f"{damaged}s" / "00003.png").write_bytes(b"")
+    backend = Dying(scene)
+    done = do_job(wrap(backend, control_points=EVERY_5), Job(video, folder), options)
+    assert done.status == "done", done.error
+    assert min(backend.asked) == 0.0
+    whole = do_job(wrap(Dying(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options)
+    assert whole.status == "done"
+    assert contents(folder) == contents(tmp_path / "b")
+
+
 def test_other_settings_begin_anew(scene, video, tmp_path):
     folder = tmp_path / "out"
     model = wrap(Dying(scene, 4.0), control_points=EVERY_5)

@@ -22,7 +22,13 @@ from coprop_plugin.media.folders import (
     write_json,
     writing,
 )
-from coprop_plugin.media.masks import mask_digest, picture_name, read_mask, save_mask
+from coprop_plugin.media.masks import (
+    mask_digest,
+    picture_name,
+    read_mask,
+    read_picture,
+    save_mask,
+)
 from coprop_plugin.media.matte import save_alpha, save_alphas_of
 from coprop_plugin.media.overlay import write_overlay
 from coprop_plugin.media.result_json import FORMAT
@@ -151,14 +157,19 @@ class ResultWriter:
 
     def _go_on(self) -> None:
         self._journal = Journal(self._partial, self._about)
+        try:
+            self._digests = [self._digest_of(k) for k in range(len(self._journal.times))]
+        except (MediaError, SyntaxError, ValueError):
+            # Complete, but never came to the disk: the machine lost its power.
+            self._journal.begin_anew()
         self.times, self._shape = list(self._journal.times), self._journal.shape
         self.control_points = self._journal.control_points or self.control_points
-        masks = self._partial / "masks"
-        self._digests = [
-            mask_digest(read_mask(masks / picture_name(k))) for k in range(self.num_written)
-        ]
         kept = {self._journal.path.name, *(PICTURE_FOLDERS[:2] if self.times else ())}
         remove_all_but(self._partial, kept)
+
+    def _digest_of(self, index: int) -> str:
+        read_picture(self._partial / "probs", index)
+        return mask_digest(read_picture(self._partial / "masks", index))
 
     def found(self, points: ControlPoints) -> None:
         """Take the control points, and remember them for whoever resumes."""

@@ -50,25 +50,40 @@ class Journal:
             raise
 
     def _go_on(self, wanted: dict[str, Any]) -> None:
+        self._wanted = wanted
+        try:
+            whole = self._read(wanted)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            # A machine that lost its power may have left anything.
+            whole = ""
+        if whole:
+            self._file.truncate(len(whole.encode()))
+        else:
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forget what is known."""
+        self.control_points, self.times, self.shape = None, [], (0, 0, 0)
+        self._file.truncate(0)
+        self._add(self._wanted)
+
+    def _read(self, wanted: dict[str, Any]) -> str:
+        """Take what is known of the same result; returns the text that stays."""
         self._file.seek(0)
         text = self._file.read()
         # After the last line break is nothing, or half a line of a process that was killed.
         whole = text[: text.rfind("\n") + 1]
         lines = [json.loads(line) for line in whole.splitlines()]
-        if lines[:1] == [wanted]:
-            self._file.truncate(len(whole.encode()))
-            for line in lines[1:]:
-                self._read(line)
-        else:
-            self._file.truncate(0)
-            self._add(wanted)
-
-    def _read(self, line: Mapping[str, Any]) -> None:
-        if "control_points" in line:
-            self.control_points = ControlPoints.from_dict(line["control_points"])
-        else:
-            self.times += line["times"]
-            self.shape = tuple(line["shape"])
+        if lines[:1] != [wanted]:
+            return ""
+        for line in lines[1:]:
+            if "control_points" in line:
+                self.control_points = ControlPoints.from_dict(line["control_points"])
+            else:
+                self.times += map(float, line["times"])
+                height, width, num_classes = map(int, line["shape"])
+                self.shape = (height, width, num_classes)
+        return whole
 
     def found(self, points: ControlPoints) -> None:
         """Note the control points, exactly."""
