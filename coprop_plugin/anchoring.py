@@ -129,8 +129,9 @@ class PointsFile:
                 f"{self.made_with}, and would be lost. Choose another file, or --redo it."
             )
         for content in (before, *_lines(self.journal)):
-            if content.get("made_with") == self.made_with:
-                self.clips |= content.get("clips") or {}
+            clips = content.get("clips")
+            if content.get("made_with") == self.made_with and isinstance(clips, dict):
+                self.clips |= {name: clip for name, clip in clips.items() if isinstance(clip, dict)}
 
     def has(self, item: Item) -> bool:
         """Whether the control points of a clip are there, and its file is the same still."""

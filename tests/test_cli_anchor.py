@@ -174,6 +174,19 @@ def test_failures_are_listed_and_tried_again(videos, providers, tmp_path):
     assert json.loads(out.read_text())["failed"] == {}
 
 
+@pytest.mark.parametrize("clips", [3, ["dog"], {"dog": 3}, {"dog": {"heard": "x"}}])
+def test_clips_that_were_edited_into_something_else_are_done_again(
+    videos, providers, tmp_path, clips
+):
+    out = tmp_path / "points.json"
+    arguments = ("anchor", videos, "-o", out, "--control-points", f"{providers}:noting", "--json")
+    assert statuses(coprop(*arguments)) == ["done"] * 4
+    whole = json.loads(out.read_text())
+    out.write_text(json.dumps(whole | {"clips": clips}))
+    assert statuses(coprop(*arguments)) == ["done"] * 4
+    assert json.loads(out.read_text()) == whole
+
+
 def test_a_killed_run_is_gone_on_with(videos, providers, tmp_path, monkeypatch):
     out = tmp_path / "points.json"
     arguments = ["anchor", str(videos), "-o", str(out), "--control-points", f"{providers}:noting"]
