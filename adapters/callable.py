@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.calls import ModelCall, check_indices
-from coprop_plugin.adapters.devices import lent
+from coprop_plugin.adapters.devices import borrow_model
 from coprop_plugin.adapters.pictures import resize_logits
-from coprop_plugin.adapters.sound import Ear, waveform_of
+from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
@@ -76,7 +76,7 @@ class CallableBackend(nn.Module):
         self.class_names = checked_class_names(class_names, num_classes, AdapterError)
         self.audio = audio
         self.context = "window" if audio == "clip" else "frame"
-        self.ear = Ear(vggish)
+        self.ear = VGGishFeatures(vggish)
         self.frames_at_once = frames_at_once
 
     @staticmethod
@@ -118,7 +118,7 @@ class CallableBackend(nn.Module):
     @contextmanager
     def _borrowed(self) -> Iterator[torch.device]:
         if isinstance(self.model, nn.Module):
-            with lent(self.model) as device:
+            with borrow_model(self.model) as device:
                 yield device
         else:
             with torch.no_grad():

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.adapters.released import Family
-from coprop_plugin.checkpoint_file import existing, is_safetensors, read_weights
+from coprop_plugin.checkpoints.native import format_of, load_module, save_module
+from coprop_plugin.checkpoints.untrusted import existing, is_safetensors, read_weights
 from coprop_plugin.errors import CheckpointError, UnknownNameError
-from coprop_plugin.weights_file import format_of, load_module, save_module
 
 
 def load_released(path: str | Path, family: str | None = None) -> nn.Module:

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from coprop_plugin.modes import evaluating
+from coprop_plugin.layers.eval_mode import evaluating
 
 _guard = threading.Lock()
 _thread = threading.local()
@@ -45,14 +45,14 @@ def cuda_calls_stay(device: torch.device | str) -> Iterator[None]:
 
 
 @contextmanager
-def lent(model: nn.Module) -> Iterator[torch.device]:
+def borrow_model(model: nn.Module) -> Iterator[torch.device]:
     """Borrow a model for a forward call; yields the device it lives on.
 
     Inside: eval mode, no gradients, `.cuda()` stays on that device, and no other thread borrows
     the same model. Afterwards every submodule has its own training flag again.
 
     Example:
-        >>> with lent(nn.Linear(2, 2)) as device:
+        >>> with borrow_model(nn.Linear(2, 2)) as device:
         ...     device
         device(type='cpu')
     """

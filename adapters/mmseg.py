@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.devices import lent
+from coprop_plugin.adapters.devices import borrow_model
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
@@ -88,7 +88,7 @@ class MMSegBackend(nn.Module):
         logits = []
         for start in range(0, len(indices), self.frames_at_once):
             frames = clip.rgb(indices[start : start + self.frames_at_once])
-            with lent(look_through(self.model)) as device:
+            with borrow_model(look_through(self.model)) as device:
                 native = self._native(frames.to(device)).float()
                 logits.append(resize_logits(self._regroup(native), clip.size))
         return torch.cat(logits) if logits else torch.zeros(0, self.num_classes, *clip.size)

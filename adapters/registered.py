@@ -1,15 +1,15 @@
 """Imports every adapter, so that the registry knows them all."""
 
-from coprop_plugin.adapters.avsegformer.backend import AVSegFormerBackend
-from coprop_plugin.adapters.avsegformer.released import FAMILY as AVSEGFORMER_FAMILY
+from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
+from coprop_plugin.adapters.avsegformer.avsegformer_names import FAMILY as AVSEGFORMER_FAMILY
 from coprop_plugin.adapters.callable import CallableBackend
-from coprop_plugin.adapters.catr.backend import CATRBackend
-from coprop_plugin.adapters.catr.released import FAMILY as CATR_FAMILY
+from coprop_plugin.adapters.catr.catr_backend import CATRBackend
+from coprop_plugin.adapters.catr.catr_names import FAMILY as CATR_FAMILY
 from coprop_plugin.adapters.mmseg import MMSegBackend
 from coprop_plugin.adapters.released import Family
-from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
 from coprop_plugin.adapters.tpavi.bigen import AVSBiGenBackend
-from coprop_plugin.adapters.tpavi.released import FAMILY as TPAVI_FAMILY
+from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.tpavi_names import FAMILY as TPAVI_FAMILY
 
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (TPAVI_FAMILY, AVSEGFORMER_FAMILY, CATR_FAMILY)

@@ -45,7 +45,7 @@ def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     return waveform[(starts - first)[:, None] + torch.arange(EXAMPLE_SAMPLES)]
 
 
-class Ear(nn.Module):
+class VGGishFeatures(nn.Module):
     """VGGish embeddings of frames, for models that are given them instead of log-mels.
 
     Args:
@@ -76,9 +76,9 @@ class Ear(nn.Module):
             from coprop_plugin.audio.vggish import load_vggish
 
             self.vggish = load_vggish(self.weights)
-        from coprop_plugin.adapters.devices import lent
+        from coprop_plugin.adapters.devices import borrow_model
 
-        with lent(self.vggish) as device:
+        with borrow_model(self.vggish) as device:
             return self.vggish(examples.to(device)).float().cpu()
 
     def of_call(self, audio: Tensor) -> dict[str, Tensor]:

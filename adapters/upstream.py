@@ -16,14 +16,14 @@ from coprop_plugin.adapters.calls import (
     stack_rows,
     take_row,
 )
-from coprop_plugin.adapters.devices import dtype_of, lent
-from coprop_plugin.adapters.pictures import denormalise, model_input, resize_logits
-from coprop_plugin.adapters.windows import (
+from coprop_plugin.adapters.clip_context import (
     Context,
     Group,
     checked_context,
     group_frames,
 )
+from coprop_plugin.adapters.devices import borrow_model, dtype_of
+from coprop_plugin.adapters.pictures import denormalise, model_input, resize_logits
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import Clip
 
@@ -120,7 +120,7 @@ class UpstreamBackend(nn.Module):
         frames = sorted({frame for group in groups for frame in group.frames})
         heard = dict(zip(frames, self._hear(clip, frames), strict=True))
         logits: dict[int, Tensor] = {}
-        with lent(self.network) as device:
+        with borrow_model(self.network) as device:
             for batch in self._batches(groups):
                 order = [frame for group in batch for frame in group.frames]
                 pictures = model_input(
@@ -216,7 +216,7 @@ class UpstreamBackend(nn.Module):
         call.keyframes = [sorted(i) for i in indices]
         pairs = zip(call.rows, indices, strict=True)
         wanted = sorted({rows[index] for rows, clip in pairs for index in clip})
-        with lent(self.network):
+        with borrow_model(self.network):
             if self._runs_whole(call, wanted):
                 ran = list(range(call.num_rows))
                 outputs = self._rows_first(self.network(*call.arguments), call)

@@ -1,6 +1,6 @@
 """Co-Prop: gives any audio-visual segmentation model a sense of time.
 
-`wrap(model)` returns the model with temporally aligned masks; see `coprop_plugin.wrapping`.
+`wrap(model)` returns the model with temporally aligned masks; see `coprop_plugin.pipeline.wrap`.
 Importing this package imports nothing heavy: the names below are loaded when first used.
 """
 
@@ -22,8 +22,8 @@ _HOMES = {
     "naming": "types",
     "CopropError": "errors",
     "CoProp": "pipeline",
-    "wrap": "wrapping",
-    "unwrap": "wrapping",
+    "wrap": "pipeline.wrap",
+    "unwrap": "pipeline.wrap",
     "list_audio_llms": "registry",
     "list_backends": "registry",
     "list_providers": "registry",

@@ -76,7 +76,7 @@ DATASETS = _child(
 )
 """Clips with their true masks, and what to train on."""
 
-METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.registered")
+METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.mmengine_metrics")
 """What an mmengine evaluator computes of predictions and truth."""
 
 globals().update({name: _child(name) for name in _CHILDREN})
@@ -99,7 +99,7 @@ PROVIDERS = Registry(
 AUDIO_LLMS = Registry(
     "audio language model",
     scope=SCOPE,
-    locations=["coprop_plugin.control_points.llm", "coprop_plugin.control_points.answer_cache"],
+    locations=["coprop_plugin.control_points.llm", "coprop_plugin.control_points.llm.cache"],
 )
 """Audio language models: built from a config, each has `chat(messages, waveform, ...) -> str`."""
 

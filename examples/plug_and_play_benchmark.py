@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from coprop_plugin.adapters.callable import CallableBackend
-from coprop_plugin.bench import WorldOptions, WorldSamples, open_folder
+from coprop_plugin.benchmark.datasets.open import WorldOptions, WorldSamples, open_folder
 from coprop_plugin.benchmark.plug_and_play import plug_and_play
 
 

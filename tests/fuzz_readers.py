@@ -149,7 +149,7 @@ def _pictures(folder):
     import numpy as np
     from PIL import Image
 
-    from coprop_plugin.benchmark.datasets.pictures import avsbench_palette
+    from coprop_plugin.benchmark.datasets.read_pictures import avsbench_palette
 
     rng = np.random.default_rng(0)
     grey = Image.fromarray(rng.integers(0, 2, (12, 16), np.uint8))
@@ -166,11 +166,15 @@ def _pictures(folder):
 
 @reader("picture", "in.png", _pictures, tokens=[b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"iTXt"])
 def _read_picture(folder):
-    from coprop_plugin.benchmark.datasets import pictures
+    from coprop_plugin.benchmark.datasets import read_pictures
 
-    for read in (pictures.binary_mask, pictures.colour_labels, pictures.index_labels):
+    for read in (
+        read_pictures.binary_mask,
+        read_pictures.colour_labels,
+        read_pictures.index_labels,
+    ):
         _tried(read, folder / "in.png")
-    pictures.read_frames([folder / "in.png"], 8, "crop")
+    read_pictures.read_frames([folder / "in.png"], 8, "crop")
 
 
 def _tried(read, *arguments):
@@ -213,7 +217,7 @@ POINT_WORDS = (
     words=[*POINT_WORDS, "clip", "file", "every_n", "path"],
 )
 def _read_points(folder):
-    from coprop_plugin.control_points.default import as_provider
+    from coprop_plugin.control_points.resolve import as_provider
 
     as_provider(folder / "points.json").propose(_clip())
 
@@ -310,7 +314,7 @@ def _read_log_mel(folder):
 
 
 def _stores(folder):
-    from coprop_plugin.control_points.annotations import Example
+    from coprop_plugin.control_points.language.examples import Example
 
     embedding = tuple(map(float, range(128)))
     lines = [
@@ -340,7 +344,7 @@ def _read_store(folder):
     beside=lambda folder: (folder / "a.wav").write_bytes(_sounds(folder)[0]),
 )
 def _read_own_clips(folder):
-    from coprop_plugin.indexing import index_into
+    from coprop_plugin.benchmark.example_store import index_into
 
     out, path = folder / "out.jsonl", folder / "clips.jsonl"
     _tried(lambda: index_into(out, "world", scenes=0, categories=path))
@@ -353,7 +357,7 @@ def _answer_file(folder):
 
 
 def _cached(folder):
-    from coprop_plugin.control_points.answer_cache import CachedLLM
+    from coprop_plugin.control_points.llm.cache import CachedLLM
 
     llm = CachedLLM(dict(type="callable", function=_says, model_id="m"), folder / "answers")
     question = [{"role": "user", "content": "What sounds here?"}]
@@ -417,12 +421,12 @@ RESULT_WORDS = (
     beside=_run,
 )
 def _read_result(folder):
-    from coprop_plugin.media import EarlierResult, class_names, export
+    from coprop_plugin.media import PreviousResult, class_names, export
     from coprop_plugin.report.page import _page
-    from coprop_plugin.report.run import read_run
-    from coprop_plugin.report.video import ShownVideo
+    from coprop_plugin.report.page_video import ShownVideo
+    from coprop_plugin.report.read_run import read_run
 
-    _tried(lambda: EarlierResult.read(folder / "run").painted())
+    _tried(lambda: PreviousResult.read(folder / "run").painted())
     _tried(export, folder / "run", "coco")
     run = read_run(folder / "run")
     names = class_names(run.content["num_classes"], known=run.content.get("class_names"))
@@ -446,7 +450,7 @@ ANSWER_TOKENS = [
 
 @reader("answer", "answer.txt", lambda folder: [a.encode() for a in ANSWERS], tokens=ANSWER_TOKENS)
 def _read_answer(folder):
-    from coprop_plugin.control_points.naming_sounds import read_names
+    from coprop_plugin.control_points.language.name_categories import read_names
     from coprop_plugin.control_points.parsing import parse_flags
 
     text = (folder / "answer.txt").read_text("utf-8", errors="surrogateescape")
@@ -494,7 +498,7 @@ def _toy_propagator():
 
 
 def _safetensors(folder):
-    from coprop_plugin.keyframes.checkpoint import save_keyframe_processor
+    from coprop_plugin.keyframes.processor_weights import save_keyframe_processor
     from coprop_plugin.propagation.checkpoint import save_propagator
 
     made = [save_keyframe_processor(_toy_processor(), folder / "seed", torch.float16)]

@@ -4,9 +4,9 @@ import numpy as np
 from PIL import Image
 
 from coprop_plugin import media
+from coprop_plugin.pipeline.wrap import wrap
 from coprop_plugin.types import Clip
 from coprop_plugin.world import TruthBackend
-from coprop_plugin.wrapping import wrap
 
 FPS = 4
 

@@ -9,10 +9,10 @@ from einops import rearrange, repeat
 from torch import nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.avsegformer.backend import AVSegFormerBackend
-from coprop_plugin.adapters.catr.backend import CATRBackend, VideoSamples
+from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
+from coprop_plugin.adapters.catr.catr_backend import CATRBackend, VideoSamples
 from coprop_plugin.adapters.pictures import normalise
-from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.errors import AdapterError, ClipError
 from coprop_plugin.types import Clip, KeyframeBackend
 

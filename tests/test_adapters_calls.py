@@ -8,12 +8,12 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from coprop_plugin.adapters.avsegformer.backend import AVSegFormerBackend
+from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
 from coprop_plugin.adapters.callable import CallableBackend
-from coprop_plugin.adapters.catr.backend import CATRBackend
+from coprop_plugin.adapters.catr.catr_backend import CATRBackend
 from coprop_plugin.adapters.devices import cuda_calls_stay
 from coprop_plugin.adapters.pictures import normalise
-from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.errors import AdapterError
 
 SIZE = 32

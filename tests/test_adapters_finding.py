@@ -7,7 +7,7 @@ import stand_ins
 import torch
 from torch import nn
 
-from coprop_plugin.adapters.devices import attributes, cuda_calls_stay, lent
+from coprop_plugin.adapters.devices import attributes, borrow_model, cuda_calls_stay
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError, UnknownNameError
 from coprop_plugin.registry import MODELS, build
@@ -153,7 +153,7 @@ def test_a_lent_model_comes_back_after_an_error():
     model = nn.Sequential(nn.Dropout(), nn.Dropout().eval())
 
     def fail():
-        with lent(model), attributes(model, extra=1):
+        with borrow_model(model), attributes(model, extra=1):
             assert not model[0].training
             assert not torch.is_grad_enabled()
             raise KeyError

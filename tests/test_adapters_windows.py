@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from coprop_plugin.adapters.clip_context import group_frames
 from coprop_plugin.adapters.pictures import denormalise, model_input, normalise, resize_logits
-from coprop_plugin.adapters.sound import Ear, waveform_of
-from coprop_plugin.adapters.windows import group_frames
+from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel, log_mel_examples
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.types import Clip
@@ -105,6 +105,6 @@ def test_sound_before_the_first_sample_is_silence():
 
 
 def test_vggish_is_loaded_when_it_is_needed_and_missing_weights_say_so(tmp_path):
-    ear = Ear(tmp_path / "vggish.pth")
+    ear = VGGishFeatures(tmp_path / "vggish.pth")
     with pytest.raises(CheckpointError, match="vggish.pth"):
         ear(Clip(torch.rand(1, 3, 8, 8), torch.zeros(16_000)), [0])

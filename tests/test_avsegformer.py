@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import coprop_plugin as coprop
-from coprop_plugin.adapters.avsegformer.backend import AVSegFormerBackend
+from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
+from coprop_plugin.adapters.avsegformer.avsegformer_model import AVSegFormer
+from coprop_plugin.adapters.avsegformer.avsegformer_names import FAMILY
 from coprop_plugin.adapters.avsegformer.deformable import look_up, pixel_places
 from coprop_plugin.adapters.avsegformer.head import MaskHead, SoundGate
-from coprop_plugin.adapters.avsegformer.layers import Attention, ListeningLayer
-from coprop_plugin.adapters.avsegformer.model import AVSegFormer
-from coprop_plugin.adapters.avsegformer.released import FAMILY
+from coprop_plugin.adapters.avsegformer.transformer_layers import Attention, ListeningLayer
 from coprop_plugin.adapters.convert import load_released, load_state, save_released
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError, CheckpointError

@@ -7,10 +7,11 @@ import pytest
 import torch
 from make_results import clip_in_memory, everything_in, frame_result
 
-from coprop_plugin import media, windows, wrap
+from coprop_plugin import media, wrap
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media import ResultWriter
+from coprop_plugin.pipeline import windows
 from coprop_plugin.types import ControlPoints
 from coprop_plugin.world import TruthBackend
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from coprop_plugin.benchmark.anchoring import COLUMNS, Entrant, compare
+from coprop_plugin.benchmark.compare_providers import COLUMNS, NamedProvider, compare
 from coprop_plugin.benchmark.datasets import Sample
-from coprop_plugin.benchmark.scripted import ErrorRates, ScriptedListener, with_errors
-from coprop_plugin.control_points.answer_cache import CachedLLM
-from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.benchmark.scripted_llm import ErrorRates, ScriptedListener, with_errors
 from coprop_plugin.control_points.llm import CallableAudioLLM
+from coprop_plugin.control_points.llm.cache import CachedLLM
 from coprop_plugin.control_points.providers import FlagsProvider, from_masks
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import DatasetError, MetricError
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -28,7 +28,7 @@ def sample_of(classes, name="a", sound=None):
 
 
 def flags_of(number, flags):
-    return Entrant(str(number), as_provider(flags))
+    return NamedProvider(str(number), as_provider(flags))
 
 
 def test_scores_are_those_of_points_and_of_masks_held_from_keyframes():
@@ -58,10 +58,10 @@ def test_clips_without_truth_are_left_out_and_none_at_all_is_refused():
         asked.append(sample.id)
         return FlagsProvider(sample.control_points)
 
-    [row] = compare([Entrant("truth", provider)], [unknown, known])
+    [row] = compare([NamedProvider("truth", provider)], [unknown, known])
     assert (asked, row["F1@0"]) == (["known"], 1.0)
     with pytest.raises(DatasetError, match="no clip whose control points are known"):
-        compare([Entrant("truth", provider)], [unknown])
+        compare([NamedProvider("truth", provider)], [unknown])
 
 
 class Asking:
@@ -82,10 +82,13 @@ def test_calls_are_what_reaches_the_model(tmp_path):
     samples = [sample_of([{1}], str(n), torch.full((16_000,), n / 10)) for n in range(3)]
     kept = Asking(CachedLLM(llm(), tmp_path))
     kept.propose(samples[0].clip)
-    made_each_time = Entrant("made", lambda sample: Asking(llm()))
-    gate = Entrant("ensemble", as_provider(dict(type="ensemble", providers=[Asking(llm())] * 2)))
+    made_each_time = NamedProvider("made", lambda sample: Asking(llm()))
+    gate = NamedProvider(
+        "ensemble", as_provider(dict(type="ensemble", providers=[Asking(llm())] * 2))
+    )
     rows = compare(
-        [Entrant("kept", kept), Entrant("asking", Asking(llm())), made_each_time, gate], samples
+        [NamedProvider("kept", kept), NamedProvider("asking", Asking(llm())), made_each_time, gate],
+        samples,
     )
     assert [row["calls"] for row in rows] == [2, 3, 3, 6]
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from coprop_plugin import Clip, ControlPoints, wrap
-from coprop_plugin.bench import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.benchmark.datasets.open import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.benchmark.metrics import (
     AlignmentScores,
     BoundaryScores,
@@ -448,7 +448,8 @@ def test_scenes_are_of_the_test_split_and_shared_by_no_two_sets():
 
 @pytest.mark.parametrize(
     "name",
-    [f"coprop_plugin.benchmark.plug_and_play.{m}" for m in MODULES] + ["coprop_plugin.bench"],
+    [f"coprop_plugin.benchmark.plug_and_play.{m}" for m in MODULES]
+    + ["coprop_plugin.benchmark.datasets.open"],
 )
 def test_examples_run(name):
     result = doctest.testmod(importlib.import_module(name))

@@ -9,11 +9,11 @@ import torch
 from einops import rearrange
 from stand_ins import NestedTensor
 
-from coprop_plugin.adapters.catr.attention import EncoderLayer, sine_places
-from coprop_plugin.adapters.catr.backend import CATRBackend
+from coprop_plugin.adapters.catr.catr_backend import CATRBackend
+from coprop_plugin.adapters.catr.catr_model import CATR
+from coprop_plugin.adapters.catr.catr_names import FAMILY
 from coprop_plugin.adapters.catr.clip_encoder import Fusion
-from coprop_plugin.adapters.catr.model import CATR
-from coprop_plugin.adapters.catr.released import FAMILY
+from coprop_plugin.adapters.catr.frame_attention import EncoderLayer, sine_places
 from coprop_plugin.adapters.convert import load_released, load_state, save_released
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError, CheckpointError

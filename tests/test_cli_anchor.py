@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROVIDERS = """
 import os
 import time
-from coprop_plugin.control_points.answer_cache import CachedLLM
+from coprop_plugin.control_points.llm.cache import CachedLLM
 from coprop_plugin.control_points.llm import CallableAudioLLM
 from coprop_plugin.types import ControlPoints
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from coprop_plugin.control_points.answer_cache import CachedLLM
 from coprop_plugin.control_points.llm import CallableAudioLLM
+from coprop_plugin.control_points.llm.cache import CachedLLM
 from coprop_plugin.errors import AudioLLMError
 from coprop_plugin.registry import AUDIO_LLMS, build
 from coprop_plugin.types import AudioLLM
@@ -137,7 +137,7 @@ def test_threads_share_a_folder(tmp_path):
 # Asks about ten sounds, slowly, and notes each call as it begins.
 WORKER = """
 import sys, time, torch
-from coprop_plugin.control_points.answer_cache import CachedLLM
+from coprop_plugin.control_points.llm.cache import CachedLLM
 from coprop_plugin.control_points.llm import CallableAudioLLM
 
 def slow(messages, waveform, sample_rate):

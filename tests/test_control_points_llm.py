@@ -11,7 +11,7 @@ import torch
 
 from coprop_plugin import list_audio_llms
 from coprop_plugin.control_points.llm import CallableAudioLLM, as_audio_llm
-from coprop_plugin.control_points.llm.conversation import at_rate, with_sound
+from coprop_plugin.control_points.llm.messages import at_rate, with_sound
 from coprop_plugin.errors import AudioLLMError, ClipError, CopropError, UnknownNameError
 from coprop_plugin.registry import AUDIO_LLMS, build
 from coprop_plugin.types import AudioLLM

@@ -21,11 +21,11 @@ from test_control_points_scenes import (
 )
 
 from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
-from coprop_plugin.control_points.change_points import find_change_points
-from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.listening.change_points import find_change_points
+from coprop_plugin.control_points.listening.mel_rows import sound_rows
+from coprop_plugin.control_points.listening.silence import find_activity
 from coprop_plugin.control_points.novelty import NoveltyProvider
-from coprop_plugin.control_points.silence import find_activity
-from coprop_plugin.control_points.sound import sound_rows
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import ClipError
 from coprop_plugin.types import Clip
 

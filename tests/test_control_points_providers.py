@@ -4,8 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from coprop_plugin.control_points.default import as_provider
-from coprop_plugin.control_points.features import consecutive_similarity, frame_features
+from coprop_plugin.control_points.listening.features import consecutive_similarity, frame_features
 from coprop_plugin.control_points.providers import (
     CosineProvider,
     EveryNProvider,
@@ -14,6 +13,7 @@ from coprop_plugin.control_points.providers import (
     OracleProvider,
     from_masks,
 )
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
 from coprop_plugin.types import Clip, ControlPoints
 

@@ -8,10 +8,10 @@ import tiny_qwen
 import torch
 from chat_server import ChatServer, answers
 
-from coprop_plugin.control_points.annotations import Example
-from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.language.examples import Example
 from coprop_plugin.control_points.llm import QwenAudioLLM
 from coprop_plugin.control_points.parsing import flags_schema
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.control_points.strategies import RCPGProvider
 from coprop_plugin.types import Clip

@@ -11,9 +11,9 @@ from make_avsbench import CLASSES, make_avss, make_ms3, make_s4
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
-from coprop_plugin.control_points.annotations import Example, flags_a_second
-from coprop_plugin.control_points.answer_cache import audio_hash
-from coprop_plugin.control_points.categories import alike, mentioned, normalised
+from coprop_plugin.control_points.language.categories import alike, mentioned, normalised
+from coprop_plugin.control_points.language.examples import Example, flags_a_second
+from coprop_plugin.control_points.llm.cache import audio_hash
 from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.control_points.retrieval import Query, Store
 from coprop_plugin.errors import ControlPointError

@@ -5,10 +5,11 @@ import pytest
 import torch
 from tiny_pretrained import save_clap, save_pe_audio
 
-from coprop_plugin.benchmark.untrained import untrained_clap, untrained_sed
+from coprop_plugin.benchmark.untrained_models import untrained_clap, untrained_sed
+from coprop_plugin.checkpoints.transformers_models import load_pretrained
 from coprop_plugin.control_points import detectors
-from coprop_plugin.control_points.detectors import Activity, load_detector, windows_at_hop
-from coprop_plugin.control_points.naming_sounds import read_names
+from coprop_plugin.control_points.language.name_categories import read_names
+from coprop_plugin.control_points.listening.detectors import Activity, load_detector, windows_at_hop
 from coprop_plugin.control_points.sed import SoundEventProvider, active_spans
 from coprop_plugin.errors import (
     CheckpointError,
@@ -16,7 +17,6 @@ from coprop_plugin.errors import (
     ControlPointError,
     ControlPointParseError,
 )
-from coprop_plugin.pretrained import load_pretrained
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import Clip
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from coprop_plugin.control_points.snapping import change_frames, snap, states_of_frames
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.types import Clip
+from coprop_plugin.types.timeline import change_frames, snap, states_of_frames
 
 
 def seconds_clip(num_frames):

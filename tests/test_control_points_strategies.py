@@ -11,16 +11,16 @@ from typer.testing import CliRunner
 
 import coprop_plugin as coprop
 from coprop_plugin import cli, media
-from coprop_plugin.control_points.annotations import Example, flags_a_second
-from coprop_plugin.control_points.default import as_provider
-from coprop_plugin.control_points.long_audio import (
+from coprop_plugin.control_points.language.audio_windows import (
     AudioWindow,
     merged,
     question_spans,
     sound_of,
     windows_of,
 )
+from coprop_plugin.control_points.language.examples import Example, flags_a_second
 from coprop_plugin.control_points.parsing import flags_schema
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.control_points.strategies import (
     OneStepProvider,

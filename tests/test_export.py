@@ -18,7 +18,7 @@ from coprop_plugin.errors import MediaError, MissingExtraError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import class_names, export, read_clip, read_waveform
 from coprop_plugin.media.coco import run_lengths
-from coprop_plugin.redo import redo
+from coprop_plugin.pipeline.redo import redo
 from coprop_plugin.training.run import read_config
 from coprop_plugin.world.objects import KINDS
 

@@ -120,7 +120,7 @@ def test_a_drop_in_call_with_log_mels_gives_the_models_own_numbers(family):
     frames, log_mel = torch.rand(5, 3, height, width), torch.randn(5, 1, 96, 64)
     arguments = (frames, log_mel)
     if family == "catr":
-        from coprop_plugin.adapters.catr.backend import VideoSamples
+        from coprop_plugin.adapters.catr.catr_backend import VideoSamples
 
         mask = torch.zeros(5, 1, height, width, dtype=torch.bool)
         arguments = (VideoSamples(frames[:, None], mask), mask[:, :, 0, 0].T, *arguments)

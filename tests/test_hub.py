@@ -14,8 +14,8 @@ import torch
 from huggingface_hub import ModelCard, constants
 
 import coprop_plugin as coprop
+from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.errors import CheckpointError, UnknownNameError
-from coprop_plugin.hub import is_folder_or_id
 from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.checkpoint import load

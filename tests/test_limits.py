@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from coprop_plugin import Clip, ControlPoints, limits
-from coprop_plugin.benchmark.datasets import MS3, pictures
-from coprop_plugin.checkpoint_file import read_weights
+from coprop_plugin.benchmark.datasets import MS3, read_pictures
+from coprop_plugin.checkpoints.untrusted import read_weights
 from coprop_plugin.control_points.file_provider import FileProvider
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.errors import (
@@ -29,7 +29,7 @@ from coprop_plugin.errors import (
 )
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import open_video, probe, read_clip, read_waveform
-from coprop_plugin.propagation.carry import MaskLogits
+from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.propagation.checkpoint import load
 
 
@@ -114,7 +114,7 @@ def test_a_picture_that_announces_billions_of_pixels_is_refused_unread(tmp_path)
     path = png_of(tmp_path / "mask.png", 12_000, 12_000)
     tracemalloc.start()
     with pytest.raises(DatasetError, match="mask.png has 144,000,000 pixels.*COPROP_MAX_PIXELS"):
-        pictures.binary_mask(path)
+        read_pictures.binary_mask(path)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 2**20

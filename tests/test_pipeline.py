@@ -178,7 +178,8 @@ def test_semantic_masks_keep_their_class(scene, clip):
 
 
 def test_stream_gives_what_segment_gives(scene, tmp_path, monkeypatch):
-    from coprop_plugin import media, windows
+    from coprop_plugin import media
+    from coprop_plugin.pipeline import windows
 
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
     monkeypatch.setattr(windows, "FRAMES_BYTES", 1)

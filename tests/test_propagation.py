@@ -5,9 +5,9 @@ import torch
 
 from coprop_plugin.errors import PropagationError, UnknownNameError
 from coprop_plugin.propagation import AudioInsertPropagator
-from coprop_plugin.propagation.forgetting import POLICIES
 from coprop_plugin.propagation.geometry import network_size, resize_masks
 from coprop_plugin.propagation.groups import merge_groups, split_into_groups
+from coprop_plugin.propagation.memory import POLICIES
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Propagator
 

@@ -5,8 +5,8 @@ import torch
 
 from coprop_plugin import Clip, wrap
 from coprop_plugin.errors import PropagationError
+from coprop_plugin.pipeline.segments import Segment, all_logits, carry_together
 from coprop_plugin.propagation import AudioInsertPropagator
-from coprop_plugin.propagation.together import Segment, all_logits, carry_together
 
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
 SIZE = (40, 56)

@@ -242,7 +242,7 @@ def test_half_a_save_leaves_the_old_file(tmp_path, monkeypatch):
         partial.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr("coprop_plugin.weights_file.save_file", fail)
+    monkeypatch.setattr("coprop_plugin.checkpoints.native.save_file", fail)
     with pytest.raises(CheckpointError, match="cannot be written: disk full.*with room"):
         save_propagator(toy(), path)
     assert path.read_bytes() == before

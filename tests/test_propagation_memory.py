@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from coprop_plugin.propagation.forgetting import POLICIES, attention_shares
-from coprop_plugin.propagation.memory import LongTermMemory
+from coprop_plugin.propagation.memory import POLICIES, LongTermMemory, attention_shares
 
 SHAPE = (1, 2, 3, 4)
 """One clip, two heads, three tokens of four channels."""

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from coprop_plugin.propagation import AudioInsertPropagator, SmallLogMelEncoder
-from coprop_plugin.propagation.sound import SoundTokens
+from coprop_plugin.propagation.audio_tokens import SoundTokens
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
 

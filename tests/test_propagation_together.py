@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from coprop_plugin import Clip, CoProp, wrap
-from coprop_plugin.asking import Asked
 from coprop_plugin.errors import PropagationError
+from coprop_plugin.pipeline.schedule import Asked
+from coprop_plugin.pipeline.segments import Segment, carry_together
+from coprop_plugin.pipeline.windows import Window
 from coprop_plugin.propagation import AudioInsertPropagator, FlowPropagator
-from coprop_plugin.propagation.together import Segment, carry_together
-from coprop_plugin.windows import Window
 
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
 LENGTHS = (3, 1, 6, 4, 6, 2)

@@ -8,11 +8,10 @@ from stand_ins import AVSegFormer
 
 from coprop_plugin import Clip, ControlPoints, wrap
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.propagation.carry import MaskLogits
-from coprop_plugin.propagation.sureness import agreement, sureness
-from coprop_plugin.propagation.together import Segment, carry_together
-from coprop_plugin.propagation.untrained import FlowPropagator, HoldPropagator
-from coprop_plugin.recovery import Recovery
+from coprop_plugin.pipeline.candidates import Recovery
+from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, sureness
+from coprop_plugin.pipeline.segments import Segment, carry_together
+from coprop_plugin.propagation.baselines import FlowPropagator, HoldPropagator
 from coprop_plugin.world import TruthBackend
 
 BOTH = dict(keyframe="confident", reanchor="uncertain")
@@ -163,13 +162,14 @@ def test_silent_segments_are_not_asked_about(scene, clip):
 @pytest.mark.parametrize("segment_batch", [1, 4])
 def test_a_stream_gives_what_the_whole_clip_gives(scene, tmp_path, monkeypatch, segment_batch):
     """Also begun in the middle, also where segments are cut, and windows are short."""
-    from coprop_plugin import media, recovery, windows
+    from coprop_plugin import media
+    from coprop_plugin.pipeline import candidates, windows
 
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
     monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
     monkeypatch.setattr(windows, "CONTEXT_S", 0.6)
-    monkeypatch.setattr(recovery, "STRETCH_S", 1.3)
-    monkeypatch.setattr("coprop_plugin.pipeline.STRETCH_S", 1.3)
+    monkeypatch.setattr(candidates, "STRETCH_S", 1.3)
+    monkeypatch.setattr("coprop_plugin.pipeline.coprop.STRETCH_S", 1.3)
     backend = Spoiled(scene, moved, [0.0, 1.0, 3.0])
     model = wrap(backend, propagator="flow", segment_batch=segment_batch, **BOTH)
     whole = model.segment(path, fps=4)

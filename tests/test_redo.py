@@ -10,13 +10,14 @@ import torch
 from make_results import everything_in
 from PIL import Image
 
-from coprop_plugin import media, windows, wrap
+from coprop_plugin import media, wrap
 from coprop_plugin.adapters.callable import CallableBackend
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media.masks import avsbench_palette
-from coprop_plugin.propagation.default import as_propagator
-from coprop_plugin.redo import redo
+from coprop_plugin.pipeline import windows
+from coprop_plugin.pipeline.redo import redo
+from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
 
 FPS, NUM_FRAMES = 10, 60

@@ -25,7 +25,9 @@ def test_what_cannot_do_the_verb_counts_as_unknown():
         registry.build(registry.MODELS, "tpavi", verb="step")
 
 
-@pytest.mark.parametrize("name", ["os.system", "subprocess.Popen", "coprop_plugin.wrapping.wrap"])
+@pytest.mark.parametrize(
+    "name", ["os.system", "subprocess.Popen", "coprop_plugin.pipeline.wrap.wrap"]
+)
 def test_a_config_names_what_is_registered_and_nothing_else(name):
     with pytest.raises(UnknownNameError, match="no registered model"):
         registry.build(registry.MODELS, dict(type=name, args=["true"]))

@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 import coprop_plugin as coprop
 from coprop_plugin import media
-from coprop_plugin.adapters.backbones import PVT_NAMES, RESNET_NAMES, build_image_backbone
+from coprop_plugin.adapters.backbone_names import PVT_NAMES, RESNET_NAMES, build_image_backbone
 from coprop_plugin.adapters.convert import convert, load_released, load_state, save_released
 from coprop_plugin.adapters.published import PUBLISHED
 from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.adapters.released import Family
-from coprop_plugin.adapters.tpavi.model import TPAVI
+from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.cli import app
 from coprop_plugin.errors import AdapterError, CheckpointError, UnknownNameError
 from coprop_plugin.registry import list_backends

@@ -7,10 +7,11 @@ import torch
 from chat_server import ChatServer, after, answers
 from test_stream_memory import write_long
 
-from coprop_plugin import windows, wrap
+from coprop_plugin import wrap
 from coprop_plugin.control_points.llm.openai_compatible import OpenAICompatibleLLM
 from coprop_plugin.control_points.strategies import OneStepProvider
 from coprop_plugin.errors import AudioLLMError
+from coprop_plugin.pipeline import windows
 
 SECONDS, FPS = 60, 4
 # Of ten seconds, two of which the next one hears, too.

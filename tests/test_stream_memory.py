@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from coprop_plugin import media, windows, wrap
+from coprop_plugin import media, wrap
 from coprop_plugin.adapters.sound import waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.audio.resample import resample, resample_stretch
 from coprop_plugin.control_points.providers import NoveltyProvider
+from coprop_plugin.pipeline import windows
 from coprop_plugin.types import StoredWaveform
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,7 +145,8 @@ def write_long(path, seconds, fps=8, size=32):
 GROWTH = """
 import json, re, sys
 from pathlib import Path
-from coprop_plugin import windows, wrap
+from coprop_plugin import wrap
+from coprop_plugin.pipeline import windows
 
 def peak_kb():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

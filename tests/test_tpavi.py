@@ -13,10 +13,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import coprop_plugin as coprop
 from coprop_plugin.adapters.convert import load_state
 from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.adapters.tpavi.attention import PixelSoundAttention
-from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
 from coprop_plugin.adapters.tpavi.bigen import AVSBiGenBackend
-from coprop_plugin.adapters.tpavi.model import TPAVI
+from coprop_plugin.adapters.tpavi.pixel_attention import PixelSoundAttention
+from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import Clip
 

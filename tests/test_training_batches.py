@@ -10,9 +10,9 @@ from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR, toy_avsbench_config
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.benchmark.metrics import Outcome
 from coprop_plugin.errors import TrainingError
+from coprop_plugin.training.affine_clips import affine_clips
 from coprop_plugin.training.batches import labelled_frames, sounding_clips
 from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
-from coprop_plugin.training.moved import moved_clips
 from coprop_plugin.training.run import config_names, evaluate, train
 from coprop_plugin.types import Clip
 
@@ -56,7 +56,7 @@ def test_one_labelled_frame_makes_a_clip_that_moves():
     one.masks[0] = 7 * ((rows - 14) ** 2 + (columns - 18) ** 2 < 49)
     one.clip.frames[0] = (one.masks[0] > 0) * 200
     other = replace(one, id="b")
-    batch = moved_clips([one, other])
+    batch = affine_clips([one, other])
     assert torch.equal(batch["masks"][0, 0], (one.masks[0] > 0).long())
     assert torch.equal(batch["frames"][0, 0], one.clip.frames[0])
     assert batch["masks"].unique().tolist() == [0, 1]
@@ -65,13 +65,13 @@ def test_one_labelled_frame_makes_a_clip_that_moves():
         moved = [int((a != b).sum()) for a, b in zip(masks, masks[1:], strict=False)]
         assert min(moved) > 5
     assert not torch.equal(batch["masks"][0], batch["masks"][1])
-    again = moved_clips([other, one])
+    again = affine_clips([other, one])
     assert torch.equal(again["frames"], batch["frames"].flip(0))
     torch.manual_seed(0)
     training = PropagatorTraining(TOY_PROPAGATOR)
     assert training(**batch)["loss_masks"].item() > 0.1
     unlabelled = replace(one, labelled=torch.zeros(5).bool())
-    assert training(**moved_clips([unlabelled]))["loss_masks"].item() == 0
+    assert training(**affine_clips([unlabelled]))["loss_masks"].item() == 0
 
 
 def test_frames_of_a_clip_are_scored_together():

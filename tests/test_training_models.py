@@ -66,7 +66,7 @@ def test_keyframe_outcomes_can_be_scored(num_classes):
 
 def test_the_propagator_learns_to_carry(at_progress):
     training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
-    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
+    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, silence_prob=0.0))
     optimizer = torch.optim.Adam(training.parameters(), 3e-3)
     totals = []
     for step in range(40):
@@ -81,7 +81,7 @@ def test_the_propagator_learns_to_carry(at_progress):
 
 def test_the_keyframe_itself_is_learned_from_ever_less(at_progress):
     training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
-    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
+    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, silence_prob=0.0))
     heard = []
     for progress in (0.0, 0.99):
         at_progress(progress)
@@ -99,7 +99,7 @@ def test_the_keyframe_itself_is_learned_from_ever_less(at_progress):
 
 def test_own_predictions_follow_true_masks_and_the_bank_is_frozen(at_progress):
     training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=0.0)
-    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, hushed=0.0))
+    batch = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=3, silence_prob=0.0))
     bank = training.propagator.network.identity.bank.weight
     remembered = []
     step = training.propagator.step
@@ -221,7 +221,7 @@ def test_odd_calls_are_refused():
 
 def test_without_sound_objects_are_followed_whether_they_sound_or_not(at_progress):
     at_progress(0.0)
-    clips = batch_of(SpriteClips("train", length=8, size=SIZE, num_frames=3, hushed=1.0))
+    clips = batch_of(SpriteClips("train", length=8, size=SIZE, num_frames=3, silence_prob=1.0))
     assert not torch.equal(clips["masks"], clips["tracks"])
     steady = dict(clips, masks=clips["tracks"])
 

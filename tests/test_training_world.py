@@ -7,7 +7,7 @@ import torch
 from coprop_plugin.audio.log_mel import SILENCE
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
-from coprop_plugin.world.clips import SpriteClips, TakingTurns, WorldClips
+from coprop_plugin.world.clips import InterleavedDataset, SpriteClips, WorldClips
 from coprop_plugin.world.frames import WorldFrames
 from coprop_plugin.world.splits import SPLITS, made_up_scene, segments_of
 from coprop_plugin.world.sprites import sprite_clip
@@ -87,17 +87,17 @@ def test_classes_are_those_of_the_mask():
 
 
 def test_clips_follow_what_sounds_at_first():
-    data = WorldClips("train", length=20, size=SIZE, num_frames=6, hushed=0.0)
+    data = WorldClips("train", length=20, size=SIZE, num_frames=6, silence_prob=0.0)
     for i in range(6):
         masks = data[i]["masks"]
         first = masks[0].unique().tolist()
         assert first == list(range(len(first)))
         assert masks.max() <= max(first)
-    hushed = WorldClips("train", length=20, size=SIZE, num_frames=6, hushed=1.0)[0]
-    silent = (hushed["log_mel"] == SILENCE).flatten(1).all(1)
+    silenced = WorldClips("train", length=20, size=SIZE, num_frames=6, silence_prob=1.0)[0]
+    silent = (silenced["log_mel"] == SILENCE).flatten(1).all(1)
     assert silent[-1]
-    assert not hushed["masks"][silent].any()
-    assert hushed["masks"][0].any()
+    assert not silenced["masks"][silent].any()
+    assert silenced["masks"][0].any()
 
 
 def test_clips_end_with_their_segment_unless_they_may_cross():
@@ -152,25 +152,25 @@ def test_some_scenes_are_steady():
 
 def test_things_of_any_shape_fall_silent_with_their_sound():
     options = dict(length=4, size=SIZE, num_frames=6, gap_s=(0.5, 0.5))
-    steady = SpriteClips("val", **options, hushed=0.0, swapped=0.0)[2]
+    steady = SpriteClips("val", **options, silence_prob=0.0, swapped=0.0)[2]
     assert torch.equal(steady["masks"], steady["tracks"])
-    hushed = SpriteClips("val", **options, hushed=1.0)[2]
-    swapped = SpriteClips("val", **options, hushed=0.0, swapped=1.0)[2]
-    for item in (hushed, swapped):
+    silenced = SpriteClips("val", **options, silence_prob=1.0)[2]
+    swapped = SpriteClips("val", **options, silence_prob=0.0, swapped=1.0)[2]
+    for item in (silenced, swapped):
         sounds = item["masks"].flatten(1).any(1)
         first = int(sounds.int().argmin())
         assert 0 < first < 6
         assert not sounds[first:].any()
         assert torch.equal(item["tracks"], steady["tracks"])
         assert torch.equal(item["masks"][:first], item["tracks"][:first])
-    assert hushed["log_mel"][-1].mean() < swapped["log_mel"][-1].mean()
+    assert silenced["log_mel"][-1].mean() < swapped["log_mel"][-1].mean()
 
 
 def test_data_sets_take_turns():
     part = dict(type="SpriteClips", length=4, size=SIZE, num_frames=2)
-    mixed = TakingTurns([part, dict(part, type="WorldClips", split="val")])
+    mixed = InterleavedDataset([part, dict(part, type="WorldClips", split="val")])
     assert len(mixed) == 8
     assert mixed[4].keys() == mixed[5].keys()
-    assert torch.equal(mixed[4]["frames"], TakingTurns([part])[2]["frames"])
+    assert torch.equal(mixed[4]["frames"], InterleavedDataset([part])[2]["frames"])
     with pytest.raises(DatasetError, match="no data sets"):
-        TakingTurns([])
+        InterleavedDataset([])

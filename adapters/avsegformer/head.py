@@ -8,7 +8,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.avsegformer.deformable import pixel_places, sine_code
-from coprop_plugin.adapters.avsegformer.layers import DecoderLayer, EncoderLayer, ListeningLayer
+from coprop_plugin.adapters.avsegformer.transformer_layers import (
+    DecoderLayer,
+    EncoderLayer,
+    ListeningLayer,
+)
 
 STRIDE = 4
 """Pixels of a frame per pixel of its mask feature."""

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.catr.attention import EncoderLayer, attention
+from coprop_plugin.adapters.catr.frame_attention import EncoderLayer, attention
 
 LAYERS = 3
 """As many as the gates at the end join."""

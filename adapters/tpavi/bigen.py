@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from coprop_plugin.adapters.calls import ModelCall
-from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS

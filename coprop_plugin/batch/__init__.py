@@ -1,12 +1,12 @@
 """Many videos: one after the other, side by side in processes, or all over a cluster."""
 
 from coprop_plugin.batch.inputs import Shard, find_inputs, fingerprint, located, names_of
+from coprop_plugin.batch.load import make_model
 from coprop_plugin.batch.manifest import Manifest
-from coprop_plugin.batch.model import make_model
 from coprop_plugin.batch.one_file import Job, Options
 from coprop_plugin.batch.outcome import Outcome, one_line
 from coprop_plugin.batch.reuse import Reuse, redo_file
-from coprop_plugin.batch.run import anchor_many, run_many
+from coprop_plugin.batch.run_many import anchor_many, run_many
 
 __all__ = [
     "Job",

@@ -13,7 +13,7 @@ from coprop_plugin.batch.inputs import fingerprint
 from coprop_plugin.batch.outcome import Outcome, one_line
 from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.progress import watched
+from coprop_plugin.pipeline.progress import watched
 from coprop_plugin.types import Sampling
 
 

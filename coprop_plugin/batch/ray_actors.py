@@ -9,8 +9,7 @@ from typing import Any
 
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
-from coprop_plugin.batch.threads import compute_with
-from coprop_plugin.batch.workers import threads_of, to_message
+from coprop_plugin.batch.workers import compute_with, threads_of, to_message
 from coprop_plugin.errors import MissingExtraError
 from coprop_plugin.pipeline import CoProp
 

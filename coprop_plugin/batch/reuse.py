@@ -9,12 +9,12 @@ from typing import Any
 from coprop_plugin import media
 from coprop_plugin.batch.extras import add_extras
 from coprop_plugin.batch.inputs import fingerprint, names_of
+from coprop_plugin.batch.load import make_model
 from coprop_plugin.batch.manifest import Manifest
-from coprop_plugin.batch.model import make_model
 from coprop_plugin.batch.outcome import Outcome, one_line
 from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.redo import redo
+from coprop_plugin.pipeline.redo import redo
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ class Reuse:
         Raises:
             MediaError: If the folder holds no result of `coprop run`, or one of other settings.
         """
-        about = media.EarlierResult.read(run).content.get("about") or {}
+        about = media.PreviousResult.read(run).content.get("about") or {}
         options = about.get("options")
         if not options or "asked" not in options:
             raise MediaError(
                 f"{run} does not say which model made it, because it was saved from Python. Redo "
-                "it there, with that model: `coprop_plugin.redo.redo(model, video, run, out)`."
+                "it there, with that model: "
+                "`coprop_plugin.pipeline.redo.redo(model, video, run, out)`."
             )
         known = {**options, **options["asked"]}
         for name, value in named.items():

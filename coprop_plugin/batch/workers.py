@@ -16,7 +16,6 @@ import torch
 
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
-from coprop_plugin.batch.threads import compute_with
 from coprop_plugin.errors import CopropError, WorkerError
 from coprop_plugin.pipeline import CoProp
 
@@ -203,3 +202,17 @@ def _end_with_parent() -> None:
     """End at once if the process that would collect the results is gone."""
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def compute_with(threads: int) -> None:
+    """Let torch, OpenCV and the decoder of videos take so many threads each.
+
+    Processes that share a machine would otherwise take all of its cores each, and wait for one
+    another.
+    """
+    # The decoder takes as many as torch, see `VideoSource`.
+    torch.set_num_threads(threads)
+    with suppress(ImportError):
+        import cv2
+
+        cv2.setNumThreads(threads)

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 some inputs failed (each is listed), 2 wrong usage.
 
 # Nothing here imports torch, or anything that does, before a command is run: `coprop --help`
 # answers at once. Commands appear in the help as they are imported.
-from coprop_plugin.cli import segment, report, export, anchor, names, convert, train  # noqa: F401, I001
+from coprop_plugin.cli import segment, report, export, anchor, list_names, convert_checkpoint, train  # noqa: F401, I001
 from coprop_plugin.cli import bench, anchor_index, anchor_compare  # noqa: F401, I001
 from coprop_plugin.cli.app import app
 

@@ -67,8 +67,9 @@ def files(
     as_json: AsJson = False,
 ) -> None:
     """Find the control points of videos, and of data sets with -o points.json."""
-    from coprop_plugin import anchoring, batch
-    from coprop_plugin.loading import load_provider
+    from coprop_plugin import batch
+    from coprop_plugin.batch import points_file
+    from coprop_plugin.batch.load import load_provider
 
     with results_on_stdout() as print_result, usage_errors():
         provider = load_provider(control_points, cache)
@@ -76,10 +77,10 @@ def files(
             paths = batch.find_inputs(inputs)
             outcomes = batch.anchor_many(provider, paths, out, fps or None, sampling.value)
         else:
-            items = anchoring.find_items(inputs, fps or None, sampling.value, split)
+            items = points_file.find_items(inputs, fps or None, sampling.value, split)
             made_with = dict(control_points=control_points, fps=fps, sampling=sampling.value)
             # Prompts and examples of a language model may change under the same name.
             if settings := getattr(provider, "settings", None):
                 made_with["settings"] = settings
-            outcomes = anchoring.anchor_into(out, provider, items, made_with, redo)
+            outcomes = points_file.anchor_into(out, provider, items, made_with, redo)
         finish(report(outcomes, print_result, as_json))

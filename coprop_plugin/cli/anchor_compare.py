@@ -52,14 +52,14 @@ def compare(
 ) -> None:
     """Compare providers on clips with truth: precision, recall, F1, onset error, time, calls."""
     with results_on_stdout() as print_result, usage_errors():
-        from coprop_plugin.anchoring import samples_of
-        from coprop_plugin.benchmark.anchoring import Entrant, compare
-        from coprop_plugin.benchmark.entrants import default_entrants
-        from coprop_plugin.loading import load_provider
+        from coprop_plugin.batch.load import load_provider
+        from coprop_plugin.batch.points_file import samples_of
+        from coprop_plugin.benchmark.compare_providers import NamedProvider, compare
+        from coprop_plugin.benchmark.default_providers import default_providers
 
         named = [_named(spec) for spec in provider or []]
-        entrants = [] if only else default_entrants(seed)
-        entrants += [Entrant(name, load_provider(spec, cache)) for name, spec in named]
+        entrants = [] if only else default_providers(seed)
+        entrants += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
         samples = samples_of(folder, world, truth, fps, frames, split)
         rows = compare(entrants, _watched(samples, quiet))
         if csv_file is not None:

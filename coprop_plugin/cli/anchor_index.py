@@ -31,7 +31,7 @@ def index(
 ) -> None:
     """Make a store: what sounds in labelled clips, and when it changes."""
     with results_on_stdout() as print_result, usage_errors():
-        from coprop_plugin.indexing import index_into
+        from coprop_plugin.benchmark.example_store import index_into
 
         made = index_into(out, dataset, None if split == "all" else split, categories, scenes)
         for name, reason in made.failed.items():

@@ -67,7 +67,7 @@ def bench(
 ) -> None:
     """Score models bare and with each part of Co-Prop; goes on where it was killed."""
     with results_on_stdout() as print_result, usage_errors():
-        from coprop_plugin.bench import clips_of
+        from coprop_plugin.benchmark.datasets.open import clips_of
         from coprop_plugin.benchmark.plug_and_play import plug_and_play
         from coprop_plugin.benchmark.table_1 import as_text, table_1
         from coprop_plugin.cli.bench_models import backends_of, propagators_of

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from coprop_plugin.adapters.recognise import find_backend
+from coprop_plugin.batch.load import load_backend
+from coprop_plugin.checkpoints.hub_files import WEIGHTS_FILE
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.hub.files import WEIGHTS_FILE
 from coprop_plugin.keyframes import KeyframeProcessor
-from coprop_plugin.keyframes.checkpoint import WEIGHTS as KEYFRAME_WEIGHTS
-from coprop_plugin.loading import load_backend
-from coprop_plugin.propagation.default import WEIGHTS, as_propagator
+from coprop_plugin.keyframes.processor_weights import WEIGHTS as KEYFRAME_WEIGHTS
+from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import KeyframeBackend, Propagator
 
 _NAMELESS = ("weights.safetensors", WEIGHTS_FILE)

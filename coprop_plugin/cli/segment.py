@@ -184,7 +184,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Make a sounding scene up, write it as a video, and segment that video."""
-    from coprop_plugin.demo import run_demo
+    from coprop_plugin.cli.demo import run_demo
 
     with results_on_stdout() as print_result, usage_errors():
         print_result(run_demo(out, seed=seed, tiny=tiny, progress=not quiet))

@@ -1,19 +1,19 @@
 # Stage 2 on S4: AOT-Large with ResNet-50, begun with its released weights. Save them to
 # aot_weights first: "R50_AOTL" in AOT's model zoo. Sound enters four layers (Table 5). As one frame
-# of each training clip is labelled, clips are made of it; see moved_clips.
+# of each training clip is labelled, clips are made of it; see affine_clips.
 _base_ = ["_avsbench_propagator.py"]
 
 custom_imports = dict(
     imports=[
         "coprop_plugin.training.models",
         "coprop_plugin.training.batches",
-        "coprop_plugin.training.moved",
+        "coprop_plugin.training.affine_clips",
     ]
 )
 root = "data/Single-source"
 train_dataloader = dict(
     dataset=dict(type="S4", root=root, split="train", size=224),
-    collate_fn=dict(type="coprop_plugin.moved_clips"),
+    collate_fn=dict(type="coprop_plugin.affine_clips"),
 )
 val_dataloader = dict(dataset=dict(type="S4", root=root, split="val", size=224))
 test_dataloader = dict(dataset=dict(type="S4", root=root, split="test", size=224))

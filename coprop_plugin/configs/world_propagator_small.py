@@ -28,7 +28,7 @@ train_dataloader = dict(
     # Every scene is new: nothing to shuffle.
     sampler=dict(type="InfiniteSampler", shuffle=False),
     dataset=dict(
-        type="TakingTurns",
+        type="InterleavedDataset",
         parts=[
             dict(type="WorldClips", split="train", length=10_000_000, size=size, num_frames=6),
             dict(type="SpriteClips", split="train", length=10_000_000, size=size, num_frames=6),

@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coprop_plugin.audio.resample import resample
-from coprop_plugin.control_points.boundaries import Moments
-from coprop_plugin.control_points.detectors import windows_at_hop
+from coprop_plugin.checkpoints.transformers_models import load_pretrained
+from coprop_plugin.control_points.listening.boundaries import Moments
+from coprop_plugin.control_points.listening.detectors import windows_at_hop
+from coprop_plugin.control_points.listening.mel_rows import (
+    ROWS_A_SECOND,
+    SoundRows,
+    waveform_around,
+)
 from coprop_plugin.control_points.novelty import heard_changes
-from coprop_plugin.control_points.sound import ROWS_A_SECOND, SoundRows, waveform_around
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.modes import device_of
-from coprop_plugin.pretrained import load_pretrained
+from coprop_plugin.layers.eval_mode import device_of
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from coprop_plugin.control_points.default import as_provider
 from coprop_plugin.control_points.file_provider import checked_length
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.control_points.snapping import snap
 from coprop_plugin.errors import ControlPointError, ControlPointParseError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types.timeline import snap
 
 
 @PROVIDERS.register_module(name=["FileProvider", "file"])

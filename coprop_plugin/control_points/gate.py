@@ -5,13 +5,13 @@ from typing import Any
 
 import torch
 
-from coprop_plugin.control_points.boundaries import SILENT, Boundary
-from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.listening.boundaries import SILENT, Boundary
 from coprop_plugin.control_points.novelty import HeardChanges, heard_changes
-from coprop_plugin.control_points.snapping import snap
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types.timeline import snap
 
 
 @PROVIDERS.register_module(name=["GateProvider", "gate"])

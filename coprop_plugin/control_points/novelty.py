@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coprop_plugin.control_points.boundaries import (
+from coprop_plugin.control_points.listening.boundaries import (
     DYNAMIC_RANGE_DB,
     SHORTEST_S,
     SILENT,
@@ -15,17 +15,17 @@ from coprop_plugin.control_points.boundaries import (
     Moments,
     find_boundaries,
 )
-from coprop_plugin.control_points.change_points import find_change_points
-from coprop_plugin.control_points.silence import level_db
-from coprop_plugin.control_points.snapping import (
+from coprop_plugin.control_points.listening.change_points import find_change_points
+from coprop_plugin.control_points.listening.mel_rows import ROWS_A_SECOND, SoundRows, sound_rows
+from coprop_plugin.control_points.listening.silence import level_db
+from coprop_plugin.errors import ClipError
+from coprop_plugin.registry import PROVIDERS
+from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types.timeline import (
     change_frames,
     segment_starts_s,
     states_of_frames,
 )
-from coprop_plugin.control_points.sound import ROWS_A_SECOND, SoundRows, sound_rows
-from coprop_plugin.errors import ClipError
-from coprop_plugin.registry import PROVIDERS
-from coprop_plugin.types import Clip, ControlPoints
 
 _POOL = 4
 """Rows of 10 ms in one moment: 40 ms, about one phoneme's steady part."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.control_points.features import consecutive_similarity, frame_features
 from coprop_plugin.control_points.file_provider import FileProvider, checked_length
+from coprop_plugin.control_points.listening.features import consecutive_similarity, frame_features
 from coprop_plugin.control_points.novelty import NoveltyProvider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from coprop_plugin.control_points.annotations import (
+from coprop_plugin.control_points.language.categories import alike, mentioned, overlap
+from coprop_plugin.control_points.language.examples import (
     Categories,
     Example,
     annotated,
     length_s,
     reason_to_skip,
 )
-from coprop_plugin.control_points.answer_cache import audio_hash
-from coprop_plugin.control_points.categories import alike, mentioned, overlap
-from coprop_plugin.control_points.timbre import timbre
+from coprop_plugin.control_points.listening.features import timbre
+from coprop_plugin.control_points.llm.cache import audio_hash
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.limits import read_text
 from coprop_plugin.types import Clip

@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from coprop_plugin.control_points.detectors import Activity, Detector, load_detector
-from coprop_plugin.control_points.naming_sounds import ask_for_categories
-from coprop_plugin.control_points.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
-from coprop_plugin.control_points.snapping import (
+from coprop_plugin.control_points.language.name_categories import ask_for_categories
+from coprop_plugin.control_points.listening.detectors import Activity, Detector, load_detector
+from coprop_plugin.control_points.listening.mel_rows import waveform_around
+from coprop_plugin.control_points.listening.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.registry import AUDIO_LLMS, PROVIDERS, build
+from coprop_plugin.types import AudioLLM, Clip, ControlPoints
+from coprop_plugin.types.timeline import (
     change_frames,
     segment_starts_s,
     states_of_frames,
 )
-from coprop_plugin.control_points.sound import waveform_around
-from coprop_plugin.errors import ControlPointError
-from coprop_plugin.registry import AUDIO_LLMS, PROVIDERS, build
-from coprop_plugin.types import AudioLLM, Clip, ControlPoints
 
 _LEAST_ROW_S = 1e-6
 Categories = Sequence[str] | Callable[[Clip], Sequence[str]]

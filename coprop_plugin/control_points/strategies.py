@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.control_points.annotations import Example
-from coprop_plugin.control_points.asking import Log, Strategy
-from coprop_plugin.control_points.conversation import Conversation
+from coprop_plugin.control_points.language.base import Log, Strategy
+from coprop_plugin.control_points.language.conversation import Conversation
+from coprop_plugin.control_points.language.examples import Example
 from coprop_plugin.control_points.retrieval import Query, Store
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS

@@ -10,18 +10,18 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import KeyframeError
-from coprop_plugin.hub import Pretrained
-from coprop_plugin.keyframes.attention import EncoderLayer, SoundFusion, sine_code
-from coprop_plugin.keyframes.backbones import build_backbone
-from coprop_plugin.keyframes.decoder import Answer, PixelDecoder, QueryDecoder
+from coprop_plugin.keyframes.cross_attention import EncoderLayer, SoundFusion, sine_code
+from coprop_plugin.keyframes.frame_tokens import FrameSound
 from coprop_plugin.keyframes.inputs import (
     check_input,
     normalised,
     resized,
 )
-from coprop_plugin.keyframes.sound import FrameSound
-from coprop_plugin.modes import evaluating
+from coprop_plugin.keyframes.mask_decoder import Answer, PixelDecoder, QueryDecoder
+from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.layers.keyframe_backbones_tmp import build_backbone
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip, checked_class_names
 

@@ -3,23 +3,23 @@
 Everything goes through PyAV (FFmpeg). `import coprop_plugin` does not import this package.
 """
 
-from coprop_plugin.media.class_names import class_names
+from coprop_plugin.media.class_name_files import class_names
 from coprop_plugin.media.container import MediaWarning
 from coprop_plugin.media.detections import to_supervision
-from coprop_plugin.media.earlier import EarlierResult, content_digest
 from coprop_plugin.media.encode import write_clip
-from coprop_plugin.media.export import FORMATS, export
+from coprop_plugin.media.export_result import FORMATS, export
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.masks import picture_name, read_mask
 from coprop_plugin.media.overlay import paint, write_overlay
+from coprop_plugin.media.previous_result import PreviousResult, content_digest
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
+from coprop_plugin.media.result_folder import ResultWriter, save_result
 from coprop_plugin.media.result_json import read_about, read_manifest, source_of
-from coprop_plugin.media.results import ResultWriter, save_result
-from coprop_plugin.media.sound import read_waveform
+from coprop_plugin.media.soundtrack import read_waveform
 
 __all__ = [
     "FORMATS",
-    "EarlierResult",
+    "PreviousResult",
     "MediaWarning",
     "ResultWriter",
     "VideoInfo",

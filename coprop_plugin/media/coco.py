@@ -39,13 +39,13 @@ def _text(number: int) -> str:
 
 
 def annotations_of(
-    mask: np.ndarray, chances: np.ndarray, image_id: int, first_id: int
+    mask: np.ndarray, probs: np.ndarray, image_id: int, first_id: int
 ) -> Iterator[dict[str, Any]]:
     """Yield an annotation for each class in a mask.
 
     Args:
         mask: Class ids `[H, W]`, 0 the background.
-        chances: `[H, W]` uint8, 255 times the probability that a pixel sounds.
+        probs: `[H, W]` uint8, 255 times the probability that a pixel sounds.
         image_id: Of the frame.
         first_id: Of the first annotation.
     """
@@ -61,7 +61,7 @@ def annotations_of(
             "area": int(inside.sum()),
             "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
             "iscrowd": 0,
-            "score": round(float(chances[inside].mean()) / 255, 4),
+            "score": round(float(probs[inside].mean()) / 255, 4),
         }
 
 
@@ -77,11 +77,11 @@ def coco_of(
         source: The video's name.
     """
     images, annotations = [], []
-    for t, (time_s, mask, chances) in enumerate(frames):
+    for t, (time_s, mask, probs) in enumerate(frames):
         height, width = mask.shape
         image = {"id": t + 1, "file_name": f"{source}#{t:05d}", "width": width, "height": height}
         images.append({**image, "frame": t, "time_s": round(time_s, 6)})
-        annotations += annotations_of(mask, chances, t + 1, len(annotations) + 1)
+        annotations += annotations_of(mask, probs, t + 1, len(annotations) + 1)
     return {
         "info": {"description": f"What sounds in {source}", "video": source},
         "images": images,

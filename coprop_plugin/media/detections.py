@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from coprop_plugin.errors import MissingExtraError
-from coprop_plugin.media.class_names import class_names
+from coprop_plugin.media.class_name_files import class_names
 from coprop_plugin.types import FrameResult, SegmentationResult
 
 
@@ -26,7 +26,7 @@ def to_supervision(result: SegmentationResult) -> list[Any]:
 
 
 def _detections(frame: FrameResult, kind: Any) -> Any:
-    mask, chances = frame.mask.cpu().numpy(), frame.sounding_prob.cpu().numpy()
+    mask, probs = frame.mask.cpu().numpy(), frame.sounding_prob.cpu().numpy()
     classes = np.unique(mask[mask > 0])
     if not len(classes):
         return kind.empty()
@@ -36,7 +36,7 @@ def _detections(frame: FrameResult, kind: Any) -> Any:
         xyxy=np.array([_box(inside) for inside in masks], np.float32),
         mask=masks,
         class_id=classes.astype(int),
-        confidence=np.array([chances[inside].mean() for inside in masks], np.float32),
+        confidence=np.array([probs[inside].mean() for inside in masks], np.float32),
         data={"class_name": np.array([names[k] for k in classes.tolist()])},
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from coprop_plugin.media.folders import writing
-from coprop_plugin.media.forms import MP4, Form
+from coprop_plugin.media.video_formats import MP4, VideoFormat
 from coprop_plugin.types import Clip
 
 # Samples handed to the encoder at a time.
@@ -43,7 +43,7 @@ class VideoWriter:
     def __init__(
         self,
         path: str | Path,
-        form: Form = MP4,
+        form: VideoFormat = MP4,
         *,
         sound: Iterable[np.ndarray] | None = None,
         sample_rate: int = 16_000,

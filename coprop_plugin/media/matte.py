@@ -8,23 +8,23 @@ from PIL import Image
 
 from coprop_plugin.media.masks import picture_name, read_picture
 from coprop_plugin.media.rewrite import Spans
-from coprop_plugin.media.source import VideoSource
+from coprop_plugin.media.video_source import VideoSource
 
 
-def with_alpha(picture: np.ndarray, chances: np.ndarray | None) -> np.ndarray:
+def with_alpha(picture: np.ndarray, probs: np.ndarray | None) -> np.ndarray:
     """Return a picture `[H, W, 3]` with an opacity `[H, W]` uint8; None is see-through."""
     size = picture.shape[:2]
-    if chances is None:
-        chances = np.zeros(size, np.uint8)
-    if chances.shape != size:
-        resized = Image.fromarray(chances).resize(size[::-1], Image.Resampling.BILINEAR)
-        chances = np.array(resized)
-    return np.dstack([picture, chances])
+    if probs is None:
+        probs = np.zeros(size, np.uint8)
+    if probs.shape != size:
+        resized = Image.fromarray(probs).resize(size[::-1], Image.Resampling.BILINEAR)
+        probs = np.array(resized)
+    return np.dstack([picture, probs])
 
 
-def save_alpha(picture: np.ndarray, chances: np.ndarray, folder: Path, index: int) -> None:
+def save_alpha(picture: np.ndarray, probs: np.ndarray, folder: Path, index: int) -> None:
     """Write frame `index` with its opacity as a PNG."""
-    matte = Image.fromarray(with_alpha(picture, chances))
+    matte = Image.fromarray(with_alpha(picture, probs))
     matte.save(folder / picture_name(index), compress_level=3)
 
 
@@ -60,11 +60,11 @@ class MatteTrack:
 
     Args:
         spans: From when to when each frame's probabilities count.
-        chances_of: From a frame index to 255 times the probability that a pixel sounds.
+        probs_of: From a frame index to 255 times the probability that a pixel sounds.
     """
 
-    def __init__(self, spans: Spans, chances_of: Callable[[int], np.ndarray]) -> None:
-        self._spans, self._chances_of = spans, chances_of
+    def __init__(self, spans: Spans, probs_of: Callable[[int], np.ndarray]) -> None:
+        self._spans, self._chances_of = spans, probs_of
         self._known: tuple[int | None, np.ndarray | None] = (None, None)
 
     def add_to(self, picture: np.ndarray, time_s: float) -> np.ndarray:

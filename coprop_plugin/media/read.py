@@ -12,8 +12,8 @@ from torch import Tensor
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import CLIP_BYTES, FRAMES
-from coprop_plugin.media.sound import read_waveform
-from coprop_plugin.media.source import VideoSource
+from coprop_plugin.media.soundtrack import read_waveform
+from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.types import Clip, Sampling
 
 Picture = TypeVar("Picture")

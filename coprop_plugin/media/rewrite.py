@@ -12,9 +12,9 @@ from torch import Tensor
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.container import open_container, packets_of
 from coprop_plugin.media.encode import VideoWriter
-from coprop_plugin.media.forms import MP4, Form
-from coprop_plugin.media.sound import SoundBlock, sound_blocks
-from coprop_plugin.media.source import VideoSource
+from coprop_plugin.media.soundtrack import SoundBlock, sound_blocks
+from coprop_plugin.media.video_formats import MP4, VideoFormat
+from coprop_plugin.media.video_source import VideoSource
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
 
@@ -25,7 +25,7 @@ Change = Callable[[np.ndarray, float], np.ndarray]
 """From a picture `[H, W, 3]` uint8 and its time in seconds to the one that takes its place."""
 
 
-def write_again(path: Path, source: str | Path, change: Change, form: Form = MP4) -> None:
+def write_again(path: Path, source: str | Path, change: Change, form: VideoFormat = MP4) -> None:
     """Write every picture of a video as `change` makes it, at its own time, with the sound.
 
     The packets of the sound are copied where the form can hold them, else encoded anew.
@@ -70,7 +70,9 @@ class Spans:
         return None if index < 0 or time_s >= self._last_s else index
 
 
-def _write(path: Path, source_path: Path, change: Change, form: Form, copy_sound: bool) -> None:
+def _write(
+    path: Path, source_path: Path, change: Change, form: VideoFormat, copy_sound: bool
+) -> None:
     with ExitStack() as stack:
         source = stack.enter_context(VideoSource(source_path, quiet=True))
         frames = _with_lengths(source)
@@ -97,7 +99,7 @@ def _with_lengths(source: VideoSource) -> Iterator[tuple[float, float, av.VideoF
     yield current[0], source.end_s - current[0], current[1]
 
 
-def _sound_of(source: VideoSource, form: Form, copy_sound: bool, stack: ExitStack) -> dict:
+def _sound_of(source: VideoSource, form: VideoFormat, copy_sound: bool, stack: ExitStack) -> dict:
     if not source.has_sound:
         return {}
     start_s = source.start_s or 0.0

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coprop_plugin.checkpoint_file import weights_in
+from coprop_plugin.checkpoints.native import no_larger_than
+from coprop_plugin.checkpoints.untrusted import weights_in
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.propagation.presets import NEVER
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
-from coprop_plugin.weights_file import no_larger_than
 
 DEAD = ("LSTT.mask_token",)
 """In AOT's files, but nothing there depends on it."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from coprop_plugin.checkpoint_file import existing, is_safetensors, read_pickle
-from coprop_plugin.hub import is_folder_or_id
+from coprop_plugin.checkpoints import is_folder_or_id
+from coprop_plugin.checkpoints.native import load_module, save_module
+from coprop_plugin.checkpoints.untrusted import existing, is_safetensors, read_pickle
 from coprop_plugin.propagation.aot_names import load_aot_state
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
-from coprop_plugin.weights_file import load_module, save_module
 
 FORMAT = "coprop_plugin.AudioInsertPropagator/1"
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn, ones, zeros
 
 from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.layers.folding import convolve
 from coprop_plugin.layers.residual import ResidualBlock
-from coprop_plugin.propagation.folding import convolve
 
 
 class FrozenBatchNorm(nn.Module):

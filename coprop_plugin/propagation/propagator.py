@@ -5,12 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.hub import Pretrained
 from coprop_plugin.propagation import guidance
 from coprop_plugin.propagation.block import sine_position
 from coprop_plugin.propagation.decoder import upsample
-from coprop_plugin.propagation.forgetting import policy
 from coprop_plugin.propagation.geometry import (
     check_forced_masks,
     check_keyframe,
@@ -26,7 +25,7 @@ from coprop_plugin.propagation.groups import (
     num_groups,
     split_into_groups,
 )
-from coprop_plugin.propagation.memory import LongTermMemory, Memory, check_limits
+from coprop_plugin.propagation.memory import LongTermMemory, Memory, check_limits, eviction_policy
 from coprop_plugin.propagation.network import PropagationNetwork
 from coprop_plugin.propagation.presets import preset_shape
 from coprop_plugin.propagation.text import condition
@@ -131,7 +130,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         self.encode_ahead = encode_ahead
         self.max_objects, self.max_size = max_objects, max_size
         check_limits(self.long_term_gap, max_memory_frames, encode_ahead)
-        policy(memory_policy)
+        eviction_policy(memory_policy)
         self.sound = None
         if insert_layers or audio_identity:
             self.sound = condition(audio_encoder, audio_width, tokens, neighbours, text)

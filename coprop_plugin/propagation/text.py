@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coprop_plugin.checkpoints.transformers_models import load_pretrained
 from coprop_plugin.errors import CheckpointError, PropagationError
-from coprop_plugin.pretrained import load_pretrained
-from coprop_plugin.propagation.sound import SoundTokens
+from coprop_plugin.propagation.audio_tokens import SoundTokens
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
 

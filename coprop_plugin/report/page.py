@@ -13,10 +13,10 @@ from coprop_plugin import __version__, media
 from coprop_plugin.media.folders import REPORT_NAMES, writing
 from coprop_plugin.media.overlay import class_colours
 from coprop_plugin.report.html import Markup, fill, tree
-from coprop_plugin.report.pictures import mask_picture, peaks, spectrogram_picture
+from coprop_plugin.report.images import mask_picture, peaks, spectrogram_picture
+from coprop_plugin.report.page_video import ShownVideo, write_small_video
+from coprop_plugin.report.read_run import Layer, Run, read_run
 from coprop_plugin.report.reasons import reasons_of
-from coprop_plugin.report.run import Layer, Run, read_run
-from coprop_plugin.report.video import ShownVideo, write_small_video
 from coprop_plugin.types import ControlPoints
 
 PAGE, VIDEO = REPORT_NAMES

@@ -12,13 +12,12 @@ from coprop_plugin.keyframes import (
     load_keyframe_processor,
     save_keyframe_processor,
 )
-from coprop_plugin.keyframes.checkpoint import WEIGHTS
+from coprop_plugin.keyframes.processor_weights import WEIGHTS
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.training.ears import begin_with_vggish
 from coprop_plugin.training.losses import (
     keyframe_losses,
 )
-from coprop_plugin.training.stage import StageModel, as_rgb, begun
+from coprop_plugin.training.stage import StageModel, as_rgb, begin_with_vggish, begun
 
 
 @MODELS.register_module()

@@ -14,17 +14,22 @@ from coprop_plugin.propagation.checkpoint import (
     load_propagator,
     save_propagator,
 )
-from coprop_plugin.propagation.default import WEIGHTS
-from coprop_plugin.propagation.reference import reference_logits
+from coprop_plugin.propagation.resolve import WEIGHTS
 from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.training.ears import begin_with_vggish
 from coprop_plugin.training.losses import (
     IGNORED,
     hard_share,
     propagation_loss,
 )
-from coprop_plugin.training.stage import StageModel, as_rgb, begun, training_progress
+from coprop_plugin.training.reference_loss import reference_logits
+from coprop_plugin.training.stage import (
+    StageModel,
+    as_rgb,
+    begin_with_vggish,
+    begun,
+    training_progress,
+)
 
 BETWEEN_WORDS = ", "
 """Stands between the categories of a clip in a batch's `words`."""

@@ -18,8 +18,8 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 
 from coprop_plugin.types.class_names import checked_class_names
 from coprop_plugin.types.clip import Clip, Sampling, Source, spans_of
+from coprop_plugin.types.clip_names import named, naming
 from coprop_plugin.types.control_points import ControlPoints
-from coprop_plugin.types.naming import named, naming
 from coprop_plugin.types.protocols import (
     AudioLLM,
     ControlPointProvider,

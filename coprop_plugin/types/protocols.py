@@ -37,7 +37,7 @@ class KeyframeBackend(Protocol):
     # of a name a class, the background's first; two names for a binary model.
     #
     # A backend whose answer about a frame depends on that frame and its sound alone may say so,
-    # `context = "frame"`; then less is done again after an edit (`coprop_plugin.redo`).
+    # `context = "frame"`; then less is done again after an edit (`coprop_plugin.pipeline.redo`).
     #
     # An adapter for a family of models has three methods more; a backend of your own needs none:
     #

@@ -39,7 +39,7 @@ class WorldClips(WorldDataset):
         num_frames: T.
         gap_s: Least and largest time from frame to frame, in seconds; one is drawn for each clip,
             small ones as often as large ones.
-        hushed: How many clips fall silent at some frame where `augment` is on; their masks are
+        silence_prob: How many clips fall silent at some frame where `augment` is on; their masks are
             empty from there, so that sound, not habit, decides.
         crossing: How many clips may go on where another segment begins, as if its control point
             had been missed; the others end with their segment.
@@ -59,7 +59,7 @@ class WorldClips(WorldDataset):
         *,
         num_frames: int = 5,
         gap_s: Sequence[float] = (0.1, 1.0),
-        hushed: float = 0.1,
+        silence_prob: float = 0.1,
         crossing: float = 0.3,
         **options: Any,
     ) -> None:
@@ -70,7 +70,7 @@ class WorldClips(WorldDataset):
                 "and the least gap before the largest, (0.1, 1.0) say."
             )
         self.num_frames, self.gap_s = num_frames, tuple(gap_s)
-        self.hushed, self.crossing = hushed, crossing
+        self.silence_prob, self.crossing = silence_prob, crossing
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         scene, waveform, rng = self._drawn(index)
@@ -78,7 +78,7 @@ class WorldClips(WorldDataset):
         frames, (masks, tracks) = scene.frames(times), _followed(scene, times.tolist())
         log_mel = log_mel_at(waveform, SAMPLE_RATE, times)
         frames, masks, tracks = self._mirrored(rng, frames, masks, tracks)
-        if self._happens(rng, self.hushed):
+        if self._happens(rng, self.silence_prob):
             first = int(rng.integers(1, self.num_frames))
             log_mel[first:], masks[first:] = SILENCE, 0
         names = [KINDS[scene.objects[n].kind].name for n in sorted(scene.sounding(float(times[0])))]
@@ -124,7 +124,7 @@ class SpriteClips(WorldDataset):
         speed: Least and largest `speed` of `sprite_clip`; one is drawn for each clip, small ones
             as often as large ones.
         gap_s: Least and largest time from frame to frame, in seconds, as the sound goes.
-        hushed: In how many clips the sound stops at some time after the first frame.
+        silence_prob: In how many clips the sound stops at some time after the first frame.
         swapped: In how many clips another voice takes over at some time. In either case nothing
             that was marked sounds from there on, and masks are empty.
         joined: In how many clips another voice joins in at some time; masks stay.
@@ -145,14 +145,14 @@ class SpriteClips(WorldDataset):
         max_objects: int = 4,
         speed: Sequence[float] = (0.05, 1.5),
         gap_s: Sequence[float] = (0.1, 1.0),
-        hushed: float = 0.15,
+        silence_prob: float = 0.15,
         swapped: float = 0.15,
         joined: float = 0.15,
         **options: Any,
     ) -> None:
         super().__init__(split, length, size, **options)
         self.num_frames, self.max_objects, self.speed = num_frames, max_objects, tuple(speed)
-        self.gap_s, self.hushed, self.swapped = tuple(gap_s), hushed, swapped
+        self.gap_s, self.silence_prob, self.swapped = tuple(gap_s), silence_prob, swapped
         self.joined = joined
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -183,11 +183,11 @@ class SpriteClips(WorldDataset):
             own, names = own + second[0], [name, second[1]]
         from_s = _BEFORE_S - float(rng.uniform(0, 0.5)) if rng.random() < 0.5 else 0.0
         what, until_s = rng.random(), float(rng.uniform(_BEFORE_S + 0.1, duration_s - 1))
-        lasts_s = until_s if what < self.hushed + self.swapped else duration_s
+        lasts_s = until_s if what < self.silence_prob + self.swapped else duration_s
         mix = own * ((from_s <= times) & (times < lasts_s))
         if rng.random() < 0.7:
             mix = mix + before[0] * (times < from_s)
-        if self.hushed <= what < self.hushed + self.swapped + self.joined:
+        if self.silence_prob <= what < self.silence_prob + self.swapped + self.joined:
             mix = mix + other[0] * (times >= until_s)
         if rng.random() < 0.15:
             mix = mix + 0.5 * always[0]
@@ -204,8 +204,8 @@ def _voice(times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str
     return loudness * voice(times, instance), name
 
 
-@DATASETS.register_module()
-class TakingTurns(Dataset):
+@DATASETS.register_module(name=["InterleavedDataset", "TakingTurns"])
+class InterleavedDataset(Dataset):
     """Items of several data sets in turn: item i is of data set i mod n.
 
     Args:
@@ -216,7 +216,7 @@ class TakingTurns(Dataset):
 
     Example:
         >>> part = dict(type="SpriteClips", length=4, size=(32, 48), num_frames=2)
-        >>> len(TakingTurns([part, dict(part, split="val")]))
+        >>> len(InterleavedDataset([part, dict(part, split="val")]))
         8
     """
 

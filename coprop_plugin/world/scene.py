@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coprop_plugin.control_points.snapping import change_frames, segment_starts_s
 from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types.timeline import change_frames, segment_starts_s
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.render import Look, owners, paint
 from coprop_plugin.world.sounds import room

@@ -13,7 +13,7 @@ import torch
 
 from coprop_plugin import Clip
 from coprop_plugin.benchmark.metrics import matched_control_points
-from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.world import Scene
 
 

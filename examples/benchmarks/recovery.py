@@ -24,15 +24,15 @@ import torch
 from torch import Tensor
 
 from coprop_plugin import CoProp
-from coprop_plugin.bench import WorldOptions, WorldSamples
 from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.benchmark.datasets.open import WorldOptions, WorldSamples
 from coprop_plugin.benchmark.metrics.alignment import aligned_frames
 from coprop_plugin.benchmark.metrics.binary import frame_ious
-from coprop_plugin.benchmark.plug_and_play.shared import SharedKeyframes, TrueKeyframes
-from coprop_plugin.control_points.default import as_provider
+from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import read_clip
-from coprop_plugin.propagation.default import as_propagator
+from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.world.splits import made_up_scene
 

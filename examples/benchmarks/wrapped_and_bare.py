@@ -22,10 +22,10 @@ import torch
 from _history import add_run, new_figure, write_video
 
 from coprop_plugin import Clip, wrap
-from coprop_plugin.adapters.avsegformer.backend import AVSegFormerBackend
-from coprop_plugin.adapters.avsegformer.model import AVSegFormer
-from coprop_plugin.adapters.tpavi.backend import TPAVIBackend
-from coprop_plugin.adapters.tpavi.model import TPAVI
+from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
+from coprop_plugin.adapters.avsegformer.avsegformer_model import AVSegFormer
+from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.benchmark.plug_and_play.cost import measured
 from coprop_plugin.types import ControlPoints
 

@@ -8,7 +8,7 @@ from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.listing import read_ids, write_ids
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
-from coprop_plugin.benchmark.datasets.pictures import binary_mask, colour_labels, index_labels
+from coprop_plugin.benchmark.datasets.read_pictures import binary_mask, colour_labels, index_labels
 from coprop_plugin.benchmark.datasets.sample import Sample
 from coprop_plugin.benchmark.datasets.subsets import (
     MOC,

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.listing import Row
-from coprop_plugin.benchmark.datasets.pictures import (
+from coprop_plugin.benchmark.datasets.read_pictures import (
     UnknownColours,
     colour_labels,
     index_labels,

@@ -17,15 +17,15 @@ from coprop_plugin.benchmark.metrics.binary import (
     mask_iou,
     precision_recall,
 )
-from coprop_plugin.benchmark.metrics.boundaries import (
+from coprop_plugin.benchmark.metrics.clip_outcome import Outcome
+from coprop_plugin.benchmark.metrics.mask_scores import MaskScores, SemanticScores
+from coprop_plugin.benchmark.metrics.meter import Meter
+from coprop_plugin.benchmark.metrics.onsets import (
     BoundaryErrors,
     boundary_errors,
     match_in_order,
     matched_control_points,
 )
-from coprop_plugin.benchmark.metrics.mask_scores import MaskScores, SemanticScores
-from coprop_plugin.benchmark.metrics.meter import Meter
-from coprop_plugin.benchmark.metrics.outcome import Outcome
 from coprop_plugin.benchmark.metrics.semantic import (
     ClassCounts,
     avsbench_scores,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.benchmark.metrics.binary import NUM_THRESHOLDS, f_curves, frame_ious
+from coprop_plugin.benchmark.metrics.clip_outcome import Outcome
 from coprop_plugin.benchmark.metrics.meter import Meter, named, ratio
-from coprop_plugin.benchmark.metrics.outcome import Outcome
 from coprop_plugin.benchmark.metrics.semantic import (
     ClassCounts,
     avsbench_scores,

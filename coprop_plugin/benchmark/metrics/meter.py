@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import distributed
 
-from coprop_plugin.benchmark.metrics.outcome import Outcome
+from coprop_plugin.benchmark.metrics.clip_outcome import Outcome
 
 Record = TypeVar("Record")
 

@@ -12,13 +12,13 @@ from coprop_plugin.benchmark.metrics.alignment import (
     false_alarms,
     sounding_classes,
 )
-from coprop_plugin.benchmark.metrics.boundaries import (
+from coprop_plugin.benchmark.metrics.clip_outcome import Outcome
+from coprop_plugin.benchmark.metrics.meter import Meter, named, ratio
+from coprop_plugin.benchmark.metrics.onsets import (
     BoundaryErrors,
     boundary_errors,
     matched_control_points,
 )
-from coprop_plugin.benchmark.metrics.meter import Meter, named, ratio
-from coprop_plugin.benchmark.metrics.outcome import Outcome
 from coprop_plugin.errors import MetricError
 
 

@@ -4,8 +4,8 @@
 table and saves it.
 """
 
-from coprop_plugin.benchmark.plug_and_play.report import Report
+from coprop_plugin.benchmark.plug_and_play.bench_report import Report
 from coprop_plugin.benchmark.plug_and_play.rows import Row, default_rows
-from coprop_plugin.benchmark.plug_and_play.run import plug_and_play
+from coprop_plugin.benchmark.plug_and_play.run_rows import plug_and_play
 
 __all__ = ["Report", "Row", "default_rows", "plug_and_play"]

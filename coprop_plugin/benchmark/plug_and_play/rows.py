@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from coprop_plugin.errors import UnknownNameError
-from coprop_plugin.propagation.default import as_propagator
+from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import list_propagators, list_providers
 from coprop_plugin.types import Clip, Propagator
 
@@ -94,14 +94,14 @@ def default_rows(propagators: Sequence[str] = ("learned",)) -> list[str]:
     ]
 
 
-class Deaf(nn.Module):
+class WithoutAudio(nn.Module):
     """A propagator that hears nothing: AOT, where it is an Audio-Insert Propagator (Table 5).
 
     Args:
         propagator: The one that would hear.
 
     Example:
-        >>> Deaf(as_propagator("hold")).hear(None) is None
+        >>> WithoutAudio(as_propagator("hold")).hear(None) is None
         True
     """
 
@@ -142,7 +142,7 @@ def _carrier(row: Row, propagators: Mapping[str, Propagator]) -> Propagator:
         return propagators[row.carrier]
     name = row.carrier.removesuffix(_DEAF)
     if name != row.carrier and name in propagators:
-        return Deaf(propagators[name])
+        return WithoutAudio(propagators[name])
     if row.carrier in list_propagators():
         return as_propagator(row.carrier)
     known = ", ".join([*propagators, *list_propagators()])

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from coprop_plugin.control_points.llm.conversation import checked_messages, checked_waveform
+from coprop_plugin.control_points.llm.messages import checked_messages, checked_waveform
 from coprop_plugin.errors import AudioLLMError, CopropError
 from coprop_plugin.registry import AUDIO_LLMS
 

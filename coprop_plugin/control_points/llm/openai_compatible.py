@@ -11,13 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from coprop_plugin.control_points.llm.conversation import (
+from coprop_plugin.control_points.llm.http_post import ApiKey, Reply, Server
+from coprop_plugin.control_points.llm.messages import (
     at_rate,
     checked_messages,
     checked_waveform,
     with_sound,
 )
-from coprop_plugin.control_points.llm.http_post import ApiKey, Reply, Server
 from coprop_plugin.errors import AudioLLMError
 from coprop_plugin.registry import AUDIO_LLMS
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coprop_plugin.control_points.llm.conversation import (
+from coprop_plugin.control_points.llm.flag_tokens import flag_tokens, flags_wanted
+from coprop_plugin.control_points.llm.messages import (
     at_rate,
     checked_messages,
     checked_waveform,
     with_sound,
 )
-from coprop_plugin.control_points.llm.flag_tokens import flag_tokens, flags_wanted
 from coprop_plugin.control_points.llm.qwen_loading import load_model, load_processor
 from coprop_plugin.errors import AudioLLMError
 from coprop_plugin.registry import AUDIO_LLMS

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from coprop_plugin.checkpoints.transformers_models import load_pretrained, transformers_class
 from coprop_plugin.errors import CheckpointError, MissingExtraError
-from coprop_plugin.pretrained import load_pretrained, transformers_class
 
 _PIP_LINE = '`pip install "coprop-plugin[llm]"`'
 

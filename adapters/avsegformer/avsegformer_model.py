@@ -1,0 +1,200 @@
+"""AVSegFormer: our own network that computes what the released weights were trained for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coprop_plugin.adapters.avsegformer.head import (
+    MaskFeature,
+    MaskHead,
+    PixelEncoder,
+    QueryDecoder,
+)
+from coprop_plugin.adapters.avsegformer.wav_files import wav_log_mels
+from coprop_plugin.adapters.backbone_names import build_image_backbone
+from coprop_plugin.adapters.pictures import pair
+from coprop_plugin.adapters.sound import build_listener, embedded
+from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
+from coprop_plugin.errors import AdapterError
+from coprop_plugin.registry import MODELS
+
+BINARY_SIZE, SEMANTIC_SIZE = 512, 224
+
+
+@MODELS.register_module(name=["AVSegFormer"])
+class AVSegFormer(nn.Module):
+    """Audio-visual segmentation with queries that have heard the sound (Gao et al., 2307.01146).
+
+    Every frame is segmented by itself. Called as the released model is, with the same return
+    value; the defaults are its size. Other sizes are for training from scratch. Unlike the
+    released code: a single frame may go in; it runs on any device, without a compiled op; nothing
+    is in it that its result does not depend on.
+
+    Args:
+        num_classes: C: 1 for binary masks (S4, MS3), 71 for AVSS, whose class 0 is the background.
+        backbone: Of the image: "resnet50" or "pvt_v2_b5" as released, or another size; see
+            `build_image_backbone`.
+        audio_encoder: A registered name ("VGGish", "SmallLogMelEncoder") or a config.
+        width: Channels of tokens and queries, in eights.
+        num_queries: Q.
+        heads: Of every attention.
+        layers: Of the encoder, of the listening queries and of the decoder.
+        points: Places that a head of the encoder looks at, in each map.
+        hidden: Channels inside the linear maps of encoder and decoder layers, and of the mask
+            head.
+        listening_hidden: The same of the listening layers.
+        dropout: In encoder and decoder, while training.
+        clip_length: Frames of a clip in a call of the released code: 5, and 10 for AVSS.
+        freeze_audio: Keep gradients off the audio encoder, as the released training does.
+        input_size: Side, or height and width, of the frames that it is trained with; None is what
+            the released models are evaluated with: 512 for binary masks, 224 for AVSS.
+
+    Raises:
+        AdapterError: If a number is out of range, or channels do not divide among heads.
+        UnknownNameError: If there is no such backbone or audio encoder.
+
+    Example:
+        >>> model = AVSegFormer(
+        ...     backbone=dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16)),
+        ...     audio_encoder=dict(type="SmallLogMelEncoder", width=4),
+        ...     width=16, num_queries=4, heads=2, layers=1, hidden=32, listening_hidden=32,
+        ... ).eval()
+        >>> logits, mask_feature = model(torch.zeros(1, 1, 96, 64), torch.rand(1, 3, 64, 90))
+        >>> logits.shape, mask_feature.shape
+        (torch.Size([1, 1, 64, 92]), torch.Size([1, 16, 16, 23]))
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1,
+        *,
+        backbone: str | Mapping[str, Any] = "resnet50",
+        audio_encoder: str | Mapping[str, Any] = "VGGish",
+        width: int = 256,
+        num_queries: int = 300,
+        heads: int = 8,
+        layers: int = 6,
+        points: int = 4,
+        hidden: int = 2048,
+        listening_hidden: int = 1024,
+        dropout: float = 0.1,
+        clip_length: int = 5,
+        freeze_audio: bool = True,
+        input_size: int | Sequence[int] | None = None,
+    ) -> None:
+        super().__init__()
+        _check(width, heads, dropout, num_classes, num_queries, layers, points, clip_length)
+        self.config: dict[str, Any] = dict(
+            num_classes=num_classes,
+            backbone=backbone,
+            audio_encoder=audio_encoder,
+            width=width,
+            num_queries=num_queries,
+            heads=heads,
+            layers=layers,
+            points=points,
+            hidden=hidden,
+            listening_hidden=listening_hidden,
+            dropout=dropout,
+            clip_length=clip_length,
+            freeze_audio=freeze_audio,
+            input_size=None if input_size is None else pair(input_size),
+        )
+        released_size = BINARY_SIZE if num_classes == 1 else SEMANTIC_SIZE
+        self.input_size = pair(input_size or released_size)
+        self.num_classes, self.clip_length = num_classes, clip_length
+        self.freeze_audio = freeze_audio
+        self.backbone = build_image_backbone(backbone)
+        self.audio_encoder = build_listener(audio_encoder)
+        self.project_audio = nn.Linear(self.audio_encoder.embedding_dim, width)
+        fine, *coarse = self.backbone.widths
+        self.encoder = PixelEncoder(coarse, width, heads, layers, points, hidden, dropout)
+        self.queries = QueryDecoder(
+            num_queries, width, heads, layers, listening_hidden, hidden, dropout
+        )
+        self.mask_feature = MaskFeature(fine, width, heads)
+        self.masks = MaskHead(num_classes, num_queries, width, hidden)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start as the released training does, but for what the backbones bring with them."""
+        for part in (self.encoder, self.queries, self.mask_feature, self.masks):
+            for name, parameter in part.named_parameters():
+                # Offsets and codes have their own start.
+                if parameter.dim() > 1 and ".attention." not in name and "level_code" not in name:
+                    nn.init.xavier_uniform_(parameter)
+
+    def forward(
+        self,
+        audio: Tensor | Sequence[str | Path],
+        frames: Tensor,
+        vid_temporal_mask_flag: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Segment frames, each with its own sound.
+
+        Args:
+            audio: Log-mel examples `[N, 1, 96, 64]`, one a frame; or sound files, one a clip of
+                `clip_length` frames.
+            frames: `[N, 3, H, W]`, normalised by the mean and deviation of ImageNet, of any size.
+            vid_temporal_mask_flag: `[N]`, 0 for padding, whose outputs are zero.
+
+        Returns:
+            Logits `[N, C, H', W']`, H' and W' the sides rounded up to fours; and the mask feature
+            `[N, width, H' / 4, W' / 4]`.
+
+        Raises:
+            AdapterError: If the shapes are not as above, or a sound is longer than a clip.
+            MediaError: If a sound file cannot be read.
+        """
+        if not isinstance(audio, Tensor):
+            audio = wav_log_mels(audio, self.clip_length).to(frames)
+        check_call(audio, frames)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_audio):
+            embedding = embedded(self.audio_encoder, audio)
+        sound = self.project_audio(embedding)[:, None]
+        maps = self.backbone(frames)
+        real = None if vid_temporal_mask_flag is None else vid_temporal_mask_flag.view(-1, 1, 1, 1)
+        if real is not None:
+            maps = [x * real.to(x.dtype) for x in maps]
+        fine, *coarse = maps
+        pixels, encoded = self.encoder(coarse)
+        queries = self.queries(sound, pixels)
+        feature = self.mask_feature(fine, encoded, sound)
+        logits = self.masks(feature, queries)
+        if real is None:
+            return logits, feature
+        return logits * real.to(logits.dtype), feature * real.to(feature.dtype)
+
+
+def _check(width: int, heads: int, dropout: float, *counts: int) -> None:
+    if min(counts) < 1 or width % 8 or width % heads or not 0 <= dropout < 1:
+        raise AdapterError(
+            f"Got width={width}, heads={heads}, dropout={dropout} and counts {list(counts)} "
+            "(num_classes, num_queries, layers, points, clip_length); the width is a multiple of "
+            "8 and of the heads, dropout lies in [0, 1), each count is 1 or more. Say width=256, "
+            "heads=8."
+        )
+
+
+def check_call(log_mel: Tensor, frames: Any) -> None:
+    """Raise unless these are log-mels and as many frames.
+
+    Raises:
+        AdapterError: If they are not.
+    """
+    came = list(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
+    if (
+        log_mel.shape[1:] != (1, EXAMPLE_FRAMES, NUM_BANDS)
+        or not isinstance(frames, Tensor)
+        or frames.ndim != 4
+        or frames.shape[1] != 3
+        or len(log_mel) != len(frames)
+    ):
+        raise AdapterError(
+            f"Got log-mels {list(log_mel.shape)} and frames {came} in a call of AVSegFormer; "
+            f"wanted log-mels [N, 1, {EXAMPLE_FRAMES}, {NUM_BANDS}] first, one a frame, then "
+            "normalised frames [N, 3, H, W]."
+        )

@@ -1,0 +1,239 @@
+"""TPAVI (Zhou et al., arXiv:2207.05042): our own model, which runs the released weights."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from einops import einsum, rearrange
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from coprop_plugin.adapters.backbone_names import build_image_backbone
+from coprop_plugin.adapters.pictures import pair
+from coprop_plugin.adapters.sound import build_listener, embedded
+from coprop_plugin.adapters.tpavi.pixel_attention import PixelSoundAttention
+from coprop_plugin.errors import AdapterError
+
+DILATIONS = (3, 6, 12, 18)
+
+
+class DilatedSum(nn.Module):
+    """3x3 convolutions of several dilations over one map, added up."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation)
+            for dilation in DILATIONS
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, width, H, W]."""
+        first, *others = self.branches
+        total = first(x)
+        for branch in others:
+            total = total + branch(x)
+        return total
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the mean [N, width, 1, 1] of `forward`, at next to no cost.
+
+        A tap of a convolution sees the map moved, so that the mean over all places is that tap's
+        weight times the mean of what stays inside.
+        """
+        total = 0
+        for branch in self.branches:
+            rows, columns = (
+                _inside(side, branch.dilation[0]).to(x) / side for side in x.shape[-2:]
+            )
+            seen = einsum(x, rows, columns, "n c h w, i h, j w -> n c i j")
+            total = total + einsum(seen, branch.weight, "n c i j, o c i j -> n o") + branch.bias
+        return rearrange(total, "n c -> n c 1 1")
+
+
+def _inside(side: int, reach: int) -> Tensor:
+    """Say what each of the three taps along an axis sees, `[3, side]` bool."""
+    places = torch.arange(side) - reach * torch.tensor([[-1], [0], [1]])
+    return (places >= 0) & (places < side)
+
+
+class ResidualUnit(nn.Module):
+    """Two 3x3 convolutions around a shortcut, all of it behind a ReLU.
+
+    The released code clips in place, so that the shortcut carries the clipped map, too.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to the same shape."""
+        x = x.relu()
+        return x + self.second(self.first(x).relu())
+
+
+class Merge(nn.Module):
+    """One step of the decoder: join a map of this stride, refine, double the size."""
+
+    def __init__(self, width: int, joins: bool) -> None:
+        super().__init__()
+        self.lateral = ResidualUnit(width) if joins else None
+        self.refine = ResidualUnit(width)
+
+    def forward(self, x: Tensor, lateral: Tensor | None = None) -> Tensor:
+        """Map [N, C, H, W], and a map of that shape if it joins one, to [N, C, 2 H, 2 W]."""
+        if self.lateral is not None:
+            x = x + self.lateral(lateral)
+        return interpolate(self.refine(x), scale_factor=2, mode="bilinear", align_corners=True)
+
+
+class Head(nn.Module):
+    """Logits at twice the size of a map."""
+
+    def __init__(self, width: int, widths: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        wide, narrow = widths
+        self.enter = nn.Conv2d(width, wide, 3, padding=1)
+        self.narrow = nn.Conv2d(wide, narrow, 3, padding=1)
+        self.leave = nn.Conv2d(narrow, num_classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, C, H, W] to logits [N, num_classes, 2 H, 2 W]."""
+        x = interpolate(self.enter(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return self.leave(self.narrow(x).relu())
+
+
+class TPAVI(nn.Module):
+    """Zhou et al.'s baseline: a pyramid decoder in which every pixel hears all sounds of a clip.
+
+    Called like the released models of all three subsets, and equal to them; see `load_released`.
+    Unlike them it runs anywhere, never builds the matrix of all pixels by all pixels, takes clips
+    of any length, and changes no map after it was returned.
+
+    Args:
+        num_classes: 1 for binary masks, 71 for AVSS.
+        backbone: "resnet50", "pvt_v2_b5", or a mapping for a toy; see `build_image_backbone`.
+        width: Channels of the decoder.
+        head_widths: Channels of the two maps before the logits.
+        audio_bias: Whether the projection of the sound has a bias; not so in AVSS.
+        frames_per_clip: Frames of a clip, all of which attend to one another. The released code
+            has 5 as a literal, in AVSS, too, whose clips of ten frames are two halves.
+        audio_encoder: What it hears with: None is given VGGish embeddings, as the released models
+            are; a registered name ("SmallLogMelEncoder") or a config is given log-mels.
+        input_size: Side, or height and width, of the frames that it is trained with.
+
+    Example:
+        >>> import torch
+        >>> toy = dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16))
+        >>> model = TPAVI(backbone=toy, width=16, head_widths=(8, 8)).eval()
+        >>> logits, maps, sounds = model(torch.rand(5, 3, 32, 64), torch.rand(5, 128))
+        >>> logits.shape
+        torch.Size([5, 1, 32, 64])
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 1,
+        *,
+        backbone: str | Mapping[str, Any] = "resnet50",
+        width: int = 256,
+        head_widths: Sequence[int] = (128, 32),
+        audio_bias: bool = True,
+        frames_per_clip: int = 5,
+        audio_encoder: str | Mapping[str, Any] | None = None,
+        input_size: int | Sequence[int] = 224,
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = dict(
+            num_classes=num_classes,
+            backbone=backbone if isinstance(backbone, str) else dict(backbone),
+            width=width,
+            head_widths=tuple(head_widths),
+            audio_bias=audio_bias,
+            frames_per_clip=frames_per_clip,
+            audio_encoder=audio_encoder,
+            input_size=pair(input_size),
+        )
+        self.num_classes, self.frames_per_clip = num_classes, frames_per_clip
+        self.input_size, self.audio_encoder = pair(input_size), build_listener(audio_encoder)
+        heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
+        self.backbone = build_image_backbone(backbone)
+        self.reduce = nn.ModuleList(DilatedSum(wide, width) for wide in self.backbone.widths)
+        self.attention = nn.ModuleList(
+            PixelSoundAttention(width, heard, audio_bias=audio_bias) for _ in self.backbone.widths
+        )
+        # From stride 4 to stride 32; the last one, where the decoder begins, joins nothing.
+        self.merge = nn.ModuleList(Merge(width, joins) for joins in (True, True, True, False))
+        self.head = Head(width, head_widths, num_classes)
+
+    def forward(
+        self,
+        frames: Tensor,
+        audio: Tensor,
+        vid_temporal_mask_flag: Tensor | None = None,
+        frames_per_clip: int | None = None,
+        wanted: Sequence[int] | None = None,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Segment the frames of some clips.
+
+        Args:
+            frames: `[(b t), 3, H, W]`, normalised; sides in multiples of 32.
+            audio: VGGish embeddings `[(b t), 128]`, or log-mels `[(b t), 1, 96, 64]` where it has
+                an encoder of its own.
+            vid_temporal_mask_flag: `[(b t)]`, 0 for padding, whose logits are zero; None is none.
+            frames_per_clip: Another length of the clips of this call. 1 is what the released
+                model gives for a frame that is repeated five times, at a fifth of the cost.
+            wanted: Rows that are asked for, in eval mode; None is all. The others of their clips
+                are seen and heard by them, which takes little but the backbone.
+
+        Returns:
+            Logits `[(b t), num_classes, H, W]`; four maps `[(b t), width, h, w]` at strides 4 to
+            32, clipped at zero as the released code leaves them, both of the rows `wanted` alone
+            if there are such; four projected sounds `[b, t, width]`.
+
+        Raises:
+            AdapterError: If the frames are no whole clips, or of a size that does not fit.
+        """
+        length = frames_per_clip or self.frames_per_clip
+        _check(frames, audio, length)
+        audio = rearrange(embedded(self.audio_encoder, audio), "(b t) c -> b t c", t=length)
+        rows = torch.arange(len(frames), device=frames.device)
+        rows = rows if wanted is None else rows[list(wanted)]
+        flag = vid_temporal_mask_flag
+        flag = None if flag is None else rearrange(flag.to(frames), "n -> n 1 1 1")
+        asked = None if flag is None else flag[rows]
+
+        maps, sounds = [], []
+        stages = zip(self.backbone(frames), self.reduce, self.attention, strict=True)
+        for x, reduce, attention in stages:
+            if wanted is None:
+                x = _shown(reduce(x), flag)
+                means = x.mean((2, 3), keepdim=True)
+            else:
+                x, means = reduce(x[rows]), reduce.mean(x)
+                x, means = _shown(x, asked), _shown(means, flag)
+            means = rearrange(means, "(b t) c 1 1 -> b t c", t=length)
+            x, sound = attention(x, means, audio, rows)
+            maps.append(_shown(x, asked).relu())
+            sounds.append(sound)
+
+        x = None
+        for merge, lateral in zip(reversed(self.merge), reversed(maps), strict=True):
+            x = merge(lateral) if x is None else merge(x, lateral)
+            x = _shown(x, asked)
+        return _shown(self.head(x), asked), maps, sounds
+
+
+def _shown(x: Tensor, flag: Tensor | None) -> Tensor:
+    return x if flag is None else x * flag
+
+
+def _check(frames: Tensor, audio: Tensor, length: int) -> None:
+    if frames.ndim != 4 or len(frames) % length or frames.shape[-2] % 32 or frames.shape[-1] % 32:
+        raise AdapterError(
+            f"Got frames {list(frames.shape)} for TPAVI with clips of {length}; wanted "
+            f"[N, 3, H, W] with N a multiple of {length}, H and W of 32. Resize them, or give "
+            "`frames_per_clip=1` for single frames."
+        )

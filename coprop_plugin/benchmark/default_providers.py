@@ -1,0 +1,58 @@
+"""Who takes part in a comparison of control points if nobody is named."""
+
+from functools import partial
+
+from coprop_plugin.benchmark.compare_providers import NamedProvider
+from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.benchmark.scripted_llm import ErrorRates, ScriptedListener
+from coprop_plugin.benchmark.untrained_models import untrained_clap, untrained_sed
+from coprop_plugin.control_points.gate import GateProvider
+from coprop_plugin.control_points.language.examples import flags_a_second
+from coprop_plugin.control_points.llm import CallableAudioLLM
+from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.types import ControlPointProvider
+
+_RATES = (ErrorRates(), ErrorRates(0.1, 0.1, 0.1), ErrorRates(0.3, 0.3, 0.3))
+
+
+def default_providers(seed: int = 0) -> list[NamedProvider]:
+    """Return those that need nothing but the clips: no weights, no network.
+
+    The truth itself, the rules, listeners with random weights, and a scripted language model that
+    knows the truth and errs at known rates: alone, and behind novelty's gate.
+
+    Args:
+        seed: Of random weights and of the scripted errors.
+
+    Example:
+        >>> [entrant.name for entrant in default_providers()][:4]
+        ['flags', 'every_n', 'cosine', 'novelty']
+    """
+    rules = [NamedProvider(name, as_provider(name)) for name in ("every_n", "cosine", "novelty")]
+    untrained = [
+        NamedProvider("clap", untrained_clap(seed), "untrained"),
+        NamedProvider("sed", untrained_sed(seed=seed), "untrained"),
+    ]
+    scripted = [
+        NamedProvider("one_step", partial(_scripted, rates=rates, seed=seed), f"scripted, {rates}")
+        for rates in _RATES
+    ]
+    gate = NamedProvider(
+        "gate",
+        lambda sample: GateProvider(_scripted(sample, rates=_RATES[0], seed=seed)),
+        f"novelty, then scripted, {_RATES[0]}",
+    )
+    return [NamedProvider("flags", _truth, "the truth"), *rules, *untrained, *scripted, gate]
+
+
+def _truth(sample: Sample) -> ControlPointProvider:
+    return as_provider(sample.control_points)
+
+
+def _scripted(sample: Sample, *, rates: ErrorRates, seed: int) -> ControlPointProvider:
+    """Return a language model's provider that is told the truth of a sample."""
+    truth = flags_a_second(sample.control_points, sample.clip)
+    # Of its own for each clip, so that errors do not fall on the same frames.
+    listener = ScriptedListener(truth, rates, seed=seed + sum(map(ord, sample.id)))
+    llm = CallableAudioLLM(listener, model_id=f"scripted: {rates}")
+    return as_provider(dict(type="one_step", llm=llm, window_s=None))

@@ -1,0 +1,168 @@
+"""What `coprop anchor index` makes stores of: data sets, made-up scenes, clips of one's own."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin import media
+from coprop_plugin.batch.points_file import Item
+from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder
+from coprop_plugin.control_points.language.examples import checked_names, length_s
+from coprop_plugin.control_points.providers import from_masks
+from coprop_plugin.control_points.retrieval import Store
+from coprop_plugin.errors import CopropError, DatasetError, MediaError
+from coprop_plugin.limits import read_text
+from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types.timeline import snap
+from coprop_plugin.world.objects import KINDS
+from coprop_plugin.world.splits import SPLITS, made_up_scene
+
+WORLD = "world"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A sound of which it is known what sounds when; `control_points` is None where it is not."""
+
+    id: str
+    clip: Clip
+    categories: tuple[str, ...]
+    control_points: ControlPoints | None
+
+
+@dataclass
+class Indexed:
+    """A store, and what could not become a part of it."""
+
+    store: Store = field(default_factory=Store)
+    skipped: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def nameless(self) -> int:
+        """How many examples have no category: they are found by their sound alone."""
+        return sum(not example.categories for example in self.store)
+
+
+def index_into(
+    out: Path,
+    dataset: str,
+    split: str | None = "train",
+    categories: Path | None = None,
+    scenes: int = 200,
+) -> Indexed:
+    """Annotate a data set and write the store.
+
+    Args:
+        out: The store, `store.jsonl` say.
+        dataset: The folder of S4, MS3 or AVSS; `"world"`; or a `.jsonl` of one's own clips with
+            lines `{"clip": "a.wav", "categories": ["dog"], "seconds": [0, 3.5]}`, where `seconds`
+            are when something new begins and paths are relative to the file.
+        split: Of a data set on disk; None is all.
+        categories: A JSON file of what sounds by id, `{"id": ["cello", "piano"]}`; by default the
+            data set's own.
+        scenes: How many scenes of the made-up world.
+
+    Raises:
+        DatasetError: If there is no such data set, or it holds no clip that can be an example.
+        MediaError: If the store cannot be written.
+    """
+    named = None if categories is None else _read_categories(categories)
+    indexed = Indexed()
+    indexed.store = Store.build(
+        _labelled(dataset, split, scenes, indexed.failed),
+        lambda sample: named.get(sample.id, ()) if named is not None else sample.categories,
+        skipped=lambda _, reason: indexed.skipped.update([reason]),
+    )
+    if not len(indexed.store):
+        reasons = [*indexed.failed.values(), *indexed.skipped] or ["it is empty"]
+        raise DatasetError(f"No clip of {dataset} can be an example: {reasons[0]}.")
+    media.write_text(out, indexed.store.text())
+    return indexed
+
+
+def _labelled(
+    dataset: str, split: str | None, scenes: int, failed: dict[str, str]
+) -> Iterator[Labelled]:
+    path = Path(dataset)
+    if dataset == WORLD:
+        return _scenes(scenes)
+    if path.is_dir() and is_dataset(path):
+        return _of_folder(path, split, failed)
+    if path.suffix == ".jsonl":
+        return _own_clips(path, failed)
+    raise DatasetError(
+        f"Got {dataset!r}; wanted the folder of S4, MS3 or AVSS, {WORLD!r}, or a .jsonl of your "
+        "own clips. Check the path."
+    )
+
+
+def _scenes(count: int) -> Iterator[Labelled]:
+    seeds = SPLITS["train"]
+    for seed in seeds[: min(count, len(seeds))]:
+        scene = made_up_scene(seed, (16, 16), off_screen=0.0)
+        clip = scene.clip(sampling="avsbench")
+        names = tuple(KINDS[thing.kind].name for thing in scene.objects if thing.events)
+        yield Labelled(f"world-{seed}", clip, names, scene.control_points(clip))
+
+
+def _of_folder(path: Path, split: str | None, failed: dict[str, str]) -> Iterator[Labelled]:
+    dataset = open_folder(path, split, size=None)
+    for index, row in enumerate(dataset.rows):
+        try:
+            masks, labelled = dataset.masks(index)
+            clip = Item(row.id, dataset.wav_file(row), num_frames=len(masks)).clip()
+        except (CopropError, OSError) as error:
+            failed[row.id] = str(error)
+            continue
+        points = from_masks(masks) if bool(labelled.all()) else None
+        names = tuple(filter(None, [row.values.get("category")]))
+        if dataset.num_classes > 1:
+            names = tuple(dataset.classes[i] for i in masks.unique().tolist() if i)
+        yield Labelled(row.id, clip, names, points)
+
+
+def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:
+    try:
+        lines = read_text(path, DatasetError).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read: {error}. Check the path.") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            clip = _own_clip(json.loads(line), path.parent)
+        except MediaError as error:
+            failed[f"line {number}"] = str(error)
+        except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise DatasetError(
+                f'{path}, line {number} is no clip: {error}. Wanted {{"clip": "a.wav", '
+                '"categories": ["dog"], "seconds": [0, 3.5]}, the seconds rising.'
+            ) from error
+        else:
+            yield clip
+
+
+def _own_clip(content: Mapping[str, Any], folder: Path) -> Labelled:
+    path = folder / content["clip"]
+    waveform, sample_rate = media.read_waveform(path)
+    num_frames = max(1, round(len(waveform) / sample_rate))
+    clip = Item(path.stem, path, num_frames=num_frames).clip()
+    seconds = [second for second in content["seconds"] if 0 < second < length_s(clip)]
+    points = ControlPoints.from_indices(snap(seconds, clip), num_frames)
+    (name,) = checked_names([str(content.get("id", path.stem))])
+    return Labelled(name, clip, tuple(checked_names(content["categories"])), points)
+
+
+def _read_categories(path: Path) -> dict[str, list[str]]:
+    try:
+        content = json.loads(read_text(path, DatasetError))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
+    lists = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
+    if not lists or not all(isinstance(name, str) for v in content.values() for name in v):
+        raise DatasetError(f'{path} does not say what sounds by id: {{"id": ["cello", "piano"]}}.')
+    return content

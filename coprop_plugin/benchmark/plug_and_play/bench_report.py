@@ -1,0 +1,124 @@
+"""What came out of the benchmark: scores, failures, and what they were made with."""
+
+import csv
+import io
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from coprop_plugin import __version__
+from coprop_plugin.benchmark.plug_and_play.clip_scores import (
+    PARTS,
+    mean_and_spread,
+    part_of,
+    scores_of,
+)
+from coprop_plugin.benchmark.plug_and_play.table import as_text
+from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.media import write_text
+
+FORMAT = "coprop.benchmark/1"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of every backend and row.
+
+    Attributes:
+        results: One mapping for each backend, row and part of the clips (`scores.PARTS`):
+            `backend`, `row`, `part`, `clips` (how many), `mean` and `std` over the sets, and
+            `sets`, the scores of each.
+        failures: What could not be done: `set`, `clip`, `backend`, `row`, `error`.
+        about: Sets, settings, and versions of everything.
+    """
+
+    results: Sequence[Mapping[str, Any]]
+    failures: Sequence[Mapping[str, str]]
+    about: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        records: Mapping[tuple[str, str], Mapping[str, Sequence[Mapping[str, Any]]]],
+        failures: Sequence[Mapping[str, str]],
+        about: Mapping[str, Any],
+    ) -> "Report":
+        """Sum records up: those of each backend and row, by set of clips."""
+        results = []
+        for (backend, row), sets in records.items():
+            for part in PARTS:
+                kept = {name: part_of(clips, part) for name, clips in sets.items()}
+                scores = {name: scores_of(clips) for name, clips in kept.items() if clips}
+                mean, std = mean_and_spread(list(scores.values()))
+                where = {"backend": backend, "row": row, "part": part}
+                clips = sum(map(len, kept.values()))
+                results.append({**where, "clips": clips, "mean": mean, "std": std, "sets": scores})
+        return cls(results, list(failures), dict(about))
+
+    def scores(self, backend: str, row: str, part: str = "all") -> Mapping[str, float | None]:
+        """Return the mean scores of one line.
+
+        Raises:
+            UnknownNameError: If there is no such line.
+        """
+        for result in self.results:
+            if (result["backend"], result["row"], result["part"]) == (backend, row, part):
+                return result["mean"]
+        known = sorted({f"{r['backend']} {r['row']}" for r in self.results})
+        raise UnknownNameError(
+            f"Got {backend!r}, {row!r}, {part!r}; there are {', '.join(known) or 'no scores'}, "
+            f"each with the parts {', '.join(PARTS)}."
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `report.json` and `report.csv` (one line a result, means and deviations).
+
+        Returns:
+            The folder.
+
+        Raises:
+            MediaError: If it cannot be written.
+        """
+        folder = Path(folder)
+        content = {"format": FORMAT, "about": self.about, "failures": self.failures}
+        text = json.dumps({**content, "results": self.results}, indent=1, default=str)
+        write_text(folder / "report.json", text + "\n")
+        write_text(folder / "report.csv", self._csv())
+        return folder
+
+    def _csv(self) -> str:
+        where = ["backend", "row", "part", "clips"]
+        names = list(dict.fromkeys(name for result in self.results for name in result["mean"]))
+        out = io.StringIO()
+        lines = csv.writer(out, lineterminator="\n")
+        lines.writerow(where + [column for name in names for column in (name, f"{name}_std")])
+        for result in self.results:
+            scores = [result[kind].get(name) for name in names for kind in ("mean", "std")]
+            lines.writerow([*(result[name] for name in where), *scores])
+        return out.getvalue()
+
+    def __str__(self) -> str:
+        """Return tables to read: all clips, then their parts."""
+        return as_text(self.results)
+
+
+def versions() -> dict[str, Any]:
+    """Return what the numbers may depend on: versions, machine, threads, GPU."""
+    return {
+        "coprop_plugin": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cpus": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

@@ -1,0 +1,236 @@
+"""Our own weights in files: safetensors that say which network they belong to."""
+
+import json
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
+
+from coprop_plugin.errors import CheckpointError
+from coprop_plugin.limits import WEIGHTS_BYTES
+
+SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+"""The folder of the weights that come with the library."""
+
+
+def save_module(
+    module: nn.Module,
+    config: Mapping[str, Any],
+    path: str | Path,
+    format: str,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write weights and constructor arguments to a safetensors file.
+
+    The file appears under its name when it is whole.
+
+    Args:
+        module: What to save, on any device.
+        config: The arguments that build it again: names, numbers, and containers of them.
+        path: The file; its folder is made if need be.
+        format: What `load_module` must find, "coprop_plugin.KeyframeProcessor/1" say.
+        dtype: Of floating-point weights in the file; None is as they are.
+
+    Returns:
+        The path.
+
+    Raises:
+        CheckpointError: If `config` holds modules or the like, or the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        config = json.dumps(config)
+    except TypeError as error:
+        raise CheckpointError(
+            f"This {type(module).__name__} cannot be saved with its constructor arguments "
+            f"({error}). Build it from names and configs, `audio_encoder='SmallLogMelEncoder'` "
+            "say, not from modules."
+        ) from error
+    state = {name: _ready(x, dtype) for name, x in module.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, partial, metadata={"format": format, "config": config})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error}. Choose a folder that you may write to, on a disk "
+            "with room."
+        ) from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+    return path
+
+
+def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) -> nn.Module:
+    """Load what `save_module` wrote, strictly both ways.
+
+    A network that is larger than the weights in the file is not built: a few bytes cannot ask for
+    one that fills the machine.
+
+    Args:
+        path: The file.
+        format: What it was saved with.
+        build: Called with the saved constructor arguments; returns the module to fill.
+
+    Returns:
+        The module on the CPU, in eval mode, in float32; in float64 if it was saved so.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another format, or does not fit the
+            network that it describes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no file {path}. Give the path of a file with weights.")
+    WEIGHTS_BYTES.check(path.stat().st_size, path, CheckpointError)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors: {error}. Wanted weights of format {format!r}; "
+            "the file may be cut short: fetch or save it again."
+        ) from error
+    if metadata.get("format") != format:
+        raise CheckpointError(
+            f"{path} is safetensors of format {metadata.get('format')!r}; wanted {format!r}. "
+            "Weights of something else cannot be used here."
+        )
+    with no_larger_than(state, path):
+        module = _built(path, metadata.get("config", ""), build)
+    _check_fit(path, state, module.state_dict())
+    if any(value.dtype == torch.float64 for value in state.values()):
+        module.double()
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights in {path} cannot be used as they are: {error}. Save them again, as "
+            "floating-point numbers."
+        ) from error
+    return module.eval()
+
+
+def format_of(path: str | Path) -> str | None:
+    """Return the format that a safetensors file says it is; None for one that is not ours.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors: {error}. It may be cut short: fetch or save "
+            "it again."
+        ) from error
+
+
+def _ready(value: Tensor, dtype: torch.dtype | None) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.to(dtype) if dtype is not None and value.is_floating_point() else value
+
+
+def _built(path: Path, config: str, build: Callable[..., nn.Module]) -> nn.Module:
+    try:
+        return build(**json.loads(config))
+    except CheckpointError:
+        raise
+    except Exception as error:  # What a file says may be wrong in any way.
+        raise CheckpointError(
+            f"{path} describes a network that cannot be built: {error}. Was it written by a newer "
+            "version, or does it need an encoder that is not imported yet?"
+        ) from error
+
+
+# What constructors make tensors with; the first argument or all of them are the size.
+_MAKERS = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange}
+# What a constructor may need beside parameters: tables, filters, weights that are replaced.
+_SPARE_TENSORS, _SPARE_NUMBERS = 1000, 2**24
+
+
+class _Sized(TorchFunctionMode):
+    """Stops the making of tensors with more than so many numbers."""
+
+    def __init__(self, most: int, error: CheckpointError) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if function in _MAKERS:
+            size = args[0] if args and isinstance(args[0], Sequence) else args
+            if math.prod(n for n in size if isinstance(n, int)) > self.most:
+                raise self.error
+        return function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def no_larger_than(state: Mapping[str, Tensor], origin: str | Path) -> Iterator[None]:
+    """Stop the building of a network that has more and larger parameters than weights are there.
+
+    Args:
+        state: The weights.
+        origin: Where they came from, for messages.
+
+    Raises:
+        CheckpointError: If it does.
+
+    Example:
+        >>> with no_larger_than({"weight": torch.zeros(2, 2)}, "a test"):
+        ...     nn.Linear(10**9, 10**9)
+        Traceback (most recent call last):
+            ...
+        coprop_plugin.errors.CheckpointError: a test describes a network that is far larger than \
+the 1 tensors it holds. The file was changed after it was saved; save it again.
+    """
+    error = CheckpointError(
+        f"{origin} describes a network that is far larger than the {len(state)} tensors it holds. "
+        "The file was changed after it was saved; save it again."
+    )
+    builder, count = threading.get_ident(), 0
+
+    def counted(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        nonlocal count
+        count += parameter is not None and threading.get_ident() == builder
+        if count > 2 * len(state) + _SPARE_TENSORS:
+            raise error
+
+    largest = max((tensor.numel() for tensor in state.values()), default=0)
+    hook = register_module_parameter_registration_hook(counted)
+    try:
+        with _Sized(largest + _SPARE_NUMBERS, error):
+            yield
+    finally:
+        hook.remove()
+
+
+def _check_fit(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    faults = {
+        "missing": sorted(wanted.keys() - state.keys()),
+        "unknown": sorted(state.keys() - wanted.keys()),
+        "misshapen": sorted(
+            name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape
+        ),
+    }
+    found = [f"{fault}: {', '.join(names[:10])}" for fault, names in faults.items() if names]
+    if found:
+        raise CheckpointError(
+            f"The weights in {path} do not fit the network that it describes. "
+            f"{'; '.join(found)}. The file was changed after it was saved; save it again."
+        )

@@ -1,0 +1,1 @@
+"""How an audio language model is prompted: conversations, examples, windows of long audio."""

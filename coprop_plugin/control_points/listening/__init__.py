@@ -1,0 +1,1 @@
+"""What is in the sound: mel rows, silence, change points, detectors."""

@@ -1,0 +1,211 @@
+"""Answers without lists: numbered lines, ranges of time or frames, bare flags. See `parsing`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coprop_plugin.control_points.parsing.lists import (
+    Frames,
+    Unread,
+    flags_of_pairs,
+    flags_of_states,
+    flags_of_times,
+    time_of,
+)
+from coprop_plugin.control_points.prompts import ORDINALS
+
+# Blanks are single in what these see, and every repetition has a bound or takes without giving
+# back, so that no text makes them slow.
+_VALUE = r"(?P<flag>[01]|true|false|yes|no)(?!\w|[:.][0-9]| ?(?:-|–|—|to) ?[0-9]| s\b| sec)"
+_KEYED = re.compile(
+    r"(?:\b(?:frame|second|segment|part) ?#?(?P<after>[0-9]{1,6})"
+    r"|\b(?P<before>[0-9]{1,6})(?:st|nd|rd|th) (?:frame|second|segment|part))"
+    rf" ?(?::|=|->|=>|→|is) ?{_VALUE}",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(rf"[-•(]? ?(?P<after>[0-9]{{1,6}}) ?[.):=] ?{_VALUE}", re.IGNORECASE)
+_TIME = (
+    r"(?:(?:[0-9]{1,3}:)?[0-9]{1,3}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"|[0-9]{1,6}(?:\.[0-9]{1,6})?(?: ?(?:seconds?|secs?|s)\b)?)"
+)
+_RANGE = re.compile(
+    rf"(?P<frames>\bframes? ?#?)?(?<![\w.:-])(?P<start>{_TIME})"
+    rf" ?(?:-|–|—|~|to|until|through) ?(?:frame )?(?P<end>{_TIME})(?!\w|[:.-][0-9])",
+    re.IGNORECASE,
+)
+_START = re.compile(rf"[-•(\[]? ?(?:at )?(?P<start>{_TIME})", re.IGNORECASE)
+_LIST_NUMBER = re.compile(r"[-•(]? ?[0-9]{1,4}[.)] ")
+_RUN = re.compile(r"(?<![\w.:-])[01](?:[,;|/\n ]{1,3}[01](?![0-9]))*+")
+_ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)}) (?=frame)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Range:
+    """What a line says: `label` from `start` to `end`; of frames, of seconds, or not said."""
+
+    start: float
+    end: float
+    unit: str
+    label: str
+
+
+def flags_of_numbered_frames(text: str, frames: Frames) -> list[int] | None:
+    """Read `frame 3: 1` anywhere, or lines `3. 1`; None if there is nothing of the kind.
+
+    Raises:
+        Unread: If not every frame has one flag.
+    """
+    text = _ORDINAL.sub(lambda m: f"{ORDINALS.index(m[1].lower()) + 1}th ", text)
+    found = list(_KEYED.finditer(text))
+    if not found:
+        lines = map(_NUMBERED.match, map(str.strip, text.splitlines()))
+        found = [match for match in lines if match]
+    pairs = []
+    for match in found:
+        number = match["after"] or match["before"]
+        pairs.append((int(number), int(match["flag"].lower() in ("1", "true", "yes"))))
+    # One line alone may be anything.
+    return flags_of_pairs(pairs, frames) if len(pairs) > 1 or frames.num == 1 and pairs else None
+
+
+def flags_of_ranges(text: str, frames: Frames) -> list[int] | None:
+    """Read stretches such as `0:00-0:03 dog`, one a line; None if there are none.
+
+    Raises:
+        Unread: If a line has several or other numbers, or the stretches leave doubt.
+    """
+    ranges, others = [], []
+    for line in _lines(text):
+        matches = list(_RANGE.finditer(line))
+        if len(matches) > 1:
+            raise Unread("it has several ranges in one line")
+        if matches:
+            ranges.append(_range_of(line, matches[0]))
+            line = line[: matches[0].start()] + line[matches[0].end() :]
+        others.append(line)
+    if not ranges:
+        return None
+    if re.search("[0-9]", "\n".join(others)):
+        raise Unread("it has ranges and other numbers besides")
+    units = {r.unit for r in ranges}
+    if len(units) > 1:
+        raise Unread("its ranges are of several kinds")
+    ranges.sort(key=lambda r: (r.start, r.end))
+    unit = units.pop()
+    return _of_seconds(ranges, frames) if unit == "seconds" else _of_frames(ranges, frames, unit)
+
+
+def flags_of_starts(text: str, frames: Frames) -> list[int] | None:
+    """Read lines that begin with a time, `0:03 girl`, each until the next; None if there are none.
+
+    Raises:
+        Unread: If the first is not 0, they do not rise, or there are other numbers.
+    """
+    seconds, labels, others = [], [], []
+    for line in _lines(text):
+        match = _START.match(line)
+        time = time_of(match["start"].lower()) if match else None
+        if time is None:
+            others.append(line)
+            continue
+        seconds.append(time.value)
+        labels.append(_label(line[match.end() :]))
+        others.append(line[match.end() :])
+    if not seconds:
+        return None
+    if re.search("[0-9]", "\n".join(others)):
+        raise Unread("it has times and other numbers besides")
+    if not any(labels):
+        return flags_of_times(seconds, frames)
+    flags_of_times(seconds, frames)
+    return flags_of_states(seconds[1:], labels, frames)
+
+
+def flags_of_bare_run(text: str, frames: Frames) -> list[int] | None:
+    """Read `1, 0, 0, 1, 0` or `10010` without brackets; None if there is nothing of the kind.
+
+    Raises:
+        Unread: If there are several, of other lengths, or other numbers besides.
+    """
+    glued = re.fullmatch(r"[^\w\[\]]*+([01]++)[^\w\[\]]*+", text)
+    if glued and frames.num > 1:
+        runs, rest = [list(glued[1])], ""
+    else:
+        matches = list(_RUN.finditer(text))
+        if any(re.match(r"\w", text[match.end() :][:1]) for match in matches):
+            raise Unread("its flags run into something else")
+        runs = [re.findall("[01]", match[0]) for match in matches]
+        # How many frames there are may be said in words: "the 5 frames".
+        rest = re.sub(rf"(?<![\w.:-]){frames.num} (?=[a-z])", " ", _RUN.sub("|", text))
+    runs = [run for run in runs if len(run) > 1] or runs
+    if not runs:
+        return None
+    if "[" in text:
+        raise Unread("its list has no end")
+    if len({tuple(run) for run in runs}) > 1:
+        raise Unread("it holds several rows of flags that differ")
+    if len(runs[0]) != frames.num:
+        raise Unread(f"it has {len(runs[0])} flags instead of {frames.num}")
+    if re.search("[0-9]", rest):
+        raise Unread("it has flags and other numbers besides")
+    return [int(flag) for flag in runs[0]]
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines and sentences between `;`, without their numbering."""
+    lines = [line.strip() for line in re.split(r"[\n;]", text)]
+    return [line[match.end() :] if (match := _LIST_NUMBER.match(line)) else line for line in lines]
+
+
+def _range_of(line: str, match: re.Match[str]) -> _Range:
+    texts = match["start"].lower(), match["end"].lower()
+    times = [time_of(text) for text in texts]
+    label = _label(line[: match.start()] + " " + line[match.end() :])
+    if match["frames"]:
+        if any(times) or any("." in text for text in texts):
+            raise Unread("its ranges are of frames and of seconds")
+        return _Range(int(texts[0]), int(texts[1]), "frames", label)
+    unit = "seconds" if any(times) or any("." in text for text in texts) else "not said"
+    start, end = (
+        time.value if time else float(text) for time, text in zip(times, texts, strict=True)
+    )
+    return _Range(start, end, unit, label)
+
+
+def _label(text: str) -> str:
+    """Return the words of a line, to tell whether two lines speak of the same."""
+    return " ".join(re.findall(r"[^\W\d_]+", text.lower()))
+
+
+def _of_seconds(ranges: Sequence[_Range], frames: Frames) -> list[int]:
+    if any(r.start >= r.end or r.end > frames.end_s + frames.length_s / 2 for r in ranges):
+        raise Unread(f"its ranges run backwards, are empty, or end after {frames.end_s:g} s")
+    for a, b in zip(ranges, ranges[1:], strict=False):
+        if b.start - a.end == 1 and float(a.end).is_integer():
+            raise Unread("its ranges leave out one second each, which may be counted or not")
+    inner = {s for r in ranges for s in (r.start, r.end)}
+    edges = sorted(s for s in inner if 0 < s < frames.end_s)
+    states = [
+        frozenset(r.label or r for r in ranges if r.start <= begin < r.end) for begin in [0, *edges]
+    ]
+    return flags_of_states(edges, states, frames)
+
+
+def _of_frames(ranges: Sequence[_Range], frames: Frames, unit: str) -> list[int]:
+    """Read stretches that cover all frames: with both ends included, or half-open from 0."""
+    pairs = list(zip(ranges, ranges[1:], strict=False))
+    first, last = int(ranges[0].start), int(ranges[-1].end)
+    half_open = first == 0 and last == frames.num and all(a.end == b.start for a, b in pairs)
+    included = (
+        unit == "frames"
+        and first in (0, 1)
+        and last == first + frames.num - 1
+        and all(a.end + 1 == b.start for a, b in pairs)
+    )
+    if not (half_open or included) or any(r.start > r.end for r in ranges):
+        raise Unread("its ranges do not cover every frame once, or do not say of what they are")
+    flags = [0] * frames.num
+    flags[0] = 1
+    for a, b in pairs:
+        flags[int(b.start) - first] = int(not b.label or a.label != b.label)
+    return flags

@@ -1,0 +1,286 @@
+"""The folder that a result is saved in: masks, probabilities, control points, an overlay."""
+
+import os
+import shutil
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from coprop_plugin import __version__
+from coprop_plugin.errors import MediaError
+from coprop_plugin.media.encode import picture_of
+from coprop_plugin.media.folders import (
+    PICTURE_FOLDERS,
+    refuse_foreign,
+    remove_all_but,
+    replace_folder,
+    write_json,
+    writing,
+)
+from coprop_plugin.media.masks import (
+    mask_digest,
+    picture_name,
+    read_mask,
+    read_picture,
+    save_mask,
+)
+from coprop_plugin.media.matte import save_alpha, save_alphas_of
+from coprop_plugin.media.overlay import write_overlay
+from coprop_plugin.media.previous_result import PreviousResult, content_digest
+from coprop_plugin.media.result_json import FORMAT
+from coprop_plugin.media.run_journal import Journal
+from coprop_plugin.types import (
+    Clip,
+    ControlPoints,
+    FrameResult,
+    Sampling,
+    SegmentationResult,
+    spans_of,
+)
+
+
+def save_result(
+    result: SegmentationResult, folder: str | Path, *, overlay: bool = True, alpha: bool = False
+) -> Path:
+    """Write a whole result at once; see `SegmentationResult.save`.
+
+    Raises:
+        MediaError: If the folder cannot be written, or holds something else.
+    """
+    clip = result.clip
+    with ResultWriter(
+        folder, clip=clip, control_points=result.control_points, overlay=overlay, alpha=alpha
+    ) as writer:
+        for frame_result in result.frame_results:
+            writer.write(frame_result)
+    return writer.folder
+
+
+class ResultWriter:
+    """Writes a result frame by frame, in bounded memory, as `stream()` gives it.
+
+    - `masks/%05d.png`: 8 bit, pixel values are class ids; shown in AVSBench's colours.
+    - `probs/%05d.png`: 8 bit, 255 times the probability that a pixel sounds.
+    - `alpha/%05d.png`: if asked for, the frame with that probability as its alpha.
+    - `overlay.mp4`: if asked for, see `write_overlay`.
+    - `control_points.json`: can be edited and given back as control points.
+    - `result.json`: what the folder holds.
+
+    All of it is written to a hidden folder beside the final one and renamed when it is complete;
+    what an earlier writer left under the final name is then replaced. After an exception, or
+    without any frame, nothing stays; with `resume`, whole segments stay in the hidden folder.
+
+    Args:
+        folder: Where to write.
+        source: The video file; by default the clip's own. Pictures and sound of the overlay are
+            taken from there.
+        clip: The clip, if it is in memory; needed for overlay and alpha without a source.
+        control_points: May also be set later: see `found`, and the attribute `control_points`.
+        sampling: How the frames were chosen; by default the clip's own, else `"pts"`.
+        overlay: Whether to write `overlay.mp4`.
+        alpha: Whether to write `alpha/`.
+        about: Anything JSON can hold that the result should be recognised by; `read_about`
+            gives it back.
+        resume: Whether to go on where a writer with the same `about` was interrupted, at the last
+            keyframe that it came to; see `num_written` and `control_points`.
+        reuse: A finished result of the same frames, from which `keep` copies.
+        edited: Frames whose mask is a person's; remembered for whoever reuses this result.
+
+    Raises:
+        MediaError: If the folder holds something else, or cannot be written; with `resume`, if
+            another process is writing it.
+
+    Example:
+        >>> with ResultWriter("out", source="long.mp4") as writer:  # doctest: +SKIP
+        ...     for frame_result in model.stream("long.mp4"):
+        ...         writer.write(frame_result)
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        source: str | Path | None = None,
+        clip: Clip | None = None,
+        control_points: ControlPoints | None = None,
+        sampling: Sampling | None = None,
+        overlay: bool = True,
+        alpha: bool = False,
+        about: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        reuse: PreviousResult | None = None,
+        edited: Container[int] = (),
+    ) -> None:
+        self.folder = Path(folder)
+        # A link is followed, or the rename would replace the link and leave what it points to.
+        self._target = Path(os.path.realpath(folder))
+        self._partial = self._target.with_name(f".{self._target.name}.part")
+        source = source or (clip.source if clip is not None else None)
+        self._source = Path(source) if source is not None and Path(source).is_file() else None
+        self._clip = clip
+        self._sampling = sampling or (clip.sampling if clip is not None else "pts")
+        self._overlay, self._alpha = overlay, alpha
+        self._about = dict(about or {})
+        self._resume, self._journal = resume, None
+        self._reuse, self._edited = reuse, edited
+        self._digests: list[str] = []
+        self._shape: tuple[int, int, int] = (0, 0, 0)
+        self._class_names: Sequence[str] | None = None
+        self.times: list[float] = []
+        self.control_points = control_points
+        if (overlay or alpha) and self._source is None and clip is None:
+            raise MediaError(
+                f"Got no video to paint into ({source or 'no source'}) for {folder}. Give the "
+                "source file or the clip, or say overlay=False, alpha=False."
+            )
+
+    @property
+    def num_written(self) -> int:
+        """How many frames are there; with `resume`, the index of the frame to go on with."""
+        return len(self.times)
+
+    def __enter__(self) -> "ResultWriter":
+        refuse_foreign(self._target, self.folder)
+        with writing(self.folder):
+            if self._resume:
+                self._go_on()
+            else:
+                # A run that was killed may have left this.
+                shutil.rmtree(self._partial, ignore_errors=True)
+            for name in PICTURE_FOLDERS[: 3 if self._alpha else 2]:
+                (self._partial / name).mkdir(parents=True, exist_ok=True)
+        return self
+
+    def _go_on(self) -> None:
+        self._journal = Journal(self._partial, self._about)
+        try:
+            self._digests = [self._digest_of(k) for k in range(len(self._journal.times))]
+        except (MediaError, SyntaxError, ValueError):
+            # Complete, but never came to the disk: the machine lost its power.
+            self._journal.begin_anew()
+        self.times, self._shape = list(self._journal.times), self._journal.shape
+        self.control_points = self._journal.control_points or self.control_points
+        kept = {self._journal.path.name, *(PICTURE_FOLDERS[:2] if self.times else ())}
+        remove_all_but(self._partial, kept)
+
+    def _digest_of(self, index: int) -> str:
+        read_picture(self._partial / "probs", index)
+        return mask_digest(read_picture(self._partial / "masks", index))
+
+    def found(self, points: ControlPoints) -> None:
+        """Take the control points, and remember them for whoever resumes."""
+        self.control_points = points
+        if self._journal is not None:
+            with writing(self.folder):
+                self._journal.found(points)
+
+    def write(self, frame_result: FrameResult, frame: Tensor | None = None) -> None:
+        """Write the next frame's mask and probabilities.
+
+        Args:
+            frame_result: Of frame 0, 1, ..: every index once, in order.
+            frame: `[3, H, W]`, for `alpha`; by default taken from the clip or the source.
+
+        Raises:
+            MediaError: If a frame is left out, or the disk is full.
+        """
+        index = self.num_written
+        if self._journal is not None and frame_result.is_keyframe:
+            self._journal.complete(self.times, self._shape)
+        if frame_result.index != index:
+            raise MediaError(
+                f"Got the result of frame {frame_result.index} after {index} frames for "
+                f"{self.folder}; wanted every frame once, in order, beginning with 0."
+            )
+        name = picture_name(index)
+        mask = frame_result.mask.cpu().numpy()
+        probs = (frame_result.sounding_prob * 255).round().byte().cpu().numpy()
+        with writing(self.folder):
+            save_mask(mask, self._partial / "masks" / name)
+            Image.fromarray(probs).save(self._partial / "probs" / name, compress_level=3)
+            if self._alpha and frame is None and self._clip is not None:
+                frame = self._clip.frames[index]
+            if self._alpha and frame is not None:
+                save_alpha(picture_of(frame), probs, self._partial / "alpha", index)
+        self._digests.append(mask_digest(mask))
+        self.times.append(float(frame_result.time_s))
+        self._shape = (*frame_result.mask.shape, frame_result.num_classes)
+        self._class_names = frame_result.class_names
+
+    def keep(self, time_s: float) -> None:
+        """Take the next frame from the result that is reused, as it lies there.
+
+        Raises:
+            MediaError: If it cannot be copied.
+        """
+        with writing(self.folder):
+            self._digests.append(self._reuse.copy_frame(self.num_written, self._partial))
+        self.times.append(float(time_s))
+        self._shape = (*self._reuse.size, self._reuse.content["num_classes"])
+        self._class_names = self._reuse.content.get("class_names")
+
+    def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
+        try:
+            if exc_type is None:
+                self._finish()
+        finally:
+            if self._journal is not None:
+                self._journal.close()
+            if self._journal is None or not self._journal.times:
+                shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _finish(self) -> None:
+        if not self.times:
+            raise MediaError(f"Got no frames to write to {self.folder}; wrote nothing.")
+        times = torch.tensor(self.times, dtype=torch.float64)
+        if self._alpha and len(os.listdir(self._partial / "alpha")) < self.num_written:
+            probs, alpha = self._partial / "probs", self._partial / "alpha"
+            with writing(self.folder):
+                save_alphas_of(self._source, self.times, probs, alpha)
+        if self._overlay:
+            write_overlay(
+                self._partial / "overlay.mp4",
+                lambda index: read_mask(self._partial / "masks" / picture_name(index)),
+                self._spans(times),
+                source=self._source,
+                clip=self._clip,
+            )
+        with writing(self.folder):
+            if self.control_points is not None:
+                content = self.control_points.to_dict(times)
+                write_json(self._partial / "control_points.json", content)
+            write_json(self._partial / "result.json", self._manifest())
+            if self._reuse is not None:
+                self._reuse.copy_bare(self._partial)
+            if self._journal is not None:
+                self._journal.path.unlink()
+            replace_folder(self._partial, self._target)
+
+    def _spans(self, times: Tensor) -> Tensor:
+        return spans_of(times, self._sampling) if self._clip is None else self._clip.spans
+
+    def _manifest(self) -> dict[str, Any]:
+        source = self._source or (self._clip.source if self._clip is not None else None)
+        made_with = None if self.control_points is None else self.control_points.to_dict()
+        return {
+            "format": FORMAT,
+            "version": __version__,
+            "source": None if source is None else Path(source).name,
+            "size": list(self._shape[:2]),
+            "orientation": "upright: the source's rotation tag is applied",
+            "num_frames": self.num_written,
+            "num_classes": self._shape[2],
+            "class_names": self._class_names,
+            "sampling": self._sampling,
+            "times": [round(time_s, 6) for time_s in self.times],
+            "about": self._about,
+            # What tells that something was edited since.
+            "source_digest": self._source and content_digest(self._source),
+            "made_with": made_with and {k: v for k, v in made_with.items() if k != "log"},
+            "edited": [t for t in range(self.num_written) if t in self._edited],
+            "digests": self._digests,
+        }

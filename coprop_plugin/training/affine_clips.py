@@ -1,0 +1,75 @@
+"""Clips to carry masks through, made of one labelled frame each: S4 labels no more in training."""
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from coprop_plugin.registry import FUNCTIONS
+from coprop_plugin.training.batches import sounding_clips
+
+_MAX_TURN = math.radians(15)
+_MAX_SCALE = 1.25
+_MAX_SHIFT = 0.3
+_MAX_SHEAR = 0.1
+
+
+@FUNCTIONS.register_module(name=["affine_clips", "moved_clips"])
+def affine_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
+    """Move the first labelled frame of each clip, and its mask, through the picture.
+
+    For `PropagatorTraining` on clips of which one frame is labelled and one source sounds
+    throughout, as in S4. AOT makes such clips of single pictures in its pre-training; the paper
+    does not say how it trains on S4. The frame turns, scales, shears and shifts evenly from where
+    it is to a place that depends on the clip's name alone, so that a resumed run sees the same;
+    the picture is mirrored at its edges. The sound is the clip's own.
+
+    Args:
+        samples: As in `sounding_clips`.
+
+    Returns:
+        What `sounding_clips` returns; every frame is labelled.
+
+    Raises:
+        TrainingError: If clips differ in size.
+    """
+    return sounding_clips([_moved(sample) for sample in samples])
+
+
+def _moved(sample: Any) -> Any:
+    known = sample.labelled & sample.real
+    shown, num_frames = int(known.int().argmax()), len(sample.masks)
+    paths = _path(zlib.crc32(sample.id.encode()), num_frames)
+    frame, mask = sample.clip.frames[shown], sample.masks[shown, None]
+    frames = _sampled(frame.float(), paths, "bilinear").to(frame.dtype)
+    masks = _sampled(mask.double(), paths.double(), "nearest")[:, 0].long()
+    labelled = torch.full((num_frames,), bool(known.any()))
+    return replace(sample, clip=replace(sample.clip, frames=frames), masks=masks, labelled=labelled)
+
+
+def _path(seed: int, num_frames: int) -> Tensor:
+    """Draw where each frame's pixels come from: `[T, 2, 3]`, the first one where they are."""
+    generator = torch.Generator().manual_seed(seed)
+    turn, scale, shear, right, down = (2 * torch.rand(5, generator=generator) - 1).tolist()
+    angle, size = turn * _MAX_TURN, _MAX_SCALE**scale
+    across, along = size * math.cos(angle), size * math.sin(angle)
+    here = torch.tensor([[1.0, 0, 0], [0, 1, 0]])
+    there = torch.tensor(
+        [
+            [across, shear * _MAX_SHEAR - along, right * _MAX_SHIFT],
+            [along, across, down * _MAX_SHIFT],
+        ]
+    )
+    return torch.lerp(here, there, torch.linspace(0, 1, num_frames)[:, None, None])
+
+
+def _sampled(picture: Tensor, paths: Tensor, mode: str) -> Tensor:
+    """Read a picture [C, H, W] along a path; returns [T, C, H, W]."""
+    pictures = picture.expand(len(paths), *picture.shape)
+    grid = F.affine_grid(paths, list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid, mode, padding_mode="reflection", align_corners=False)
