@@ -31,7 +31,7 @@ from coprop_plugin.benchmark.plug_and_play.cost import measured
 from coprop_plugin.errors import DatasetError, MediaError, UnknownNameError
 
 TINY = WorldOptions(size=(32, 48), num_frames=5)
-MODULES = ["cost", "journal", "rows", "run", "scores", "shared"]
+MODULES = ["cost", "journal", "rows", "run_rows", "clip_scores", "shared_keyframes"]
 
 
 @pytest.fixture(scope="module")

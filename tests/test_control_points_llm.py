@@ -19,7 +19,7 @@ from coprop_plugin.types import AudioLLM
 QUESTION = [{"role": "user", "content": "What sounds here?"}]
 SECOND = torch.zeros(16_000)
 MODULES = [
-    "conversation", "default", "flag_tokens", "function", "http_post", "openai_compatible", "qwen"
+    "messages", "resolve", "flag_tokens", "function", "http_post", "openai_compatible", "qwen"
 ]  # fmt: skip
 
 

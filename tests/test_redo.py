@@ -71,7 +71,7 @@ def video(scene, tmp_path_factory):
 def _windows_of_a_second(monkeypatch):
     monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
     for module in ("windows", "redo"):
-        monkeypatch.setattr(f"coprop_plugin.{module}.CONTEXT_S", 1.0)
+        monkeypatch.setattr(f"coprop_plugin.pipeline.{module}.CONTEXT_S", 1.0)
 
 
 class Given:

@@ -13,12 +13,12 @@ from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import KeyframeError
 from coprop_plugin.keyframes.cross_attention import EncoderLayer, SoundFusion, sine_code
-from coprop_plugin.keyframes.frame_tokens import FrameSound
-from coprop_plugin.keyframes.inputs import (
+from coprop_plugin.keyframes.frame_inputs import (
     check_input,
     normalised,
     resized,
 )
+from coprop_plugin.keyframes.frame_tokens import FrameSound
 from coprop_plugin.keyframes.mask_decoder import Answer, PixelDecoder, QueryDecoder
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.layers.keyframe_backbones_tmp import build_backbone

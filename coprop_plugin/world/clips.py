@@ -39,8 +39,8 @@ class WorldClips(WorldDataset):
         num_frames: T.
         gap_s: Least and largest time from frame to frame, in seconds; one is drawn for each clip,
             small ones as often as large ones.
-        silence_prob: How many clips fall silent at some frame where `augment` is on; their masks are
-            empty from there, so that sound, not habit, decides.
+        silence_prob: Probability that, where `augment` is on, sound and masks stop at a random
+            frame, so that the model learns from the sound and not from habit.
         crossing: How many clips may go on where another segment begins, as if its control point
             had been missed; the others end with their segment.
         **options: Of `WorldDataset`.
