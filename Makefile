@@ -1,6 +1,7 @@
 # make demo   make the environment, run the main job on a made-up clip, say which files to open
 # make test   make the environment if needed, check the style, run the tests
 #             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
+# make types  check the types with mypy
 # make style  format the code
 # make fuzz   give every reader of files 10,000 broken inputs (make fuzz INPUTS=500 READERS=video)
 # make docs   build the pages of docs/ into site/
@@ -12,7 +13,7 @@ VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test style fuzz docs build wheels clean
+.PHONY: demo test types style fuzz docs build wheels clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -21,6 +22,13 @@ test: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --durations=10 $(TESTS)
+
+# An import of coprop_plugin.adapters must find adapters/, so both lie in one folder here.
+types: $(READY)
+	rm -rf build/types && mkdir -p build/types/coprop_plugin
+	ln -s "$(CURDIR)"/coprop_plugin/* "$(CURDIR)"/adapters build/types/coprop_plugin/
+	python="$$(cd "$(VENV)" && pwd)/bin/python" && cd build/types && "$$python" -m mypy -p coprop_plugin \
+	    --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/.mypy_cache"
 
 style: $(READY)
 	$(PY) -m ruff check --fix .
@@ -53,7 +61,7 @@ clean:
 	rm -rf "$(VENV)" build dist demo site *.egg-info
 
 # The stamp is written last, so that an install which broke off is done again.
-$(READY): setup.cfg pyproject.toml constraints.txt
+$(READY): setup.cfg constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). Python 3.11 or newer is needed; with one, run: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed; {sys.executable} is {v[0]}.{v[1]}. Install one and run: make PYTHON=python3.11 $(MAKECMDGOALS)")'
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
