@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from coprop_plugin.errors import PropagationError, UnknownNameError
+from coprop_plugin.layers.folding import convolve
 from coprop_plugin.propagation import AudioInsertPropagator
+from coprop_plugin.propagation.encoders import FrozenBatchNorm
 from coprop_plugin.propagation.geometry import network_size, resize_masks
 from coprop_plugin.propagation.groups import merge_groups, split_into_groups
 from coprop_plugin.propagation.memory import POLICIES
@@ -370,3 +373,17 @@ def test_folded_norms_follow_whatever_happens_to_the_weights(encoder):
     single = carry(propagator.float(), frames.float(), masks)
     torch.testing.assert_close(single.double(), loaded, atol=1e-3, rtol=1e-3)
     assert set(propagator.state_dict()) == set(state)
+
+
+def test_folded_norms_do_not_take_reused_memory_for_the_old_weights():
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(4, 4, 3, bias=False), FrozenBatchNorm(4)
+    frames = torch.rand(1, 4, 8, 8)
+    with torch.no_grad():
+        for _ in range(10):
+            convolve(frames, convolution, norm)
+            # As `.half().float()` does: the second copy is often put where the first weights were.
+            for _ in range(2):
+                convolution.weight.data = torch.randn_like(convolution.weight)
+            expected = norm(convolution(frames))
+            torch.testing.assert_close(convolve(frames, convolution, norm), expected)

@@ -6,7 +6,8 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str
     place, colon, name = spec.rpartition(":")
     if not colon or not name:
         return _named(spec, weights), "auto"
-    return _model(find_callable(spec, "--backend", _HOW), spec, weights)
+    with _importable(place):
+        return _model(find_callable(spec, "--backend", _HOW), spec, weights)
 
 
 def find_callable(spec: str, option: str, how: str) -> Any:
@@ -105,9 +107,10 @@ def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
                 f"Got {spec!r}, which is no JSON ({error}). {_HOW_POINTS}"
             ) from error
     elif ":" in spec and not spec.endswith(".json"):
-        provider = find_callable(spec, "--control-points", _HOW_POINTS)
-        if not hasattr(provider, "propose") or isinstance(provider, type):
-            provider = provider() if callable(provider) else provider
+        with _importable(spec.rpartition(":")[0]):
+            provider = find_callable(spec, "--control-points", _HOW_POINTS)
+            if not hasattr(provider, "propose") or isinstance(provider, type):
+                provider = provider() if callable(provider) else provider
         if not isinstance(provider, ControlPointProvider):
             raise AdapterError(f"Got a {type(provider).__name__} from {spec!r}. {_HOW_POINTS}")
     provider = as_provider(provider)
@@ -151,20 +154,30 @@ def _named(name: str, weights: str | Path | None) -> Any:
         raise AdapterError(f"{error} Or: {_HOW}") from error
 
 
+@contextmanager
+def _importable(place: str) -> Iterator[None]:
+    """Import from the folder of a file, or the current one, until the model is made.
+
+    Python does so for a script that it runs; console scripts lack even the current folder.
+    """
+    folder = str(Path(place).resolve().parent) if Path(place).suffix == ".py" else ""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
 def _import(place: str, given: str, how: str) -> Any:
     path = Path(place)
     if path.suffix == ".py":
         if not path.is_file():
             raise AdapterError(f"Got {given}, but there is no file {path}. {how}")
-        # Files beside it must be importable, as they are when Python runs it.
-        sys.path.insert(0, str(path.resolve().parent))
         module_spec = importlib.util.spec_from_file_location(path.stem, path)
         module = importlib.util.module_from_spec(module_spec)
         sys.modules.setdefault(path.stem, module)
         module_spec.loader.exec_module(module)
         return module
-    # Console scripts do not have the current folder on their path; `python -m` does.
-    sys.path.insert(0, "")
     try:
         return importlib.import_module(place)
     except ImportError as error:
