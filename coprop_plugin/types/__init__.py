@@ -22,10 +22,13 @@ from coprop_plugin.types.clip_names import named, naming
 from coprop_plugin.types.control_points import ControlPoints
 from coprop_plugin.types.protocols import (
     AudioLLM,
+    BatchedPropagator,
     ControlPointProvider,
+    DropInBackend,
     Hook,
     KeyframeBackend,
     Propagator,
+    StreamingProvider,
     UnpackedCall,
 )
 from coprop_plugin.types.results import FrameResult, SegmentationResult
@@ -33,9 +36,11 @@ from coprop_plugin.types.stored import StoredWaveform
 
 __all__ = [
     "AudioLLM",
+    "BatchedPropagator",
     "Clip",
     "ControlPointProvider",
     "ControlPoints",
+    "DropInBackend",
     "FrameResult",
     "Hook",
     "KeyframeBackend",
@@ -43,6 +48,7 @@ __all__ = [
     "Sampling",
     "SegmentationResult",
     "Source",
+    "StreamingProvider",
     "StoredWaveform",
     "UnpackedCall",
     "checked_class_names",

@@ -1,6 +1,6 @@
-"""The four exchangeable parts of the method, each known by its one verb."""
+"""Protocols of the four exchangeable parts, each with one verb, and what they may offer besides."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -12,7 +12,7 @@ Hook = Callable[[str, Any, int, int], None]
 """Called as `hook(step, artifact, done, total)`; step: control_points, keyframes, propagation."""
 
 
-class UnpackedCall(list):
+class UnpackedCall(list[Clip]):
     """The clips of one drop-in call of a wrapped model, and what their adapter must remember.
 
     A list of `Clip`s. Adapters subclass or fill it as they like; the pipeline only iterates.
@@ -21,7 +21,16 @@ class UnpackedCall(list):
 
 @runtime_checkable
 class KeyframeBackend(Protocol):
-    """Eq. (2): says what sounds in chosen frames. Any AVS model behind an adapter."""
+    """Eq. (2): segments chosen frames. Any AVS model behind an adapter.
+
+    A backend may have three attributes besides, which are read where they are there:
+
+    - `class_names`: a name a class, the background's first; two names for a binary model. For
+      reports and exports.
+    - `context`: `"frame"` if the logits of a frame depend on that frame and its audio alone; then
+      less is computed again after an edit (see `pipeline.redo`).
+    - `frames_at_once`: the largest number of frames to segment in one call.
+    """
 
     num_classes: int
     """C: 1 for binary models (sigmoid), else the number of classes with 0 the background."""
@@ -33,39 +42,53 @@ class KeyframeBackend(Protocol):
         """
         ...
 
-    # A backend may say what its classes are called, for reports and exports: `class_names`, a list
-    # of a name a class, the background's first; two names for a binary model.
-    #
-    # A backend whose answer about a frame depends on that frame and its sound alone may say so,
-    # `context = "frame"`; then less is done again after an edit (`coprop_plugin.pipeline.redo`).
-    #
-    # An adapter for a family of models has three methods more; a backend of your own needs none:
-    #
-    #   accepts(model) -> bool                static; by structure, never by class name
-    #   unpack(*args, **kwargs) -> UnpackedCall
-    #       the clips of a call with the wrapped model's own signature
-    #   segment_call(call, indices) -> list[Tensor]
-    #       one call of the wrapped model for all keyframes of all clips of that call:
-    #       logits [K_i, C, H, W] per clip, at the size of the clip's frames; the last one counts
-    #       (`call.keep(indices)`, where there is one, spares another: only these are keyframes)
-    #   repack(call, logits) -> Any
-    #       from logits [T_i, C, H, W] per clip the wrapped model's own return value,
-    #       its own numbers at keyframes
+
+@runtime_checkable
+class DropInBackend(KeyframeBackend, Protocol):
+    """A backend that can also answer a call with the wrapped model's own signature.
+
+    The adapters of released models are of this kind; a backend of your own need not be.
+    """
+
+    def unpack(self, *args: Any, **kwargs: Any) -> UnpackedCall:
+        """Return the clips of a call with the wrapped model's own signature."""
+        ...
+
+    def segment_call(self, call: UnpackedCall, indices: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Run the wrapped model once on the keyframes of all clips of a call.
+
+        Returns logits `[K_i, C, H, W]` for each clip, at the size of its frames. Where it is
+        called several times, the last call counts for `repack`.
+        """
+        ...
+
+    def repack(self, call: UnpackedCall, logits: Sequence[Tensor]) -> Any:
+        """Return the wrapped model's own return value from logits `[T_i, C, H, W]` of each clip.
+
+        At keyframes it holds the model's own numbers.
+        """
+        ...
 
 
 @runtime_checkable
 class ControlPointProvider(Protocol):
-    """Eq. (1): says when the set of sounding objects changes."""
+    """Eq. (1): finds when the set of sounding objects changes."""
 
     def propose(self, clip: Clip) -> ControlPoints:
-        """Return one flag a frame of `clip`. Pictures may be absent (all zero): only listen."""
+        """Return one flag a frame of `clip`. Its frames may be absent (all zero): use the audio."""
         ...
 
-    # A slow provider may have one method more, for streams, which then begin before it is done:
-    #
-    #   propose_ahead(clip) -> Iterator[tuple[ControlPoints, int]]
-    #       control points as far as they are known, and for how many frames they hold; at last
-    #       those of `propose`, which hold for all. Called in a thread
+
+@runtime_checkable
+class StreamingProvider(ControlPointProvider, Protocol):
+    """A provider whose first control points are known early, so that a stream can begin."""
+
+    def propose_ahead(self, clip: Clip) -> Iterator[tuple[ControlPoints, int]]:
+        """Yield control points so far, and the number of frames for which they are final.
+
+        The last ones are those of `propose`, final for all frames. Called in a thread.
+        """
+        ...
 
 
 @runtime_checkable
@@ -73,7 +96,7 @@ class AudioLLM(Protocol):
     """An audio language model alone, without prompts. May be called from several threads."""
 
     name: str
-    """The kind of client, as it is registered: "qwen2_audio", say."""
+    """The kind of client, as it is registered, e.g. "qwen2_audio"."""
 
     model_id: str
     """Which model answers; with `name` and `settings`, what answers are kept under."""
@@ -132,4 +155,20 @@ class Propagator(Protocol):
 
     def step(self, memory: Any, frame: Tensor, sound: Tensor | None) -> Tensor:
         """Carry the masks to the next frame; returns logits `[B, 1 + n, H, W]`."""
+        ...
+
+
+@runtime_checkable
+class BatchedPropagator(Propagator, Protocol):
+    """A propagator that can propagate several segments at once, and encode frames ahead."""
+
+    encode_ahead: int
+    """How many frames of a segment to encode at once; 1 for one after the other."""
+
+    def first(self, memory: Any, count: int) -> Any:
+        """Return the memory of the first `count` segments of a batch."""
+        ...
+
+    def look_ahead(self, memory: Any, frames: Tensor, sound: Tensor | None) -> None:
+        """Encode the next frames of a segment, `[N, B, 3, H, W]`, at once for the steps to come."""
         ...
