@@ -47,7 +47,7 @@ def test_uploads_that_are_too_much_are_refused(app, tmp_path):
     video = make_media.plain(tmp_path / "long.mp4", seconds=3)
     assert os.environ["COPROP_MAX_DURATION_S"] == "120"
     os.environ["COPROP_MAX_DURATION_S"] = "2"
-    with pytest.raises(MediaError, match="seconds; up to 2 are taken"):
+    with pytest.raises(MediaError, match="seconds exceeds the limit of 2"):
         app.segment(str(video), TOY, "novelty", 2)
 
 

@@ -9,6 +9,7 @@ from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.export_result import FORMATS, export
 from coprop_plugin.media.folders import write_text
+from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.media.masks import picture_name, read_mask
 from coprop_plugin.media.overlay import paint, write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
@@ -20,6 +21,7 @@ from coprop_plugin.media.soundtrack import read_waveform
 __all__ = [
     "FORMATS",
     "PreviousResult",
+    "JsonLines",
     "MediaWarning",
     "ResultWriter",
     "VideoInfo",
