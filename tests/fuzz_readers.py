@@ -422,17 +422,15 @@ RESULT_WORDS = (
 )
 def _read_result(folder):
     from coprop_plugin.media import PreviousResult, class_names, export
-    from coprop_plugin.report.page import _page
-    from coprop_plugin.report.page_video import ShownVideo
-    from coprop_plugin.report.read_run import read_run
+    from coprop_plugin.report import PageVideo, read_run, render_run_page
 
     _tried(lambda: PreviousResult.read(folder / "run").painted())
     _tried(export, folder / "run", "coco")
     run = read_run(folder / "run")
     names = class_names(run.content["num_classes"], known=run.content.get("class_names"))
     # The page alone: its small video is made in a folder of its own.
-    shown = ShownVideo((48, 64), 3.0, torch.zeros(16_000), 16_000, "")
-    assert "coprop_plugin" in _page(run, shown, "", names)
+    shown = PageVideo((48, 64), 3.0, torch.zeros(16_000), 16_000, "")
+    assert "coprop_plugin" in render_run_page(run, shown, names)
 
 
 ANSWERS = [

@@ -219,7 +219,7 @@ def test_what_cannot_be_exported_is_refused(run, tmp_path):
     with pytest.raises(MediaError, match="not the video that .*run was made from"):
         export(run, "prores4444", video=other)
     (tmp_path / "in.mp4").rename(tmp_path / "moved.mp4")
-    with pytest.raises(MediaError, match="in.mp4 is gone. Name the video.*--video"):
+    with pytest.raises(MediaError, match="in.mp4 was not found. Name the video.*--video"):
         export(run, "png-alpha")
     (run / "probs/00002.png").unlink()
     before = everything_in(run)

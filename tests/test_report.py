@@ -24,10 +24,16 @@ from typer.testing import CliRunner
 from coprop_plugin import cli, media
 from coprop_plugin.benchmark.metrics import mask_iou
 from coprop_plugin.errors import MediaError, ReportError
-from coprop_plugin.media.overlay import class_colours
-from coprop_plugin.report import find_runs, page, write_report, write_reports
-from coprop_plugin.report.html import json_inside_html, tree
-from coprop_plugin.report.reasons import reasons_of
+from coprop_plugin.report import (
+    PageVideo,
+    film_strip,
+    find_runs,
+    read_run,
+    reasons_of,
+    render_run_page,
+    write_report,
+    write_reports,
+)
 from coprop_plugin.types import ControlPoints
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
@@ -82,6 +88,14 @@ def run(made, tmp_path):
     shutil.copytree(made[0], tmp_path / "made")
     (tmp_path / "made" / "run" / "report.html").unlink()
     return tmp_path / "made" / "run"
+
+
+def rendered(run):
+    """The page of a run without its video, which takes longest to make."""
+    shown = PageVideo((48, 64), 6.0, torch.zeros(16_000), 16_000, "")
+    path = run.parent / "rendered.html"
+    path.write_text(render_run_page(read_run(run), shown, ("silent", "sounding")))
+    return Page(path)
 
 
 def edit(path, **changes):
@@ -195,45 +209,70 @@ def test_names_and_answers_are_text_and_nothing_else(run):
     assert len([tag for tag, _ in parsed.tags if tag == "script"]) == 3
     assert parsed.data["name"] == EVIL
     assert ANSWER in parsed.data["points"][0]["reasons"][1][1]
-    for said in (EVIL, ANSWER, "<script>alert(2)</script>"):
-        assert said in parsed.text
+    # Neither can the data end its script early, nor a value be taken for a template.
+    assert not re.search("[<>&\u2028]", parsed.scripts["data"])
+    for text in (EVIL, ANSWER, "<script>alert(2)</script>"):
+        assert text in parsed.text
 
 
-def test_json_cannot_end_its_script():
-    text = json_inside_html({"</script>": "<!-- & \u2028 -->"})
-    assert not re.search("[<>&\u2028]", text)
-    assert json.loads(text) == {"</script>": "<!-- & \u2028 -->"}
-
-
-def test_an_endless_log_is_cut():
+def test_a_very_deep_or_long_log_is_cut(run):
     deep = "x"
     for _ in range(200):
         deep = {"in": deep}
-    assert len(tree(deep)) < 2000
-    assert "300000 characters in all" in tree({"answer": "y" * 300_000})
+    edit(run / "control_points.json", log={"deep": deep, "answer": "y" * 300_000})
+    parsed = rendered(run)
+    assert parsed.text.count("in …") == 1
+    # Three folds of the page, twelve of the log.
+    assert [tag for tag, _ in parsed.tags].count("details") == 3 + 12
+    assert "300000 characters in total" in parsed.text
+    assert 20_000 <= parsed.text.count("y") < 21_000
 
 
-def test_a_large_video_lies_beside_the_page(run, monkeypatch):
-    monkeypatch.setattr(page, "EMBEDDED_BYTES", 0)
-    parsed = Page(write_report(run).path)
+def test_a_log_shows_whole_texts_and_short_lists(run):
+    log = {"flags": [1, 0], "windows": [{"answer": "a\nb"}, {}], "nothing": {}, "none": []}
+    edit(run / "control_points.json", log=log)
+    parsed = rendered(run)
+    text = "".join(parsed.text.split("Provider log")[1].split("Options of the run")[0].split())
+    assert "flags1,0" in text
+    assert "windows1answerab2nothing" in text
+    assert "nothingnothing" in text
+    assert "nonenone" in text
+
+
+@pytest.mark.parametrize("notes", [3, {"a": 1}, "one"])
+def test_edited_notes_do_no_harm(run, notes):
+    edit(run / "control_points.json", log={"notes": notes})
+    parsed = rendered(run)
+    assert [attrs for _, attrs in parsed.tags if attrs.get("role") == "note"] == []
+
+
+def test_a_film_strip_needs_sound(made, tmp_path):
+    _, result, _, _ = made
+    assert film_strip(result, tmp_path / "strip.png").stat().st_size > 10_000
+    mute = replace(result, clip=replace(result.clip, waveform=None))
+    with pytest.raises(ReportError, match="clip with a waveform"):
+        film_strip(mute, tmp_path / "mute.png")
+
+
+def test_a_large_video_lies_beside_the_page(run):
+    parsed = Page(write_report(run, embedded_bytes=0).path)
     assert "movie" not in parsed.scripts
     assert parsed.data["beside"] == "report.mp4"
     assert media.probe(run / "report.mp4", fps=None).num_source_frames == 48
-    monkeypatch.undo()
     write_report(run)
     assert not (run / "report.mp4").exists()
 
 
 def test_without_the_source_the_overlay_is_shown(made, run, tmp_path):
     (run.parent / "made_up.mp4").unlink()
-    with pytest.raises(ReportError, match=r"made_up\.mp4 is gone.*--video"):
+    with pytest.raises(ReportError, match=r"made_up\.mp4 was not found.*--video"):
         write_report(run)
     shutil.copy(made[0] / "made_up.mp4", run / "overlay.mp4")
     parsed = Page(write_report(run).path)
     assert parsed.data["painted"]
     assert not any(parsed.data["layers"][0]["masks"])
     assert any(parsed.data["layers"][1]["masks"])
-    assert "painted already" in parsed.text
+    assert "painted in" in parsed.text
 
 
 def test_a_video_without_sound_has_a_page(made, tmp_path):
@@ -249,13 +288,13 @@ def test_a_video_without_sound_has_a_page(made, tmp_path):
 
 def test_truth_of_another_clip_is_refused(run):
     (run.parent / "truth" / "clip_0003.png").unlink()
-    with pytest.raises(ReportError, match=r"23 true masks.*24 frames.*--fps"):
+    with pytest.raises(ReportError, match=r"for each of 24 frames, got 23 .*--fps"):
         write_report(run, truth=run.parent / "truth")
 
 
 def test_a_bare_result_of_other_frames_is_refused(run):
     edit(run / "bare" / "result.json", times=[0.0] * 24)
-    with pytest.raises(ReportError, match="other times.*--bare"):
+    with pytest.raises(ReportError, match="other time stamps.*--bare"):
         write_report(run)
 
 
@@ -268,7 +307,7 @@ def test_control_points_of_another_clip_are_refused(run):
 def test_what_is_no_result_is_refused(tmp_path):
     with pytest.raises(ReportError, match="no finished result.*coprop run"):
         write_report(tmp_path)
-    with pytest.raises(ReportError, match="holds none"):
+    with pytest.raises(ReportError, match="does not contain any"):
         find_runs([tmp_path])
 
 
@@ -373,9 +412,9 @@ def test_each_provider_says_why():
     boundary = {"second": 3.2, "rule": "onset", "score": 2.5}
     heard = ("novelty", "a sound begins at 3.20 s, score 2.5")
     assert reasons({"boundaries": [boundary]}, "novelty") == [heard]
-    assert reasons({"boundaries": [boundary | {"kept": False}]})[0][1].startswith("named this")
+    assert reasons({"boundaries": [boundary | {"kept": False}]})[0][1].startswith("proposed this")
     assert (
-        "0.42; the threshold is 0.9"
+        "0.42, the threshold 0.9"
         in reasons({"similarity": [1, 1, 0.42, 1, 1], "threshold": 0.9})[0][1]
     )
     assert reasons({"spans": {"dog": [[3.1, 5.0]], "cat": [[0.0, 2.8]]}}, "sed") == [
@@ -396,7 +435,7 @@ def test_each_provider_says_why():
 def test_what_a_language_model_answered_is_quoted():
     window = {"seconds": [0, 6], "conversation": [{"answer": "1 0 0 1 0 0", "flags": [1]}]}
     assert reasons({"windows": [window]}, "rcpg") == [
-        ("rcpg", "asked about 0 to 6 s, answered “1 0 0 1 0 0”")
+        ("rcpg", "for 0 to 6 s the model answered “1 0 0 1 0 0”")
     ]
     inner = {"windows": [window | {"seconds": [0, 4]}]}
     asked = {"frames": [2, 6], "source": "one_step", "log": inner}
@@ -435,7 +474,7 @@ def test_classes_are_named_in_the_colours_of_their_masks(semantic, made):
     entries = [attrs for tag, attrs in parsed.tags if tag == "li" and "data-class" in attrs]
     assert entries == [{"data-class": "17"}]
     assert "dog" in parsed.text
-    colour = "#" + bytes(class_colours()[17].tolist()).hex()
+    colour = "#" + bytes(media.class_colours()[17].tolist()).hex()
     assert [a["fill"] for tag, a in parsed.tags if tag == "circle"] == [colour]
     assert parsed.data["layers"][0]["classes"] == [[17], [], [17]]
     # A model of one class needs no legend.

@@ -10,7 +10,7 @@ from make_results import result_of
 from make_runs import make_run
 
 from coprop_plugin import media
-from coprop_plugin.report import find_runs, page, write_report, write_reports
+from coprop_plugin.report import find_runs, write_report, write_reports
 from coprop_plugin.types import ControlPoints
 
 pytestmark = pytest.mark.skipif(
@@ -84,7 +84,7 @@ def test_every_frame_shows_its_own_mask(shown, made):
         assert shown.run(PAINTED) == int(masks[frame].sum())
         assert f"frame {frame} " in text(shown, "readout")
         share = float(masks[frame].double().mean()) * 100
-        assert f"{share:.1f} % of the picture" in text(shown, "caption")
+        assert f"{share:.1f} % of the frame" in text(shown, "caption")
 
 
 def test_keys_move_by_frames_and_control_points(shown, made):
@@ -179,11 +179,11 @@ def test_it_is_light_or_dark_as_the_reader_has_it(shown, made):
     assert shown.run(brightness) < 150
 
 
-def test_a_video_beside_the_page_plays(browser, made, tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "EMBEDDED_BYTES", 0)
+def test_a_video_beside_the_page_plays(browser, made, tmp_path):
     shutil.copytree(made[0] / "run", tmp_path / "run")
     browser.errors.clear()
-    browser.open(write_report(tmp_path / "run", video=made[0] / "made_up.mp4").path)
+    video = made[0] / "made_up.mp4"
+    browser.open(write_report(tmp_path / "run", video=video, embedded_bytes=0).path)
     browser.until("video.readyState >= 2")
     assert browser.run("video.currentSrc").endswith("/run/report.mp4")
     browser.run("goTo(5)")
@@ -193,7 +193,7 @@ def test_a_video_beside_the_page_plays(browser, made, tmp_path, monkeypatch):
     (tmp_path / "run" / "report.mp4").unlink()
     browser.open(tmp_path / "run" / "report.html")
     browser.until("!document.getElementById('failure').hidden")
-    assert "report.mp4 must lie beside" in text(browser, "failure")
+    assert "report.mp4 must be in the same folder" in text(browser, "failure")
 
 
 def test_an_answer_with_a_script_in_it_is_shown_and_not_run(browser, made, tmp_path):

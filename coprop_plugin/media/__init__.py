@@ -7,11 +7,11 @@ from coprop_plugin.media.class_name_files import class_names
 from coprop_plugin.media.container import MediaWarning
 from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.encode import write_clip
-from coprop_plugin.media.export_result import FORMATS, export
+from coprop_plugin.media.export_result import FORMATS, ExportFormat, export
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.media.masks import picture_name, read_mask
-from coprop_plugin.media.overlay import paint, write_overlay
+from coprop_plugin.media.overlay import class_colours, paint, write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
 from coprop_plugin.media.result_folder import ResultWriter, save_result
@@ -20,11 +20,13 @@ from coprop_plugin.media.soundtrack import read_waveform
 
 __all__ = [
     "FORMATS",
+    "ExportFormat",
     "PreviousResult",
     "JsonLines",
     "MediaWarning",
     "ResultWriter",
     "VideoInfo",
+    "class_colours",
     "class_names",
     "content_digest",
     "export",

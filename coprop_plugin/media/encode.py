@@ -1,9 +1,11 @@
-"""Pictures and sound into a video file, each at its time."""
+"""Video files written picture by picture, with audio, each at its own time."""
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import numpy as np
@@ -13,25 +15,48 @@ from coprop_plugin.media.folders import writing
 from coprop_plugin.media.video_formats import MP4, VideoFormat
 from coprop_plugin.types import Clip
 
-# Samples handed to the encoder at a time.
+# Samples per call of the encoder.
 BLOCK = 16_384
 
 
-class VideoWriter:
-    """A video file that is written picture by picture, the sound alongside.
-
-    Where a form has no odd sizes (4:2:0, the only one of H.264 that plays everywhere), pictures
-    are padded by repeating the last row and column. `sound` blocks are encoded; `sound_copy`
-    packets are written as they are. The file has its name only when it is complete.
+@dataclass(frozen=True)
+class EncodedAudio:
+    """Audio that `VideoWriter` encodes.
 
     Args:
-        path: Where to write; an older file is replaced.
-        form: Container and codecs.
-        sound: Blocks `[channels, samples]` float32 that follow one another from time 0 on.
-        sample_rate: Of `sound`, in Hz.
-        layout: Of `sound`, FFmpeg's name for its channels.
-        sound_copy: A stream of another open container whose packets are copied.
-        packets: Packets of `sound_copy`, stamped on this file's clock.
+        blocks: `[channels, samples]` float32, consecutive from time 0 on.
+        sample_rate: In Hz.
+        layout: FFmpeg's name of the channel layout.
+    """
+
+    blocks: Iterable[np.ndarray]
+    sample_rate: int
+    layout: str = "mono"
+
+
+@dataclass(frozen=True)
+class CopiedAudio:
+    """Audio packets that `VideoWriter` copies.
+
+    Args:
+        stream: A stream of another open container.
+        packets: Its packets, with the time stamps of the new file.
+    """
+
+    stream: av.AudioStream
+    packets: Iterable[av.Packet]
+
+
+class VideoWriter:
+    """A video file written picture by picture, with interleaved audio.
+
+    If the format requires even sizes (4:2:0, the only H.264 that plays everywhere), pictures are
+    padded by repeating the last row and column. The file gets its name when it is complete.
+
+    Args:
+        path: Where to write; an existing file is replaced.
+        video_format: Container and codecs.
+        audio: Encoded or copied; None for a video without audio.
 
     Attributes:
         pixel_aspect: Width over height of a pixel; set it before the first picture.
@@ -43,22 +68,14 @@ class VideoWriter:
     def __init__(
         self,
         path: str | Path,
-        form: VideoFormat = MP4,
+        video_format: VideoFormat = MP4,
         *,
-        sound: Iterable[np.ndarray] | None = None,
-        sample_rate: int = 16_000,
-        layout: str = "mono",
-        sound_copy: av.AudioStream | None = None,
-        packets: Iterable[av.Packet] | None = None,
+        audio: EncodedAudio | CopiedAudio | None = None,
     ) -> None:
-        self.path, self.form = Path(path), form
-        partial = f".{self.path.stem}.{os.getpid()}.part{form.suffix}"
+        self.path, self.video_format = Path(path), video_format
+        partial = f".{self.path.stem}.{os.getpid()}.part{video_format.suffix}"
         self._partial = self.path.with_name(partial)
-        self._sound = sound
-        self._sample_rate = sample_rate
-        self._layout = layout
-        self._sound_copy = sound_copy
-        self._packets = packets
+        self._audio = audio
         self.pixel_aspect: Fraction | None = None
         self._lengths: dict[int, int] = {}
         self._video: av.VideoStream | None = None
@@ -66,41 +83,42 @@ class VideoWriter:
     def __enter__(self) -> "VideoWriter":
         with writing(self.path):
             self._partial.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self._partial), "w", format=self.form.container)
+            self._container = av.open(str(self._partial), "w", format=self.video_format.container)
         return self
 
     def add(self, picture: np.ndarray, time_s: float, length_s: float) -> None:
         """Show a picture from `time_s` on for `length_s` seconds.
 
-        It is `[H, W, 3]` uint8, with a fourth channel, its opacity, if the form has alpha.
+        It is `[H, W, 3]` uint8; `[H, W, 4]`, with its opacity, if the format has alpha.
         """
         with writing(self.path):
             if self._video is None:
-                self._begin(picture)
-            self._mux_sound_until(time_s)
-            layout = "rgba" if self.form.has_alpha else "rgb24"
+                self._video = self._begin(picture)
+            self._mux_audio_until(time_s)
+            layout = "rgba" if self.video_format.has_alpha else "rgb24"
             frame = av.VideoFrame.from_ndarray(self._padded(picture), format=layout)
             frame = frame.reformat(
-                format=self.form.pixels,
+                format=self.video_format.pixels,
                 dst_colorspace=self._colorspace,
                 dst_color_range="MPEG",
                 threads=1,
             )
-            frame.pts = round(time_s / self.form.clock)
-            frame.time_base = self.form.clock
-            self._lengths[frame.pts] = max(1, round(length_s / self.form.clock))
-            self._mux_video(frame)
+            clock = self.video_format.clock
+            frame.pts = stamp = round(time_s / clock)
+            frame.time_base = clock
+            self._lengths[stamp] = max(1, round(length_s / clock))
+            self._mux_video(self._video, frame)
 
     def _padded(self, picture: np.ndarray) -> np.ndarray:
-        return pad_to_even(picture) if self.form.even else np.ascontiguousarray(picture)
+        return pad_to_even(picture) if self.video_format.even else np.ascontiguousarray(picture)
 
-    def _begin(self, picture: np.ndarray) -> None:
+    def _begin(self, picture: np.ndarray) -> av.VideoStream:
         height, width = self._padded(picture).shape[:2]
         # The rate is a hint for players; the time stamps say when.
-        video = self._container.add_stream(self.form.codec, rate=30)
-        video.width, video.height, video.pix_fmt = width, height, self.form.pixels
-        video.codec_context.time_base = self.form.clock
-        video.codec_context.options = dict(self.form.options)
+        video: av.VideoStream = self._container.add_stream(self.video_format.codec, rate=30)
+        video.width, video.height, video.pix_fmt = width, height, self.video_format.pixels
+        video.codec_context.time_base = self.video_format.clock
+        video.codec_context.options = dict(self.video_format.options)
         # Untagged colours are guessed by size: BT.709 from 720 lines on, BT.601 below.
         tag = 1 if height >= 720 else 6
         self._colorspace = "ITU709" if height >= 720 else "ITU601"
@@ -110,33 +128,22 @@ class VideoWriter:
         video.codec_context.color_range = 1
         if self.pixel_aspect is not None:
             video.codec_context.sample_aspect_ratio = self.pixel_aspect
-        self._video = video
-        if self._sound_copy is not None:
-            self._audio = self._container.add_stream_from_template(self._sound_copy)
-            self._pending = _restamped(self._packets, self._audio)
-        elif self._sound is not None:
-            rate = self.form.rate_for(self._sample_rate)
-            self._audio = self._container.add_stream(
-                self.form.sound, rate=rate, layout=self._layout
-            )
-            self._audio.codec_context.bit_rate = 96_000 * self._audio.layout.nb_channels
-            self._pending = self._encoded_sound(rate)
-        else:
-            self._pending = iter(())
+        self._pending = self._audio_packets()
         self._next_packet = next(self._pending, None)
+        return video
 
-    def _mux_video(self, frame: av.VideoFrame | None) -> None:
-        for packet in self._video.encode(frame):
-            # The encoder forgets how long a frame lasts; for the last one nothing else tells.
-            packet.duration = round(
-                self._lengths.pop(packet.pts * packet.time_base / self.form.clock, 0)
-                * self.form.clock
-                / packet.time_base
-            )
+    def _mux_video(self, video: av.VideoStream, frame: av.VideoFrame | None) -> None:
+        clock = self.video_format.clock
+        for packet in video.encode(frame):
+            # The encoder drops the frames' lengths; without this the last one has none.
+            length = 0
+            if packet.pts is not None:
+                length = self._lengths.pop(round(packet.pts * packet.time_base / clock), 0)
+            packet.duration = round(length * clock / packet.time_base)
             self._container.mux(packet)
 
-    def _mux_sound_until(self, time_s: float) -> None:
-        # Interleaved by hand, or the muxer would hold one stream in memory to wait for the other.
+    def _mux_audio_until(self, time_s: float) -> None:
+        # Interleaved here, or the muxer would buffer one stream while it waits for the other.
         while self._next_packet is not None:
             stamp = self._next_packet.pts
             if stamp is not None and float(stamp * self._next_packet.time_base) > time_s:
@@ -144,35 +151,57 @@ class VideoWriter:
             self._container.mux(self._next_packet)
             self._next_packet = next(self._pending, None)
 
-    def _encoded_sound(self, rate: int) -> Iterator[av.Packet]:
-        layout = self._audio.codec_context.format.name
-        resampler = av.AudioResampler(format=layout, layout=self._layout, rate=rate)
-        position = 0
-        for samples in self._sound:
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(samples, np.float32), format="fltp", layout=self._layout
+    def _audio_packets(self) -> Iterator[av.Packet]:
+        """Add the audio stream, if any, and yield its packets."""
+        if isinstance(self._audio, CopiedAudio):
+            return _restamped(
+                self._audio.packets, self._container.add_stream_from_template(self._audio.stream)
             )
-            frame.sample_rate = self._sample_rate
-            frame.time_base = Fraction(1, self._sample_rate)
-            frame.pts = position
-            position += samples.shape[1]
-            for resampled in resampler.resample(frame):
-                yield from self._audio.encode(resampled)
-        for resampled in resampler.resample(None):
-            yield from self._audio.encode(resampled)
-        yield from self._audio.encode(None)
+        if self._audio is None:
+            return iter(())
+        rate = self.video_format.rate_for(self._audio.sample_rate)
+        stream: av.AudioStream = self._container.add_stream(
+            self.video_format.sound, rate=rate, layout=self._audio.layout
+        )
+        stream.codec_context.bit_rate = 96_000 * stream.layout.nb_channels
+        return _encoded(self._audio, stream, rate)
 
-    def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         try:
             with writing(self.path):
                 if exc_type is None and self._video is not None:
-                    self._mux_sound_until(float("inf"))
-                    self._mux_video(None)
+                    self._mux_audio_until(float("inf"))
+                    self._mux_video(self._video, None)
                 self._container.close()
                 if exc_type is None:
                     os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+
+def _encoded(audio: EncodedAudio, stream: av.AudioStream, rate: int) -> Iterator[av.Packet]:
+    resampler = av.AudioResampler(
+        format=stream.codec_context.format.name, layout=audio.layout, rate=rate
+    )
+    position = 0
+    for samples in audio.blocks:
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples, np.float32), format="fltp", layout=audio.layout
+        )
+        frame.sample_rate = audio.sample_rate
+        frame.time_base = Fraction(1, audio.sample_rate)
+        frame.pts = position
+        position += samples.shape[1]
+        for resampled in resampler.resample(frame):
+            yield from stream.encode(resampled)
+    for resampled in resampler.resample(None):
+        yield from stream.encode(resampled)
+    yield from stream.encode(None)
 
 
 def _restamped(packets: Iterable[av.Packet], stream: av.AudioStream) -> Iterator[av.Packet]:
@@ -186,21 +215,29 @@ def pad_to_even(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     if not (height % 2 or width % 2):
         return picture
-    room = [(0, height % 2), (0, width % 2), *[(0, 0)] * (picture.ndim - 2)]
-    return np.pad(picture, room, mode="edge")
+    padding = [(0, height % 2), (0, width % 2), *[(0, 0)] * (picture.ndim - 2)]
+    return np.pad(picture, padding, mode="edge")
 
 
-def blocks_of(waveform: Tensor) -> Iterator[np.ndarray]:
-    """Cut a mono waveform `[samples]` into blocks `[1, n]` for `VideoWriter`."""
-    samples = waveform.cpu().numpy()
-    for start in range(0, len(samples), BLOCK):
-        yield samples[None, start : start + BLOCK]
+def audio_of(clip: Clip) -> EncodedAudio | None:
+    """Return the waveform of a clip as audio to encode; None if it has none."""
+    return None if clip.waveform is None else mono_audio(clip.waveform, clip.sample_rate)
+
+
+def mono_audio(waveform: Tensor, sample_rate: int) -> EncodedAudio:
+    """Return a waveform `[samples]` as audio to encode."""
+    return EncodedAudio(_blocks(waveform), sample_rate)
+
+
+def _blocks(waveform: Tensor) -> Iterator[np.ndarray]:
+    for start in range(0, len(waveform), BLOCK):
+        yield waveform[None, start : start + BLOCK].cpu().numpy()
 
 
 def shown_times(clip: Clip) -> list[tuple[float, float]]:
-    """Return from when on and for how long to show each frame of a clip, in seconds.
+    """Return the start and the length in seconds for which to show each frame of a clip.
 
-    A frame is shown for the span it stands for; the first one from 0 on, where the sound begins.
+    A frame is shown for the span it stands for; the first one from 0 on, where the audio begins.
     """
     spans = clip.spans.clone()
     spans[0, 0] = 0.0
@@ -208,15 +245,14 @@ def shown_times(clip: Clip) -> list[tuple[float, float]]:
 
 
 def write_clip(clip: Clip, path: str | Path) -> Path:
-    """Write a clip as an mp4 with sound (H.264, AAC) that `read_clip` gives back.
+    """Write a clip as an mp4 with audio (H.264, AAC), readable with `read_clip`.
 
-    Pictures and sound are compressed with loss; an odd size grows by one pixel. Time stamps are
-    kept to 1/90000 s, and the sound comes back without a shift. A first frame that is not at
-    time 0 is shown from 0 on.
+    Compression is lossy; an odd size grows by one pixel. Time stamps are rounded to 1/90000 s, and
+    the audio keeps its position. A first frame that is not at time 0 is shown from 0 on.
 
     Args:
-        clip: What to write; without a waveform the file has no sound.
-        path: Where; an older file is replaced, and only when the new one is complete.
+        clip: What to write; without a waveform the file has no audio track.
+        path: Where; an existing file is replaced when the new one is complete.
 
     Returns:
         The path.
@@ -231,8 +267,7 @@ def write_clip(clip: Clip, path: str | Path) -> Path:
         ...     write_clip(clip, Path(folder) / "clip.mp4").name
         'clip.mp4'
     """
-    sound = None if clip.waveform is None else blocks_of(clip.waveform)
-    with VideoWriter(path, sound=sound, sample_rate=clip.sample_rate) as writer:
+    with VideoWriter(path, audio=audio_of(clip)) as writer:
         for index, (start_s, length_s) in enumerate(shown_times(clip)):
             writer.add(picture_of(clip.frames[index]), start_s, length_s)
     return Path(path)

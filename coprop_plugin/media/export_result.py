@@ -1,11 +1,11 @@
-"""A finished result in the forms that editors and annotation tools take."""
+"""Export of a finished result in formats of editors and annotation tools."""
 
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -18,67 +18,69 @@ from coprop_plugin.media.masks import read_picture
 from coprop_plugin.media.matte import MatteTrack, save_alphas_of
 from coprop_plugin.media.previous_result import content_digest
 from coprop_plugin.media.result_json import read_manifest, source_of
-from coprop_plugin.media.rewrite import Spans, write_again
-from coprop_plugin.media.video_formats import PRORES_4444, VP9_ALPHA
+from coprop_plugin.media.rewrite import Spans, rewrite_video
+from coprop_plugin.media.video_formats import PRORES_4444, VP9_ALPHA, VideoFormat
 from coprop_plugin.types import spans_of
 
-_VIDEOS = {"prores4444": PRORES_4444, "vp9-alpha": VP9_ALPHA}
-FORMATS = ("png-alpha", *_VIDEOS, "coco")
-"""What `export` writes."""
+ExportFormat = Literal["png-alpha", "prores4444", "vp9-alpha", "coco"]
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+"""The formats of `export`."""
+_VIDEOS: dict[ExportFormat, VideoFormat] = {"prores4444": PRORES_4444, "vp9-alpha": VP9_ALPHA}
 
 
 def export(
     folder: str | Path,
-    form: str,
+    format_name: ExportFormat,
     *,
     video: str | Path | None = None,
     classes: str | Path | None = None,
 ) -> Path:
-    """Write a finished result once more, into its own folder, for other programs.
+    """Export a finished result into its own folder, for other programs.
 
     - `"png-alpha"`: `alpha/%05d.png`, the segmented frames with alpha.
-    - `"prores4444"`: `alpha.mov`, all pictures of the video with alpha, for editors.
+    - `"prores4444"`: `alpha.mov`, all frames of the video with alpha, for editors.
     - `"vp9-alpha"`: `alpha.webm`, the same, small, for browsers.
-    - `"coco"`: `coco.json`, masks as COCO's run lengths, one annotation a class a frame.
+    - `"coco"`: `coco.json`, masks as COCO run lengths, one annotation per class and frame.
 
-    Alpha is the probability that a pixel sounds. Videos have the source's time stamps and sound.
-    What an earlier export wrote is replaced when the new one is complete.
+    Alpha is the probability that a pixel sounds. Videos have the source's time stamps and audio.
+    An earlier export is replaced when the new one is complete.
 
     Args:
         folder: What `SegmentationResult.save`, `coprop run` or `redo` wrote.
-        form: One of `FORMATS`.
-        video: The file that was segmented; by default where the run says, or beside the folder.
+        format_name: One of `FORMATS`.
+        video: The file that was segmented; by default the path in `result.json`, or a file of
+            that name next to the folder.
         classes: A file of class names, for `"coco"`; see `class_names`.
 
     Returns:
-        What was written.
+        The written file or folder.
 
     Raises:
-        MediaError: If there is no such form, the folder holds no finished result, the video is
-            gone or another one, or the export cannot be written.
+        MediaError: If the format is unknown, the folder holds no finished result, the video is
+            missing or a different one, or the export cannot be written.
 
     Example:
         >>> export("out/talk", "prores4444")  # doctest: +SKIP
         PosixPath('out/talk/alpha.mov')
     """
     folder = Path(folder)
-    if form not in FORMATS:
-        raise MediaError(f"Got the format {form!r}; there are {', '.join(FORMATS)}.")
+    if format_name not in FORMATS:
+        raise MediaError(f"Expected one of {', '.join(FORMATS)}, got {format_name!r}.")
     content = read_manifest(folder)
     if content is None:
         raise MediaError(
-            f"{folder} holds no finished result (no result.json that this library wrote). Give the "
-            "folder that `coprop run -o OUT` named: OUT/<name of the input>."
+            f"{folder} holds no finished result (no result.json that this library wrote). Name a "
+            "folder that `coprop run -o OUT` wrote: OUT/<name of the input>."
         )
-    if form == "coco":
+    if format_name == "coco":
         return _coco(folder, content, classes)
     source = _checked_source(folder, content, video)
-    if form == "png-alpha":
+    if format_name == "png-alpha":
         return _pictures(folder, content, source)
-    path = folder / f"alpha{_VIDEOS[form].suffix}"
+    path = folder / f"alpha{_VIDEOS[format_name].suffix}"
     spans = Spans(spans_of(torch.tensor(content["times"]).double(), content["sampling"]))
     matte = MatteTrack(spans, lambda t: read_picture(folder / "probs", t))
-    write_again(path, source, matte.add_to, _VIDEOS[form])
+    rewrite_video(path, source, matte.add_to, _VIDEOS[format_name])
     return path
 
 
@@ -110,12 +112,12 @@ def _checked_source(folder: Path, content: dict[str, Any], video: str | Path | N
     source = source_of(folder, content) if video is None else Path(video)
     if source is None or not source.is_file():
         raise MediaError(
-            f"Got no video for {folder}: {video or content['source'] or 'its source'} is gone. "
-            "Name the video that was segmented with --video."
+            f"There is no video for {folder}: {video or content['source'] or 'its source'} was not "
+            "found. Name the video that was segmented with --video."
         )
     if content.get("source_digest") not in (None, content_digest(source)):
         raise MediaError(
             f"{source} is not the video that {folder} was made from. Name that one with --video, "
-            "or segment this one."
+            "or run this one again."
         )
     return source

@@ -24,8 +24,8 @@ OWN_NAMES = frozenset({*PICTURE_FOLDERS, *_WRITTEN, BARE, *REPORT_NAMES, *EXPORT
 IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a text file that has its name only when it is complete.
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write a file atomically: under a temporary name, then renamed.
 
     Raises:
         MediaError: If it cannot be written.
@@ -35,15 +35,24 @@ def write_text(path: str | Path, text: str) -> Path:
     with writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(text, encoding="utf-8")
+            partial.write_bytes(content)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
     return path
 
 
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a UTF-8 text file atomically.
+
+    Raises:
+        MediaError: If it cannot be written.
+    """
+    return write_bytes(path, text.encode())
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file that has its name only when it is complete."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
-from coprop_plugin.media.encode import VideoWriter, blocks_of, picture_of, shown_times
-from coprop_plugin.media.rewrite import Spans, write_again
+from coprop_plugin.media.encode import VideoWriter, audio_of, picture_of, shown_times
+from coprop_plugin.media.rewrite import Spans, rewrite_video
 from coprop_plugin.types import Clip
 
 TINT = 0.45
@@ -53,7 +53,7 @@ def write_overlay(
     """
     path = Path(path)
     if source is not None:
-        write_again(path, source, _LayerTrack(mask_of, spans).paint)
+        rewrite_video(path, source, _LayerTrack(mask_of, spans).paint)
     elif clip is not None:
         _overlay_on_clip(path, mask_of, clip)
     else:
@@ -65,8 +65,7 @@ def write_overlay(
 
 
 def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
-    sound = None if clip.waveform is None else blocks_of(clip.waveform)
-    with VideoWriter(path, sound=sound, sample_rate=clip.sample_rate) as writer:
+    with VideoWriter(path, audio=audio_of(clip)) as writer:
         for index, (start_s, length_s) in enumerate(shown_times(clip)):
             painted = paint(picture_of(clip.frames[index]), mask_of(index))
             writer.add(painted, start_s, length_s)

@@ -115,6 +115,16 @@ class VideoSource:
             )
         self._warn_of_damage()
 
+    def frames_with_lengths(self) -> Iterator[tuple[float, float, av.VideoFrame]]:
+        """Yield the time and the length in seconds of each picture of `frames`, and the picture."""
+        current: tuple[float, av.VideoFrame] | None = None
+        for following in self.frames():
+            if current is not None:
+                yield current[0], following[0] - current[0], current[1]
+            current = following
+        if current is not None:
+            yield current[0], self.end_s - current[0], current[1]
+
     def _length_s(self, frame: av.VideoFrame, time_s: float, nominal_s: float) -> float:
         length_s = float(frame.duration * frame.time_base) if frame.duration else nominal_s
         if not (self.stream.duration and self.stream.codec_context.has_b_frames):

@@ -1,32 +1,36 @@
-"""The benchmark as bars: each model bare, and with the parts of Co-Prop (Figure 4)."""
+"""Benchmark scores as bars: each model alone and with the parts of Co-Prop (Figure 4)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coprop_plugin.errors import MetricError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _PANELS = {
     "M_J": "M_J",
     "M_F": "M_F",
     "AR": "Alignment Rate",
-    "silent_FPR": "silent frames painted",
+    "silent_FPR": "False positives in silence",
 }
-_BARE, _PINK, _TRUTH = "#8a8a8a", "#e377a8", "#9fb4c7"
+_BARE, _COPROP, _TRUTH = "#8a8a8a", "#e377a8", "#9fb4c7"
 _ROW, _GAP, _TOP = 0.24, 0.9, 1.1
-"""Heights in inches: of a bar, between two models, and of title and labels."""
+"""Heights in inches: of a bar, of the gap between two models, of title and labels."""
 
 
 def bench_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: str = "") -> Path:
     """Draw the scores of every model and row as bars.
 
-    Grey is the model alone, pink the model with Co-Prop, blue what has true control points or true
-    keyframes. The dotted line is the model alone, whiskers are the deviation over sets of clips.
+    Grey is the model alone, pink the model with Co-Prop, blue a row with true control points or
+    true keyframes. The dotted line repeats the model alone; whiskers are the standard deviation
+    over sets of clips.
 
     Args:
-        results: `Report.results`.
-        path: Where to write the picture; its suffix says the format.
-        title: Written on top.
+        results: `results` of the report that `plug_and_play` returns.
+        path: Where to write the image; its suffix decides the format.
+        title: Shown at the top.
 
     Returns:
         The path.
@@ -38,7 +42,10 @@ def bench_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
 
     rows = [result for result in results if result["part"] == "all" and result["mean"]]
     if not rows:
-        raise MetricError("Got a report without scores: there is nothing to draw.")
+        raise MetricError(
+            "Expected a report with scores, got one without. Run the benchmark on clips with "
+            "true masks."
+        )
     backends = list(dict.fromkeys(row["backend"] for row in rows))
     groups = [[row for row in rows if row["backend"] == name] for name in backends]
     height = _ROW * len(rows) + _GAP * len(groups) + _TOP
@@ -50,8 +57,8 @@ def bench_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
         sharex="col",
         height_ratios=[len(group) + 1 for group in groups],
     )
-    for axes, says in zip(panels[0], _PANELS.values(), strict=True):
-        axes.set_title(says, fontsize=10)
+    for axes, heading in zip(panels[0], _PANELS.values(), strict=True):
+        axes.set_title(heading, fontsize=10)
     for line, name, group in zip(panels, backends, groups, strict=True):
         for axes, score in zip(line, _PANELS, strict=True):
             _draw(axes, group, score)
@@ -65,7 +72,7 @@ def bench_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
     return path
 
 
-def _draw(axes: Any, group: Sequence[Mapping[str, Any]], score: str) -> None:
+def _draw(axes: "Axes", group: Sequence[Mapping[str, Any]], score: str) -> None:
     places = range(len(group))
     values = [row["mean"].get(score) for row in group]
     spreads = [row["std"].get(score) or 0.0 for row in group]
@@ -80,8 +87,8 @@ def _draw(axes: Any, group: Sequence[Mapping[str, Any]], score: str) -> None:
         error_kw=dict(elinewidth=0.8, ecolor="#444444", capsize=2),
     )
     for place, value, spread in zip(places, values, spreads, strict=True):
-        says = "no such frames" if value is None else f"{value:.3f}"
-        axes.text((value or 0.0) + spread + 0.015, place, says, va="center", fontsize=7)
+        label = "no such frames" if value is None else f"{value:.3f}"
+        axes.text((value or 0.0) + spread + 0.015, place, label, va="center", fontsize=7)
     bare = next((row["mean"].get(score) for row in group if row["row"] == "bare"), None)
     if bare is not None:
         axes.axvline(bare, color=_BARE, linewidth=0.9, linestyle=":")
@@ -96,4 +103,4 @@ def _draw(axes: Any, group: Sequence[Mapping[str, Any]], score: str) -> None:
 def _colour(row: str) -> str:
     if row == "bare":
         return _BARE
-    return _TRUTH if row.startswith(("oracle+", "oracle@")) or row.endswith("+truth") else _PINK
+    return _TRUTH if row.startswith(("oracle+", "oracle@")) or row.endswith("+truth") else _COPROP

@@ -2,29 +2,42 @@
 
 import os
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
-from coprop_plugin import __version__, media
+from coprop_plugin import media
 from coprop_plugin.errors import ReportError
-from coprop_plugin.report.html import Markup, fill
-from coprop_plugin.report.page import Report
+from coprop_plugin.report.page_template import render_page
+from coprop_plugin.report.run_page import Report
 
 
 class _Column(NamedTuple):
     field: str
     title: str
-    says: Callable[[float], str]
-    bar: bool = False
+    text: Callable[[float], str]
+    has_bar: bool = False
     minor: bool = False
 
 
+class _Cell(NamedTuple):
+    text: str
+    minor: bool
+    share: float | None
+    """Length of the bar below the text, in [0, 1]; None for no bar."""
+
+
+class _Row(NamedTuple):
+    name: str
+    link: str
+    still: str
+    cells: list[_Cell]
+
+
 _COLUMNS = (
-    _Column("score", "IoU", "{:.3f}".format, bar=True),
-    _Column("bare_score", "Model alone", "{:.3f}".format, bar=True),
-    _Column("least_confidence", "Least sure frame", "{:.3f}".format, bar=True),
+    _Column("score", "IoU", "{:.3f}".format, has_bar=True),
+    _Column("bare_score", "Model alone", "{:.3f}".format, has_bar=True),
+    _Column("least_confidence", "Lowest confidence", "{:.3f}".format, has_bar=True),
     _Column("mean_confidence", "Confidence", "{:.3f}".format, minor=True),
     _Column("mean_area", "Area", "{:.1%}".format, minor=True),
     _Column("silent_share", "Silent", "{:.0%}".format, minor=True),
@@ -32,16 +45,20 @@ _COLUMNS = (
     _Column("num_frames", "Frames", "{:.0f}".format, minor=True),
     _Column("duration_s", "Length", "{:.1f} s".format, minor=True),
 )
+_ORDERS: dict[Literal["score", "least_confidence"], str] = {
+    "score": "The clips with the lowest score come first.",
+    "least_confidence": "The clips with the least confident frame come first.",
+}
 
 
 def write_clips_page(reports: Sequence[Report], path: str | Path, title: str = "Clips") -> Path:
     """Write a sortable table of reports; the worst clip is first.
 
-    Worst is the lowest score where the truth of every clip is known, else the least confident
-    frame. Links are relative, so that the folder may be moved.
+    The worst has the lowest score if the truth of every clip is known, else the least confident
+    frame. Links are relative, so the folder can be moved.
 
     Args:
-        reports: What `write_report` gave.
+        reports: What `write_report` returned.
         path: Where to write the page.
         title: Its heading.
 
@@ -53,7 +70,7 @@ def write_clips_page(reports: Sequence[Report], path: str | Path, title: str = "
         ReportError: If there are no reports.
     """
     if not reports:
-        raise ReportError("Got no reports to list. Name at least one results folder.")
+        raise ReportError("Expected at least one report, got none. Name a results folder.")
     path = Path(path)
     by = "least_confidence" if any(r.score is None for r in reports) else "score"
     ordered = sorted(reports, key=lambda report: getattr(report, by))
@@ -61,59 +78,34 @@ def write_clips_page(reports: Sequence[Report], path: str | Path, title: str = "
     fields = ["name", *(column.field for column in columns)]
     values = {
         "title": title,
-        "version": __version__,
-        "facts": Markup("".join(f"<li>{escape(fact)}</li>" for fact in _facts(ordered))),
+        "facts": _facts(ordered),
         "order": _ORDERS[by],
-        "head": _head(columns, by),
-        "rows": Markup("".join(_row(k, r, columns, path) for k, r in enumerate(ordered))),
+        "columns": columns,
+        "sorted_by": by,
+        "rows": [_row(report, columns, path) for report in ordered],
     }
     clips = [{field: getattr(report, field) for field in fields} for report in ordered]
-    return media.write_text(path, fill("index", values, {"columns": fields, "clips": clips}))
-
-
-_ORDERS = {
-    "score": "The clips with the lowest score come first.",
-    "least_confidence": "The clips with the least confident frame come first.",
-}
+    data = {"columns": fields, "clips": clips}
+    return media.write_text(path, render_page("clips", values, data))
 
 
 def _facts(reports: Sequence[Report]) -> list[str]:
     facts = [f"{len(reports)} clip{'s' if len(reports) > 1 else ''}"]
-    for field, says in (("score", "mean IoU"), ("bare_score", "model alone")):
+    for field, title in (("score", "mean IoU"), ("bare_score", "model alone")):
         known = [getattr(r, field) for r in reports if getattr(r, field) is not None]
         if known:
-            facts.append(f"{says} {sum(known) / len(known):.3f}")
+            facts.append(f"{title} {sum(known) / len(known):.3f}")
     return facts
 
 
-def _head(columns: Sequence[_Column], by: str) -> Markup:
-    cells = ['<th scope="col"><button type="button">Clip</button></th>']
-    for column in columns:
-        order = ' aria-sort="ascending"' if column.field == by else ""
-        kind = "number small" if column.minor else "number"
-        cells.append(
-            f'<th scope="col" class="{kind}"{order}><button type="button">{column.title}</button>'
-            "</th>"
-        )
-    return Markup("".join(cells))
+def _row(report: Report, columns: Sequence[_Column], page: Path) -> _Row:
+    relative = Path(os.path.relpath(report.path.resolve(), page.parent.resolve())).as_posix()
+    # Behind "./" a name like "javascript:x" is not a URL scheme.
+    link = f"./{quote(os.fsencode(relative))}"
+    return _Row(report.name, link, report.still, [_cell(report, column) for column in columns])
 
 
-def _row(number: int, report: Report, columns: Sequence[_Column], page: Path) -> str:
-    # A name like "javascript:x" is no scheme behind "./".
-    way = Path(os.path.relpath(report.path.resolve(), page.parent.resolve())).as_posix()
-    name = escape(report.name)
-    cells = [
-        f'<th scope="row"><a href="./{quote(os.fsencode(way))}">'
-        f'<img src="{escape(report.still)}" alt="">{name}</a></th>'
-    ]
-    for column in columns:
-        value = getattr(report, column.field)
-        says = "–" if value is None else column.says(value)
-        bar = ""
-        if column.bar and value is not None:
-            bar = (
-                f'<progress class="bar" value="{value:.4f}" max="1" aria-hidden="true"></progress>'
-            )
-        kind = "number small" if column.minor else "number"
-        cells.append(f'<td class="{kind}">{says}{bar}</td>')
-    return f'<tr data-clip="{number}">{"".join(cells)}</tr>'
+def _cell(report: Report, column: _Column) -> _Cell:
+    value = getattr(report, column.field)
+    text = "–" if value is None else column.text(value)
+    return _Cell(text, column.minor, value if column.has_bar else None)

@@ -1,7 +1,8 @@
-"""Small pictures that a page holds in itself: masks, the spectrogram, a still of the video."""
+"""Images inside a page, as data URIs: masks and the spectrogram; the peaks of the waveform."""
 
 import base64
 import io
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -10,32 +11,32 @@ from torch import Tensor
 from coprop_plugin.audio.log_mel import SILENCE, log_mel
 from coprop_plugin.media.overlay import class_colours, near_a_change
 
-LONGEST = 640
+MAX_SIDE = 640
 """Pixels of the longer side of masks and video in a report."""
-_FILL = 115
-_MOST_COLUMNS = 1600
-_WAVE_POINTS = 800
-# Magma, by a few of its colours.
-_HEAT = np.array(
+_FILL_ALPHA = 115
+_MAX_COLUMNS = 1600
+_NUM_PEAKS = 800
+# Six colours of the magma colour map; those between them are interpolated.
+_MAGMA = np.array(
     [(0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191)]
 )
 
 
 def shown_size(height: int, width: int) -> tuple[int, int]:
-    """Return the size `(height, width)` in a report: the same shape, 640 pixels at most.
+    """Return the size `(height, width)` in a report: same aspect ratio, at most 640 pixels.
 
     Example:
         >>> shown_size(1080, 1920), shown_size(48, 64)
         ((360, 640), (48, 64))
     """
-    scale = min(1.0, LONGEST / max(height, width))
+    scale = min(1.0, MAX_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def mask_picture(mask: np.ndarray) -> str:
-    """Return a mask `[H, W]` as a see-through PNG in a data URI: outlined, one colour a class.
+    """Return a mask `[H, W]` as a transparent PNG in a data URI: outlined, one colour per class.
 
-    Colours are those of `write_overlay`; an empty mask is an empty string.
+    Colours are those of `write_overlay`. An empty mask gives an empty string.
     """
     if not mask.any():
         return ""
@@ -43,40 +44,40 @@ def mask_picture(mask: np.ndarray) -> str:
     mask = np.array(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
     line = near_a_change(mask, max(1, round(min(height, width) / 180))) & (mask > 0)
     classes, places = np.unique(mask, return_inverse=True)
-    # Two colours a class: its inside, and from half of the palette on its outline.
+    # Two palette entries per class: k for its inside, k + 128 for its outline.
     index = places.reshape(mask.shape).astype(np.uint8) % 128
     picture = Image.fromarray(index + 128 * line.astype(np.uint8))
     colours = np.zeros((256, 3), np.uint8)
     alphas = np.zeros(256, np.uint8)
     for place, class_id in enumerate(classes[:128].tolist()):
         colours[[place, place + 128]] = class_colours()[class_id]
-        alphas[[place, place + 128]] = (0, 0) if class_id == 0 else (_FILL, 255)
+        alphas[[place, place + 128]] = (0, 0) if class_id == 0 else (_FILL_ALPHA, 255)
     picture.putpalette(colours.tobytes())
     return data_uri(picture, "PNG", transparency=alphas.tobytes())
 
 
 def spectrogram_picture(waveform: Tensor, sample_rate: int) -> str:
-    """Return the log-mel spectrogram as a PNG in a data URI: time to the right, low notes below."""
+    """Return the log-mel spectrogram as a PNG in a data URI, low frequencies at the bottom."""
     rows = log_mel(waveform, sample_rate).numpy()
     if not len(rows):
         return ""
-    edges = np.linspace(0, len(rows), min(len(rows), _MOST_COLUMNS) + 1).astype(int)
+    edges = np.linspace(0, len(rows), min(len(rows), _MAX_COLUMNS) + 1).astype(int)
     columns = np.maximum.reduceat(rows, edges[:-1], axis=0).T[::-1]
     loudest = max(columns.max(), SILENCE + 1)
     level = (columns - SILENCE) / (loudest - SILENCE)
-    steps = np.linspace(0, 1, len(_HEAT))
-    colours = [np.interp(np.linspace(0, 1, 256), steps, _HEAT[:, channel]) for channel in range(3)]
+    steps = np.linspace(0, 1, len(_MAGMA))
+    colours = [np.interp(np.linspace(0, 1, 256), steps, _MAGMA[:, channel]) for channel in range(3)]
     picture = Image.fromarray((level.clip(0, 1) * 255).round().astype(np.uint8))
     picture.putpalette(np.stack(colours, 1).round().astype(np.uint8).tobytes())
     return data_uri(picture, "PNG")
 
 
 def peaks(waveform: Tensor) -> list[tuple[float, float]]:
-    """Return the lowest and highest sample of up to 800 equal stretches, the loudest being 1."""
+    """Return the minimum and maximum of up to 800 equal parts of a waveform, scaled to peak 1."""
     samples = waveform.numpy()
     if not len(samples):
         return []
-    edges = np.linspace(0, len(samples), min(len(samples), _WAVE_POINTS) + 1).astype(int)[:-1]
+    edges = np.linspace(0, len(samples), min(len(samples), _NUM_PEAKS) + 1).astype(int)[:-1]
     scale = float(np.abs(samples).max()) or 1.0
     low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
     return [
@@ -85,8 +86,10 @@ def peaks(waveform: Tensor) -> list[tuple[float, float]]:
     ]
 
 
-def data_uri(picture: Image.Image, kind: str, **options: object) -> str:
-    """Return a picture as a `data:` URI in a format of Pillow's."""
+def data_uri(picture: Image.Image, image_format: Literal["PNG", "JPEG"], **options: Any) -> str:
+    """Return an image as a `data:` URI."""
     buffer = io.BytesIO()
-    picture.save(buffer, kind, optimize=True, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    picture.save(buffer, image_format, optimize=True, **options)
+    return (
+        f"data:image/{image_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    )

@@ -1,4 +1,4 @@
-"""Reports and exports of many runs: what fails is listed, and a table links the rest."""
+"""Reports and exports of many runs; a failure of one does not stop the others."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,24 @@ from typing import Any, Literal
 
 from coprop_plugin import media
 from coprop_plugin.errors import CopropError, ReportError
+from coprop_plugin.media import ExportFormat
 from coprop_plugin.report.clips_page import write_clips_page
-from coprop_plugin.report.page import Report, write_report
+from coprop_plugin.report.run_page import Report, write_report
 
 CLIPS_PAGE = "coprop_report.html"
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What became of one run's report or export, or of the table of them."""
+    """Outcome of the report or export of one run, or of the table of reports.
+
+    Args:
+        input: The results folder; of the table, the folder that it is in.
+        status: Whether it was written.
+        output: What was written.
+        report: Of a report.
+        error: Why it failed.
+    """
 
     input: Path
     status: Literal["done", "failed"]
@@ -24,7 +33,7 @@ class RunOutcome:
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON types, without what is not known."""
+        """Return the fields that are not None, as JSON types."""
         content: dict[str, Any] = {"input": str(self.input), "status": self.status}
         content |= {"output": self.output and str(self.output), "error": self.error}
         if self.report is not None:
@@ -37,10 +46,10 @@ class RunOutcome:
 
 
 def find_runs(paths: Sequence[Path]) -> list[Path]:
-    """Return the results folders meant: as they are, or those in a folder of them, sorted.
+    """Return the results folders among `paths` and, sorted, in folders of them.
 
     Raises:
-        ReportError: If a folder is no result and holds none.
+        ReportError: If a path is neither a results folder nor a folder of them.
     """
     found: list[Path] = []
     for path in paths:
@@ -51,8 +60,8 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
         runs = [folder for folder in inside if media.read_manifest(folder) is not None]
         if not runs:
             raise ReportError(
-                f"{path} is no results folder and holds none. Give the folder that `coprop run "
-                "-o OUT` wrote: OUT, or OUT/<name of the input>."
+                f"{path} is not a results folder and does not contain any. Name the folder that "
+                "`coprop run -o OUT` wrote: OUT, or OUT/<name of the input>."
             )
         found += runs
     return found
@@ -70,56 +79,66 @@ def write_reports(
 
     Args:
         runs: Results folders.
-        table: Where to write the table; by default `coprop_report.html` beside the runs.
+        table: Where to write the table; by default `coprop_report.html` next to the runs.
         video: The file that was segmented, for a single run.
-        truth: A folder with the true masks of each run in a folder of the run's name; for a
-            single run, also that folder itself.
+        truth: A folder with the true masks of each run, in a subfolder with the run's name; for
+            a single run, also that subfolder itself.
         classes: A file of class names; see `media.class_names`.
 
     Yields:
-        What became of each run, in order, and of the table.
+        The outcome of each run, in order, then of the table.
 
     Raises:
-        ReportError: If options do not fit the runs. Raised before anything is written.
+        ReportError: If the options do not fit the runs; before anything is written.
     """
     _check_video(video, runs)
     if len(runs) > 1 and table is None:
-        table = _beside(runs)
-    return _written(runs, table, video, truth, classes)
+        table = _default_table(runs)
+    return _outcomes(runs, table, video, truth, classes)
 
 
 def export_runs(
     runs: Sequence[Path],
-    forms: Sequence[str],
+    formats: Sequence[ExportFormat],
     *,
     video: Path | None = None,
     classes: Path | None = None,
 ) -> Iterator[RunOutcome]:
-    """Export each run in each form, see `media.export`.
+    """Export each run in each format; see `media.export`.
 
     Yields:
-        What became of each, in order.
+        The outcome of each, in order.
 
     Raises:
-        ReportError: If there is one video for several runs. Raised before anything is written.
+        ReportError: If there is one video for several runs; before anything is written.
     """
     _check_video(video, runs)
-    return (_exported(run, form, video, classes) for run in runs for form in forms)
+    return (_exported(run, name, video, classes) for run in runs for name in formats)
 
 
-def _exported(run: Path, form: str, video: Path | None, classes: Path | None) -> RunOutcome:
+def _exported(
+    run: Path, format_name: ExportFormat, video: Path | None, classes: Path | None
+) -> RunOutcome:
     try:
-        return RunOutcome(run, "done", media.export(run, form, video=video, classes=classes))
+        path = media.export(run, format_name, video=video, classes=classes)
     except (CopropError, OSError) as error:
-        return RunOutcome(run, "failed", error=" ".join(str(error).split()))
+        return _failed(run, error)
+    return RunOutcome(run, "done", path)
+
+
+def _failed(run: Path, error: Exception) -> RunOutcome:
+    return RunOutcome(run, "failed", error=" ".join(str(error).split()))
 
 
 def _check_video(video: Path | None, runs: Sequence[Path]) -> None:
     if video is not None and len(runs) > 1:
-        raise ReportError(f"Got one video for {len(runs)} runs. Name one run at a time with it.")
+        raise ReportError(
+            f"Expected one run with --video, got {len(runs)}. Name one run at a time, or leave "
+            "--video out."
+        )
 
 
-def _written(
+def _outcomes(
     runs: Sequence[Path],
     table: Path | None,
     video: Path | None,
@@ -129,10 +148,10 @@ def _written(
     reports = []
     for run in runs:
         try:
-            known = _truth_of(run, truth, len(runs) == 1)
-            report = write_report(run, video=video, truth=known, classes=classes)
+            masks = _truth_of(run, truth, len(runs) == 1)
+            report = write_report(run, video=video, truth=masks, classes=classes)
         except (CopropError, OSError) as error:
-            yield RunOutcome(run, "failed", error=" ".join(str(error).split()))
+            yield _failed(run, error)
         else:
             reports.append(report)
             yield RunOutcome(run, "done", report.path, report)
@@ -140,20 +159,20 @@ def _written(
         yield RunOutcome(table.parent, "done", write_clips_page(reports, table))
 
 
-def _truth_of(run: Path, truth: Path | None, alone: bool) -> Path | None:
+def _truth_of(run: Path, truth: Path | None, single: bool) -> Path | None:
     if truth is None:
         return None
     own = truth / run.resolve().name
     if own.is_dir():
         return own
-    return truth if alone else None
+    return truth if single else None
 
 
-def _beside(runs: Sequence[Path]) -> Path:
+def _default_table(runs: Sequence[Path]) -> Path:
     parents = {run.resolve().parent for run in runs}
     if len(parents) > 1:
         raise ReportError(
-            f"Got runs in {len(parents)} different folders; say with -o where the table of them "
-            "is to be written."
+            f"Expected runs in one folder, got runs in {len(parents)}. Name with -o where to write "
+            "the table of them."
         )
     return runs[0].parent / CLIPS_PAGE

@@ -1,4 +1,4 @@
-"""The video of a report: small, in a form that every browser plays."""
+"""The video of a report: small, and in a format that every browser plays."""
 
 import warnings
 from contextlib import ExitStack
@@ -10,23 +10,24 @@ from PIL import Image
 from torch import Tensor
 
 from coprop_plugin import media
-from coprop_plugin.media.encode import VideoWriter, blocks_of
+from coprop_plugin.media.encode import VideoWriter, mono_audio
 from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.report.images import data_uri, shown_size
 
 _THUMBNAIL = 160
+"""Pixels of the longer side of the still."""
 
 
 @dataclass(frozen=True)
-class ShownVideo:
-    """What `write_small_video` made.
+class PageVideo:
+    """A video that `write_page_video` wrote, and what the page shows of it.
 
     Args:
-        size: Height and width in pixels, as shown.
-        duration_s: When the last picture leaves the screen.
-        waveform: `[samples]`, of all its sound.
+        size: Height and width in pixels.
+        duration_s: End of the last frame.
+        waveform: `[samples]`, the whole audio track.
         sample_rate: In Hz.
-        still: A thumbnail in a data URI.
+        still: A thumbnail as a data URI.
     """
 
     size: tuple[int, int]
@@ -36,21 +37,21 @@ class ShownVideo:
     still: str
 
 
-def write_small_video(source: Path, path: Path, still_s: float = 0.0) -> ShownVideo:
-    """Write a video once more, at most 640 pixels long, as H.264 with AAC.
+def write_page_video(source: Path, path: Path, still_s: float = 0.0) -> PageVideo:
+    """Transcode a video to H.264 with mono AAC, with a longer side of at most 640 pixels.
 
-    All pictures at their own times, upright, with square pixels; the sound in one channel.
+    All frames are kept, with their time stamps, upright and with square pixels.
 
     Args:
         source: Any video file.
         path: Where to write.
-        still_s: Of which second to keep a thumbnail.
+        still_s: Time of the thumbnail in seconds.
 
     Raises:
         MediaError: If the source cannot be read, or the file cannot be written.
     """
     with warnings.catch_warnings():
-        # Whoever segmented the file was warned.
+        # The run that segmented the file already warned.
         warnings.simplefilter("ignore", media.MediaWarning)
         info = media.probe(source, fps=None)
         waveform, sample_rate = media.read_waveform(
@@ -58,23 +59,20 @@ def write_small_video(source: Path, path: Path, still_s: float = 0.0) -> ShownVi
         )
     with ExitStack() as stack:
         video = stack.enter_context(VideoSource(source, quiet=True))
-        writer = stack.enter_context(
-            VideoWriter(path, sound=blocks_of(waveform), sample_rate=sample_rate)
-        )
-        before, still = None, None
-        for time_s, frame in video.frames():
+        writer = stack.enter_context(VideoWriter(path, audio=mono_audio(waveform, sample_rate)))
+        still = None
+        for time_s, length_s, frame in video.frames_with_lengths():
             picture = _small(video.picture(frame), float(video.pixel_aspect))
-            if before is not None:
-                writer.add(before[1], before[0], time_s - before[0])
+            writer.add(picture, time_s, length_s)
             if still is None or time_s <= still_s:
                 still = picture
-            before = (time_s, picture)
-        writer.add(before[1], before[0], video.end_s - before[0])
+    # A video without a single frame raised above.
+    assert still is not None
     height, width = still.shape[:2]
     thumbnail = Image.fromarray(still)
     thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
     uri = data_uri(thumbnail, "JPEG", quality=70)
-    return ShownVideo((height, width), info.duration_s, waveform, sample_rate, uri)
+    return PageVideo((height, width), info.duration_s, waveform, sample_rate, uri)
 
 
 def _small(picture: np.ndarray, pixel_aspect: float) -> np.ndarray:

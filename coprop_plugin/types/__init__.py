@@ -20,6 +20,7 @@ from coprop_plugin.types.class_names import checked_class_names
 from coprop_plugin.types.clip import Clip, Sampling, Source, spans_of
 from coprop_plugin.types.clip_names import named, naming
 from coprop_plugin.types.control_points import ControlPoints
+from coprop_plugin.types.jaccard import jaccard
 from coprop_plugin.types.protocols import (
     AudioLLM,
     BatchedPropagator,
@@ -52,6 +53,7 @@ __all__ = [
     "StoredWaveform",
     "UnpackedCall",
     "checked_class_names",
+    "jaccard",
     "named",
     "naming",
     "spans_of",

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.benchmark.metrics.checks import checked_probs
+from coprop_plugin.types import jaccard
 
 NUM_THRESHOLDS = 255
 BETA2 = 0.3
@@ -31,12 +32,7 @@ def frame_ious(probs: Tensor, truth: Tensor) -> Tensor:
         tensor([0.3333], dtype=torch.float64)
     """
     probs, truth = checked_probs(probs, truth)
-    predicted = probs > 0.5
-    both = (predicted & truth).flatten(-2).sum(-1)
-    either = (predicted | truth).flatten(-2).sum(-1)
-    iou = both.double() / (either + 1e-7)
-    empty_share = 1 - either.double() / (truth.shape[-1] * truth.shape[-2])
-    return torch.where(truth.flatten(-2).any(-1), iou, empty_share)
+    return jaccard(probs > 0.5, truth)
 
 
 def precision_recall(probs: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

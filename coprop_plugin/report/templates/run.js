@@ -19,7 +19,7 @@ function openVideo() {
   video.addEventListener("error", () => {
     $("failure").textContent = text
       ? "This browser cannot play the video (H.264 in mp4)."
-      : `The video cannot be played: ${data.beside} must lie beside this page.`;
+      : `The video cannot be played: ${data.beside} must be in the same folder as this page.`;
     $("failure").hidden = false;
   });
 }
@@ -66,7 +66,7 @@ function paint(canvas, layer, frame, withVideo) {
 
 function figures(layer, frame) {
   if (frame < 0) return "";
-  const parts = [`${(100 * layer.areas[frame]).toFixed(1)} % of the picture`];
+  const parts = [`${(100 * layer.areas[frame]).toFixed(1)} % of the frame`];
   if (layer.confidence.length) parts.push(`confidence ${layer.confidence[frame].toFixed(3)}`);
   if (layer.scores) parts.push(`IoU ${layer.scores[frame].toFixed(3)}`);
   return parts.join(" · ");
@@ -88,7 +88,7 @@ function render() {
   showPoint(frame < 0 ? -1 : point);
   $("clock").textContent = `${seconds.toFixed(2)} / ${data.duration.toFixed(2)} s`;
   $("scrubber").value = seconds;
-  const where = frame < 0 ? "no mask here" : place(frame);
+  const where = frame < 0 ? "no mask at this time" : place(frame);
   $("scrubber").setAttribute("aria-valuetext", `${seconds.toFixed(2)} seconds, ${where}`);
   $("readout").textContent = where;
   showClasses(frame);

@@ -1,46 +1,43 @@
-"""The page of one run: its video, sound, control points and masks on one clock."""
+"""The page of one run: its video, audio, control points and masks on one time axis."""
 
 import base64
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from coprop_plugin import __version__, media
-from coprop_plugin.media.folders import REPORT_NAMES, writing
+from coprop_plugin import media
+from coprop_plugin.media.folders import REPORT_NAMES, write_bytes, writing
 from coprop_plugin.media.overlay import class_colours
-from coprop_plugin.report.html import Markup, fill, tree
 from coprop_plugin.report.images import mask_picture, peaks, spectrogram_picture
-from coprop_plugin.report.page_video import ShownVideo, write_small_video
+from coprop_plugin.report.log_tree import branches_of
+from coprop_plugin.report.page_template import render_page
+from coprop_plugin.report.page_video import PageVideo, write_page_video
 from coprop_plugin.report.read_run import Layer, Run, read_run
 from coprop_plugin.report.reasons import reasons_of
 from coprop_plugin.types import ControlPoints
 
 PAGE, VIDEO = REPORT_NAMES
-EMBEDDED_BYTES = 16 * 2**20
-"""A video up to this size is inside the page; a larger one lies beside it, as `report.mp4`."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A page that was written, and what a table of pages says about it.
+    """A written page, and its row in a table of pages.
 
     Attributes:
         path: The page.
         name: The clip's name.
-        score: Mean Jaccard index over its frames (AVSBench's M_J); None without truth.
-        bare_score: The same of the bare model, if the run has its result.
-        least_confidence: Of its least confident frame.
-        mean_confidence: Over all frames.
-        mean_area: Share of the picture that sounds.
-        silent_share: Share of frames in which nothing can be heard; None if nobody said.
+        score: Mean Jaccard index over the frames (AVSBench's M_J); None without truth.
+        bare_score: The same for the bare model; None if the run does not have its result.
+        least_confidence: Confidence of the least confident frame.
+        mean_confidence: Mean over all frames.
+        mean_area: Mean share of the frame that the mask covers.
+        silent_share: Share of silent frames; None if the provider did not detect silence.
         num_frames: T.
-        num_points: Control points; None if the run kept none.
+        num_points: Number of control points; None if the run has none.
         duration_s: Length of the video.
-        still: A thumbnail in a data URI.
+        still: A thumbnail as a data URI.
     """
 
     path: Path
@@ -63,21 +60,24 @@ def write_report(
     video: str | Path | None = None,
     truth: str | Path | None = None,
     classes: str | Path | None = None,
+    embedded_bytes: int = 16 * 2**20,
 ) -> Report:
-    """Write `report.html` into a results folder: a page that needs nothing else, and no network.
+    """Write `report.html` into a results folder: a page that needs no other file and no network.
 
-    A video of more than 16 MiB, once made small, lies beside the page as `report.mp4`.
+    A video larger than `embedded_bytes`, after it is scaled down, is written next to the page as
+    `report.mp4`.
 
     Args:
         folder: What `SegmentationResult.save` or `coprop run` wrote.
         video: See `read_run`.
         truth: See `read_run`.
         classes: A file of class names; see `media.class_names`.
+        embedded_bytes: The largest video that is put inside the page.
 
     Raises:
-        ControlPointError: If the control points were edited into something else.
+        ControlPointError: If the edited control points are not valid.
         MediaError: If the video or the class names cannot be read, or the page cannot be written.
-        ReportError: If the folder holds no finished result, or no video is to be had.
+        ReportError: If the folder holds no finished result, or there is no video for it.
 
     Example:
         >>> write_report("out/street").path  # doctest: +SKIP
@@ -86,46 +86,51 @@ def write_report(
     run = read_run(folder, video=video, truth=truth)
     known = run.content.get("class_names")
     names = media.class_names(run.content["num_classes"], classes, known)
-    masks = run.layers[0]
-    loudest = max(range(run.num_frames), key=masks.areas.__getitem__)
+    loudest = max(range(run.num_frames), key=run.layers[0].areas.__getitem__)
     page, beside = run.folder / PAGE, run.folder / VIDEO
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / VIDEO
-        shown = write_small_video(run.video, made, still_s=run.spans[loudest][0])
-        embedded = made.stat().st_size <= EMBEDDED_BYTES
+        shown = write_page_video(run.video, made, still_s=run.spans[loudest][0])
+        embedded = made.stat().st_size <= embedded_bytes
         content = base64.b64encode(made.read_bytes()).decode() if embedded else ""
-        text = _page(run, shown, content, names)
-        with writing(run.folder):
-            beside.unlink(missing_ok=True)
-            if not embedded:
-                partial = beside.with_name(f".{VIDEO}.{os.getpid()}.part")
-                partial.write_bytes(made.read_bytes())
-                os.replace(partial, beside)
+        text = render_run_page(run, shown, names, content)
+        if embedded:
+            with writing(beside):
+                beside.unlink(missing_ok=True)
+        else:
+            write_bytes(beside, made.read_bytes())
         media.write_text(page, text)
     return _summary(run, shown, page)
 
 
-def _page(run: Run, shown: ShownVideo, video: str, names: Sequence[str]) -> str:
-    data = page_data(run, shown)
+def render_run_page(run: Run, shown: PageVideo, names: Sequence[str], video: str = "") -> str:
+    """Return the HTML page of a run.
+
+    Args:
+        run: What the results folder holds.
+        shown: What is known of the video on the page.
+        names: Of the classes, the background first.
+        video: The video in Base64; empty if it lies next to the page.
+    """
+    points = run.points
     values = {
         "title": run.name,
         "facts": _facts(run, shown),
-        "version": __version__,
-        "points": _points_table(data["points"]),
-        "log": _log(run.points),
+        "log": () if points is None else branches_of(points.log),
+        "source": None if points is None else points.source,
         "notes": _notes(run),
         "legend": _legend(run, names),
-        "video": Markup(video),
-        "options": tree((run.content.get("about") or {}).get("options") or {}),
+        "video": video,
+        "options": branches_of((run.content.get("about") or {}).get("options") or {}),
     }
-    return fill("run", values, data)
+    return render_page("run", values, page_data(run, shown))
 
 
-def page_data(run: Run, shown: ShownVideo) -> dict[str, Any]:
-    """Return what the page's script works with, as JSON types.
+def page_data(run: Run, shown: PageVideo) -> dict[str, Any]:
+    """Return the data of the page's script, as JSON types.
 
-    `spans` are seconds, `layers` have one area, confidence, score and picture a frame (areas and
-    scores are shares of 1), `points` one entry a control point.
+    `spans` are in seconds; `layers` have one area, confidence, score and picture per frame (areas
+    and scores in [0, 1]); `points` have one entry per control point.
     """
     return {
         "name": run.name,
@@ -144,7 +149,7 @@ def page_data(run: Run, shown: ShownVideo) -> dict[str, Any]:
 
 
 def _layer(run: Run, layer: Layer) -> dict[str, Any]:
-    # Where the masks are in the picture already, a second coat would cover what is below.
+    # The overlay already shows these masks; drawing them twice would hide what is below.
     hidden = run.painted and layer.name == "coprop"
     scores = run.scores(layer.name)
     return {
@@ -158,20 +163,21 @@ def _layer(run: Run, layer: Layer) -> dict[str, Any]:
     }
 
 
-def _legend(run: Run, names: Sequence[str]) -> Markup:
-    """List the classes that sound somewhere in the run, in the colours of their masks."""
+class _LegendEntry(NamedTuple):
+    class_id: int
+    name: str
+    colour: str
+
+
+def _legend(run: Run, names: Sequence[str]) -> list[_LegendEntry]:
+    """List the classes that sound in some frame, in the colours of their masks."""
     if run.content["num_classes"] == 1:
-        return Markup("")
+        return []
     found = {k for layer in run.layers if layer.name != "truth" for ks in layer.classes for k in ks}
-    rows = []
-    for class_id in sorted(found):
-        colour = "#" + bytes(class_colours()[class_id].tolist()).hex()
-        dot = f'<circle cx="6" cy="6" r="5" fill="{colour}"/>'
-        rows.append(
-            f'<li data-class="{class_id}"><svg viewBox="0 0 12 12" aria-hidden="true">{dot}</svg>'
-            f"{escape(names[class_id])}</li>"
-        )
-    return Markup(f'<ul class="legend" aria-label="Classes">{"".join(rows)}</ul>')
+    colours = class_colours()
+    return [
+        _LegendEntry(k, names[k], "#" + bytes(colours[k].tolist()).hex()) for k in sorted(found)
+    ]
 
 
 def _points(run: Run, points: ControlPoints) -> list[dict[str, Any]]:
@@ -197,7 +203,7 @@ def _rounded(values: Sequence[float]) -> list[float]:
     return [round(value, 5) for value in values]
 
 
-def _facts(run: Run, shown: ShownVideo) -> Markup:
+def _facts(run: Run, shown: PageVideo) -> list[str]:
     height, width = run.content["size"]
     facts = [
         f"{shown.duration_s:.1f} s",
@@ -212,47 +218,22 @@ def _facts(run: Run, shown: ShownVideo) -> Markup:
         scores = run.scores(name)
         if scores is not None:
             facts.append(f"{title} {sum(scores) / len(scores):.3f}")
-    return Markup("".join(f"<li>{escape(fact)}</li>" for fact in facts))
+    return facts
 
 
-def _points_table(points: Sequence[dict[str, Any]]) -> Markup:
-    rows = []
-    for number, point in enumerate(points, start=1):
-        reasons = "".join(
-            f"<li><b>{escape(who)}</b> {escape(says)}</li>" for who, says in point["reasons"]
-        )
-        silent = ' <span class="tag">silent</span>' if point["silent"] else ""
-        rows.append(
-            f'<tr data-point="{number - 1}"><td>{number}</td>'
-            f'<td><button type="button" class="jump" data-seek="{point["start"]}" '
-            f'aria-label="Go to control point {number}, {point["start"]:.2f} seconds">'
-            f"{point['start']:.2f} s</button></td>"
-            f"<td>{point['start']:.2f}–{point['end']:.2f} s{silent}"
-            f"<small>frames {point['frame']}–{point['stop'] - 1}</small></td>"
-            f'<td><ul class="plain">{reasons}</ul></td></tr>'
-        )
-    return Markup("".join(rows) or '<tr><td colspan="4">This run kept no control points.</td></tr>')
-
-
-def _log(points: ControlPoints | None) -> Markup:
-    if points is None or not points.log:
-        return Markup("<p>The provider wrote no log.</p>")
-    return Markup(f"<p>{escape(points.source)}</p>{tree(points.log)}")
-
-
-def _notes(run: Run) -> Markup:
+def _notes(run: Run) -> list[str]:
     notes = []
     if run.painted:
         notes.append(
-            "The source video was not found, so this page shows the overlay, in which the masks "
-            "are painted already. Name the source with --video for masks that can be switched off."
+            "The source video was not found, so this page shows the overlay, which has the masks "
+            "painted in. To be able to switch the masks off, name the source with --video."
         )
-    log = {} if run.points is None else run.points.log
-    notes += [str(note) for note in log.get("notes") or []]
-    return Markup("".join(f'<p class="note" role="note">{escape(note)}</p>' for note in notes))
+    noted = None if run.points is None else run.points.log.get("notes")
+    # Logs can be edited.
+    return notes + ([str(note) for note in noted] if isinstance(noted, list) else [])
 
 
-def _summary(run: Run, shown: ShownVideo, path: Path) -> Report:
+def _summary(run: Run, shown: PageVideo, path: Path) -> Report:
     masks, points = run.layers[0], run.points
     scores, bare_scores = run.scores(), run.scores("bare")
     silent = None if points is None or points.silent is None else points.silent.float().mean()
