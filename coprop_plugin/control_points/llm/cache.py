@@ -1,43 +1,41 @@
-"""Answers of a language model are kept in files: asking again costs nothing."""
+"""Cache of a language model's answers in JSON lines, shared by processes."""
 
 import hashlib
 import json
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from coprop_plugin.control_points.llm.resolve import as_audio_llm
+from coprop_plugin.control_points.llm.resolve import LLMSource, as_audio_llm
 from coprop_plugin.errors import AudioLLMError
+from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.registry import AUDIO_LLMS
-from coprop_plugin.types import AudioLLM
+from coprop_plugin.types import AudioLLM, ControlPointProvider
 
-FORMAT = "coprop.answer/1"
+FORMAT = "coprop.answer/2"
 
 
 @AUDIO_LLMS.register_module(name=["CachedLLM", "cached"])
 class CachedLLM:
-    """Asks a language model only what it has not been asked before.
+    """An audio language model whose answers are stored, so that each question is asked once.
 
-    An answer is kept under everything that it depends on: the samples of the sound and their rate,
-    client, model id and settings, the schema, and the text of every message, so that a prompt that
-    was changed is a new question whatever its version is called. Each answer is one readable JSON
-    file, named after the hash of its question, that appears when it is whole: several processes
-    and threads may share a folder, and a process that is killed loses the call in flight alone.
-    Errors are not kept.
+    The key of an answer is everything that it depends on: the samples of the audio and their rate,
+    client, model id and settings, the schema, and the text of every message; an edited prompt is
+    therefore a new question, whatever its version is called. Answers are JSON lines in 16 files,
+    named after the first digit of their key. Several processes and threads may share a folder, and
+    a killed process loses only the call in flight. Errors are not stored.
 
     Args:
-        llm: An `AudioLLM`, or its name or config.
-        folder: Where answers are kept; made if need be.
+        llm: An `AudioLLM`, its registered name, its config, or a function.
+        folder: Where answers are stored; made if it does not exist.
 
     Attributes:
-        calls: How often the model was asked.
-        hits: How often the answer was there.
+        calls: How often the model was called.
+        hits: How often the answer was stored already.
 
     Raises:
         AudioLLMError: If the folder cannot be made.
@@ -51,34 +49,24 @@ class CachedLLM:
         (['a dog', 'a dog'], 1)
     """
 
-    def __init__(self, llm: AudioLLM | str | Mapping[str, Any], folder: str | Path) -> None:
+    def __init__(self, llm: LLMSource, folder: str | Path) -> None:
         self.llm, self.folder = as_audio_llm(llm), Path(folder)
+        self.name, self.model_id = self.llm.name, self.llm.model_id
+        self.max_audio_s, self.settings = self.llm.max_audio_s, self.llm.settings
         self.calls = self.hits = 0
-        self._counting = threading.Lock()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(self.folder, error) from error
-
-    @property
-    def name(self) -> str:
-        """The client's."""
-        return self.llm.name
-
-    @property
-    def model_id(self) -> str:
-        """The client's."""
-        return self.llm.model_id
-
-    @property
-    def max_audio_s(self) -> float | None:
-        """The client's."""
-        return self.llm.max_audio_s
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The client's."""
-        return self.llm.settings
+            raise AudioLLMError(
+                f"Answers cannot be stored in {self.folder}: {error.strerror or error}. Name a "
+                "folder that may be written, on a disk with room."
+            ) from error
+        self._files = {
+            digit: JsonLines(self.folder / f"{digit}.jsonl", AudioLLMError)
+            for digit in "0123456789abcdef"
+        }
+        self._answers: dict[str, str] = {}
+        self._lock = threading.Lock()
 
     def chat(
         self,
@@ -88,10 +76,10 @@ class CachedLLM:
         *,
         schema: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return the kept answer, or ask and keep it.
+        """Return the stored answer, or call the model and store its answer.
 
         Raises:
-            AudioLLMError: If the model gives no answer, or it cannot be kept.
+            AudioLLMError: If the model gives no answer, or it cannot be stored.
         """
         question = {
             "client": self.name,
@@ -101,52 +89,83 @@ class CachedLLM:
             "messages": [dict(message) for message in messages],
             "schema": None if schema is None else dict(schema),
         }
-        path = self._path(question)
-        answer = _kept_answer(path)
-        if answer is None:
-            answer = self.llm.chat(messages, waveform, sample_rate, schema=schema)
-            _keep(path, {"format": FORMAT, "answer": answer, "question": question})
-            with self._counting:
-                self.calls += 1
-        else:
-            with self._counting:
+        key = self._key(question)
+        answer = self._stored(key)
+        if answer is not None:
+            with self._lock:
                 self.hits += 1
+            return answer
+        answer = self.llm.chat(messages, waveform, sample_rate, schema=schema)
+        record = {"format": FORMAT, "key": key, "answer": answer, "question": question}
+        self._files[key[0]].append(record)
+        with self._lock:
+            self._answers[key] = answer
+            self.calls += 1
         return answer
 
-    def _path(self, question: Mapping[str, Any]) -> Path:
+    def _key(self, question: Mapping[str, Any]) -> str:
         try:
             text = json.dumps(question, sort_keys=True, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise AudioLLMError(
-                f"Got settings or a schema of {self.model_id} that are not JSON ({error}), so that "
-                "answers cannot be kept under them. Use names, numbers and lists of them."
+                f"The settings or the schema of {self.model_id} are not JSON ({error}), so its "
+                "answers have no key. Use texts, numbers and lists of them."
             ) from error
-        key = hashlib.sha256(text.encode()).hexdigest()
-        return self.folder / key[:2] / f"{key}.json"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _stored(self, key: str) -> str | None:
+        with self._lock:
+            if key not in self._answers:
+                # Other processes may have stored it meanwhile.
+                records = self._files[key[0]].read_new()
+                self._answers |= {r["key"]: r["answer"] for r in records if _is_answer(r)}
+            return self._answers.get(key)
 
 
-def replace_llms(provider: Any, replaced: Callable[[AudioLLM], AudioLLM]) -> None:
-    """Put another client in the place of every language model that a provider asks.
+def _is_answer(record: Mapping[str, Any]) -> bool:
+    texts = (record.get("key"), record.get("answer"))
+    return record.get("format") == FORMAT and all(isinstance(text, str) for text in texts)
+
+
+@runtime_checkable
+class UsesLLM(Protocol):
+    """A provider that calls a language model."""
+
+    llm: AudioLLM
+
+
+@runtime_checkable
+class UsesProviders(Protocol):
+    """A provider that calls other providers."""
+
+    @property
+    def providers(self) -> Sequence[ControlPointProvider]:
+        """The providers that it calls."""
+        ...
+
+
+def replace_llms(
+    provider: ControlPointProvider, replacement: Callable[[AudioLLM], AudioLLM]
+) -> None:
+    """Replace every language model that a provider calls, in place.
 
     Args:
-        provider: A control-point provider; those that it asks in turn (`expensive`, `fallback`,
-            `providers`) are searched, too.
-        replaced: Makes the new client of the old one.
+        provider: A control-point provider; the `providers` that it calls are searched, too.
+        replacement: Makes the new client from the old one.
 
     Example:
-        >>> from coprop_plugin.control_points.resolve import as_provider
+        >>> from coprop_plugin.control_points import as_provider
         >>> replace_llms(as_provider("novelty"), lambda llm: CachedLLM(llm, "answers"))
     """
-    if hasattr(getattr(provider, "llm", None), "chat"):
-        provider.llm = replaced(provider.llm)
-    asked = [getattr(provider, "expensive", None), getattr(provider, "fallback", None)]
-    for other in [*asked, *getattr(provider, "providers", ())]:
-        if other is not None:
-            replace_llms(other, replaced)
+    if isinstance(provider, UsesLLM) and hasattr(provider.llm, "chat"):
+        provider.llm = replacement(provider.llm)
+    if isinstance(provider, UsesProviders):
+        for other in provider.providers:
+            replace_llms(other, replacement)
 
 
 def audio_hash(waveform: Tensor, sample_rate: int) -> str:
-    """Return what tells one sound from another: a hash of its samples and their rate.
+    """Return a hash of the samples of a waveform and their rate.
 
     Example:
         >>> audio_hash(torch.zeros(8), 16_000) == audio_hash(torch.zeros(8), 8_000)
@@ -156,39 +175,3 @@ def audio_hash(waveform: Tensor, sample_rate: int) -> str:
     digest = hashlib.sha256(f"{int(sample_rate)} {tuple(samples.shape)} ".encode())
     digest.update(samples.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _kept_answer(path: Path) -> str | None:
-    """Return what a file holds; None if there is none, or a disk has damaged it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    answer = content.get("answer") if isinstance(content, dict) else None
-    return answer if isinstance(answer, str) and content.get("format") == FORMAT else None
-
-
-def _keep(path: Path, content: Mapping[str, Any]) -> None:
-    partial = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Of its own name, so that processes and threads with one question do not share it.
-        handle, partial = tempfile.mkstemp(".part", ".", path.parent)
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        partial = None
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        if partial is not None:
-            Path(partial).unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError) -> AudioLLMError:
-    return AudioLLMError(
-        f"Answers cannot be kept in {path}: {error.strerror or error}. Name a folder that you may "
-        "write to, on a disk with room."
-    )

@@ -1,24 +1,24 @@
-"""Holding a local model to an answer of exactly T flags."""
+"""Constrained decoding: an answer of exactly T flags from a local model."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 
-def flags_wanted(schema: Mapping[str, Any] | None) -> tuple[int, str | None] | None:
-    """Tell whether a JSON schema asks for a list of zeros and ones of one length.
+def requested_flags(schema: Mapping[str, Any] | None) -> tuple[int, str | None] | None:
+    """Return how many zeros and ones a JSON schema asks for, if it asks for a list of them.
 
     Args:
         schema: An array with `minItems == maxItems` whose items are 0 or 1 (as `enum`, or as
             integers from 0 to 1), or an object with one property that is such an array.
 
     Returns:
-        The number of flags, and the name of the property or None; None if it asks for something
-        else.
+        The number of flags, and the name of the property or None; None if the schema asks for
+        something else.
 
     Example:
         >>> items = {"type": "integer", "enum": [0, 1]}
-        >>> flags_wanted({"type": "array", "items": items, "minItems": 10, "maxItems": 10})
+        >>> requested_flags({"type": "array", "items": items, "minItems": 10, "maxItems": 10})
         (10, None)
     """
     schema = schema or {}
@@ -31,7 +31,7 @@ def flags_wanted(schema: Mapping[str, Any] | None) -> tuple[int, str | None] | N
     return None if length is None else (length, None)
 
 
-def _length(schema: Any) -> int | None:
+def _length(schema: object) -> int | None:
     if not isinstance(schema, Mapping) or schema.get("type") != "array":
         return None
     items, length = schema.get("items"), schema.get("minItems")
@@ -48,10 +48,10 @@ def _length(schema: Any) -> int | None:
 
 
 def flag_tokens(tokenizer: Any, num_flags: int, key: str | None = None) -> list[list[int]] | None:
-    """Return which tokens may stand at each place of a JSON list of flags.
+    """Return the tokens that are allowed at each position of a JSON list of flags.
 
-    The list is tokenized as the tokenizer itself would: once with zeros, once with ones. Where the
-    two differ stands a flag, and either token may.
+    The list is tokenized twice, once with zeros and once with ones. Where the two differ, there is
+    a flag, and either token is allowed.
 
     Args:
         tokenizer: A tokenizer of transformers.
@@ -59,8 +59,8 @@ def flag_tokens(tokenizer: Any, num_flags: int, key: str | None = None) -> list[
         key: For `{"key": [...]}`; None for the list alone.
 
     Returns:
-        One or two token ids for each place; None if this tokenizer writes several flags in one
-        token, or one in several, so that places and flags do not match.
+        One or two token ids for each position; None if this tokenizer writes several flags in one
+        token, or one flag in several, so that positions and flags do not match.
     """
     zeros, ones = (_tokens(tokenizer, num_flags, key, flag) for flag in (0, 1))
     if len(zeros) != len(ones):
@@ -73,6 +73,6 @@ def flag_tokens(tokenizer: Any, num_flags: int, key: str | None = None) -> list[
 
 
 def _tokens(tokenizer: Any, num_flags: int, key: str | None, flag: int) -> list[int]:
-    flags: Any = [flag] * num_flags
+    flags = [flag] * num_flags
     text = json.dumps(flags if key is None else {key: flags})
     return tokenizer.encode(text, add_special_tokens=False)

@@ -1,4 +1,4 @@
-"""The client for any Python function."""
+"""Client for any Python function."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -13,27 +13,27 @@ from coprop_plugin.registry import AUDIO_LLMS
 
 @AUDIO_LLMS.register_module(name=["CallableAudioLLM", "callable"])
 class CallableAudioLLM:
-    """Asks a function `(messages, waveform, sample_rate) -> str`, another library's model say.
+    """An audio language model behind a function `(messages, waveform, sample_rate) -> str`.
 
-    If the function has a parameter `schema`, it is called with that keyword too.
+    If the function has a parameter `schema`, it is passed as a keyword, too.
 
     Args:
-        function: What to call; from several threads, if the caller uses several.
-        model_id: What its answers are kept under. Change it when the function answers otherwise.
-            None: the function's full name.
-        max_audio_s: The longest sound that it takes, in seconds, or None.
-        settings: What else its answers depend on, as JSON: a seed, say; never a secret.
+        function: The function; it is called from several threads if the caller uses several.
+        model_id: Part of the key under which answers are cached. Change it when the function
+            changes. None: the function's full name.
+        max_audio_s: The longest audio that it takes, in seconds, or None.
+        settings: What else its answers depend on, as JSON, e.g. a seed; never a secret.
 
     Raises:
         AudioLLMError: If `function` cannot be called.
 
     Example:
         >>> import torch
-        >>> def deaf(messages, waveform, sample_rate):
-        ...     return f"{len(waveform) / sample_rate} s of something."
-        >>> llm = CallableAudioLLM(deaf, model_id="deaf-1")
+        >>> def length(messages, waveform, sample_rate):
+        ...     return f"{len(waveform) / sample_rate} s of audio."
+        >>> llm = CallableAudioLLM(length, model_id="length-1")
         >>> llm.chat([{"role": "user", "content": "What sounds here?"}], torch.zeros(8_000), 16_000)
-        '0.5 s of something.'
+        '0.5 s of audio.'
     """
 
     name = "callable"
@@ -47,14 +47,14 @@ class CallableAudioLLM:
     ) -> None:
         if not callable(function):
             raise AudioLLMError(
-                f"Got a {type(function).__name__}, which cannot be called; wanted a function "
-                "(messages, waveform, sample_rate) -> str."
+                "Expected a function (messages, waveform, sample_rate) -> str, got a "
+                f"{type(function).__name__}, which cannot be called."
             )
         kind = function if hasattr(function, "__qualname__") else type(function)
         self.function = function
         self.model_id = model_id or f"{kind.__module__}.{kind.__qualname__}"
         self.max_audio_s = max_audio_s
-        self.settings = dict(settings or {})
+        self.settings: Mapping[str, Any] = dict(settings or {})
         self._takes_schema = _takes(function, "schema")
 
     def chat(
@@ -68,25 +68,25 @@ class CallableAudioLLM:
         """Return what the function returns.
 
         Raises:
-            ClipError: If the waveform is none.
+            ClipError: If the waveform is not valid.
             AudioLLMError: If the function raises, or returns no text.
         """
         messages = checked_messages(messages)
         waveform = checked_waveform(waveform, sample_rate, self.max_audio_s, self.model_id)
-        wish = {"schema": schema} if self._takes_schema else {}
+        keywords = {"schema": schema} if self._takes_schema else {}
         try:
-            answer = self.function(messages, waveform, sample_rate, **wish)
+            answer = self.function(messages, waveform, sample_rate, **keywords)
         except CopropError:
             raise
         except Exception as error:
             raise AudioLLMError(
-                f"The function {self.model_id} raised {type(error).__name__}: {error}. Mend it, or "
-                "name a provider to fall back on."
+                f"The function {self.model_id} raised {type(error).__name__}: {error}. Fix it, or "
+                "name a fallback provider."
             ) from error
         if not isinstance(answer, str):
             raise AudioLLMError(
-                f"The function {self.model_id} returned a {type(answer).__name__}; wanted the "
-                "model's answer as text."
+                f"Expected the model's answer as text, but the function {self.model_id} returned a "
+                f"{type(answer).__name__}."
             )
         return answer
 

@@ -1,7 +1,7 @@
-"""What every client checks before a model is asked, and where the sound goes."""
+"""Messages and audio of a chat: the checks that all clients share, and where the audio goes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -9,7 +9,8 @@ from torch import Tensor
 from coprop_plugin.audio.resample import resample
 from coprop_plugin.errors import AudioLLMError, ClipError
 
-ROLES = ("system", "user", "assistant")
+Role = Literal["system", "user", "assistant"]
+"""Who wrote a message."""
 
 _ROUNDING_S = 1e-3
 
@@ -27,20 +28,20 @@ def checked_messages(messages: Sequence[Mapping[str, str]]) -> list[dict[str, st
         >>> checked_messages([{"role": "user", "content": "What sounds here?"}])
         [{'role': 'user', 'content': 'What sounds here?'}]
     """
-    plain = []
+    plain: list[dict[str, str]] = []
     for message in messages:
         role, content = message.get("role"), message.get("content")
-        if role not in ROLES or not isinstance(content, str):
+        if not (role in get_args(Role) and isinstance(role, str) and isinstance(content, str)):
             raise AudioLLMError(
-                f"Got the message {str(dict(message))[:160]}; wanted a `role` out of "
-                f"{', '.join(ROLES)} and a `content` that is text. The sound goes into the "
-                "argument `waveform`, the client puts it in its place."
+                f"Expected a `role` of {', '.join(get_args(Role))} and a text as `content`, got "
+                f"the message {str(dict(message))[:160]}. Pass the audio as `waveform`; the client "
+                "adds it to the messages."
             )
         plain.append({"role": role, "content": content})
     if not plain or plain[-1]["role"] != "user":
         raise AudioLLMError(
-            f"Got messages of {[message['role'] for message in plain]}; the last one must be the "
-            "user's, for it is the one to be answered."
+            "Expected messages that end with the user's, which is the one to answer, got the roles "
+            f"{[message['role'] for message in plain]}."
         )
     return plain
 
@@ -53,37 +54,37 @@ def checked_waveform(
     Args:
         waveform: `[samples]`, in [-1, 1].
         sample_rate: Of the waveform, in Hz.
-        max_audio_s: The longest one that the model takes, in seconds, or None. A window whose ends
-            were rounded to samples may be a millisecond longer.
+        max_audio_s: The longest one that the model takes, in seconds, or None. One millisecond more
+            is allowed, for windows whose ends were rounded to samples.
         model_id: For the message.
 
     Raises:
-        ClipError: If it is no mono waveform of finite numbers, or empty.
+        ClipError: If it is not a mono waveform of finite numbers, or empty.
         AudioLLMError: If it is too long.
     """
     waveform = torch.as_tensor(waveform)
     if waveform.ndim != 1 or not waveform.is_floating_point() or len(waveform) == 0:
         raise ClipError(
-            f"Got a waveform of shape {list(waveform.shape)} and {waveform.dtype}; wanted mono "
-            "[samples], float in [-1, 1], at least one sample. `clip.waveform` is that."
+            "Expected a mono waveform [samples], float in [-1, 1], with at least one sample, got "
+            f"shape {list(waveform.shape)} and {waveform.dtype}. Pass `clip.waveform`."
         )
     if sample_rate <= 0 or not bool(waveform.isfinite().all()):
         raise ClipError(
-            f"Got a waveform of {sample_rate} Hz, {int((~waveform.isfinite()).sum())} samples of "
-            "which are NaN or infinite; wanted a rate above 0 and finite samples."
+            f"Expected a sample rate above 0 and finite samples, got {sample_rate} Hz and a "
+            f"waveform with {int((~waveform.isfinite()).sum())} NaN or infinite samples."
         )
     length_s = len(waveform) / sample_rate
     if max_audio_s is not None and length_s > max_audio_s + _ROUNDING_S:
         raise AudioLLMError(
-            f"Got {length_s:.2f} s of sound for {model_id}, which takes {max_audio_s:g} s at most "
-            "and would not hear the rest. Ask about windows of at most that length, one `chat` "
-            "each; control-point providers do so with `max_audio_s`."
+            f"{length_s:.2f} s of audio exceeds the {max_audio_s:g} s that {model_id} takes; it "
+            "would ignore the rest. Split the audio into windows of at most that length, one "
+            "`chat` each; control-point providers do so, by `max_audio_s`."
         )
     return waveform.detach().float().cpu()
 
 
 def at_rate(waveform: Tensor, sample_rate: int, wanted: int, shortest_s: float = 0.1) -> Tensor:
-    """Return the waveform at another rate, with silence behind it if it is very short.
+    """Return the waveform at another rate, padded with silence to `shortest_s`.
 
     Audio encoders have no tokens for less than a few hundredths of a second.
     """
@@ -92,14 +93,14 @@ def at_rate(waveform: Tensor, sample_rate: int, wanted: int, shortest_s: float =
     return torch.nn.functional.pad(waveform, (0, missing)) if missing > 0 else waveform
 
 
-def with_sound(messages: Sequence[Mapping[str, str]], sound: Any) -> list[dict[str, Any]]:
-    """Put the sound before the text of the first user message, in the form that chats have.
+def with_audio(messages: Sequence[Mapping[str, str]], audio: object) -> list[dict[str, Any]]:
+    """Insert the audio before the text of the first user message, as chat templates expect it.
 
     Example:
-        >>> with_sound([{"role": "user", "content": "What?"}], {"type": "audio"})[0]["content"]
+        >>> with_audio([{"role": "user", "content": "What?"}], {"type": "audio"})[0]["content"]
         [{'type': 'audio'}, {'type': 'text', 'text': 'What?'}]
     """
-    placed = [dict(message) for message in messages]
+    placed: list[dict[str, Any]] = [dict(message) for message in messages]
     first = next(message for message in placed if message["role"] == "user")
-    first["content"] = [sound, {"type": "text", "text": first["content"]}]
+    first["content"] = [audio, {"type": "text", "text": first["content"]}]
     return placed

@@ -1,4 +1,4 @@
-"""The client for servers with OpenAI's chat-completions interface."""
+"""Client for servers with OpenAI's chat-completions interface."""
 
 import base64
 import io
@@ -11,52 +11,53 @@ from typing import Any
 
 from torch import Tensor
 
-from coprop_plugin.control_points.llm.http_post import ApiKey, Reply, Server
+from coprop_plugin.control_points.llm.http_post import MAX_REPLY_BYTES, ApiKey, Reply, Server
 from coprop_plugin.control_points.llm.messages import (
     at_rate,
     checked_messages,
     checked_waveform,
-    with_sound,
+    with_audio,
 )
 from coprop_plugin.errors import AudioLLMError
 from coprop_plugin.registry import AUDIO_LLMS
 
-_ABOUT_SCHEMAS = ("response_format", "schema", "structured", "guided", "grammar")
+_SCHEMA_WORDS = ("response_format", "schema", "structured", "guided", "grammar")
 
 logger = logging.getLogger(__name__)
 
 
 @AUDIO_LLMS.register_module(name=["OpenAICompatibleLLM", "openai_compatible"])
 class OpenAICompatibleLLM:
-    """Asks a model behind `POST {base_url}/chat/completions`: vLLM, SGLang, a hosted service.
+    """Client for `POST {base_url}/chat/completions`: vLLM, SGLang, a hosted service.
 
-    The sound goes along as a 16-bit wav (`input_audio`). A `schema` is sent as `response_format`;
-    if the server complains of it, the question is put once more without. Some servers accept it
-    and answer as they like, so answers are to be checked in any case.
+    The audio is sent as a 16-bit wav (`input_audio`). A `schema` is sent as `response_format`; if
+    the server rejects it, the request is repeated without it. Some servers accept a schema and
+    ignore it, so check the replies in any case.
 
     Args:
-        model_id: As the server knows the model.
-        base_url: What comes before `/chat/completions`. It is no part of what answers are kept
-            under: two servers of one model are the same.
-        api_key_env: The environment variable with the key, if the server wants one. It has a name
-            of its own so that no other service's key is sent to a server by accident.
-        max_audio_s: The longest sound that is sent, in seconds. Most audio encoders hear 30 s, and
-            servers cut what is longer without a word; give more, or None, if yours takes more.
+        model_id: Name of the model on the server.
+        base_url: The address before `/chat/completions`. It is not part of the cache key of
+            `CachedLLM`: two servers of one model share their answers.
+        api_key_env: The environment variable with the key, if the server needs one. It has its own
+            name so that another service's key is not sent to a server by accident.
+        max_audio_s: The longest audio that is sent, in seconds. Most audio encoders take 30 s, and
+            servers truncate longer audio silently; give more, or None, if yours takes more.
         sample_rate: Of the wav that is sent, in Hz.
-        max_tokens: Of an answer, at most.
+        max_tokens: Maximum length of a reply.
         temperature: 0 is greedy decoding.
         seed: None leaves it out, for servers that do not know it.
-        extra_body: More fields of the request, as JSON; one that is None takes a field out:
+        extra_body: More fields of the request, as JSON; None removes a field:
             `{"max_tokens": None, "max_completion_tokens": 512}`.
         timeout_s: For one request as a whole, in seconds.
         retries: How often a request is repeated after a lost connection, a timeout, or a status
             408, 429 or 5xx.
-        backoff_s: The first wait before a repeat; it doubles. `Retry-After` is honoured.
-        max_wait_s: The longest wait; a server that asks for more is given up.
-        concurrency: How many requests of this client may be under way at once.
+        backoff_s: The first wait before a repeat; it doubles each time. `Retry-After` is honoured.
+        max_wait_s: The longest wait; if a server asks for more, that is an error.
+        concurrency: Maximum number of simultaneous requests of this client.
+        max_reply_bytes: The longest reply that is read.
 
     Raises:
-        AudioLLMError: If the address is none, or holds a user, a password or a query.
+        AudioLLMError: If the address is not valid, or holds a user, a password or a query.
 
     Example:
         >>> llm = OpenAICompatibleLLM("Qwen/Qwen2-Audio-7B-Instruct", "http://localhost:8000/v1")
@@ -83,14 +84,15 @@ class OpenAICompatibleLLM:
         backoff_s: float = 0.5,
         max_wait_s: float = 60.0,
         concurrency: int = 4,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
     ) -> None:
         if concurrency < 1:
-            raise AudioLLMError(f"Got concurrency={concurrency}; wanted 1 or more requests.")
+            raise AudioLLMError(f"Expected concurrency of 1 or more, got {concurrency}.")
         self.model_id = model_id
         self.base_url = base_url.rstrip("/")
         self.max_audio_s = max_audio_s
         self.concurrency = concurrency
-        self.settings = {
+        self.settings: Mapping[str, Any] = {
             "sample_rate": sample_rate,
             "max_tokens": max_tokens,
             "temperature": temperature,
@@ -104,6 +106,7 @@ class OpenAICompatibleLLM:
             retries=retries,
             backoff_s=backoff_s,
             max_wait_s=max_wait_s,
+            max_reply_bytes=max_reply_bytes,
         )
         self._slots = threading.BoundedSemaphore(concurrency)
 
@@ -125,20 +128,21 @@ class OpenAICompatibleLLM:
         """Answer the last message; see `coprop_plugin.types.AudioLLM`.
 
         Raises:
-            ClipError: If the waveform is none.
-            AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are none, or
-                no answer can be had: with the address, the status, and how the reply began.
+            ClipError: If the waveform is not valid.
+            AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are not valid,
+                or the server gives no answer: with the address, the status, and the beginning of
+                the reply.
         """
         messages = checked_messages(messages)
         waveform = checked_waveform(waveform, sample_rate, self.max_audio_s, self.model_id)
         rate = self.settings["sample_rate"]
         wav = base64.b64encode(wav_bytes(at_rate(waveform, sample_rate, rate), rate)).decode()
-        sound = {"type": "input_audio", "input_audio": {"data": wav, "format": "wav"}}
-        request = self._request(with_sound(messages, sound))
+        audio = {"type": "input_audio", "input_audio": {"data": wav, "format": "wav"}}
+        request = self._request(with_audio(messages, audio))
         with self._slots:
             reply = self._server.post({**request, **_response_format(schema)})
-            if schema is not None and _complains_of_schema(reply):
-                logger.info("%s takes no response_format; asked again without.", self.base_url)
+            if schema is not None and _rejects_schema(reply):
+                logger.info("%s rejects response_format; retrying without it.", self.base_url)
                 reply = self._server.post(request)
         return self._answer(reply)
 
@@ -154,24 +158,24 @@ class OpenAICompatibleLLM:
         return {name: value for name, value in fields.items() if value is not None}
 
     def _answer(self, reply: Reply) -> str:
-        said = self._server.described(reply)
+        described = self._server.describe(reply)
         if reply.status != 200:
-            raise self._server.error(said, self._advice(reply.status))
+            raise self._server.error(described, self._advice(reply.status))
         try:
             choice = json.loads(reply.text)["choices"][0]
             message = choice["message"]
             text = _text_of(message.get("content")) or message.get("refusal")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise self._server.error(
-                said,
-                "That is no chat completion: JSON with `choices`, the first of which has a "
-                "`message`. Is `base_url` right (it mostly ends in /v1), and no proxy in between?",
+                described,
+                "The reply is not a chat completion, i.e. JSON with `choices`, the first of which "
+                "has a `message`. Check `base_url` (it usually ends in /v1), and whether a proxy "
+                "answers instead of the server.",
             ) from None
         if not isinstance(text, str) or not text.strip():
             raise self._server.error(
-                said,
-                "The message has no text. If it ended for its length (`finish_reason`), raise "
-                "`max_tokens`.",
+                described,
+                "The message has no text. If `finish_reason` is `length`, raise `max_tokens`.",
             )
         return text.strip()
 
@@ -179,13 +183,13 @@ class OpenAICompatibleLLM:
         if status in (401, 403):
             return f"Put a valid key into the environment variable {self._server.key.variable}."
         if status == 404:
-            return "Does `base_url` end in /v1, and does the server have a model of this name?"
+            return "Check that `base_url` ends in /v1 and that the server has this model."
         if status in (400, 413, 422):
             return (
-                "It does not take the request: does this model take sound as `input_audio`, and of "
-                "this length? Fields can be added or taken out with `extra_body`."
+                "The server rejects the request: check that this model takes audio as "
+                "`input_audio`, and of this length. `extra_body` adds or removes fields."
             )
-        return "Wanted status 200. Is `base_url` that of a chat-completions server?"
+        return "Expected status 200. Check that `base_url` is that of a chat-completions server."
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model_id!r}, {self.base_url!r})"
@@ -216,13 +220,13 @@ def _response_format(schema: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": wanted}}
 
 
-def _complains_of_schema(reply: Reply) -> bool:
-    said = reply.text.lower()
-    return reply.status in (400, 422) and any(word in said for word in _ABOUT_SCHEMAS)
+def _rejects_schema(reply: Reply) -> bool:
+    text = reply.text.lower()
+    return reply.status in (400, 422) and any(word in text for word in _SCHEMA_WORDS)
 
 
 def _text_of(content: Any) -> Any:
-    # Some servers answer in parts, as questions are put.
+    # Some servers answer in parts, like the parts of a request.
     if not isinstance(content, list):
         return content
     return "".join(part.get("text", "") for part in content)

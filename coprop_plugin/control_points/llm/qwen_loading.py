@@ -1,20 +1,24 @@
 """Loading Qwen's audio language models through transformers."""
 
 import importlib.util
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 
 from coprop_plugin.checkpoints.transformers_models import load_pretrained, transformers_class
 from coprop_plugin.errors import CheckpointError, MissingExtraError
 
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+"""Of a model's weights; "auto": as saved."""
+
 _PIP_LINE = '`pip install "coprop-plugin[llm]"`'
 
 _THINKER_25 = "Qwen2_5OmniThinkerForConditionalGeneration"
 _THINKER_3 = "Qwen3OmniMoeThinkerForConditionalGeneration"
 
-# `model_type` of a config -> the class that answers in text. Of a whole Omni model only the
-# thinker's weights are loaded, not those that speak.
+# `model_type` of a config -> the class that generates text. Of a whole Omni model only the
+# thinker's weights are loaded, not those of the speech decoder.
 FAMILIES = {
     "qwen2_audio": "Qwen2AudioForConditionalGeneration",
     "qwen2_5_omni": _THINKER_25,
@@ -24,8 +28,8 @@ FAMILIES = {
 }
 
 
-def require(package: str, reason: str) -> None:
-    """Check that an optional package is there.
+def _require(package: str, reason: str) -> None:
+    """Check that an optional package is installed.
 
     Raises:
         MissingExtraError: If it is not; with the pip line.
@@ -40,21 +44,21 @@ def load_processor(model_id: str, revision: str | None = None) -> Any:
     """Load a model's processor: tokenizer, chat template and feature extractor.
 
     Raises:
-        CheckpointError: If there is none, or it takes no sound.
+        CheckpointError: If there is none, or it takes no audio.
         MissingExtraError: If it needs a package that is not installed.
     """
     try:
         processor = load_pretrained("AutoProcessor", model_id, revision=revision)
     except ImportError as error:
-        # The Omni processors look at pictures too, with torchvision.
+        # The Omni processors take images too, with torchvision.
         raise MissingExtraError(
             f"The processor of {model_id} needs a package that is not installed: "
             f"{' '.join(str(error).split())[:300]} Run {_PIP_LINE}."
         ) from error
     if not hasattr(processor, "feature_extractor") or not hasattr(processor, "audio_token"):
         raise CheckpointError(
-            f"The processor of {model_id} is a {type(processor).__name__}, which takes no sound. "
-            "Name an audio language model: Qwen/Qwen2-Audio-7B-Instruct, say."
+            f"The processor of {model_id} is a {type(processor).__name__}, which takes no audio. "
+            "Name an audio language model, e.g. Qwen/Qwen2-Audio-7B-Instruct."
         )
     return processor
 
@@ -63,42 +67,42 @@ def load_model(
     model_id: str,
     revision: str | None = None,
     *,
-    dtype: str = "auto",
+    dtype: DType = "auto",
     device: str | None = None,
-    device_map: str | dict[str, Any] | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
     load_in_4bit: bool = False,
 ) -> Any:
-    """Load the part of a model that answers in text, in eval mode.
+    """Load the part of a model that generates text, in eval mode.
 
     Args:
-        model_id: A name on the Hugging Face Hub or a folder; `config.model_type` says what it is.
+        model_id: A name on the Hugging Face Hub or a folder; `config.model_type` selects the class.
         revision: Of the repository on the Hub.
         dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
-        device: Where to, if there is no `device_map`; None: the first GPU, if any.
-        device_map: How accelerate spreads it, "auto" say.
+        device: Of the model, if there is no `device_map`; None: the first GPU, if any.
+        device_map: How accelerate distributes the weights, e.g. "auto".
         load_in_4bit: Quantize the weights to 4 bits (NF4, bitsandbytes).
 
     Raises:
-        CheckpointError: If it cannot be loaded as a whole, or is of another family.
+        CheckpointError: If a part of it cannot be loaded, or it is of another family.
         MissingExtraError: If accelerate or bitsandbytes is needed and not installed.
     """
     config = load_pretrained("AutoConfig", model_id, revision=revision)
     if config.model_type not in FAMILIES:
         raise CheckpointError(
-            f"{model_id} is of type {config.model_type!r}; this client knows "
-            f"{', '.join(FAMILIES)}. Serve other models with vLLM, say, and ask them through "
+            f"Expected a model of type {', '.join(FAMILIES)}, got {model_id} of type "
+            f"{config.model_type!r}. Serve other models, e.g. with vLLM, and use "
             "`openai_compatible`."
         )
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     placement: dict[str, Any] = {}
     if load_in_4bit:
-        require("bitsandbytes", "load_in_4bit=True")
+        _require("bitsandbytes", "load_in_4bit=True")
         placement["quantization_config"] = transformers_class("BitsAndBytesConfig")(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
         device_map = device_map or {"": device}
     if device_map is not None:
-        require("accelerate", "device_map")
+        _require("accelerate", "device_map")
         placement["device_map"] = device_map
     model = load_pretrained(
         FAMILIES[config.model_type],

@@ -1,15 +1,18 @@
-"""Which audio language model a user means."""
+"""From a name, a config or a function to an audio language model."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from coprop_plugin.control_points.llm.function import CallableAudioLLM
 from coprop_plugin.registry import AUDIO_LLMS, build
 from coprop_plugin.types import AudioLLM
 
+LLMSource = AudioLLM | Callable[..., str] | str | Mapping[str, Any]
+"""An `AudioLLM`, its registered name, its config, or a function `(messages, waveform, rate)`."""
 
-def as_audio_llm(llm: str | Mapping[str, Any] | AudioLLM | Callable[..., str]) -> AudioLLM:
-    """Return the client that is meant.
+
+def as_audio_llm(llm: LLMSource) -> AudioLLM:
+    """Return the audio language model that a user names or hands in.
 
     Args:
         llm: A registered name, a config with `type`, a client, or a function
@@ -24,7 +27,7 @@ def as_audio_llm(llm: str | Mapping[str, Any] | AudioLLM | Callable[..., str]) -
         'openai_compatible'
     """
     if hasattr(llm, "chat"):
-        return llm
+        return cast(AudioLLM, llm)
     if isinstance(llm, str | Mapping):
         return build(AUDIO_LLMS, llm, verb="chat")
-    return CallableAudioLLM(llm)
+    return CallableAudioLLM(cast(Callable[..., str], llm))

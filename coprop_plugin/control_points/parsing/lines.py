@@ -1,12 +1,13 @@
-"""Answers without lists: numbered lines, ranges of time or frames, bare flags. See `parsing`."""
+"""Answers without lists: numbered lines, ranges of time or frames, bare flags; see `parsing`."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from coprop_plugin.control_points.parsing.lists import (
     Frames,
-    Unread,
+    UnreadableError,
     flags_of_pairs,
     flags_of_states,
     flags_of_times,
@@ -14,8 +15,8 @@ from coprop_plugin.control_points.parsing.lists import (
 )
 from coprop_plugin.control_points.prompts import ORDINALS
 
-# Blanks are single in what these see, and every repetition has a bound or takes without giving
-# back, so that no text makes them slow.
+# `parse_flags` leaves single blanks, and every repetition is bounded or possessive, so that no text
+# makes these patterns slow.
 _VALUE = r"(?P<flag>[01]|true|false|yes|no)(?!\w|[:.][0-9]| ?(?:-|–|—|to) ?[0-9]| s\b| sec)"
 _KEYED = re.compile(
     r"(?:\b(?:frame|second|segment|part) ?#?(?P<after>[0-9]{1,6})"
@@ -36,24 +37,27 @@ _RANGE = re.compile(
 _START = re.compile(rf"[-•(\[]? ?(?:at )?(?P<start>{_TIME})", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"[-•(]? ?[0-9]{1,4}[.)] ")
 _RUN = re.compile(r"(?<![\w.:-])[01](?:[,;|/\n ]{1,3}[01](?![0-9]))*+")
+Unit = Literal["frames", "seconds", "unknown"]
+"""Of the numbers in a range."""
+
 _ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)}) (?=frame)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _Range:
-    """What a line says: `label` from `start` to `end`; of frames, of seconds, or not said."""
+    """A line such as `0:00-0:03 dog`: `label` from `start` to `end`."""
 
     start: float
     end: float
-    unit: str
+    unit: Unit
     label: str
 
 
 def flags_of_numbered_frames(text: str, frames: Frames) -> list[int] | None:
-    """Read `frame 3: 1` anywhere, or lines `3. 1`; None if there is nothing of the kind.
+    """Read `frame 3: 1` anywhere, or lines `3. 1`; None if there are none.
 
     Raises:
-        Unread: If not every frame has one flag.
+        UnreadableError: If a frame has no flag or several.
     """
     text = _ORDINAL.sub(lambda m: f"{ORDINALS.index(m[1].lower()) + 1}th ", text)
     found = list(_KEYED.finditer(text))
@@ -64,21 +68,21 @@ def flags_of_numbered_frames(text: str, frames: Frames) -> list[int] | None:
     for match in found:
         number = match["after"] or match["before"]
         pairs.append((int(number), int(match["flag"].lower() in ("1", "true", "yes"))))
-    # One line alone may be anything.
+    # A single line may mean anything.
     return flags_of_pairs(pairs, frames) if len(pairs) > 1 or frames.num == 1 and pairs else None
 
 
 def flags_of_ranges(text: str, frames: Frames) -> list[int] | None:
-    """Read stretches such as `0:00-0:03 dog`, one a line; None if there are none.
+    """Read ranges such as `0:00-0:03 dog`, one per line; None if there are none.
 
     Raises:
-        Unread: If a line has several or other numbers, or the stretches leave doubt.
+        UnreadableError: If a line has several ranges or other numbers, or they are ambiguous.
     """
     ranges, others = [], []
     for line in _lines(text):
         matches = list(_RANGE.finditer(line))
         if len(matches) > 1:
-            raise Unread("it has several ranges in one line")
+            raise UnreadableError("it has several ranges in one line")
         if matches:
             ranges.append(_range_of(line, matches[0]))
             line = line[: matches[0].start()] + line[matches[0].end() :]
@@ -86,10 +90,10 @@ def flags_of_ranges(text: str, frames: Frames) -> list[int] | None:
     if not ranges:
         return None
     if re.search("[0-9]", "\n".join(others)):
-        raise Unread("it has ranges and other numbers besides")
+        raise UnreadableError("it has other numbers besides its ranges")
     units = {r.unit for r in ranges}
     if len(units) > 1:
-        raise Unread("its ranges are of several kinds")
+        raise UnreadableError("its ranges have different units")
     ranges.sort(key=lambda r: (r.start, r.end))
     unit = units.pop()
     return _of_seconds(ranges, frames) if unit == "seconds" else _of_frames(ranges, frames, unit)
@@ -99,22 +103,21 @@ def flags_of_starts(text: str, frames: Frames) -> list[int] | None:
     """Read lines that begin with a time, `0:03 girl`, each until the next; None if there are none.
 
     Raises:
-        Unread: If the first is not 0, they do not rise, or there are other numbers.
+        UnreadableError: If the first is not 0, they do not rise, or there are other numbers.
     """
     seconds, labels, others = [], [], []
     for line in _lines(text):
         match = _START.match(line)
         time = time_of(match["start"].lower()) if match else None
-        if time is None:
-            others.append(line)
-            continue
-        seconds.append(time.value)
-        labels.append(_label(line[match.end() :]))
-        others.append(line[match.end() :])
+        rest = line[match.end() :] if match and time else line
+        others.append(rest)
+        if time:
+            seconds.append(time.value)
+            labels.append(_label(rest))
     if not seconds:
         return None
     if re.search("[0-9]", "\n".join(others)):
-        raise Unread("it has times and other numbers besides")
+        raise UnreadableError("it has other numbers besides its times")
     if not any(labels):
         return flags_of_times(seconds, frames)
     flags_of_times(seconds, frames)
@@ -122,10 +125,10 @@ def flags_of_starts(text: str, frames: Frames) -> list[int] | None:
 
 
 def flags_of_bare_run(text: str, frames: Frames) -> list[int] | None:
-    """Read `1, 0, 0, 1, 0` or `10010` without brackets; None if there is nothing of the kind.
+    """Read `1, 0, 0, 1, 0` or `10010` without brackets; None if there are no such flags.
 
     Raises:
-        Unread: If there are several, of other lengths, or other numbers besides.
+        UnreadableError: If there are several such rows, of other lengths, or other numbers.
     """
     glued = re.fullmatch(r"[^\w\[\]]*+([01]++)[^\w\[\]]*+", text)
     if glued and frames.num > 1:
@@ -133,21 +136,21 @@ def flags_of_bare_run(text: str, frames: Frames) -> list[int] | None:
     else:
         matches = list(_RUN.finditer(text))
         if any(re.match(r"\w", text[match.end() :][:1]) for match in matches):
-            raise Unread("its flags run into something else")
+            raise UnreadableError("its flags run into other characters")
         runs = [re.findall("[01]", match[0]) for match in matches]
-        # How many frames there are may be said in words: "the 5 frames".
+        # The number of frames may be mentioned: "the 5 frames".
         rest = re.sub(rf"(?<![\w.:-]){frames.num} (?=[a-z])", " ", _RUN.sub("|", text))
     runs = [run for run in runs if len(run) > 1] or runs
     if not runs:
         return None
     if "[" in text:
-        raise Unread("its list has no end")
+        raise UnreadableError("its list has no end")
     if len({tuple(run) for run in runs}) > 1:
-        raise Unread("it holds several rows of flags that differ")
+        raise UnreadableError("it has several rows of flags that differ")
     if len(runs[0]) != frames.num:
-        raise Unread(f"it has {len(runs[0])} flags instead of {frames.num}")
+        raise UnreadableError(f"it has {len(runs[0])} flags instead of {frames.num}")
     if re.search("[0-9]", rest):
-        raise Unread("it has flags and other numbers besides")
+        raise UnreadableError("it has other numbers besides its flags")
     return [int(flag) for flag in runs[0]]
 
 
@@ -163,26 +166,30 @@ def _range_of(line: str, match: re.Match[str]) -> _Range:
     label = _label(line[: match.start()] + " " + line[match.end() :])
     if match["frames"]:
         if any(times) or any("." in text for text in texts):
-            raise Unread("its ranges are of frames and of seconds")
+            raise UnreadableError("its ranges mix frames and seconds")
         return _Range(int(texts[0]), int(texts[1]), "frames", label)
-    unit = "seconds" if any(times) or any("." in text for text in texts) else "not said"
+    in_seconds = any(times) or any("." in text for text in texts)
     start, end = (
         time.value if time else float(text) for time, text in zip(times, texts, strict=True)
     )
-    return _Range(start, end, unit, label)
+    return _Range(start, end, "seconds" if in_seconds else "unknown", label)
 
 
 def _label(text: str) -> str:
-    """Return the words of a line, to tell whether two lines speak of the same."""
+    """Return the words of a line: two lines with the same words mean the same sound."""
     return " ".join(re.findall(r"[^\W\d_]+", text.lower()))
 
 
 def _of_seconds(ranges: Sequence[_Range], frames: Frames) -> list[int]:
     if any(r.start >= r.end or r.end > frames.end_s + frames.length_s / 2 for r in ranges):
-        raise Unread(f"its ranges run backwards, are empty, or end after {frames.end_s:g} s")
+        raise UnreadableError(
+            f"its ranges run backwards, are empty, or end after {frames.end_s:g} s"
+        )
     for a, b in zip(ranges, ranges[1:], strict=False):
         if b.start - a.end == 1 and float(a.end).is_integer():
-            raise Unread("its ranges leave out one second each, which may be counted or not")
+            raise UnreadableError(
+                "a second is missing between its ranges, which may be counted or not"
+            )
     inner = {s for r in ranges for s in (r.start, r.end)}
     edges = sorted(s for s in inner if 0 < s < frames.end_s)
     states = [
@@ -191,8 +198,8 @@ def _of_seconds(ranges: Sequence[_Range], frames: Frames) -> list[int]:
     return flags_of_states(edges, states, frames)
 
 
-def _of_frames(ranges: Sequence[_Range], frames: Frames, unit: str) -> list[int]:
-    """Read stretches that cover all frames: with both ends included, or half-open from 0."""
+def _of_frames(ranges: Sequence[_Range], frames: Frames, unit: Unit) -> list[int]:
+    """Read ranges that cover all frames: with both ends included, or half-open from 0."""
     pairs = list(zip(ranges, ranges[1:], strict=False))
     first, last = int(ranges[0].start), int(ranges[-1].end)
     half_open = first == 0 and last == frames.num and all(a.end == b.start for a, b in pairs)
@@ -203,7 +210,7 @@ def _of_frames(ranges: Sequence[_Range], frames: Frames, unit: str) -> list[int]
         and all(a.end + 1 == b.start for a, b in pairs)
     )
     if not (half_open or included) or any(r.start > r.end for r in ranges):
-        raise Unread("its ranges do not cover every frame once, or do not say of what they are")
+        raise UnreadableError("its ranges do not cover every frame once, or have no unit")
     flags = [0] * frames.num
     flags[0] = 1
     for a, b in pairs:

@@ -1,10 +1,10 @@
-"""Lists in a language model's answer: JSON, and brackets in prose. Each form is in `parsing`."""
+"""Answers with lists: JSON, and brackets in prose; `parsing` describes each form."""
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 from coprop_plugin.types.timeline import states_of_spans
 
@@ -16,26 +16,26 @@ _BRACKETS = re.compile(r"\[([^\[\]{}]*+)\]")
 _FRAME_KEY = re.compile(r"(?:frame|second|f|#)?[ _#-]?([0-9]{1,6})", re.IGNORECASE)
 
 
-class Unread(Exception):
-    """Why an answer cannot be read; becomes part of the user's error."""
+class UnreadableError(Exception):
+    """The reason why an answer cannot be read; it becomes part of the user's error."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """What was asked about: `num` frames of `length_s` seconds each."""
+    """The frames of the question: `num` frames of `length_s` seconds each."""
 
     num: int
     length_s: float
 
     @property
     def end_s(self) -> float:
-        """Where the last frame ends."""
+        """End of the last frame."""
         return self.num * self.length_s
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """A time that the answer itself marks as one: `3 s` or `0:03`."""
+    """A value that the answer itself marks as a time: `3 s` or `0:03`."""
 
     value: float
 
@@ -43,12 +43,12 @@ class Seconds:
 Scalar = int | float | Seconds | None
 
 
-class _Object(list):
+class _Object(list[tuple[str, object]]):
     """The pairs of a JSON object, repeated keys included."""
 
 
-def scalar(token: Any) -> Scalar:
-    """Return what one entry of a list says: a whole number, another number, a time, or None.
+def scalar(token: object) -> Scalar:
+    """Return the value of one entry of a list: a whole number, another number, a time, or None.
 
     Example:
         >>> scalar("1"), scalar(1.0), scalar(True), scalar("0:03"), scalar("dog")
@@ -69,7 +69,7 @@ def scalar(token: Any) -> Scalar:
 
 
 def time_of(word: str) -> Seconds | None:
-    """Return the time that `0:03`, `0:00:03.5` or `3 s` is."""
+    """Return the time that `0:03`, `0:00:03.5` or `3 s` means; None for anything else."""
     if _CLOCK.fullmatch(word):
         value = 0.0
         for part in word.split(":"):
@@ -83,35 +83,38 @@ def flags_of_lists(text: str, frames: Frames) -> list[int] | None:
     """Return the flags that the lists of an answer agree on, None if it has no list of numbers.
 
     Raises:
-        Unread: If they do not fit the frames, or contradict one another.
+        UnreadableError: If they do not fit the frames, or contradict one another.
     """
-    lists, pairs = [], []
+    lists: list[list[object]] = []
+    pairs: list[tuple[int, int]] = []
     for value in _json_values(text):
         lists += _lists_in(value, pairs)
     if not lists and not pairs:
         lists = [_split(inside) for inside in _BRACKETS.findall(text)]
-    lists = [values for values in map(_scalars, lists) if _is_candidate(values)]
+    candidates = [values for values in map(_scalars, lists) if _is_candidate(values)]
     readings = [flags_of_pairs(pairs, frames)] if pairs else []
-    readings += [_agreed(lists, frames)] if lists else []
+    readings += [_agreed(candidates, frames)] if candidates else []
     if len(readings) == 2 and readings[0] != readings[1]:
-        raise Unread("it has a list and numbered frames that differ")
+        raise UnreadableError("it has a list and numbered frames that differ")
     return readings[0] if readings else None
 
 
 def flags_of_pairs(pairs: Sequence[tuple[int, int]], frames: Frames) -> list[int]:
-    """Return the flags of (number of the frame, flag) pairs that name every frame.
+    """Return the flags of pairs (number of the frame, flag) that name every frame.
 
-    Frames are counted from 0 or from 1, whichever makes the numbers those of all frames.
+    Frames are counted from 0 or from 1, whichever covers all frames.
 
     Raises:
-        Unread: If frames are missing or unknown, or one has two flags.
+        UnreadableError: If frames are missing or unknown, or one has two flags.
     """
     flags = dict(pairs)
     if any(flags[number] != flag for number, flag in pairs):
-        raise Unread("it gives one frame two different flags")
+        raise UnreadableError("it gives one frame two different flags")
     first = min(flags)
     if first > 1 or set(flags) != set(range(first, first + frames.num)):
-        raise Unread(f"it numbers the frames {_few(sorted(flags))}, which are not all of them")
+        raise UnreadableError(
+            f"it numbers the frames {_few(sorted(flags))}, which are not all of them"
+        )
     return [flags[number] for number in sorted(flags)]
 
 
@@ -119,22 +122,26 @@ def flags_of_times(seconds: Sequence[float], frames: Frames) -> list[int]:
     """Return the flags for changes at these seconds, the first of which is 0.
 
     Raises:
-        Unread: If they do not begin at 0, do not rise, or lie outside the sound.
+        UnreadableError: If they do not begin at 0, do not rise, or lie outside the audio.
     """
     rising = all(a < b for a, b in zip(seconds, seconds[1:], strict=False))
     if seconds[0] != 0 or not rising or seconds[-1] >= frames.end_s:
-        raise Unread(f"its times {_few(seconds)} do not rise from 0 to below {frames.end_s:g} s")
+        raise UnreadableError(
+            f"its times {_few(seconds)} do not rise from 0 to below {frames.end_s:g} s"
+        )
     return flags_of_states(seconds[1:], range(len(seconds)), frames)
 
 
-def flags_of_states(edges_s: Sequence[float], states: Sequence[Any], frames: Frames) -> list[int]:
-    """Return 1 for each frame whose prevailing state is not that of the frame before."""
+def flags_of_states(
+    edges_s: Sequence[float], states: Sequence[Hashable], frames: Frames
+) -> list[int]:
+    """Return 1 for each frame whose prevailing state differs from that of the frame before."""
     spans = [(t * frames.length_s, (t + 1) * frames.length_s) for t in range(frames.num)]
     seen = states_of_spans(edges_s, spans, states)
     return [int(t == 0 or seen[t] != seen[t - 1]) for t in range(frames.num)]
 
 
-def _json_values(text: str) -> Iterator[Any]:
+def _json_values(text: str) -> Iterator[object]:
     """Yield the JSON of an answer: all of it, its fenced blocks, or its outermost braces."""
     fenced = text.split("```")[1::2]
     texts = [re.sub(r"^[A-Za-z]+\n", "", part) for part in fenced] or [text]
@@ -149,9 +156,10 @@ def _json_values(text: str) -> Iterator[Any]:
             continue
 
 
-def _lists_in(value: Any, pairs: list[tuple[int, int]]) -> list[list[Any]]:
-    """Return the lists of scalars in a JSON value; puts flags of numbered frames into `pairs`."""
-    lists, waiting = [], [value]
+def _lists_in(value: object, pairs: list[tuple[int, int]]) -> list[list[object]]:
+    """Return the lists of scalars in a JSON value; adds flags of numbered frames to `pairs`."""
+    lists: list[list[object]] = []
+    waiting = [value]
     while waiting:
         value = waiting.pop()
         if isinstance(value, _Object):
@@ -169,31 +177,31 @@ def _numbered(value: _Object) -> list[tuple[int, int]]:
     flags = [scalar(inner) for _, inner in value]
     keys = [_FRAME_KEY.fullmatch(key.strip()) for key, _ in value]
     found = zip(keys, flags, strict=True)
-    pairs = [(int(key[1]), flag) for key, flag in found if key and flag in (0, 1)]
+    pairs = [(int(key[1]), flag) for key, flag in found if key and _is_flag(flag)]
     if pairs:
         return pairs
     named = {key.strip().lower(): flag for (key, _), flag in zip(value, flags, strict=True)}
     number = next((named[key] for key in ("frame", "index", "second") if key in named), None)
     others = [flag for key, flag in named.items() if key not in ("frame", "index", "second")]
-    marks = [flag for flag in others if flag in (0, 1)]
+    marks = [flag for flag in others if _is_flag(flag)]
     if isinstance(number, int) and len(marks) == 1 and len(named) == len(value):
         return [(number, marks[0])]
     return []
 
 
-def _split(inside: str) -> list[str]:
-    parts = re.split(r"[,;|]", inside)
-    return inside.split() if re.fullmatch(r"[0-9.\s]+", inside) else parts
+def _split(inside: str) -> list[object]:
+    numbers = re.fullmatch(r"[0-9.\s]+", inside)
+    return [*(inside.split() if numbers else re.split(r"[,;|]", inside))]
 
 
-def _scalars(values: Sequence[Any]) -> list[Scalar]:
-    values = [scalar(value) for value in values]
-    # A comma after the last entry is no entry.
-    return values[:-1] if len(values) > 1 and values[-1] is None else values
+def _scalars(values: Sequence[object]) -> list[Scalar]:
+    scalars = [scalar(value) for value in values]
+    # There is no entry after a trailing comma.
+    return scalars[:-1] if len(scalars) > 1 and scalars[-1] is None else scalars
 
 
 def _is_candidate(values: Sequence[Scalar]) -> bool:
-    """Tell lists of numbers from `[dog, cat]` and from the label `[0:03]`."""
+    """Whether this is a list of numbers, not `[dog, cat]` or the label `[0:03]`."""
     label = len(values) == 1 and isinstance(values[0], Seconds)
     return not label and any(value is not None for value in values)
 
@@ -202,37 +210,50 @@ def _agreed(lists: Sequence[list[Scalar]], frames: Frames) -> list[int]:
     exact = [values for values in lists if _are_flags(values) and len(values) == frames.num]
     distinct = {tuple(values) for values in exact or lists}
     if len(distinct) > 1:
-        raise Unread(f"it holds {len(distinct)} lists that differ")
+        raise UnreadableError(f"it has {len(distinct)} lists that differ")
     return _flags_of_list(list(distinct.pop()), frames)
 
 
-def _are_flags(values: Sequence[Scalar]) -> bool:
-    return all(isinstance(value, int) and value in (0, 1) for value in values)
+def _is_flag(value: Scalar) -> TypeGuard[int]:
+    return isinstance(value, int) and value in (0, 1)
+
+
+def _are_flags(values: Sequence[Scalar]) -> TypeGuard[list[int]]:
+    return all(map(_is_flag, values))
+
+
+def _are_whole(values: Sequence[Scalar]) -> TypeGuard[list[int]]:
+    return all(isinstance(value, int) for value in values)
 
 
 def _flags_of_list(values: list[Scalar], frames: Frames) -> list[int]:
     if any(value is None for value in values):
-        raise Unread("its list mixes numbers and words")
+        raise UnreadableError("its list mixes numbers and words")
     if _are_flags(values):
         if len(values) != frames.num:
-            raise Unread(f"its list has {len(values)} flags instead of {frames.num}")
+            raise UnreadableError(f"its list has {len(values)} flags instead of {frames.num}")
         return values
-    if all(isinstance(value, int) for value in values):
+    if _are_whole(values):
         return _flags_of_indices(values, frames)
-    seconds = [value.value if isinstance(value, Seconds) else float(value) for value in values]
-    return flags_of_times(seconds, frames)
+    return flags_of_times([_seconds(value) for value in values if value is not None], frames)
+
+
+def _seconds(value: int | float | Seconds) -> float:
+    return value.value if isinstance(value, Seconds) else float(value)
 
 
 def _flags_of_indices(indices: list[int], frames: Frames) -> list[int]:
     first = indices[0]
     rising = all(a < b for a, b in zip(indices, indices[1:], strict=False))
     if not rising or first not in (0, 1) or indices[-1] >= first + frames.num:
-        raise Unread(f"its list {_few(indices)} is neither flags nor rising frames from 0 or 1")
+        raise UnreadableError(
+            f"its list {_few(indices)} is neither flags nor rising frames from 0 or 1"
+        )
     if len(indices) == frames.num:
-        raise Unread("its list only numbers the frames")
+        raise UnreadableError("its list only numbers the frames")
     return [int(t + first in indices) for t in range(frames.num)]
 
 
-def _few(numbers: Sequence[Any]) -> str:
+def _few(numbers: Sequence[float]) -> str:
     shown = ", ".join(f"{number:g}" for number in numbers[:8])
     return f"[{shown}, ...]" if len(numbers) > 8 else f"[{shown}]"
