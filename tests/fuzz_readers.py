@@ -352,12 +352,12 @@ def _read_own_clips(folder):
 
 
 def _answer_file(folder):
-    found = sorted(path for path in folder.rglob("*.json") if path.name != "answer.json")
+    found = sorted((folder / "answers").glob("*.jsonl"))
     return found[0] if found else None
 
 
 def _cached(folder):
-    from coprop_plugin.control_points.llm.cache import CachedLLM
+    from coprop_plugin.control_points.llm import CachedLLM
 
     llm = CachedLLM(dict(type="callable", function=_says, model_id="m"), folder / "answers")
     question = [{"role": "user", "content": "What sounds here?"}]
@@ -374,10 +374,13 @@ def _answers(folder):
 
 
 @reader(
-    "answer_cache", "answer.json", _answers, words="format answer question coprop.answer/1".split()
+    "answer_cache",
+    "answer.jsonl",
+    _answers,
+    words="format key answer question coprop.answer/2".split(),
 )
 def _read_answer_cache(folder):
-    os.replace(folder / "answer.json", _answer_file(folder))
+    os.replace(folder / "answer.jsonl", _answer_file(folder))
     assert isinstance(_cached(folder), str)
 
 

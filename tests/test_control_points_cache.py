@@ -1,4 +1,4 @@
-"""Answers are kept: what was asked once is never asked again, whatever is killed meanwhile."""
+"""Answers are stored: each question is asked once, even if a process is killed."""
 
 import json
 import os
@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from coprop_plugin.control_points.llm import CallableAudioLLM
-from coprop_plugin.control_points.llm.cache import CachedLLM
+from coprop_plugin.control_points.llm import CachedLLM, CallableAudioLLM
 from coprop_plugin.errors import AudioLLMError
 from coprop_plugin.registry import AUDIO_LLMS, build
 from coprop_plugin.types import AudioLLM
@@ -37,6 +36,12 @@ def cached(folder, function=None, **options):
     return CachedLLM(CallableAudioLLM(function, **{"model_id": "m", **options}), folder)
 
 
+def stored(folder):
+    """The lines of all files, by their key."""
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+    return {record["key"]: record for record in map(json.loads, lines)}
+
+
 def test_a_second_run_asks_nothing(tmp_path):
     first = cached(tmp_path)
     answers = [first.chat(QUESTION, SOUND * k, 16_000) for k in range(5)]
@@ -47,7 +52,7 @@ def test_a_second_run_asks_nothing(tmp_path):
     assert isinstance(second, AudioLLM)
 
 
-def test_whatever_an_answer_depends_on_is_another_question(tmp_path):
+def test_everything_that_an_answer_depends_on_is_in_its_key(tmp_path):
     again = [{"role": "assistant", "content": "A dog."}, QUESTION[0]]
     schema = {"type": "array", "items": {"enum": [0, 1]}, "minItems": 5, "maxItems": 5}
     asked = [
@@ -67,10 +72,10 @@ def test_whatever_an_answer_depends_on_is_another_question(tmp_path):
         assert llm.calls == 1
         llm.chat(*arguments, **options)
         assert (llm.calls, llm.hits) == (1, 1)
-    assert len(list(tmp_path.rglob("*.json"))) == len(asked)
+    assert len(stored(tmp_path)) == len(asked)
 
 
-def test_the_model_hears_the_question_as_it_was_put(tmp_path):
+def test_the_model_gets_the_question_unchanged(tmp_path):
     function = Counting()
     cached(tmp_path, function).chat(QUESTION, SOUND, 16_000, schema={"type": "string"})
     [(messages, waveform, sample_rate, schema)] = function.asked
@@ -79,20 +84,19 @@ def test_the_model_hears_the_question_as_it_was_put(tmp_path):
     assert (sample_rate, schema) == (16_000, {"type": "string"})
 
 
-def test_a_kept_answer_can_be_read_by_people(tmp_path):
+def test_a_stored_answer_is_json_with_its_question(tmp_path):
     cached(tmp_path).chat(QUESTION, SOUND, 16_000)
-    [path] = tmp_path.rglob("*.json")
-    content = json.loads(path.read_text())
+    [(key, content)] = stored(tmp_path).items()
     assert content["answer"] == "answer 1 ä"
     assert content["question"]["messages"] == QUESTION
     assert content["question"]["model_id"] == "m"
-    assert path.parent.name == path.stem[:2]
+    assert [path.stem for path in tmp_path.glob("*.jsonl")] == [key[0]]
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"format": "coprop.answer/1"}', "[1]", "\xff"])
+@pytest.mark.parametrize("damage", ["", "{", '{"format": "coprop.answer/2"}\n', "[1]\n", "\xff\n"])
 def test_a_damaged_answer_is_asked_for_again(tmp_path, damage):
     cached(tmp_path).chat(QUESTION, SOUND, 16_000)
-    [path] = tmp_path.rglob("*.json")
+    [path] = tmp_path.glob("*.jsonl")
     path.write_text(damage, encoding="latin-1")
     llm = cached(tmp_path)
     assert llm.chat(QUESTION, SOUND, 16_000) == "answer 1 ä"
@@ -100,7 +104,16 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path, damage):
     assert cached(tmp_path).chat(QUESTION, SOUND, 16_000) == "answer 1 ä"
 
 
-def test_errors_are_not_kept(tmp_path):
+def test_a_file_of_answers_above_the_limit_of_text_is_not_read(tmp_path, monkeypatch):
+    cached(tmp_path).chat(QUESTION, SOUND, 16_000)
+    monkeypatch.setenv("COPROP_MAX_TEXT_BYTES", "100")
+    with pytest.raises(
+        AudioLLMError, match="jsonl.*exceeds the limit of 100.*COPROP_MAX_TEXT_BYTES"
+    ):
+        cached(tmp_path).chat(QUESTION, SOUND, 16_000)
+
+
+def test_errors_are_not_stored(tmp_path):
     def failing(*_):
         raise AudioLLMError("busy")
 
@@ -109,15 +122,15 @@ def test_errors_are_not_kept(tmp_path):
     assert cached(tmp_path).chat(QUESTION, SOUND, 16_000) == "answer 1 ä"
 
 
-def test_it_passes_for_the_client_that_it_asks(tmp_path):
+def test_it_has_the_name_and_settings_of_its_client(tmp_path):
     inner = dict(type="callable", function=Counting(), model_id="m", max_audio_s=30.0)
     llm = build(AUDIO_LLMS, dict(type="cached", llm=inner, folder=tmp_path))
     assert (llm.name, llm.model_id, llm.max_audio_s, llm.settings) == ("callable", "m", 30.0, {})
 
 
-def test_what_cannot_be_kept_is_said(tmp_path):
+def test_a_folder_that_cannot_be_written_and_settings_that_are_not_json_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AudioLLMError, match="cannot be kept in .*file.*Name a folder"):
+    with pytest.raises(AudioLLMError, match="cannot be stored in .*file.*Name a folder"):
         cached(tmp_path / "file" / "folder")
     llm = cached(tmp_path / "answers", settings={"tensor": torch.zeros(1)})
     with pytest.raises(AudioLLMError, match="not JSON"):
@@ -131,14 +144,12 @@ def test_threads_share_a_folder(tmp_path):
         answers = list(pool.map(lambda n: llm.chat(QUESTION, SOUND[:n], 16_000), lengths))
     assert answers == [str(n) for n in lengths]
     assert llm.calls + llm.hits == 80
-    assert not list(tmp_path.rglob("*.part"))
 
 
 # Asks about ten sounds, slowly, and notes each call as it begins.
 WORKER = """
 import sys, time, torch
-from coprop_plugin.control_points.llm.cache import CachedLLM
-from coprop_plugin.control_points.llm import CallableAudioLLM
+from coprop_plugin.control_points.llm import CachedLLM, CallableAudioLLM
 
 def slow(messages, waveform, sample_rate):
     with open(sys.argv[2], "a") as notes:
@@ -173,7 +184,7 @@ def test_a_kill_loses_the_call_in_flight_alone(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     begun = len(notes.read_text().splitlines())
-    kept = len(list(folder.rglob("*.json")))
+    kept = len(stored(folder))
     assert begun < 10, "killed in the middle"
     assert kept in (begun - 1, begun)
     printed, _ = work(folder, notes).communicate(timeout=60)
@@ -186,5 +197,4 @@ def test_processes_share_a_folder(tmp_path):
     counts = [process.communicate(timeout=120)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert all(int(calls) + int(hits) == 10 for calls, hits in counts)
-    assert len(list((tmp_path / "answers").rglob("*.json"))) == 10
-    assert not list((tmp_path / "answers").rglob("*.part"))
+    assert len(stored(tmp_path / "answers")) == 10

@@ -1,8 +1,6 @@
 """Clients of audio language models: what all of them refuse, and the one for any function."""
 
 import copy
-import doctest
-import importlib
 import json
 import pickle
 
@@ -10,27 +8,22 @@ import pytest
 import torch
 
 from coprop_plugin import list_audio_llms
-from coprop_plugin.control_points.llm import CallableAudioLLM, as_audio_llm
-from coprop_plugin.control_points.llm.messages import at_rate, with_sound
+from coprop_plugin.control_points.llm import (
+    CallableAudioLLM,
+    as_audio_llm,
+    at_rate,
+    with_audio,
+)
 from coprop_plugin.errors import AudioLLMError, ClipError, CopropError, UnknownNameError
 from coprop_plugin.registry import AUDIO_LLMS, build
 from coprop_plugin.types import AudioLLM
 
 QUESTION = [{"role": "user", "content": "What sounds here?"}]
 SECOND = torch.zeros(16_000)
-MODULES = [
-    "messages", "resolve", "flag_tokens", "function", "http_post", "openai_compatible", "qwen"
-]  # fmt: skip
 
 
 def scripted(messages, waveform, sample_rate):
     return f"{len(messages)} messages, {len(waveform)} samples at {sample_rate} Hz"
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name):
-    module = importlib.import_module(f"coprop_plugin.control_points.llm.{name}")
-    assert not doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed
 
 
 def test_every_client_is_registered_and_meets_the_protocol():
@@ -81,8 +74,11 @@ def test_a_function_gets_the_schema_only_if_it_takes_one():
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (lambda *a: 1 / 0, "raised ZeroDivisionError: division by zero. Mend it"),
-        (lambda *a: None, "returned a NoneType; wanted the model's answer as text"),
+        (lambda *a: 1 / 0, "raised ZeroDivisionError: division by zero. Fix it"),
+        (
+            lambda *a: None,
+            "Expected the model's answer as text, but the function mine returned a NoneType",
+        ),
     ],
 )
 def test_a_failing_function_is_an_audio_llm_error(function, words):
@@ -101,13 +97,13 @@ def test_errors_of_this_library_pass_through():
 @pytest.mark.parametrize(
     ("messages", "words"),
     [
-        ([], r"messages of \[\]; the last one must be the user's"),
-        ([*QUESTION, {"role": "assistant", "content": "A dog."}], "the last one must be"),
-        ([{"role": "tool", "content": "x"}], "wanted a `role` out of system, user, assistant"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "a `content` that is text"),
+        ([], r"end with the user's, .*got the roles \[\]"),
+        ([*QUESTION, {"role": "assistant", "content": "A dog."}], "end with the user's"),
+        ([{"role": "tool", "content": "x"}], "Expected a `role` of system, user, assistant"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "a text as `content`"),
     ],
 )
-def test_what_is_no_conversation_is_refused(messages, words):
+def test_other_messages_are_refused(messages, words):
     with pytest.raises(AudioLLMError, match=words):
         CallableAudioLLM(scripted).chat(messages, SECOND, 16_000)
 
@@ -116,20 +112,22 @@ def test_what_is_no_conversation_is_refused(messages, words):
     "waveform",
     [torch.zeros(2, 8), torch.zeros(0), torch.zeros(8).short(), torch.tensor([torch.nan])],
 )
-def test_what_is_no_waveform_is_refused(waveform):
-    with pytest.raises(ClipError, match="Got a waveform of"):
+def test_other_waveforms_are_refused(waveform):
+    with pytest.raises(ClipError, match="Expected a (mono waveform|sample rate above 0)"):
         CallableAudioLLM(scripted).chat(QUESTION, waveform, 16_000)
 
 
-def test_sound_longer_than_the_limit_is_refused_and_sound_of_the_limit_is_not():
+def test_audio_longer_than_the_limit_is_refused_and_audio_of_the_limit_is_not():
     llm = CallableAudioLLM(scripted, "short", max_audio_s=2.0)
     # A window that was cut at times, not at samples, may have a sample more.
     assert llm.chat(QUESTION, torch.zeros(2 * 44_100 + 1), 44_100)
-    with pytest.raises(AudioLLMError, match=r"2\.01 s of sound for short, which takes 2 s.*window"):
+    with pytest.raises(
+        AudioLLMError, match=r"2\.01 s of audio exceeds the 2 s that short takes.*window"
+    ):
         llm.chat(QUESTION, torch.zeros(2 * 44_100 + 441), 44_100)
 
 
-def test_the_sound_goes_into_the_first_user_message_and_nothing_is_changed():
+def test_the_audio_goes_into_the_first_user_message_and_nothing_is_changed():
     messages = [
         {"role": "system", "content": "Listen."},
         *QUESTION,
@@ -137,17 +135,17 @@ def test_the_sound_goes_into_the_first_user_message_and_nothing_is_changed():
         {"role": "user", "content": "When?"},
     ]
     before = copy.deepcopy(messages)
-    placed = with_sound(messages, "sound")
+    placed = with_audio(messages, "audio")
     assert messages == before
     assert [m["content"] for m in placed] == [
         "Listen.",
-        ["sound", {"type": "text", "text": "What sounds here?"}],
+        ["audio", {"type": "text", "text": "What sounds here?"}],
         "A dog.",
         "When?",
     ]
 
 
-def test_very_short_sound_gets_silence_behind_it():
+def test_very_short_audio_is_padded_with_silence():
     heard = at_rate(torch.ones(160), 16_000, 16_000)
     assert len(heard) == 1_600
     assert heard.count_nonzero() == 160

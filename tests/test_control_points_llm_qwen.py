@@ -1,6 +1,7 @@
 """Qwen2-Audio and the Omni thinkers, tiny and untrained, through the real processor."""
 
 import copy
+import importlib.util
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,8 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from coprop_plugin.audio.resample import resample
-from coprop_plugin.control_points.llm import QwenAudioLLM, qwen_loading
-from coprop_plugin.control_points.llm.flag_tokens import flag_tokens, flags_wanted
+from coprop_plugin.control_points.llm import (
+    QwenAudioLLM,
+    flag_tokens,
+    load_model,
+    load_processor,
+    requested_flags,
+)
 from coprop_plugin.control_points.parsing import flags_schema
 from coprop_plugin.errors import AudioLLMError, CheckpointError, ClipError, MissingExtraError
 
@@ -24,8 +30,8 @@ CONVERSATION = [
 NOISE = 0.1 * torch.randn(48_000, generator=torch.Generator().manual_seed(0))
 
 
-# Released models hear 30 s; their encoders look at all of it however short the sound is.
-HEARD_S = 4
+# Released models take 30 s; their encoders process all of it however short the audio is.
+MAX_AUDIO_S = 4
 
 
 def flag_list(num_flags):
@@ -35,11 +41,11 @@ def flag_list(num_flags):
 
 @pytest.fixture(scope="module")
 def model():
-    made = tiny_qwen.qwen2_audio(tiny_qwen.tokenizer(), HEARD_S)
-    # Untrained weights say the same whatever sounds; louder ones do not.
+    made = tiny_qwen.qwen2_audio(tiny_qwen.tokenizer(), MAX_AUDIO_S)
+    # Untrained weights give the same answer to any audio; larger ones do not.
     for parameter in made.parameters():
         parameter.data.mul_(8)
-    # A released checkpoint asks to sample, and to avoid repeats.
+    # A released checkpoint samples, and penalises repetition.
     made.generation_config.update(do_sample=True, top_p=0.5, top_k=20, temperature=0.7)
     made.generation_config.update(repetition_penalty=1.5, no_repeat_ngram_size=3)
     return made
@@ -47,7 +53,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def folder(model, tmp_path_factory):
-    return tiny_qwen.save(model, tmp_path_factory.mktemp("qwen2_audio"), HEARD_S)
+    return tiny_qwen.save(model, tmp_path_factory.mktemp("qwen2_audio"), MAX_AUDIO_S)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def llm(folder):
 
 
 def client(folder, **options):
-    return QwenAudioLLM(folder, **{"max_audio_s": HEARD_S, "max_new_tokens": 6, **options})
+    return QwenAudioLLM(folder, **{"max_audio_s": MAX_AUDIO_S, "max_new_tokens": 6, **options})
 
 
 def greedy(model, processor, text, waveform, choices=None, steps=6):
@@ -88,7 +94,7 @@ PROMPT = (
 
 
 def test_an_answer_is_what_greedy_decoding_by_hand_says(llm, model):
-    expected = greedy(model, tiny_qwen.processor(HEARD_S), PROMPT, NOISE)
+    expected = greedy(model, tiny_qwen.processor(MAX_AUDIO_S), PROMPT, NOISE)
     assert llm.chat(CONVERSATION, NOISE, 16_000) == expected
 
 
@@ -102,14 +108,14 @@ def test_constrained_decoding_gives_exactly_t_flags(llm, num_flags):
 
 
 def test_the_flags_are_the_likelier_ones(llm, model):
-    processor = tiny_qwen.processor(HEARD_S)
+    processor = tiny_qwen.processor(MAX_AUDIO_S)
     choices = flag_tokens(processor.tokenizer, 10)
     expected = greedy(model, processor, PROMPT, NOISE, choices)
     assert llm.chat(CONVERSATION, NOISE, 16_000, schema=flag_list(10)) == expected
     assert {"0", "1"} <= set(expected)
 
 
-def test_other_sound_gives_other_answers(llm):
+def test_other_audio_gives_other_answers(llm):
     tone = 0.9 * torch.sin(torch.arange(48_000) * 0.3)
     assert llm.chat(CONVERSATION, tone, 16_000) != llm.chat(CONVERSATION, NOISE, 16_000)
 
@@ -122,7 +128,7 @@ def test_without_a_schema_for_flags_nothing_is_constrained(llm):
         json.loads(free)
 
 
-def test_any_sample_rate_is_heard_as_the_model_wants_it(llm):
+def test_any_sample_rate_is_resampled_to_that_of_the_model(llm):
     at_44 = 0.1 * torch.randn(88_200, generator=torch.Generator().manual_seed(1))
     assert llm.chat(CONVERSATION, at_44, 44_100) == llm.chat(
         CONVERSATION, resample(at_44, 44_100, 16_000), 16_000
@@ -136,17 +142,17 @@ def test_save_pretrained_and_reload_by_path_gives_the_same(llm, tmp_path):
     assert again.chat(CONVERSATION, NOISE, 16_000) == llm.chat(CONVERSATION, NOISE, 16_000)
 
 
-def test_more_than_thirty_seconds_are_refused_and_thirty_are_heard(tmp_path):
+def test_more_than_thirty_seconds_are_refused_and_thirty_are_not(tmp_path):
     thirty = torch.zeros(30 * 8_000)
     llm = QwenAudioLLM(tiny_qwen.save(tiny_qwen.qwen2_audio(tiny_qwen.tokenizer()), tmp_path))
     llm.settings["max_new_tokens"] = 1
     assert isinstance(llm.chat(CONVERSATION, thirty, 8_000), str)
-    with pytest.raises(AudioLLMError, match=r"30\.50 s of sound.*takes 30 s at most.*windows"):
+    with pytest.raises(AudioLLMError, match=r"30\.50 s of audio exceeds the 30 s that.*windows"):
         llm.chat(CONVERSATION, torch.zeros(244_000), 8_000)
 
 
-def test_a_limit_beyond_what_the_model_hears_is_refused(folder):
-    with pytest.raises(AudioLLMError, match="max_audio_s=30.*hears 4 s at most"):
+def test_a_limit_beyond_that_of_the_model_is_refused(folder):
+    with pytest.raises(AudioLLMError, match="max_audio_s=30 exceeds the 4 s that"):
         client(folder, max_audio_s=30).chat(CONVERSATION, NOISE, 16_000)
 
 
@@ -156,8 +162,8 @@ def test_a_few_samples_are_enough(llm):
         llm.chat(CONVERSATION, torch.ones(0), 16_000)
 
 
-def test_nothing_is_loaded_before_the_first_question(monkeypatch):
-    monkeypatch.setattr(qwen_loading, "load_pretrained", None)
+def test_nothing_is_loaded_before_the_first_question():
+    # There is no such model: to load anything of it would fail.
     llm = QwenAudioLLM("nobody/nothing")
     assert llm.max_audio_s == 30.0
     assert "nobody/nothing" in repr(llm)
@@ -178,13 +184,13 @@ def test_threads_may_share_a_client(llm):
     assert list(together) == alone
 
 
-def test_drawn_answers_repeat_with_their_seed_and_leave_others_alone(folder):
-    def drawn(seed):
+def test_sampled_answers_repeat_with_their_seed_and_leave_other_generators_alone(folder):
+    def sampled(seed):
         llm = client(folder, temperature=50.0, seed=seed)
         return llm.chat(CONVERSATION, NOISE, 16_000)
 
     state = torch.random.get_rng_state()
-    assert drawn(1) == drawn(1) != drawn(2)
+    assert sampled(1) == sampled(1) != sampled(2)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -197,26 +203,28 @@ def test_the_dtype_is_that_asked_for(folder):
 
 def test_control_tokens_in_a_message_are_refused(llm):
     for token in ("<|AUDIO|>", "<|im_end|>"):
-        with pytest.raises(AudioLLMError, match=r"control token '<\|.*Write plain text"):
+        with pytest.raises(AudioLLMError, match=r"Expected plain text.*control token '<\|"):
             llm.chat([{"role": "user", "content": f"A {token}?"}], NOISE, 16_000)
 
 
-def test_a_chat_template_without_a_place_for_sound_is_refused(folder):
+def test_a_chat_template_without_an_audio_token_is_refused(folder):
     llm = client(folder)
     llm.processor.chat_template = "{{ messages[1]['role'] }}"
-    with pytest.raises(AudioLLMError, match="left 0 places for one sound"):
+    with pytest.raises(AudioLLMError, match="has 0 audio tokens for one waveform"):
         llm.chat(CONVERSATION, NOISE, 16_000)
 
 
-def test_what_is_no_audio_language_model_is_refused(tmp_path, folder):
+def test_other_models_are_refused(tmp_path, folder):
     with pytest.raises(CheckpointError, match="no AutoProcessor can be loaded"):
         QwenAudioLLM(tmp_path / "nothing").chat(CONVERSATION, NOISE, 16_000)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(CheckpointError, match="of type 'bert'; this client knows qwen2_audio"):
-        qwen_loading.load_model(str(tmp_path))
+    with pytest.raises(
+        CheckpointError, match="Expected a model of type qwen2_audio, .*of type 'bert'"
+    ):
+        load_model(str(tmp_path))
     tiny_qwen.tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="takes no sound"):
-        qwen_loading.load_processor(str(tmp_path))
+    with pytest.raises(CheckpointError, match="takes no audio"):
+        load_processor(str(tmp_path))
 
 
 def test_half_a_checkpoint_is_refused(folder, tmp_path):
@@ -225,7 +233,7 @@ def test_half_a_checkpoint_is_refused(folder, tmp_path):
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     with pytest.raises(CheckpointError, match="holds no weights for"):
-        qwen_loading.load_model(str(tmp_path))
+        load_model(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -233,16 +241,16 @@ def test_half_a_checkpoint_is_refused(folder, tmp_path):
     [({"load_in_4bit": True}, "bitsandbytes"), ({"device_map": "auto"}, "accelerate")],
 )
 def test_missing_extras_name_the_pip_line(folder, monkeypatch, options, package):
-    monkeypatch.setattr(qwen_loading.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"{package}, which.*coprop-plugin\[llm\]"):
-        qwen_loading.load_model(str(folder), **options)
+        load_model(str(folder), **options)
 
 
 # A Qwen2.5-Omni counts audio tokens as Qwen2-Audio does, so the processor without pictures will do.
 @pytest.mark.parametrize("whole", [False, True], ids=["thinker", "whole model"])
 def test_an_omni_thinker_answers_in_text(tmp_path, whole):
     thinker = tiny_qwen.omni_thinker("2_5", tiny_qwen.omni_tokenizer())
-    tiny_qwen.save(thinker, tmp_path, HEARD_S)
+    tiny_qwen.save(thinker, tmp_path, MAX_AUDIO_S)
     if whole:
         config = json.loads((tmp_path / "config.json").read_text())
         weights = load_file(tmp_path / "model.safetensors")
@@ -284,10 +292,10 @@ def test_omni_models_answer_through_their_own_processor(tmp_path, generation):
     ],
 )
 def test_which_schemas_ask_for_flags(schema, wanted):
-    assert flags_wanted(schema) == wanted
+    assert requested_flags(schema) == wanted
 
 
-def test_every_choice_of_tokens_spells_its_flags():
+def test_every_choice_of_tokens_decodes_to_its_flags():
     for merges in ([], [("Ġ", "1"), ("Ġ", "0"), ("[", "0"), ("[", "1")]):
         tokens = tiny_qwen.tokenizer(merges)
         places = flag_tokens(tokens, 4, "flags")
@@ -306,7 +314,9 @@ def _spelling(tokens, place, flag):
 
 
 @pytest.mark.parametrize(
-    "merges", [[(",", "Ġ"), ("0", ",Ġ"), ("0,Ġ", "0")], [("1", ",")]], ids=["two a token", "uneven"]
+    "merges",
+    [[(",", "Ġ"), ("0", ",Ġ"), ("0,Ġ", "0")], [("1", ",")]],
+    ids=["two per token", "uneven"],
 )
-def test_tokenizers_that_hide_flags_in_longer_tokens_are_left_free(merges):
+def test_tokenizers_that_merge_flags_into_longer_tokens_are_not_constrained(merges):
     assert flag_tokens(tiny_qwen.tokenizer(merges), 4) is None

@@ -1,5 +1,6 @@
 """The chat-completions client against a real server on this machine."""
 
+import asyncio
 import base64
 import io
 import json
@@ -25,7 +26,6 @@ from chat_server import (
 )
 
 from coprop_plugin.control_points.llm import OpenAICompatibleLLM
-from coprop_plugin.control_points.llm.http_post import Reply
 from coprop_plugin.errors import AudioLLMError
 
 QUESTION = [{"role": "system", "content": "Listen."}, {"role": "user", "content": "Which frames?"}]
@@ -39,6 +39,14 @@ def no_proxy(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COPROP_LLM_API_KEY", KEY)
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    """Waits are recorded, not slept."""
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    return waits
 
 
 def client(server, **options):
@@ -139,38 +147,40 @@ def test_what_passes_is_tried_again(first):
     assert len(server.requests) == 2
 
 
-def test_retry_after_is_waited_for():
-    with ChatServer(says(429, retry_after="0.3"), answers("[1]")) as server:
-        start = time.monotonic()
-        assert ask(client(server)) == "[1]"
-        assert time.monotonic() - start > 0.28
-
-
-def test_retry_after_too_late_is_given_up_at_once():
-    with ChatServer(says(429, b"quota", retry_after="3600")) as server:
-        with pytest.raises(AudioLLMError, match="429, 'quota'.*come back in 3600 s"):
-            ask(client(server))
-    assert len(server.requests) == 1
+def in_seconds(seconds):
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + seconds))
 
 
 @pytest.mark.parametrize(
     ("value", "low", "high"),
-    [("7", 7, 7), ("-1", 0, 0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0), ("soon", None, None)],
+    [
+        ("7", 7, 7),
+        ("-1", 0, 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
+        (in_seconds(100_000), 90_000, 100_000),
+        ("soon", 0, 0),
+    ],
 )
-def test_retry_after_is_seconds_or_a_date(value, low, high):
-    assert Reply(429, {"retry-after": value}, "").wait_s == low == high
+def test_retry_after_is_seconds_or_a_date(value, low, high, slept):
+    with ChatServer(says(429, retry_after=value), answers("[1]")) as server:
+        assert ask(client(server, max_wait_s=1e6)) == "[1]"
+    (waited,) = slept
+    # As many clients must not repeat at the same moment, a little is added.
+    assert low <= waited <= high + 0.015
 
 
-def test_retry_after_as_a_date_to_come():
-    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
-    assert 95 < Reply(429, {"retry-after": date}, "").wait_s <= 100
+def test_retry_after_above_the_longest_wait_is_an_error_at_once(slept):
+    with ChatServer(says(429, b"quota", retry_after="3600")) as server:
+        message = r"429, 'quota'.*asked to retry after 3600 s \(Retry-After\).*max_wait_s=60"
+        with pytest.raises(AudioLLMError, match=message):
+            ask(client(server))
+    assert len(server.requests) == 1
+    assert not slept
 
 
-def test_waits_double_vary_and_end(monkeypatch):
-    slept = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+def test_waits_double_vary_and_end(slept):
     with ChatServer(says(503)) as server:
-        with pytest.raises(AudioLLMError, match=r"status 503.*attempt 6, the last"):
+        with pytest.raises(AudioLLMError, match=r"status 503.*Gave up after 6 attempts"):
             ask(client(server, retries=5, backoff_s=1.0, max_wait_s=6.0))
     assert len(server.requests) == 6
     for n, waited in enumerate(slept):
@@ -184,11 +194,10 @@ def test_waits_double_vary_and_end(monkeypatch):
     ids=["silent", "trickling", "trickling headers"],
 )
 def test_the_deadline_is_for_all_of_the_answer(act):
+    # A deadline for each byte alone would never pass while bytes trickle.
     with ChatServer(act) as server:
-        start = time.monotonic()
-        with pytest.raises(AudioLLMError, match=r"no complete answer within 0\.3 s"):
+        with pytest.raises(AudioLLMError, match=r"no complete reply within 0\.3 s"):
             ask(client(server, timeout_s=0.3, retries=1))
-        assert time.monotonic() - start < 5
         assert len(server.requests) == 2
 
 
@@ -199,23 +208,23 @@ PAGE = b"<html><body><h1>Bad gateway</h1>" + b"x" * 1000
     ("act", "words"),
     [
         (says(502, PAGE), r"status 502, '<html><body><h1>Bad gateway</h1>x{168}'"),
-        (says(200, PAGE), "status 200, '<html>.*no chat completion.*Is `base_url` right"),
-        (says(404), "status 404, 'without a word'.*end in /v1"),
+        (says(200, PAGE), "status 200, '<html>.*not a chat completion.*Check `base_url`"),
+        (says(404), "status 404, an empty reply.*ends in /v1"),
         (says(401, b"no"), "status 401.*environment variable COPROP_LLM_API_KEY"),
-        (says(301, location="https://other/"), "status 301.*Wanted status 200"),
-        (says(200, b'{"choices": []}'), "status 200.*no chat completion"),
-        (says(200, b'{"error": "overloaded"}'), "overloaded.*no chat completion"),
-        (says(200, b"[" * 100_000), "no chat completion"),
-        (says(200, b"\xff\xfe\x00"), "no chat completion"),
-        (says(200, completion("[1, 0]")[:-9]), "no chat completion"),
-        (says(200, b'{"choices": [{"message": "hi"}]}'), "no chat completion"),
+        (says(301, location="https://other/"), "status 301.*Expected status 200"),
+        (says(200, b'{"choices": []}'), "status 200.*not a chat completion"),
+        (says(200, b'{"error": "overloaded"}'), "overloaded.*not a chat completion"),
+        (says(200, b"[" * 100_000), "not a chat completion"),
+        (says(200, b"\xff\xfe\x00"), "not a chat completion"),
+        (says(200, completion("[1, 0]")[:-9]), "not a chat completion"),
+        (says(200, b'{"choices": [{"message": "hi"}]}'), "not a chat completion"),
         (answers(None), "message has no text.*max_tokens"),
         (answers(" \n"), "message has no text"),
-        (stops_halfway, r"IncompleteRead.*more expected"),
-        (hangs_up, "RemoteDisconnected"),
+        (stops_halfway, "peer closed connection without sending complete message"),
+        (hangs_up, "Server disconnected"),
     ],
 )
-def test_what_is_no_answer_is_one_typed_error(act, words):
+def test_a_reply_without_an_answer_is_one_typed_error(act, words):
     with ChatServer(act) as server, pytest.raises(AudioLLMError, match=words) as caught:
         ask(client(server, retries=1))
     assert server.url in str(caught.value)
@@ -231,17 +240,18 @@ def test_refusals_and_parts_are_answers():
         assert ask(client(server)) == "[1, 0]"
 
 
-def test_an_endless_answer_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("coprop_plugin.control_points.llm.http_post._LARGEST_REPLY", 1000)
-    with ChatServer(answers("x" * 2000)) as server:
-        with pytest.raises(AudioLLMError, match="longer than 1000 bytes"):
-            ask(client(server, retries=0))
+def test_an_endless_reply_does_not_fill_the_memory():
+    with ChatServer(trickles) as server:
+        with pytest.raises(AudioLLMError, match="the reply exceeds 10 bytes"):
+            ask(client(server, retries=0, timeout_s=60, max_reply_bytes=10))
 
 
 def test_a_server_that_is_not_there():
     with ChatServer(answers("yes")) as server:
         pass
-    with pytest.raises(AudioLLMError, match="ConnectionRefusedError.*Is the server up"):
+    with pytest.raises(
+        AudioLLMError, match="ConnectionRefusedError.*Check that the server is running"
+    ):
         ask(client(server, retries=1))
 
 
@@ -284,7 +294,7 @@ def test_the_key_is_nowhere(act, caplog, capfd):
     assert caught.value.__context__ is None
 
 
-def test_a_key_that_is_none_is_refused_without_being_shown(monkeypatch):
+def test_a_key_with_a_line_break_is_refused_without_being_shown(monkeypatch):
     monkeypatch.setenv("COPROP_LLM_API_KEY", "sk-one\nsk-two")
     with ChatServer(answers("yes")) as server:
         with pytest.raises(AudioLLMError, match="COPROP_LLM_API_KEY holds characters") as caught:
@@ -298,7 +308,7 @@ def test_a_key_that_is_none_is_refused_without_being_shown(monkeypatch):
     ["https://me:hunter2@host/v1", "https://host/v1?key=hunter2", "me:hunter2@host", "host:x/v1"],
 )
 def test_addresses_with_secrets_in_them_are_refused_without_being_shown(url):
-    with pytest.raises(AudioLLMError, match="Got (an|the) address") as caught:
+    with pytest.raises(AudioLLMError, match="Expected an address") as caught:
         OpenAICompatibleLLM("some/model", url)
     assert "hunter2" not in str(caught.value)
 
@@ -312,16 +322,51 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch):
     assert server.requests[0]["headers"]["Host"] == "model.invalid:8000"
 
 
-def test_https_is_spoken_to_https_servers():
+def test_a_redirect_is_not_followed_with_the_key():
+    with ChatServer(answers("yes")) as other, ChatServer(says(307, location=other.url)) as server:
+        with pytest.raises(AudioLLMError, match="status 307"):
+            ask(client(server))
+    assert not other.requests
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("all_proxy", "socks5://me:hunter2@127.0.0.1:9"), ("no_proxy", "127.0.0.1,::1,fe80::/10")],
+)
+def test_proxies_of_other_protocols_and_exceptions_change_nothing(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with ChatServer(answers("yes")) as server:
+        assert ask(client(server, retries=0)) == "yes"
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:hunter2@127.0.0.1:9", "http://me:hunter2@host:x"])
+def test_a_proxy_that_cannot_be_used_is_a_typed_error_without_its_password(proxy, monkeypatch):
+    monkeypatch.setenv("http_proxy", proxy)
+    llm = OpenAICompatibleLLM("m", "http://model.invalid/v1", retries=0)
+    with pytest.raises(AudioLLMError, match="model.invalid/v1/chat/completions: .*") as caught:
+        ask(llm)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_client_works_inside_a_running_event_loop():
+    async def notebook():
+        return ask(llm)
+
+    with ChatServer(answers("yes")) as server:
+        llm = client(server)
+        assert asyncio.run(notebook()) == "yes"
+
+
+def test_https_is_used_for_https_addresses():
     with ChatServer(answers("yes")) as server:
         llm = OpenAICompatibleLLM(
             "m", server.url.replace("http:", "https:"), retries=0, timeout_s=2
         )
-        with pytest.raises(AudioLLMError, match="SSL|no complete answer"):
+        with pytest.raises(AudioLLMError, match="SSL|no complete reply"):
             ask(llm)
     assert not server.requests
 
 
 def test_too_many_or_no_requests_at_once():
-    with pytest.raises(AudioLLMError, match="concurrency=0; wanted 1 or more"):
+    with pytest.raises(AudioLLMError, match="concurrency of 1 or more, got 0"):
         OpenAICompatibleLLM("m", concurrency=0)

@@ -1,4 +1,4 @@
-"""Every form that language models answer in; and nothing but T flags or the typed error."""
+"""Every form of answers of language models gives T flags, or the typed error."""
 
 import random
 import time
@@ -73,7 +73,7 @@ def test_forms_are_read(answer):
 UNREADABLE = {
     "": "is empty",
     "I'm sorry, but I cannot listen to audio.": "is a refusal",
-    "A dog barks and then a girl sings.": "holds no list of 5 flags",
+    "A dog barks and then a girl sings.": "has no list of 5 flags",
     "[1, 0, 0]": "has 3 flags instead of 5",
     "[1, 0, 0, 1, 0, 1]": "has 6 flags instead of 5",
     "1, 0, 0, 1": "has 4 flags instead of 5",
@@ -93,25 +93,25 @@ UNREADABLE = {
     "frame 1: 1, frame 1: 0, frame 2: 0, frame 3: 0, frame 4: 1, frame 5: 0": "two different",
     '{"1": 1, "1": 0, "2": 0, "3": 0, "4": 1, "5": 0}': "two different flags",
     '{"1":1,"2":0,"3":0,"4":1,"5":0,"list":[1,1,1,1,1]}': "a list and numbered frames that differ",
-    "0:00-0:02 dog\n0:03-0:05 girl": "leave out one second",
+    "0:00-0:02 dog\n0:03-0:05 girl": "a second is missing between its ranges",
     "frames 1-2: dog\nframes 4-5: girl": "do not cover every frame",
     "2-4: dog": "do not cover every frame",
     "5-3 s: dog": "run backwards",
     "0-9 s: dog": "end after 5 s",
     "0-3 s: dog, 3-5 s: girl": "several ranges in one line",
-    "0-3 s: 2 dogs\n3-5 s: girl": "other numbers besides",
-    "It changes at 3 seconds.": "holds no list",
+    "0-3 s: 2 dogs\n3-5 s: girl": "has other numbers besides",
+    "It changes at 3 seconds.": "has no list",
     "3 s: girl": "do not rise from 0",
-    "7 sounds: 1, 0, 0, 1, 0": "other numbers besides",
-    "5, 1, 0, 0, 1, 0": "other numbers besides",
-    "1, 0, 0, 1, 0, 5": "other numbers besides",
-    "1, 0, 0, 1, 0.5": "other numbers besides",
-    "1, 0, 0, 1, 0th": "run into something else",
+    "7 sounds: 1, 0, 0, 1, 0": "has other numbers besides",
+    "5, 1, 0, 0, 1, 0": "has other numbers besides",
+    "1, 0, 0, 1, 0, 5": "has other numbers besides",
+    "1, 0, 0, 1, 0.5": "has other numbers besides",
+    "1, 0, 0, 1, 0th": "run into other characters",
 }
 
 
 @pytest.mark.parametrize("answer", UNREADABLE)
-def test_what_may_mean_several_things_is_an_error(answer):
+def test_ambiguous_answers_are_errors(answer):
     with pytest.raises(ControlPointParseError, match=UNREADABLE[answer]) as caught:
         parse_flags(answer, 5)
     assert repr(answer) in str(caught.value)
@@ -128,7 +128,7 @@ def test_a_long_answer_is_quoted_shortened_and_without_control_characters():
 def test_times_become_flags_by_what_covers_most_of_a_frame():
     assert parse_flags("0-2.4 s: dog\n2.4-5 s: girl", 5) == [1, 0, 1, 0, 0]
     assert parse_flags("0-2.6 s: dog\n2.6-5 s: girl", 5) == [1, 0, 0, 1, 0]
-    # A click of 0.2 s prevails in no frame, and a sound with silence around it begins and ends.
+    # A click of 0.2 s prevails in no frame; a sound with silence around it begins and ends.
     assert parse_flags("dog: 0-5 s\nclick: 2.1-2.3 s", 5) == [1, 0, 0, 0, 0]
     assert parse_flags("a dog barks from 2 to 4 seconds", 5) == [1, 0, 1, 0, 1]
 
@@ -146,7 +146,7 @@ def test_the_schema_wants_what_is_read(num_frames):
     assert parse_flags(f'{{"control_points": {flags}}}', num_frames) == flags
 
 
-# Generated answers: true flags in a form of the grammar, then what models and lines do to them.
+# Generated answers: true flags in a form of the grammar, then damaged.
 
 
 def as_list(rng, flags):
@@ -188,7 +188,7 @@ PIECES += ["</think>", "final answer", "٣", "½", "\x00", "\ud800", "İ", "9" *
 
 
 def mutated(rng, text):
-    """Do one of the things that happen to answers."""
+    """Damage an answer in one of the ways that occur."""
     place = rng.randrange(len(text) + 1)
     kind = rng.randrange(7)
     if kind == 0:

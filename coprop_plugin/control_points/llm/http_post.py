@@ -217,12 +217,13 @@ def _trusted() -> ssl.SSLContext:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the name and text of an error's first cause, without the address of a proxy."""
+    """Return an error's name and text, those of the system's error behind it if there is one."""
     if isinstance(error, httpx.InvalidURL):
+        # Not quoted: the address of a proxy may hold a password.
         return "the address of the proxy in the environment is not valid"
-    while True:
-        several = getattr(error, "exceptions", ())
-        cause = several[0] if several else error.__cause__
-        if cause is None:
-            return f"{type(error).__name__}: {error}"
-        error = cause
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+        several = getattr(cause, "exceptions", ())
+        cause = several[0] if several else cause.__cause__ or cause.__context__
+    found = cause or error
+    return f"{type(found).__name__}: {found}"
