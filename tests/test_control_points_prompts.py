@@ -90,4 +90,4 @@ def test_every_text_is_explained_and_installed():
     package = FOLDER.parents[1]
     installed = {path for pattern in patterns for path in package.glob(pattern)}
     assert set((FOLDER / DEFAULT).glob("*")) <= installed
-    assert package / "control_points" / "synonyms.txt" in installed
+    assert package / "control_points" / "language" / "synonyms.txt" in installed
