@@ -1,16 +1,6 @@
 """The image backbones of released AVS models, and what their files call the weights."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from torch import nn
-
 from coprop_plugin.adapters.released import Row, Shapes
-from coprop_plugin.layers.backbones import build_transformers_backbone
-from coprop_plugin.layers.small_backbone import SmallBackbone
-
-# The released PVT-v2 has transformers' eps, 1e-6, except here.
-_COARSE_NORMS, _COARSE_EPS = ("patch_embedding.layer_norm", "attention.layer_norm"), 1e-5
 
 _STEM = r"model.embedder.embedder."
 _LAYER = r"model.encoder.stages.{stage}.layers.\1."
@@ -62,33 +52,6 @@ PVT_NAMES: list[Row] = [
     )
 ]
 """Rows for PVT-v2 as all three released code bases have it; `under` puts a prefix before."""
-
-
-def build_image_backbone(backbone: str | Mapping[str, Any]) -> nn.Module:
-    """Build a backbone that computes what the released models' own backbones do.
-
-    Args:
-        backbone: "resnet50", "pvt_v2_b5", or what else `build_transformers_backbone` knows: a
-            mapping with a `type` and options, for a toy width. Or "small", our own
-            `SmallBackbone`, with its options.
-
-    Returns:
-        A module from normalised frames `[B, 3, H, W]` to four maps at strides 4 to 32, of
-        `widths` channels. Random weights.
-
-    Example:
-        >>> tiny = dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16))
-        >>> build_image_backbone(tiny).widths
-        (8, 8, 16, 16)
-    """
-    options = {"type": backbone} if isinstance(backbone, str) else dict(backbone)
-    if options.get("type") == "small":
-        return SmallBackbone(**{name: x for name, x in options.items() if name != "type"})
-    built = build_transformers_backbone(options)
-    for name, module in built.named_modules():
-        if isinstance(module, nn.LayerNorm) and name.endswith(_COARSE_NORMS):
-            module.eps = _COARSE_EPS
-    return built
 
 
 def recognise_backbone(shapes: Shapes, prefix: str) -> str | None:

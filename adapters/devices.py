@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.layers.eval_mode import device_of, evaluating
 
 _guard = threading.Lock()
 _thread = threading.local()
@@ -88,11 +88,6 @@ def attributes(owner: Any, **values: Any) -> Iterator[None]:
                 setattr(owner, name, own[name])
             else:
                 delattr(owner, name)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return where a model's first parameter lives; the CPU for a model without any."""
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.types import Clip
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 # AVSBench keeps its frames squashed to this size; models that want more get them enlarged.
 DATASET_SIZE = (224, 224)
@@ -25,27 +22,6 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
     """
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
-
-
-def normalise(frames: Tensor) -> Tensor:
-    """Normalise RGB in [0, 1] `[N, 3, H, W]` by the mean and deviation of ImageNet."""
-    return (frames - _column(MEAN, frames)) / _column(STD, frames)
-
-
-def denormalise(frames: Tensor) -> Tensor:
-    """Undo `normalise`; returns RGB `[N, 3, H, W]` float32, clamped to [0, 1].
-
-    Example:
-        >>> frames = torch.rand(1, 3, 2, 2)
-        >>> torch.allclose(denormalise(normalise(frames)), frames, atol=1e-6)
-        True
-    """
-    frames = frames.float()
-    return (frames * _column(STD, frames) + _column(MEAN, frames)).clamp(0, 1)
-
-
-def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return rearrange(torch.tensor(values, dtype=like.dtype, device=like.device), "c -> c 1 1")
 
 
 def model_input(

@@ -23,8 +23,9 @@ from coprop_plugin.adapters.clip_context import (
     group_frames,
 )
 from coprop_plugin.adapters.devices import borrow_model, dtype_of
-from coprop_plugin.adapters.pictures import denormalise, model_input, resize_logits
+from coprop_plugin.adapters.pictures import model_input, resize_logits
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers.normalisation import denormalise
 from coprop_plugin.types import Clip
 
 

@@ -11,9 +11,9 @@ from torch.nn.functional import interpolate
 
 from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
 from coprop_plugin.adapters.catr.catr_backend import CATRBackend, VideoSamples
-from coprop_plugin.adapters.pictures import normalise
 from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.errors import AdapterError, ClipError
+from coprop_plugin.layers import normalise
 from coprop_plugin.types import Clip, KeyframeBackend
 
 SIZE = 32

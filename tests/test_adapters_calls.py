@@ -12,9 +12,9 @@ from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBa
 from coprop_plugin.adapters.callable import CallableBackend
 from coprop_plugin.adapters.catr.catr_backend import CATRBackend
 from coprop_plugin.adapters.devices import cuda_calls_stay
-from coprop_plugin.adapters.pictures import normalise
 from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers import normalise
 
 SIZE = 32
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from coprop_plugin.adapters.clip_context import group_frames
-from coprop_plugin.adapters.pictures import denormalise, model_input, normalise, resize_logits
+from coprop_plugin.adapters.pictures import model_input, resize_logits
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel, log_mel_examples
 from coprop_plugin.errors import CheckpointError
+from coprop_plugin.layers import denormalise, normalise
 from coprop_plugin.types import Clip
 
 

@@ -154,8 +154,8 @@ def test_forward_refuses_frames_without_their_sound(processor, frames, log_mel):
         (dict(heads=3), "heads=3.*Say width=128"),
         (dict(input_size=(224,)), r"input_size=\(224,\).*height and width"),
         (dict(max_size=0), "max_size=0.*None for no limit"),
-        (dict(backbone=dict(type="small", widths=(8, 8, 12, 8))), "12, 8.*multiples of 8"),
-        (dict(backbone=dict(type="small", depths=(1, 1, 1))), "four of each"),
+        (dict(backbone=dict(type="small", widths=(8, 8, 12, 8))), "multiples of 8.*12, 8"),
+        (dict(backbone=dict(type="small", depths=(1, 1, 1))), "four depths"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options, words):
@@ -164,7 +164,10 @@ def test_numbers_out_of_range_are_refused(options, words):
 
 
 def test_an_unknown_backbone_names_those_there_are():
-    with pytest.raises(UnknownNameError, match="'vgg'; there are small, resnet18, .*pvt_v2_b5"):
+    with pytest.raises(
+        UnknownNameError,
+        match="'vgg' is not a backbone; expected one of small, resnet18, .*pvt_v2_b5",
+    ):
         toy(backbone="vgg")
     with pytest.raises(UnknownNameError, match="small_log_mel"):
         toy(audio_encoder="whisper")

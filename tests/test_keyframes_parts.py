@@ -17,7 +17,7 @@ from coprop_plugin.keyframes import (
 from coprop_plugin.keyframes.cross_attention import Attention, SoundFusion, sine_code
 from coprop_plugin.keyframes.frame_tokens import EMBEDDING_PLACE, FrameSound
 from coprop_plugin.keyframes.mask_decoder import QueryDecoder
-from coprop_plugin.layers.keyframe_backbones_tmp import PVT_V2, build_backbone
+from coprop_plugin.layers import PVT_V2, build_backbone
 
 TOY = dict(
     backbone=dict(type="small", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import coprop_plugin as coprop
 from coprop_plugin import media
-from coprop_plugin.adapters.backbone_names import PVT_NAMES, RESNET_NAMES, build_image_backbone
+from coprop_plugin.adapters.backbone_names import PVT_NAMES, RESNET_NAMES
 from coprop_plugin.adapters.convert import convert, load_released, load_state, save_released
 from coprop_plugin.adapters.published import PUBLISHED
 from coprop_plugin.adapters.registered import FAMILIES
@@ -19,6 +19,7 @@ from coprop_plugin.adapters.released import Family
 from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.cli import app
 from coprop_plugin.errors import AdapterError, CheckpointError, UnknownNameError
+from coprop_plugin.layers import build_backbone
 from coprop_plugin.registry import list_backends
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -72,7 +73,7 @@ def test_backbones_are_named_whole(rows, backbone):
     part = Family("part", TPAVI, lambda shapes: None, rows)
     keys = [k.removeprefix(prefix) for k in released_shapes(file) if k.startswith(prefix)]
     with torch.device("meta"):
-        wanted = build_image_backbone(backbone).state_dict()
+        wanted = build_backbone(backbone, as_released=True).state_dict()
     assert sorted(n for key in keys for n in part.our_names(key)) == sorted(wanted)
 
 

@@ -14,11 +14,11 @@ from coprop_plugin.adapters.avsegformer.head import (
     QueryDecoder,
 )
 from coprop_plugin.adapters.avsegformer.wav_files import wav_log_mels
-from coprop_plugin.adapters.backbone_names import build_image_backbone
 from coprop_plugin.adapters.pictures import pair
 from coprop_plugin.adapters.sound import build_listener, embedded
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers.backbones import build_backbone
 from coprop_plugin.registry import MODELS
 
 BINARY_SIZE, SEMANTIC_SIZE = 512, 224
@@ -36,7 +36,7 @@ class AVSegFormer(nn.Module):
     Args:
         num_classes: C: 1 for binary masks (S4, MS3), 71 for AVSS, whose class 0 is the background.
         backbone: Of the image: "resnet50" or "pvt_v2_b5" as released, or another size; see
-            `build_image_backbone`.
+            `build_backbone`.
         audio_encoder: A registered name ("VGGish", "SmallLogMelEncoder") or a config.
         width: Channels of tokens and queries, in eights.
         num_queries: Q.
@@ -107,7 +107,7 @@ class AVSegFormer(nn.Module):
         self.input_size = pair(input_size or released_size)
         self.num_classes, self.clip_length = num_classes, clip_length
         self.freeze_audio = freeze_audio
-        self.backbone = build_image_backbone(backbone)
+        self.backbone = build_backbone(backbone, as_released=True)
         self.audio_encoder = build_listener(audio_encoder)
         self.project_audio = nn.Linear(self.audio_encoder.embedding_dim, width)
         fine, *coarse = self.backbone.widths

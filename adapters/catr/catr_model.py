@@ -8,7 +8,6 @@ from einops import einsum, rearrange, repeat
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from coprop_plugin.adapters.backbone_names import build_image_backbone
 from coprop_plugin.adapters.catr.clip_encoder import ClipEncoder
 from coprop_plugin.adapters.catr.frame_attention import (
     EncoderLayer,
@@ -21,6 +20,7 @@ from coprop_plugin.adapters.pictures import pair
 from coprop_plugin.adapters.sound import build_listener, embedded
 from coprop_plugin.adapters.tpavi.tpavi_model import DilatedSum
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers.backbones import build_backbone
 
 
 class CATR(nn.Module):
@@ -36,7 +36,7 @@ class CATR(nn.Module):
     the cost. Parts of the released model that nothing depends on are left out.
 
     Args:
-        backbone: Of the frames, a name or a config of `build_image_backbone`.
+        backbone: Of the frames, a name or a config of `build_backbone`.
         width: Channels of the transformer, a multiple of 64.
         heads: Attention heads within a frame and of the queries.
         fusion_heads: Attention heads between pixels and sounds.
@@ -100,7 +100,7 @@ class CATR(nn.Module):
         self.clip_length, self.input_size = clip_length, pair(input_size)
         self.audio_encoder = build_listener(audio_encoder)
         heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
-        self.backbone = build_image_backbone(backbone)
+        self.backbone = build_backbone(backbone, as_released=True)
         # Strides 8, 16 and 32.
         self.reduce = nn.ModuleList(DilatedSum(c, width) for c in self.backbone.widths[1:])
         self.enter = nn.Conv2d(width, width, 1)

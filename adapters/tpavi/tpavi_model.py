@@ -8,11 +8,11 @@ from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.backbone_names import build_image_backbone
 from coprop_plugin.adapters.pictures import pair
 from coprop_plugin.adapters.sound import build_listener, embedded
 from coprop_plugin.adapters.tpavi.pixel_attention import PixelSoundAttention
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers.backbones import build_backbone
 
 DILATIONS = (3, 6, 12, 18)
 
@@ -114,7 +114,7 @@ class TPAVI(nn.Module):
 
     Args:
         num_classes: 1 for binary masks, 71 for AVSS.
-        backbone: "resnet50", "pvt_v2_b5", or a mapping for a toy; see `build_image_backbone`.
+        backbone: "resnet50", "pvt_v2_b5", or a mapping for a toy; see `build_backbone`.
         width: Channels of the decoder.
         head_widths: Channels of the two maps before the logits.
         audio_bias: Whether the projection of the sound has a bias; not so in AVSS.
@@ -159,7 +159,7 @@ class TPAVI(nn.Module):
         self.num_classes, self.frames_per_clip = num_classes, frames_per_clip
         self.input_size, self.audio_encoder = pair(input_size), build_listener(audio_encoder)
         heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
-        self.backbone = build_image_backbone(backbone)
+        self.backbone = build_backbone(backbone, as_released=True)
         self.reduce = nn.ModuleList(DilatedSum(wide, width) for wide in self.backbone.widths)
         self.attention = nn.ModuleList(
             PixelSoundAttention(width, heard, audio_bias=audio_bias) for _ in self.backbone.widths

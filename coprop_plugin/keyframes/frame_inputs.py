@@ -3,20 +3,10 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
 from coprop_plugin.errors import KeyframeError
-
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
-
-def normalised(frames: Tensor) -> Tensor:
-    """Normalise RGB in [0, 1] `[B, 3, H, W]` by the mean and deviation of ImageNet."""
-    mean, std = (rearrange(frames.new_tensor(x), "c -> c 1 1") for x in (MEAN, STD))
-    return (frames - mean) / std
 
 
 def check_input(frames: Tensor, log_mel: Tensor) -> None:

@@ -15,13 +15,13 @@ from coprop_plugin.errors import KeyframeError
 from coprop_plugin.keyframes.cross_attention import EncoderLayer, SoundFusion, sine_code
 from coprop_plugin.keyframes.frame_inputs import (
     check_input,
-    normalised,
     resized,
 )
 from coprop_plugin.keyframes.frame_tokens import FrameSound
 from coprop_plugin.keyframes.mask_decoder import Answer, PixelDecoder, QueryDecoder
+from coprop_plugin.layers.backbones import build_backbone
 from coprop_plugin.layers.eval_mode import evaluating
-from coprop_plugin.layers.keyframe_backbones_tmp import build_backbone
+from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip, checked_class_names
 
@@ -215,7 +215,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
         """Return the backbone's maps, reduced and fused with the sound, finest first."""
         height, width = (max(side, _SMALLEST) for side in frames.shape[-2:])
         frames = resized(frames, (height, width))
-        maps = self.backbone(normalised(frames))
+        maps = self.backbone(normalise(frames))
         layers = zip(maps, self.reduce, self.fusions, strict=True)
         return [fuse(reduce(x), sound) for x, reduce, fuse in layers]
 

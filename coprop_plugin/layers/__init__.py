@@ -1,1 +1,22 @@
 """Blocks that several rooms build their networks from."""
+
+from coprop_plugin.layers.backbones import PVT_V2, RESNETS, TransformersBackbone, build_backbone
+from coprop_plugin.layers.eval_mode import device_of, evaluating
+from coprop_plugin.layers.folding import convolve
+from coprop_plugin.layers.normalisation import denormalise, normalise
+from coprop_plugin.layers.residual import ResidualBlock
+from coprop_plugin.layers.small_backbone import SmallBackbone
+
+__all__ = [
+    "PVT_V2",
+    "RESNETS",
+    "ResidualBlock",
+    "SmallBackbone",
+    "TransformersBackbone",
+    "build_backbone",
+    "convolve",
+    "denormalise",
+    "device_of",
+    "evaluating",
+    "normalise",
+]

@@ -1,4 +1,4 @@
-"""Image backbones of Hugging Face's transformers: maps of a frame at strides 4, 8, 16 and 32."""
+"""Image backbones: maps of a frame at strides 4, 8, 16 and 32."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coprop_plugin.errors import CheckpointError, UnknownNameError
+from coprop_plugin.layers.small_backbone import SmallBackbone
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
@@ -26,6 +27,10 @@ RESNETS: dict[str, dict[str, Any]] = {
 }
 """What the sizes of ResNet set in a `ResNetConfig`."""
 
+# Layer norms of PVT-v2 whose eps is 1e-5 in its authors' code and in released AVS models; that of
+# all others is 1e-6. transformers has 1e-6 for all.
+_COARSE_NORMS, _COARSE_EPS = ("patch_embedding.layer_norm", "attention.layer_norm"), 1e-5
+
 
 class TransformersBackbone(nn.Module):
     """A backbone of Hugging Face's transformers, with four stages.
@@ -44,48 +49,73 @@ class TransformersBackbone(nn.Module):
         return list(self.model(frames).feature_maps)
 
 
-def build_transformers_backbone(backbone: str | Mapping[str, Any]) -> TransformersBackbone:
-    """Build one of transformers' backbones from its name, or from a mapping with a `type`.
+def build_backbone(
+    backbone: str | Mapping[str, Any], *, as_released: bool = False
+) -> SmallBackbone | TransformersBackbone:
+    """Build an image backbone from its name, or from a mapping with a `type` and options.
 
     Args:
-        backbone: "resnet18", "resnet50" or "pvt_v2_b0" to "pvt_v2_b5". Options are fields of a
-            `ResNetConfig` or `PvtV2Config`. `pretrained` names weights: a folder, or a model of
-            the Hugging Face hub, which is downloaded ("OpenGVLab/pvt_v2_b5").
+        backbone: "small" (ours), "resnet18", "resnet50" or "pvt_v2_b0" to "pvt_v2_b5" (of
+            transformers). Options are `SmallBackbone`'s arguments, or fields of a `ResNetConfig`
+            or `PvtV2Config`. `pretrained` names weights for those: a folder, or a model of the
+            Hugging Face hub, which is downloaded ("OpenGVLab/pvt_v2_b5").
+        as_released: Whether to compute exactly what the backbones of released AVS models do,
+            whose layer norms are not all those of transformers.
+
+    Returns:
+        A module from normalised frames `[B, 3, H, W]` to four maps at strides 4 to 32, of `widths`
+        channels; with random weights unless `pretrained` is given.
 
     Raises:
         UnknownNameError: If there is no backbone of that name.
-        CheckpointError: If `pretrained` weights cannot be had.
+        CheckpointError: If `pretrained` weights cannot be loaded.
 
     Example:
+        >>> build_backbone(dict(type="small", widths=(8, 16, 16, 24), depths=(1, 1, 1, 1))).widths
+        (8, 16, 16, 24)
         >>> tiny = dict(type="pvt_v2_b0", hidden_sizes=(8, 16, 20, 16), depths=(1, 1, 1, 1))
-        >>> build_transformers_backbone(tiny).widths
+        >>> build_backbone(tiny).widths
         (8, 16, 20, 16)
     """
     options = {"type": backbone} if isinstance(backbone, str) else dict(backbone)
-    name, pretrained = options.pop("type", None), options.pop("pretrained", None)
+    name = options.pop("type", None)
+    if name == "small":
+        return SmallBackbone(**options)
     if name not in PVT_V2 and name not in RESNETS:
         raise UnknownNameError(
-            f"Got backbone {name!r}; there are {', '.join([*RESNETS, *PVT_V2])}. Name one of them, "
-            "with options as `backbone=dict(type='resnet18', depths=(1, 1, 1, 1))`."
+            f"{name!r} is not a backbone; expected one of small, "
+            f"{', '.join([*RESNETS, *PVT_V2])}. Options come with the name in a mapping: "
+            "`backbone=dict(type='small', depths=(1, 1, 1, 1))`."
         )
+    built = _transformers_backbone(name, **options)
+    if as_released:
+        for path, module in built.named_modules():
+            if isinstance(module, nn.LayerNorm) and path.endswith(_COARSE_NORMS):
+                module.eps = _COARSE_EPS
+    return built
+
+
+def _transformers_backbone(
+    name: str, pretrained: str | None = None, **options: Any
+) -> TransformersBackbone:
     # Imported here because transformers takes seconds.
     from transformers import PvtV2Backbone, PvtV2Config, ResNetBackbone, ResNetConfig
 
-    if name in PVT_V2:
-        kind, config = PvtV2Backbone, PvtV2Config
-    else:
-        kind, config = ResNetBackbone, ResNetConfig
+    is_pvt = name in PVT_V2
+    kind = PvtV2Backbone if is_pvt else ResNetBackbone
     fields = {**PVT_V2, **RESNETS}[name] | options
-    config = config(**{k: _listed(v) for k, v in fields.items()}, out_features=list(STAGES))
+    config = (PvtV2Config if is_pvt else ResNetConfig)(
+        **{field: _listed(value) for field, value in fields.items()}, out_features=list(STAGES)
+    )
     if pretrained is None:
         return TransformersBackbone(kind(config))
     try:
         return TransformersBackbone(kind.from_pretrained(pretrained, config=config))
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"The weights {pretrained!r} for the backbone {name!r} cannot be had: {error}. Give a "
-            "folder with transformers' config.json and weights, or the name of a model of that "
-            "size on the Hugging Face hub, with a connection to it."
+            f"The weights {pretrained!r} for the backbone {name!r} cannot be loaded: {error}. Give "
+            "a folder with transformers' config.json and weights, or the name of a model of that "
+            "size on the Hugging Face hub, which must be reachable."
         ) from error
 
 

@@ -14,11 +14,11 @@ class SmallBackbone(nn.Module):
     Group norm keeps a frame independent of the others of its batch while training, too.
 
     Args:
-        widths: Channels of the four maps, in eights.
+        widths: Channels of the four maps, multiples of 8.
         depths: Residual blocks of the four stages.
 
     Raises:
-        KeyframeError: If there are not four of each, or one is out of range.
+        KeyframeError: If there are not four widths and four depths, or one is out of range.
     """
 
     def __init__(
@@ -30,8 +30,9 @@ class SmallBackbone(nn.Module):
         self.widths = tuple(widths)
         if [len(widths), len(depths)] != [4, 4] or any(w % 8 for w in widths) or min(depths) < 1:
             raise KeyframeError(
-                f"Got widths={list(widths)} and depths={list(depths)}; wanted four of each, widths "
-                "in multiples of 8. Say widths=(32, 64, 128, 192), depths=(1, 2, 2, 1)."
+                f"Expected four widths, multiples of 8, and four depths, got "
+                f"widths={list(widths)} and depths={list(depths)}. Use e.g. "
+                "widths=(32, 64, 128, 192), depths=(1, 2, 2, 1)."
             )
         channels = widths[0]
         self.stem = nn.Sequential(

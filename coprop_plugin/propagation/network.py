@@ -7,6 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from coprop_plugin.errors import PropagationError
+from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.propagation.attention import split_heads
 from coprop_plugin.propagation.audio_insert import AudioInsert
 from coprop_plugin.propagation.block import PropagatorBlock
@@ -15,7 +16,6 @@ from coprop_plugin.propagation.encoders import build_encoder
 from coprop_plugin.propagation.identity import Identity
 from coprop_plugin.propagation.memory import LongTermMemory
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's RGB."""
 
 
@@ -97,8 +97,7 @@ class PropagationNetwork(nn.Module):
         Returns:
             The maps at strides 4, 8, 16, `[B, C_s, H / s, W / s]`, and tokens `[B, h, w, C]`.
         """
-        mean, deviation = (frame.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
-        *maps, last = self.encoder((frame - mean) / deviation)
+        *maps, last = self.encoder(normalise(frame))
         maps.append(self.projector(last))
         if sound is not None:
             for layer, insert in self.inserts.items():

@@ -10,10 +10,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.convert import load_released, save_released
-from coprop_plugin.adapters.pictures import normalise, resize_logits
+from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
+from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.registry import MODELS
 from coprop_plugin.training.family_losses import query_losses
 from coprop_plugin.training.losses import segmentation_loss
