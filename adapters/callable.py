@@ -15,7 +15,7 @@ from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, checked_class_names
+from coprop_plugin.types import Clip, avsbench_times, checked_class_names
 
 AudioForm = Literal["waveform", "log_mel", "embedding", "none", "clip"]
 _FORMS = ("waveform", "log_mel", "embedding", "none", "clip")
@@ -176,7 +176,7 @@ class CallableBackend(nn.Module):
         elif self.audio != "none":
             name = "log_mel" if self.audio == "log_mel" else "audio_embedding"
             sound = {name: audio.cpu()}
-        clip = Clip(frames.cpu(), times=torch.arange(len(frames)) + 15 / 16, **sound)
+        clip = Clip(frames.cpu(), times=avsbench_times(len(frames)), **sound)
         return ModelCall([clip], [range(len(frames))], len(frames), arguments)
 
     def segment_call(self, call: ModelCall, indices: Sequence[Sequence[int]]) -> list[Tensor]:

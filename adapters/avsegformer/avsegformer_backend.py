@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from einops import repeat
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, avsbench_times
 
 
 @MODELS.register_module(name=["AVSegFormerBackend", "avsegformer"])
@@ -127,7 +126,7 @@ class AVSegFormerBackend(UpstreamBackend):
             Clip(
                 pictures[clip],
                 *_read_sound(audio, clip[0] // self.frames_per_clip),
-                times=torch.arange(len(clip)) + 15 / 16,
+                times=avsbench_times(len(clip)),
                 sampling="avsbench",
                 log_mel=log_mel[clip].cpu().float(),
             )

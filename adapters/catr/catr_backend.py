@@ -17,7 +17,7 @@ from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, avsbench_times
 
 # A literal of the released code; and 224-pixel frames enlarged, as its data loader does.
 CLIP_LENGTH, INPUT_SIZE = 5, 448
@@ -128,7 +128,7 @@ class CATRBackend(UpstreamBackend):
         unpacked = [
             Clip(
                 pictures[rows[clip]],
-                times=torch.arange(length) + 15 / 16,
+                times=avsbench_times(length),
                 sampling="avsbench",
                 **self.ear.of_call(audio[clip * length :][:length]),
             )

@@ -18,7 +18,7 @@ from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, avsbench_times
 
 # The released code has these as literals.
 RELEASED_GROUP, INPUT_SIZE = 5, 224
@@ -150,7 +150,7 @@ class TPAVIBackend(UpstreamBackend):
         clips = [
             Clip(
                 pictures[clip],
-                times=torch.arange(len(clip)) + 15 / 16,
+                times=avsbench_times(len(clip)),
                 sampling="avsbench",
                 **self.ear.of_call(audio[clip]),
             )

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from coprop_plugin.audio.resample import resample, resample_stretch
 from coprop_plugin.errors import ClipError
-from coprop_plugin.types import Clip
+from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip
 
 SAMPLE_RATE = 16_000
 HOP = 160
@@ -20,7 +20,7 @@ EXAMPLE_FRAMES = 96
 AVSBENCH_SECONDS = 10
 EXAMPLE_SAMPLES = WINDOW + (EXAMPLE_FRAMES - 1) * HOP
 """Samples that one example sees: 15 600, or 0.975 s."""
-EXAMPLE_LEAD_S = EXAMPLE_SAMPLES / SAMPLE_RATE - 15 / 16
+EXAMPLE_LEAD_S = EXAMPLE_SAMPLES / SAMPLE_RATE - AVSBENCH_INSTANT_S
 """How far an example reaches past its frame: AVSBench takes frame 0 at 15/16 s, while the first
 example ends at 0.975 s."""
 SILENCE = -4.605170185988091

@@ -34,8 +34,10 @@ from coprop_plugin.types.protocols import (
 )
 from coprop_plugin.types.results import FrameResult, SegmentationResult
 from coprop_plugin.types.stored import StoredWaveform
+from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 
 __all__ = [
+    "AVSBENCH_INSTANT_S",
     "AudioLLM",
     "BatchedPropagator",
     "Clip",
@@ -52,6 +54,7 @@ __all__ = [
     "StreamingProvider",
     "StoredWaveform",
     "UnpackedCall",
+    "avsbench_times",
     "checked_class_names",
     "jaccard",
     "named",

@@ -1,44 +1,50 @@
-"""Frames and the sound that belongs to them."""
+"""A clip: frames and the audio that belongs to them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal, TypeAlias, Union, get_args
 
 import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ClipError
-from coprop_plugin.types.stored import StoredWaveform
+from coprop_plugin.types.timeline import avsbench_times
 
 Sampling = Literal["pts", "avsbench"]
+"""What a frame stands for: the time from its time stamp to the next, or a second of AVSBench."""
 
-Source = Union[str, Path, "Clip", tuple[Any, Any, int]]
+Source: TypeAlias = Union[str, Path, "Clip", tuple[Any, Any, int]]
 """A file, a clip, or (frames, waveform, sample_rate) to make one of."""
+
+_CHECKED_SAMPLES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Clip:
-    """Frames of a video and the sound that belongs to them, on one clock.
+    """Frames of a video and the audio that belongs to them, on one clock.
+
+    Frames and waveform are checked once: `dataclasses.replace` and slices do not check again what
+    they take over.
 
     Args:
         frames: `[T, 3, H, W]`, RGB, uint8 in 0..255 or float in [0, 1].
         waveform: `[samples]`, mono, float in [-1, 1]; sample 0 is time 0. None where only
-            `log_mel` or `audio_embedding` is known, as in a drop-in call. Of long videos that are
-            streamed a `StoredWaveform`, which can be used as a tensor is.
+            `log_mel` or `audio_embedding` is known, as in a drop-in call.
         sample_rate: Of the waveform, in Hz.
         times: `[T]`, when each frame is shown, in seconds, rising. By default every frame stands
-            15/16 into its even share of the sound, which for one frame a second is what AVSBench
+            15/16 into its even share of the audio, which for one frame a second is what AVSBench
             does; without a waveform, or with `"avsbench"` sampling, it is `t + 15/16`.
         sampling: `"avsbench"` if a frame was taken at s + 15/16 s and stands for second s;
             `"pts"` if it stands for the time from its own time stamp to the next.
         log_mel: `[T, 1, 96, 64]`, the VGGish example of each frame, if it is known already.
         audio_embedding: `[T, 128]`, the VGGish embedding of each frame, if it is known already.
-        heard_at: `[T]`, until when each frame listens, in seconds: its VGGish window is the 0.975 s
-            that end 0.0375 s later. By default `times`. With `"avsbench"` sampling it is not used.
+        heard_at: `[T]`, when the audio window of each frame ends, in seconds: its VGGish window is
+            the 0.975 s that end 0.0375 s later. By default `times`. Not used with `"avsbench"`
+            sampling.
         source: The file that the clip was read from.
-        name: What the clip is known by; by default its source's name without suffix.
-        native: What a wrapped model was called with; read by that model's adapter alone.
+        name: The name of the clip; by default its source's name without suffix.
+        native: The arguments of a wrapped model's own call, for that model's adapter.
 
     Raises:
         ClipError: If shapes, types or ranges are not as above.
@@ -51,9 +57,9 @@ class Clip:
     """
 
     frames: Tensor
-    waveform: Tensor | StoredWaveform | None = None
+    waveform: Tensor | None = None
     sample_rate: int = 16_000
-    times: Tensor | None = None
+    times: Tensor = None  # type: ignore[assignment]  # `__post_init__` fills in the default
     sampling: Sampling = field(default="pts", kw_only=True)
     log_mel: Tensor | None = field(default=None, kw_only=True)
     audio_embedding: Tensor | None = field(default=None, kw_only=True)
@@ -61,24 +67,33 @@ class Clip:
     source: Path | None = field(default=None, kw_only=True)
     name: str | None = field(default=None, kw_only=True)
     native: Any = field(default=None, kw_only=True)
+    # What was checked already, which `dataclasses.replace` hands on.
+    _valid: tuple[Tensor | None, Tensor | None] = field(default=(None, None), kw_only=True)
 
     def __post_init__(self) -> None:
-        self._set("frames", _checked_frames(self.frames))
-        if self.waveform is not None:
-            self._set("waveform", _checked_waveform(self.waveform, self.sample_rate))
+        frames, waveform = self._valid
+        if self.frames is not frames:
+            self._set("frames", _checked_frames(self.frames))
+        if self.sample_rate <= 0:
+            raise ClipError(
+                f"Expected samples per second, e.g. 16000, got sample_rate={self.sample_rate}."
+            )
+        if self.waveform is not None and self.waveform is not waveform:
+            self._set("waveform", _checked_waveform(self.waveform))
+        self._set("_valid", (self.frames, self.waveform))
         times = self._default_times() if self.times is None else self.times
         self._set("times", _checked_times(times, self.num_frames))
         for name in ("log_mel", "audio_embedding", "heard_at"):
             given = getattr(self, name)
             if given is not None and len(given) != self.num_frames:
                 raise ClipError(
-                    f"Got {name} of shape {list(given.shape)} for a clip of {self.num_frames} "
-                    "frames; there must be one row a frame. Repeat the last row or cut the rest."
+                    f"Expected one row of {name} for each of {self.num_frames} frames, got shape "
+                    f"{list(given.shape)}. Repeat the last row or cut the rest."
                 )
         if self.name is None and self.source is not None:
             self._set("name", Path(self.source).stem)
-        if self.sampling not in ("pts", "avsbench"):
-            raise ClipError(f"Got sampling={self.sampling!r}; say 'pts' or 'avsbench'.")
+        if self.sampling not in get_args(Sampling):
+            raise ClipError(f"Expected sampling='pts' or 'avsbench', got {self.sampling!r}.")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -87,13 +102,13 @@ class Clip:
         share_s = 1.0
         if self.sampling == "pts" and self.waveform is not None and len(self.waveform):
             share_s = len(self.waveform) / self.sample_rate / self.num_frames
-        return (torch.arange(self.num_frames, dtype=torch.float64) + 15 / 16) * share_s
+        return avsbench_times(self.num_frames) * share_s
 
     @classmethod
     def from_file(
         cls, path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts"
     ) -> "Clip":
-        """Read a video file with its sound.
+        """Read a video file with its audio.
 
         Args:
             path: Any container that FFmpeg reads, with a video and an audio stream.
@@ -127,8 +142,8 @@ class Clip:
         if isinstance(source, tuple | list) and len(source) == 3:
             return cls(*source)
         raise ClipError(
-            f"Got a {type(source).__name__}; wanted a path, a Clip, or a tuple (frames "
-            "[T, 3, H, W], waveform [samples], sample_rate)."
+            "Expected a path, a Clip, or a tuple (frames [T, 3, H, W], waveform [samples], "
+            f"sample_rate), got a {type(source).__name__}."
         )
 
     @property
@@ -143,7 +158,7 @@ class Clip:
 
     @property
     def spans(self) -> Tensor:
-        """What each frame stands for: `[T, 2]`, start and end in seconds, half-open.
+        """The time each frame stands for: `[T, 2]`, start and end in seconds, half-open.
 
         With `"avsbench"` sampling a frame stands for the second at whose end it was taken;
         otherwise for the time from its own time stamp to the next.
@@ -164,9 +179,9 @@ class Clip:
         indices = [int(index) for index in indices]
         if any(not 0 <= index < self.num_frames for index in indices):
             raise ClipError(
-                f"Got frames {indices[:16]} of a clip of {self.num_frames} frames; they are "
-                f"indices from 0 to {self.num_frames - 1}. If they are seconds, multiply by the "
-                "frame rate."
+                f"Expected frame indices from 0 to {self.num_frames - 1}, got {indices[:16]} for a "
+                f"clip of {self.num_frames} frames. If they are seconds, multiply by the frame "
+                "rate."
             )
         return indices
 
@@ -182,8 +197,8 @@ class Clip:
 
         Args:
             sample_rate: In Hz.
-            start: Of the resampled waveform, with `stop`: the samples from there up to `stop`, as
-                far as there are any. Of a long sound, the rest is not looked at.
+            start: First sample of the resampled waveform to return, with `stop`; samples outside
+                the waveform are left out. Only the part that is needed is read and resampled.
             stop: See `start`.
 
         Raises:
@@ -198,7 +213,7 @@ class Clip:
 
         if start is not None and stop is not None:
             return resample_stretch(self.waveform, self.sample_rate, sample_rate, start, stop)
-        return resample(self.waveform[:], self.sample_rate, sample_rate)
+        return resample(self.waveform, self.sample_rate, sample_rate)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -212,19 +227,20 @@ class Clip:
         return self.num_frames
 
     def __getitem__(self, frames: slice) -> "Clip":
-        """Return the clip of a stretch of frames; sound and clock stay those of the whole."""
+        """Return a clip of consecutive frames; audio and clock stay those of the whole."""
         start, stop, step = frames.indices(self.num_frames)
         if step != 1 or start >= stop:
             raise ClipError(
-                f"Got {frames} of a clip of {self.num_frames} frames; a stretch of frames rises "
-                "by one and holds at least one frame."
+                f"Expected a slice of at least one frame with step 1, got {frames} for a clip of "
+                f"{self.num_frames} frames."
             )
         rows = {
             name: getattr(self, name)[start:stop]
             for name in ("frames", "times", "log_mel", "audio_embedding", "heard_at")
             if getattr(self, name) is not None
         }
-        return replace(self, **rows, native=None)
+        # Rows of checked frames need no check.
+        return replace(self, **rows, native=None, _valid=(rows["frames"], self.waveform))
 
 
 def spans_of(times: Tensor, sampling: Sampling) -> Tensor:
@@ -245,38 +261,36 @@ def _checked_frames(frames: Any) -> Tensor:
         if frames.ndim == 4 and frames.shape[-1] == 3:
             hint = " Channels come last here: use `frames.permute(0, 3, 1, 2)`."
         raise ClipError(
-            f"Got frames of shape {list(frames.shape)}; wanted [T, 3, H, W] with T >= 1.{hint}"
+            f"Expected frames [T, 3, H, W] with T >= 1, got shape {list(frames.shape)}.{hint}"
         )
     if frames.dtype == torch.uint8:
         return frames
     if not frames.is_floating_point():
-        raise ClipError(f"Got frames of {frames.dtype}; wanted uint8, or float in [0, 1].")
+        raise ClipError(f"Expected frames of uint8, or float in [0, 1], got {frames.dtype}.")
     low, high = float(frames.min()), float(frames.max())
     # Undoing and redoing a normalisation costs a few ulps, hence the slack.
     if not (low >= -1e-4 and high <= 1 + 1e-4):
         raise ClipError(
-            f"Got float frames between {low:.3g} and {high:.3g}; wanted [0, 1]. Divide 0..255 by "
-            "255, and undo any normalisation by mean and deviation: networks normalise themselves."
+            f"Expected float frames in [0, 1], got values from {low:.3g} to {high:.3g}. Divide "
+            "0..255 by 255, and undo any normalisation by mean and deviation: networks normalise "
+            "themselves."
         )
     return frames
 
 
-def _checked_waveform(waveform: Any, sample_rate: int) -> Tensor | StoredWaveform:
-    if isinstance(waveform, StoredWaveform):
-        return waveform
+def _checked_waveform(waveform: Any) -> Tensor:
     waveform = torch.as_tensor(waveform)
     if waveform.ndim != 1 or not waveform.is_floating_point():
         raise ClipError(
-            f"Got a waveform of shape {list(waveform.shape)} and {waveform.dtype}; wanted mono "
-            "[samples], float in [-1, 1]. Average the channels with `waveform.mean(0)`, divide "
-            "int16 by 32768."
+            f"Expected a mono waveform [samples], float in [-1, 1], got shape "
+            f"{list(waveform.shape)} and {waveform.dtype}. Average the channels with "
+            "`waveform.mean(0)`, divide int16 by 32768."
         )
-    if sample_rate <= 0:
-        raise ClipError(f"Got sample_rate={sample_rate}; wanted samples per second, 16000 say.")
-    if not bool(torch.isfinite(waveform).all()):
+    # Piece by piece, because hours of audio are mapped from a file and need not be in memory.
+    if not all(bool(piece.isfinite().all()) for piece in waveform.split(_CHECKED_SAMPLES)):
         raise ClipError(
-            "Got a waveform with NaN or infinite samples. Replace them with "
-            "`waveform.nan_to_num(0)` if silence there is what you want."
+            "Expected finite samples, got a waveform with NaN or infinite ones. Replace them with "
+            "silence if that is acceptable: `waveform.nan_to_num(0)`."
         )
     return waveform.float()
 
@@ -285,7 +299,7 @@ def _checked_times(times: Any, num_frames: int) -> Tensor:
     times = torch.as_tensor(times, dtype=torch.float64)
     if times.shape != (num_frames,) or not bool((times.diff() > 0).all()):
         raise ClipError(
-            f"Got times {times.tolist()[:8]} for {num_frames} frames; wanted one time in seconds "
-            "per frame, strictly rising."
+            f"Expected one time in seconds for each of {num_frames} frames, strictly rising, got "
+            f"{times.tolist()[:8]}."
         )
     return times

@@ -8,19 +8,37 @@ span starts nearest to it, and what sounds too short for that in any frame is in
 """
 
 from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.types import Clip
+
+if TYPE_CHECKING:
+    from coprop_plugin.types.clip import Clip
+
+AVSBENCH_INSTANT_S = 15 / 16
+"""When in its second AVSBench takes a frame, in seconds: frame t is the one at t + 15/16 s."""
 
 TOLERANCE_S = 1e-6
 """How much shorter than the longest a stretch may be and count as equally long: rounding."""
 
 
+def avsbench_times(num_frames: int) -> Tensor:
+    """Return the time stamps of AVSBench's frames, one a second: `[T]` float64, in seconds.
+
+    Example:
+        >>> avsbench_times(3).tolist()
+        [0.9375, 1.9375, 2.9375]
+    """
+    return torch.arange(num_frames, dtype=torch.float64) + AVSBENCH_INSTANT_S
+
+
 def states_of_frames(
     boundaries_s: Sequence[float],
-    clip: Clip,
+    clip: "Clip",
     states: Sequence[Hashable] | None = None,
 ) -> list[Hashable]:
     """Tell the state of the sound in every frame of a clip.
@@ -37,7 +55,7 @@ def states_of_frames(
         ControlPointError: If the boundaries do not rise, are no numbers, or do not fit the states.
 
     Example:
-        >>> import torch
+        >>> from coprop_plugin.types import Clip
         >>> clip = Clip(torch.rand(4, 3, 8, 8), sampling="avsbench")
         >>> states_of_frames([1.4, 2.6], clip)  # second 1 mostly after 1.4, second 2 before 2.6
         [0, 1, 1, 2]
@@ -79,7 +97,10 @@ def change_frames(states: Sequence[Hashable]) -> list[int]:
 
 
 def segment_starts_s(
-    boundaries_s: Sequence[float], clip: Clip, states: Sequence[Hashable], seen: Sequence[Hashable]
+    boundaries_s: Sequence[float],
+    clip: "Clip",
+    states: Sequence[Hashable],
+    seen: Sequence[Hashable],
 ) -> list[float]:
     """Tell when each segment begins, finer than its first frame does.
 
@@ -94,7 +115,7 @@ def segment_starts_s(
         state begins, or where its span does.
 
     Example:
-        >>> import torch
+        >>> from coprop_plugin.types import Clip
         >>> clip = Clip(torch.rand(4, 3, 8, 8), sampling="avsbench")
         >>> segment_starts_s([1.4, 2.6], clip, [0, 1, 2], [0, 1, 1, 2])
         [0.0, 1.4, 3.0]
@@ -112,7 +133,7 @@ def segment_starts_s(
     return starts_s
 
 
-def snap(boundaries_s: Sequence[float], clip: Clip) -> list[int]:
+def snap(boundaries_s: Sequence[float], clip: "Clip") -> list[int]:
     """Return the frames that changes of the sound at these seconds belong to, the first one 0.
 
     That is the frame whose span starts nearest. Changes after the last frame are dropped, those
@@ -129,7 +150,7 @@ def snap(boundaries_s: Sequence[float], clip: Clip) -> list[int]:
         ControlPointError: If the boundaries do not rise or are no numbers.
 
     Example:
-        >>> import torch
+        >>> from coprop_plugin.types import Clip
         >>> snap([0.0, 1.9], Clip(torch.rand(4, 3, 8, 8), sampling="avsbench"))
         [0, 2]
     """

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
 from coprop_plugin.registry import DATASETS
+from coprop_plugin.types import AVSBENCH_INSTANT_S
 from coprop_plugin.world.scene import SAMPLE_RATE, Scene
 from coprop_plugin.world.splits import NUM_CLASSES, WorldDataset, segments_of
-
-FRAME_IN_ITS_SECOND_S = 15 / 16
 
 
 @DATASETS.register_module()
@@ -80,7 +79,7 @@ class WorldFrames(WorldDataset):
         """Return when a frame is taken, until when it listens, and what sounds in its second."""
         start_s = float(rng.uniform(0, scene.duration_s - 1))
         sounding = scene.prevailing(start_s, start_s + 1)
-        time_s = start_s + FRAME_IN_ITS_SECOND_S
+        time_s = start_s + AVSBENCH_INSTANT_S
         return time_s, time_s, sounding
 
     def _keyframe(
@@ -91,6 +90,6 @@ class WorldFrames(WorldDataset):
         start_s, end_s = segments[int(rng.integers(len(segments)))]
         time_s = start_s + float(rng.uniform(0, min(1.0, end_s - start_s)))
         # Control points are not found to the millisecond.
-        heard_at_s = start_s + FRAME_IN_ITS_SECOND_S + float(rng.uniform(-0.1, 0.1))
+        heard_at_s = start_s + AVSBENCH_INSTANT_S + float(rng.uniform(-0.1, 0.1))
         heard_at_s = min(max(time_s, heard_at_s), end_s)
         return time_s, heard_at_s, scene.sounding((start_s + end_s) / 2)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip, ControlPoints
 from coprop_plugin.types.timeline import change_frames, segment_starts_s
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.render import Look, owners, paint
@@ -208,7 +208,7 @@ class Scene:
 
     def clip(self, fps: float = 1.0, sampling: str = "pts") -> Clip:
         """Return the scene as a clip, sampled as a file of it would be."""
-        offset = 15 / 16 if sampling == "avsbench" else 0.0
+        offset = AVSBENCH_INSTANT_S if sampling == "avsbench" else 0.0
         times = torch.arange(int(self.duration_s * fps), dtype=torch.float64) / fps + offset
         return Clip(self.frames(times), self.waveform(), SAMPLE_RATE, times, sampling=sampling)
 

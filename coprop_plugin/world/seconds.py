@@ -9,7 +9,7 @@ from torch import Tensor
 from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
-from coprop_plugin.world.frames import FRAME_IN_ITS_SECOND_S
+from coprop_plugin.types import AVSBENCH_INSTANT_S
 from coprop_plugin.world.scene import SAMPLE_RATE
 from coprop_plugin.world.splits import WorldDataset
 
@@ -60,7 +60,7 @@ class WorldSeconds(WorldDataset):
         scene, waveform, rng = self._drawn(index)
         first_s = float(rng.uniform(0, scene.duration_s - self.num_frames))
         seconds = [first_s + n for n in range(self.num_frames)]
-        times = [start_s + FRAME_IN_ITS_SECOND_S for start_s in seconds]
+        times = [start_s + AVSBENCH_INSTANT_S for start_s in seconds]
         pairs = zip(times, seconds, strict=True)
         frames = scene.frames(times)
         masks = torch.stack([scene.mask(at, scene.prevailing(s, s + 1)) for at, s in pairs])

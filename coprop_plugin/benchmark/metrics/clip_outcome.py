@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coprop_plugin.benchmark.metrics.checks import checked_masks
 from coprop_plugin.errors import MetricError
-from coprop_plugin.types import ControlPoints
+from coprop_plugin.types import ControlPoints, avsbench_times
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Outcome:
             masks, truth = (masks != 0).long(), (truth != 0).long()
         masks, truth, _ = checked_masks(masks, truth, self.num_classes)
         num_frames = len(masks)
-        default_times = torch.arange(num_frames, dtype=torch.float64) + 15 / 16
+        default_times = avsbench_times(num_frames)
         everywhere = torch.ones(num_frames, dtype=torch.bool)
         for name, value in (
             ("masks", masks),
