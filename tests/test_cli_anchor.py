@@ -270,7 +270,7 @@ def test_control_points_are_found_by_name_in_the_drop_in_call(tmp_path):
         model(audio, frames)
     with naming("one", "three"), pytest.raises(ControlPointError, match="none of 'three'"):
         model(audio, frames)
-    with naming("one"), pytest.raises(ClipError, match="call of 2 clips; wanted one for each"):
+    with naming("one"), pytest.raises(ClipError, match="Expected one name for each of 2 clips"):
         model(audio, frames)
 
 

@@ -150,7 +150,10 @@ def test_forward_refuses_frames_without_their_sound(processor, frames, log_mel):
         (dict(num_queries=0), "num_queries=0"),
         (dict(frames_at_once=0), "frames_at_once=0"),
         (dict(width=20), "width=20.*multiples of 8"),
-        (dict(class_names=["dog"]), "wanted 2 names, the background's first"),
+        (
+            dict(class_names=["dog"]),
+            "Expected 2 class_names for num_classes=1, the background's first",
+        ),
         (dict(heads=3), "heads=3.*Say width=128"),
         (dict(input_size=(224,)), r"input_size=\(224,\).*height and width"),
         (dict(max_size=0), "max_size=0.*None for no limit"),

@@ -258,7 +258,7 @@ def test_unwrap_gives_the_same_object_back_untouched(clip):
 def test_sources_may_be_clips_tuples_and_paths(scene, clip):
     model = wrap(TruthBackend(scene), control_points=dict(type="every_n", n=100))
     assert model.segment((clip.frames, clip.waveform, 16_000)).masks.shape[0] == clip.num_frames
-    with pytest.raises(ClipError, match="Got a int"):
+    with pytest.raises(ClipError, match="got a int"):
         model.segment(3)
 
 

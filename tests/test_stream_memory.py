@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,29 +19,56 @@ from coprop_plugin.adapters.sound import waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.audio.resample import resample, resample_stretch
 from coprop_plugin.control_points.providers import NoveltyProvider
+from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import windows
-from coprop_plugin.types import StoredWaveform
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def stored(waveform):
-    on_disk = StoredWaveform(len(waveform))
-    on_disk.write(-3, np.concatenate([np.ones(3, np.float32), waveform.numpy(), [9.0]]))
-    return on_disk
+def on_disk(waveform, factor=1.0):
+    file = media.WaveformFile(len(waveform))
+    file.write(-3, np.concatenate([np.ones(3, np.float32), waveform.numpy(), [9.0]]))
+    file.scale(factor)
+    return file.tensor()
 
 
-def test_a_stored_waveform_is_a_waveform():
+def is_mapped(waveform):
+    """Whether a tensor's memory is that of a file."""
+    address = waveform.data_ptr()
+    ranges = re.findall(
+        r"^(\w+)-(\w+) .*coprop-audio-|^(\w+)-(\w+) .*/#\d+ \(deleted\)",
+        Path("/proc/self/maps").read_text(),
+        re.M,
+    )
+    bounds = [[int(part, 16) for part in found if part] for found in ranges]
+    return any(first <= address < last for first, last in bounds)
+
+
+def test_a_waveform_on_disk_is_a_tensor():
     waveform = torch.rand(1000) - 0.5
-    on_disk = stored(waveform)
-    assert (len(on_disk), on_disk.ndim, on_disk.dtype) == (1000, 1, torch.float32)
-    for part in (slice(0, 10), slice(990, 2000), slice(-5, None), slice(5, 2), 17, [3, 4]):
-        assert torch.equal(on_disk[part], waveform[part])
-    assert torch.equal(torch.cat([on_disk, on_disk]), torch.cat([waveform, waveform]))
-    assert torch.equal(on_disk.abs(), waveform.abs())
-    assert torch.equal(torch.from_numpy(np.asarray(on_disk)), waveform)
-    on_disk.scale = 2.0
-    assert torch.equal(on_disk[3:7], waveform[3:7] * 2)
+    mapped = on_disk(waveform)
+    assert type(mapped) is torch.Tensor
+    assert torch.equal(mapped, waveform)
+    assert torch.equal(on_disk(waveform, factor=2.0), waveform * 2)
+    mapped[0] = 5.0
+    assert mapped[0] == 5.0
+    assert len(media.WaveformFile(0).tensor()) == 0
+
+
+def test_no_file_is_left_of_a_waveform(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mapped = on_disk(torch.rand(1000))
+    part = mapped[10:20].clone(), mapped[10:20]
+    del mapped
+    assert torch.equal(*part)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk to write to")
+def test_a_full_disk_is_said(monkeypatch):
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda prefix: Path("/dev/full").open("wb"))
+    with pytest.raises(MediaError, match="1,000 audio samples cannot be written.*TMPDIR"):
+        media.WaveformFile(1000)
 
 
 @pytest.mark.parametrize("from_hz", [8_000, 16_000, 22_050, 44_100, 48_000])
@@ -57,13 +85,13 @@ def test_sound_on_disk_is_heard_as_in_memory(scene, sampling):
     clip = scene.clip(fps=1, sampling=sampling)
     clip = replace(clip, waveform=torch.cat([clip.waveform] * 5)[: 28 * clip.sample_rate])
     clip = replace(clip, frames=clip.frames[[0] * 30], times=torch.arange(30) + 15 / 16)
-    on_disk = replace(clip, waveform=stored(clip.waveform))
-    heard, same = NoveltyProvider().propose(clip), NoveltyProvider().propose(on_disk)
+    stored = replace(clip, waveform=on_disk(clip.waveform))
+    heard, same = NoveltyProvider().propose(clip), NoveltyProvider().propose(stored)
     assert heard == same
     assert heard.log["boundaries"] == same.log["boundaries"]
     late = [7, 12, 29]
-    torch.testing.assert_close(clip_log_mel(on_disk, late), clip_log_mel(clip, late))
-    torch.testing.assert_close(waveform_of(on_disk[5:], late[:2]), waveform_of(clip[5:], late[:2]))
+    torch.testing.assert_close(clip_log_mel(stored, late), clip_log_mel(clip, late))
+    torch.testing.assert_close(waveform_of(stored[5:], late[:2]), waveform_of(clip[5:], late[:2]))
 
 
 def test_long_sound_is_read_to_disk(tmp_path, monkeypatch, scene):
@@ -71,9 +99,8 @@ def test_long_sound_is_read_to_disk(tmp_path, monkeypatch, scene):
     short, _ = windows.stream_windows(path, 4, "pts")
     monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
     long, _ = windows.stream_windows(path, 4, "pts")
-    assert isinstance(short.waveform, torch.Tensor)
-    assert isinstance(long.waveform, StoredWaveform)
-    assert torch.equal(long.waveform.load(), short.waveform)
+    assert [is_mapped(short.waveform), is_mapped(long.waveform)] == [False, True]
+    assert torch.equal(long.waveform, short.waveform)
 
 
 def test_long_silence_takes_no_memory(tmp_path, monkeypatch, scene):
@@ -81,9 +108,9 @@ def test_long_silence_takes_no_memory(tmp_path, monkeypatch, scene):
     monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
     with pytest.warns(media.MediaWarning, match="no audio track"):
         sound, _ = windows.stream_windows(path, 4, "pts")
-    assert isinstance(sound.waveform, StoredWaveform)
+    assert is_mapped(sound.waveform)
     assert len(sound.waveform) == 6 * 16_000
-    assert not sound.waveform.load().any()
+    assert not sound.waveform.any()
     assert NoveltyProvider().propose(sound).silent.all()
 
 
@@ -146,6 +173,7 @@ GROWTH = """
 import json, re, sys
 from pathlib import Path
 from coprop_plugin import wrap
+from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import windows
 
 def peak_kb():

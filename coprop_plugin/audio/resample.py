@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ClipError
-from coprop_plugin.types import StoredWaveform
 
 # The filter `kaiser_best` of resampy 0.3 and later: a sinc under a Kaiser window, in units of the
 # zero crossings of the slower rate.
@@ -68,13 +67,11 @@ def resampled_length(length: int, from_hz: int, to_hz: int) -> int:
     return length * (int(to_hz) // common) // (int(from_hz) // common)
 
 
-def resample_stretch(
-    waveform: Tensor | StoredWaveform, from_hz: int, to_hz: int, start: int, stop: int
-) -> Tensor:
+def resample_stretch(waveform: Tensor, from_hz: int, to_hz: int, start: int, stop: int) -> Tensor:
     """Return samples start..stop-1 of `resample`, looking only at the sound around them.
 
     Args:
-        waveform: As in `resample`, or stored.
+        waveform: As in `resample`.
         from_hz: As in `resample`.
         to_hz: As in `resample`.
         start: Of the resampled waveform; what lies before its first sample is left out.

@@ -17,6 +17,7 @@ from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
 from coprop_plugin.media.result_folder import ResultWriter, save_result
 from coprop_plugin.media.result_json import read_about, read_manifest, source_of
 from coprop_plugin.media.soundtrack import read_waveform
+from coprop_plugin.media.waveform_file import WaveformFile
 
 __all__ = [
     "FORMATS",
@@ -26,6 +27,7 @@ __all__ = [
     "MediaWarning",
     "ResultWriter",
     "VideoInfo",
+    "WaveformFile",
     "class_colours",
     "class_names",
     "content_digest",

@@ -16,7 +16,7 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S, SAMPLE_RATE
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
 from coprop_plugin.media.video_source import VideoSource
-from coprop_plugin.types import StoredWaveform
+from coprop_plugin.media.waveform_file import WaveformFile
 
 # What a clip without sound gets: the rate that the models ask for.
 SILENCE_RATE = 16_000
@@ -31,7 +31,7 @@ def read_waveform(
     start_s: float | None = None,
     duration_s: float | None = None,
     in_memory: float = math.inf,
-) -> tuple[Tensor | StoredWaveform, int]:
+) -> tuple[Tensor, int]:
     """Read the sound of a video or sound file as one channel, at the file's own rate.
 
     Sample 0 belongs to the first picture: sound that starts later is preceded by silence, sound
@@ -94,7 +94,7 @@ def _first_picture_s(path: Path) -> float | None:
 
 def _silence(
     path: Path, duration_s: float | None, in_memory: float, why: str
-) -> tuple[Tensor | StoredWaveform, int]:
+) -> tuple[Tensor, int]:
     if duration_s is None:
         raise MediaError(f"{path} {why}, so there is nothing to hear. Give a file with sound.")
     warnings.warn(
@@ -103,7 +103,8 @@ def _silence(
         stacklevel=3,
     )
     length = round(duration_s * SILENCE_RATE)
-    return (torch.zeros if length <= in_memory else StoredWaveform)(length), SILENCE_RATE
+    silence = torch.zeros(length) if length <= in_memory else WaveformFile(length).tensor()
+    return silence, SILENCE_RATE
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ class _Track:
     _mean_energy: float = 0.0
     _damage: Counter = field(default_factory=Counter)
     _blocks: list[tuple[int, np.ndarray]] = field(default_factory=list)
-    _stored: StoredWaveform | None = None
+    _stored: WaveformFile | None = None
 
     def read(self) -> None:
         for block in sound_blocks(self.path, self.start_s, self._damage):
@@ -186,7 +187,7 @@ class _Track:
             self._blocks.append((position, samples))
             return
         if self._stored is None:
-            self._stored = StoredWaveform(length)
+            self._stored = WaveformFile(length)
         self._stored.write(position, samples)
 
     def _one_channel(self, samples: np.ndarray) -> np.ndarray:
@@ -204,15 +205,16 @@ class _Track:
         unrelated = self.energy.sum() / len(self.energy) ** 2
         return self.channel is None and self._mean_energy < 0.05 * unrelated
 
-    def waveform(self) -> Tensor | StoredWaveform:
+    def waveform(self) -> Tensor:
         """Return what was read; loud enough where channels that are silent were averaged in."""
         scale = 1.0
         if self.channel is None and len(self.energy) > 2 and self.energy.max() > 0:
             num_heard = int((self.energy > 1e-4 * self.energy.max()).sum())
             scale = len(self.energy) / num_heard
         if self._stored is not None:
-            self._stored.scale = scale
-            return self._stored
+            if scale != 1.0:
+                self._stored.scale(scale)
+            return self._stored.tensor()
         return torch.from_numpy(self._joined() * np.float32(scale))
 
     def _joined(self) -> np.ndarray:

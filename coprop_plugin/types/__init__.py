@@ -1,4 +1,4 @@
-"""The words of the library: a clip, its control points, its masks, and the four exchangeable parts.
+"""The data types: a clip, its control points, its masks, and the four exchangeable parts.
 
 Conventions, each pinned by a test named after it in `tests/test_conventions.py`:
 
@@ -7,8 +7,8 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 - time is a frame index: seconds appear in `times` and in names that end in `_s` only.
 - times are time stamps: `times[t]` is when frame t is shown, in seconds, never `t / fps`.
 - a frame stands for its span: from its time stamp to the next; with AVSBench's sampling for the
-  second at whose end it was taken. What sounds for half of the span sounds in the frame.
-- a keyframe hears its own segment: the 0.975 s that begin with it, not the segment before.
+  second at whose end it was taken. An object that sounds for half of the span sounds in the frame.
+- a keyframe hears its own segment: its audio window is the 0.975 s with which its segment begins.
 - a flag of 1 is a change: the set of sounding objects differs from the frame before (Eq. 1).
 - flag 0 is always 1: the first frame begins the first segment.
 - segments are half-open: a segment starts on its control point and stops before the next one.
@@ -33,7 +33,6 @@ from coprop_plugin.types.protocols import (
     UnpackedCall,
 )
 from coprop_plugin.types.results import FrameResult, SegmentationResult
-from coprop_plugin.types.stored import StoredWaveform
 from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 
 __all__ = [
@@ -52,7 +51,6 @@ __all__ = [
     "SegmentationResult",
     "Source",
     "StreamingProvider",
-    "StoredWaveform",
     "UnpackedCall",
     "avsbench_times",
     "checked_class_names",

@@ -1,4 +1,4 @@
-"""What a model calls its classes."""
+"""Names of a model's classes."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from coprop_plugin.errors import CopropError
 def checked_class_names(
     names: Sequence[str] | None, num_classes: int, error: type[CopropError]
 ) -> tuple[str, ...] | None:
-    """Return the names of a model's classes, if there is one for each.
+    """Check that there is one name for each of a model's classes, and return them.
 
     Args:
-        names: The background's first; two for a binary model. None if they are not known.
+        names: The background's first; two for a binary model. None if they are unknown.
         num_classes: C of the model.
-        error: What to raise.
+        error: The class of the error to raise.
 
     Raises:
-        CopropError: An `error`, if they are no texts, or too few or many.
+        CopropError: An `error`, if they are not strings, or not one for each class.
 
     Example:
         >>> from coprop_plugin.errors import AdapterError
@@ -29,7 +29,7 @@ def checked_class_names(
     listed = not isinstance(names, str) and all(isinstance(name, str) for name in names)
     if not listed or len(names) != wanted:
         raise error(
-            f"Got class_names={str(names)[:160]} for num_classes={num_classes}; wanted {wanted} "
-            "names, the background's first."
+            f"Expected {wanted} class_names for num_classes={num_classes}, the background's "
+            f"first, got {str(names)[:160]}."
         )
     return tuple(names)

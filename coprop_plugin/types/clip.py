@@ -74,12 +74,12 @@ class Clip:
         frames, waveform = self._valid
         if self.frames is not frames:
             self._set("frames", _checked_frames(self.frames))
-        if self.sample_rate <= 0:
+        if self.waveform is not None and self.waveform is not waveform:
+            self._set("waveform", _checked_waveform(self.waveform))
+        if self.waveform is not None and self.sample_rate <= 0:
             raise ClipError(
                 f"Expected samples per second, e.g. 16000, got sample_rate={self.sample_rate}."
             )
-        if self.waveform is not None and self.waveform is not waveform:
-            self._set("waveform", _checked_waveform(self.waveform))
         self._set("_valid", (self.frames, self.waveform))
         times = self._default_times() if self.times is None else self.times
         self._set("times", _checked_times(times, self.num_frames))

@@ -1,4 +1,4 @@
-"""Which clips a drop-in call is about: a model's own call does not say."""
+"""Names for the clips of a drop-in call, which a model's own call does not have."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ _NAMES: ContextVar[tuple[str, ...] | None] = ContextVar(
 
 @contextmanager
 def naming(*names: str) -> Iterator[None]:
-    """Name the clips of the calls of a wrapped model that are made inside.
+    """Name the clips of the calls of a wrapped model that are made inside the block.
 
-    For whoever looks clips up by name: control points from a file of many clips, say.
+    For providers that look clips up by name, e.g. control points from a file of many clips.
 
     Args:
         *names: One for each clip of a call, in order: ids of a data set, or files without suffix.
@@ -34,7 +34,7 @@ def naming(*names: str) -> Iterator[None]:
 
 
 def named(clips: Sequence[Clip]) -> list[Clip]:
-    """Return the clips of a call with the names that `naming` gave them, if it did.
+    """Return the clips of a call with their names from `naming`, if any.
 
     Raises:
         ClipError: If there is not one name for each clip.
@@ -50,7 +50,8 @@ def named(clips: Sequence[Clip]) -> list[Clip]:
         return list(clips)
     if len(names) != len(clips):
         raise ClipError(
-            f"Got the names {list(names)[:8]} for a call of {len(clips)} clips; wanted one for "
-            "each. Pass them in the order of the batch: `with naming(*names): model(...)`."
+            f"Expected one name for each of {len(clips)} clips of a call, got "
+            f"{list(names)[:8]}. Pass them in the order of the batch: "
+            "`with naming(*names): model(...)`."
         )
     return [replace(clip, name=name) for clip, name in zip(clips, names, strict=True)]

@@ -1,4 +1,4 @@
-"""Where the set of sounding objects changes."""
+"""Control points: the frames where the set of sounding objects changes."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,13 +19,12 @@ class ControlPoints:
     Args:
         flags: `[T]`, 1 where the set of sounding objects differs from the frame before. Flag 0
             is always 1.
-        source: Who said so: a provider's name.
-        log: What that provider wants remembered: scores, raw answers, notes.
-        silent: `[T]`, true where nothing can be heard, so that nothing sounds; None if the
-            provider does not say.
-        starts_s: `[K]` float64, when each segment begins, in seconds: finer than its first frame
-            says, so that a keyframe need not hear the segment before. Never after that frame's
-            span; None if the provider does not say.
+        source: The name of the provider.
+        log: The provider's notes: scores, raw answers.
+        silent: `[T]`, true where the audio is silent, so that no object sounds; None if unknown.
+        starts_s: `[K]` float64, when each segment begins, in seconds: more precise than its first
+            frame, so that a keyframe's audio window need not include the segment before. Never
+            after that frame's span; None if unknown.
 
     Raises:
         ControlPointError: If the flags are not T zeros and ones that begin with 1, `silent` is not
@@ -47,29 +46,31 @@ class ControlPoints:
         flags = torch.as_tensor(self.flags).cpu()
         if flags.ndim != 1 or len(flags) == 0 or not bool(((flags == 0) | (flags == 1)).all()):
             raise ControlPointError(
-                f"Got flags {_short(flags.tolist())}; wanted one 0 or 1 per frame, at least one "
-                "frame. For frame indices use `ControlPoints.from_indices(indices, num_frames)`."
+                "Expected one flag, 0 or 1, for each of one or more frames, got "
+                f"{_short(flags.tolist())}. For frame indices use "
+                "`ControlPoints.from_indices(indices, num_frames)`."
             )
         if not bool(flags[0]):
             raise ControlPointError(
-                f"Got flags {_short(flags.int().tolist())}; the first must be 1, because the "
-                "first frame begins the first segment. Set it to 1."
+                "Expected 1 as the first flag, because the first frame begins the first segment, "
+                f"got flags {_short(flags.int().tolist())}. Set the first one to 1."
             )
         object.__setattr__(self, "flags", flags.bool())
         if self.silent is not None:
             silent = torch.as_tensor(self.silent).cpu().bool()
             if silent.shape != flags.shape:
                 raise ControlPointError(
-                    f"Got silent={_short(self.silent)} for {len(flags)} frames; wanted one flag a "
-                    "frame, true where nothing can be heard, or None."
+                    f"Expected `silent` with one flag for each of {len(flags)} frames, true where "
+                    f"the audio is silent, or None, got {_short(self.silent)}."
                 )
             object.__setattr__(self, "silent", silent)
         if self.starts_s is not None:
             starts_s = torch.as_tensor(self.starts_s, dtype=torch.float64).cpu()
             if starts_s.shape != (len(self.indices),) or not bool((starts_s.diff() >= 0).all()):
                 raise ControlPointError(
-                    f"Got starts_s={_short(starts_s.tolist())} for {len(self.indices)} control "
-                    "points; wanted the second at which each segment begins, rising, or None."
+                    "Expected `starts_s` with the second at which each of "
+                    f"{len(self.indices)} segments begins, rising, or None, got "
+                    f"{_short(starts_s.tolist())}."
                 )
             object.__setattr__(self, "starts_s", starts_s)
 
@@ -103,8 +104,8 @@ class ControlPoints:
         rising = all(a < b for a, b in zip(indices, indices[1:], strict=False))
         if not (whole and rising and indices[:1] == [0] and indices[-1] < num_frames):
             raise ControlPointError(
-                f"Got control points {_short(indices)} for a clip of {num_frames} frames; they "
-                f"must be whole numbers, start at 0, rise, and stay below {num_frames}. If they "
+                "Expected control points that are whole numbers, start at 0, rise, and stay below "
+                f"{num_frames}, got {_short(indices)} for a clip of {num_frames} frames. If they "
                 "are seconds, multiply them by the frame rate first."
             )
         FRAMES.check(num_frames, "A list of control points", ControlPointError)
@@ -124,7 +125,7 @@ class ControlPoints:
 
     @property
     def segments(self) -> list[range]:
-        """The stretches between control points: half-open, together every frame once."""
+        """The segments between control points: half-open, together every frame once."""
         indices = self.indices
         return [
             range(start, stop)
@@ -132,7 +133,7 @@ class ControlPoints:
         ]
 
     def up_to(self, frame: int) -> "ControlPoints":
-        """Return the points before a frame alone; there are still as many frames.
+        """Drop the points from a frame on; the number of frames stays.
 
         Example:
             >>> ControlPoints([1, 0, 1, 0, 1]).up_to(4).indices
@@ -143,11 +144,11 @@ class ControlPoints:
         return replace(self, flags=flags, starts_s=starts_s)
 
     def is_silent(self, index: int) -> bool:
-        """Whether the provider said that nothing can be heard in this frame."""
+        """Whether the provider marked this frame as silent."""
         return self.silent is not None and bool(self.silent[index])
 
     def to_dict(self, times: Tensor | None = None) -> dict[str, Any]:
-        """Return what `save` writes; with `times`, the seconds of the control points too."""
+        """Return the content of `control_points.json`; with `times`, in seconds too."""
         content: dict[str, Any] = {
             "format": "coprop.control_points/1",
             "source": self.source,
@@ -166,7 +167,7 @@ class ControlPoints:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "ControlPoints":
-        """Read what `to_dict` gave.
+        """Read the content of `to_dict`.
 
         Raises:
             ControlPointParseError: If there are neither flags, nor indices with `num_frames`.
@@ -180,8 +181,8 @@ class ControlPoints:
                 points = cls(torch.tensor(content["flags"]), source, log, **known)
                 if list(content.get("indices", points.indices)) != points.indices:
                     raise ControlPointError(
-                        f"Got flags that mean the frames {_short(points.indices)}, but indices "
-                        f"{_short(content['indices'])}. Remove the one that is not to count."
+                        f"The flags mean the frames {_short(points.indices)}, but the indices are "
+                        f"{_short(content['indices'])}. Remove one of the two."
                     )
                 return points
             frames = int(content["num_frames"])
@@ -197,8 +198,8 @@ class ControlPoints:
             if isinstance(error, ControlPointError):
                 raise
             raise ControlPointParseError(
-                f"Got {_short(content)}, which holds no control points. Wanted a mapping with "
-                '"flags" (one 0 or 1 per frame), or "indices" and "num_frames".'
+                'Expected a mapping with "flags" (one 0 or 1 per frame), or "indices" and '
+                f'"num_frames", got {_short(content)}.'
             ) from error
 
     def __repr__(self) -> str:
@@ -210,7 +211,7 @@ class ControlPoints:
         return len(self.indices)
 
     def __eq__(self, other: object) -> bool:
-        """Control points are equal if their flags are, whoever said so."""
+        """Control points are equal if their flags are, whatever their source."""
         return isinstance(other, ControlPoints) and torch.equal(self.flags, other.flags)
 
     __hash__ = None

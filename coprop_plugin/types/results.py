@@ -1,4 +1,4 @@
-"""The masks of a clip."""
+"""Results: the masks of a clip, and how they were made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from coprop_plugin.types.control_points import ControlPoints
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:
-    """The mask of one frame, as `stream()` gives it.
+    """The mask of one frame, as `stream()` yields it.
 
-    Only classes that the frame's segment holds are stored, so that 71-class results stay small.
+    Only the classes present in the frame's segment are stored, so that 71-class results stay small.
 
     Args:
         index: Frame index in the clip.
         time_s: When the frame is shown, in seconds.
-        mask: `[H, W]` uint8, 0 where nothing sounds.
-        class_ids: The classes whose probabilities are kept, rising; `(1,)` for binary models.
+        mask: `[H, W]` uint8, 0 where no object sounds.
+        class_ids: The classes whose probabilities are stored, rising; `(1,)` for binary models.
         class_probs: `[len(class_ids), H, W]` float32 in [0, 1].
         num_classes: C of the wrapped model: 1 for binary models, 71 for AVSS.
-        is_keyframe: Whether the wrapped model itself made this mask.
-        class_names: What the classes are called, if the wrapped model says so: a name a class, the
-            background's first, two for binary models.
+        is_keyframe: Whether this mask is the wrapped model's own prediction.
+        class_names: The names of the classes, if the wrapped model has them: the background's
+            first, two for binary models.
 
     Example:
         >>> mask = torch.tensor([[0, 3]], dtype=torch.uint8)
@@ -59,17 +59,17 @@ class FrameResult:
 
     @property
     def sounding_prob(self) -> Tensor:
-        """Probability that a pixel sounds, whatever its class: `[H, W]` float32 in [0, 1]."""
+        """Probability that a pixel sounds, over all classes: `[H, W]` float32 in [0, 1]."""
         rows = [row for row, class_id in enumerate(self.class_ids) if class_id != 0]
         return self.class_probs[rows].sum(0).clamp(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentationResult:
-    """The masks of a clip and how they came about.
+    """The masks of a clip, its control points, and each frame's result.
 
     Attributes:
-        clip: What was segmented.
+        clip: The clip that was segmented.
         control_points: Where the set of sounding objects changes.
         frame_results: One a frame, in order.
 
@@ -102,16 +102,16 @@ class SegmentationResult:
         return self.clip.times.numpy()
 
     def save(self, folder: str | Path, *, overlay: bool = True, alpha: bool = False) -> Path:
-        """Write the masks, the probabilities, the control points and a video to look at.
+        """Write the masks, the probabilities, the control points and an overlay video.
 
         `masks/%05d.png` hold class indices, `probs/%05d.png` the probability that a pixel sounds
         (0..255), `control_points.json` can be edited and read back, `overlay.mp4` is the source
-        with its own sound and the masks painted in. Everything is written under a temporary name
+        with its own audio and the masks painted in. Everything is written under a temporary name
         first, so that a folder with the final name is complete; a folder that an earlier `save`
         wrote is replaced.
 
         Args:
-            folder: Where to write. A folder with foreign content is refused.
+            folder: Where to write. A folder that holds other files is refused.
             overlay: Whether to write `overlay.mp4`.
             alpha: Whether to write `alpha/%05d.png` too: the frames with the mask as alpha.
 
@@ -119,7 +119,7 @@ class SegmentationResult:
             The folder.
 
         Raises:
-            MediaError: If the folder cannot be written, or holds something else.
+            MediaError: If the folder cannot be written, or holds other files.
         """
         from coprop_plugin import media
 
@@ -128,8 +128,8 @@ class SegmentationResult:
     def to_supervision(self) -> list[Any]:
         """Return the masks as `supervision.Detections`, one a frame, for its annotators and tools.
 
-        A detection is a class that sounds: its mask, its box, `confidence` (the mean probability
-        inside), and under `data` its `class_name`.
+        A detection is a class present in the frame: its mask, its box, `confidence` (the mean
+        probability inside), and under `data` its `class_name`.
 
         Raises:
             MissingExtraError: If supervision is not installed; the message has the pip line.

@@ -1,10 +1,10 @@
-"""From seconds to frames: which frame does a change of the sound belong to?
+"""The time axis: from boundaries in seconds to frames.
 
-A sound is cut into stretches by boundaries in seconds, and each stretch has a state: what sounds
-in it. Stretch i is half-open: it starts on boundary i - 1 and stops before boundary i. A frame
-stands for its span (`Clip.spans`), and an object sounds in a frame if it sounds in at least half of
-that. So a frame is in the state that covers most of its span, a boundary becomes the frame whose
-span starts nearest to it, and what sounds too short for that in any frame is in no frame.
+Boundaries in seconds cut the audio into intervals, and each interval has a state: the set of
+sounding objects. Interval i is half-open: it starts on boundary i - 1 and stops before boundary i.
+A frame stands for its span (`Clip.spans`), and an object sounds in a frame if it sounds in at least
+half of the span. So a frame is in the state that covers most of its span, a boundary becomes the
+frame whose span starts nearest to it, and a sound too short for that is in no frame.
 """
 
 from collections.abc import Hashable, Sequence
@@ -23,7 +23,7 @@ AVSBENCH_INSTANT_S = 15 / 16
 """When in its second AVSBench takes a frame, in seconds: frame t is the one at t + 15/16 s."""
 
 TOLERANCE_S = 1e-6
-"""How much shorter than the longest a stretch may be and count as equally long: rounding."""
+"""How much shorter than the longest a state may be and count as equally long: rounding."""
 
 
 def avsbench_times(num_frames: int) -> Tensor:
@@ -41,18 +41,18 @@ def states_of_frames(
     clip: "Clip",
     states: Sequence[Hashable] | None = None,
 ) -> list[Hashable]:
-    """Tell the state of the sound in every frame of a clip.
+    """Return the state of the audio in every frame of a clip.
 
     Args:
-        boundaries_s: Where one stretch ends and the next one starts, in seconds, rising.
-        clip: Whose frames.
-        states: What sounds in each stretch, one more than boundaries; None: the stretch's number.
+        boundaries_s: Where one interval ends and the next one starts, in seconds, rising.
+        clip: The clip.
+        states: The state of each interval, one more than boundaries; None numbers them.
 
     Returns:
         One state a frame.
 
     Raises:
-        ControlPointError: If the boundaries do not rise, are no numbers, or do not fit the states.
+        ControlPointError: If the boundaries are not rising numbers, or do not fit the states.
 
     Example:
         >>> from coprop_plugin.types import Clip
@@ -70,7 +70,7 @@ def states_of_spans(
     spans: Sequence[tuple[float, float]],
     states: Sequence[Hashable] | None = None,
 ) -> list[Hashable]:
-    """Tell the state of the sound in half-open spans of seconds; see `states_of_frames`.
+    """Return the state of the audio in half-open spans of seconds; see `states_of_frames`.
 
     Example:
         >>> states_of_spans([1.4], [(0, 1), (1, 2)], ["dog", "silence"])
@@ -80,8 +80,8 @@ def states_of_spans(
     states = range(len(edges) + 1) if states is None else states
     if len(states) != len(edges) + 1:
         raise ControlPointError(
-            f"Got {len(states)} states for {len(edges)} boundaries; wanted one more than "
-            "boundaries, the state before the first one included."
+            f"Expected {len(edges) + 1} states for {len(edges)} boundaries, the state before the "
+            f"first one included, got {len(states)}."
         )
     return [_prevailing(edges, states, start, end) for start, end in spans]
 
@@ -102,12 +102,12 @@ def segment_starts_s(
     states: Sequence[Hashable],
     seen: Sequence[Hashable],
 ) -> list[float]:
-    """Tell when each segment begins, finer than its first frame does.
+    """Return when each segment begins, more precisely than its first frame.
 
     Args:
         boundaries_s: As in `states_of_frames`.
-        clip: Whose frames.
-        states: What sounds in each stretch.
+        clip: The clip.
+        states: The state of each interval.
         seen: The state of every frame; see `states_of_frames`.
 
     Returns:
@@ -126,7 +126,7 @@ def segment_starts_s(
         start, end = clip.spans[t].tolist()
         first = int(np.searchsorted(edges, start, side="right"))
         last = int(np.searchsorted(edges, end, side="left"))
-        # Stretch n begins on boundary n - 1; what the span begins with is heard from there.
+        # Interval n begins on boundary n - 1; the one at the span's start begins there.
         inside = [n for n in range(first + 1, last + 1) if states[n] == seen[t]]
         within = states[first] == seen[t] or not inside
         starts_s.append(start if within else float(edges[inside[0] - 1]))
@@ -134,20 +134,20 @@ def segment_starts_s(
 
 
 def snap(boundaries_s: Sequence[float], clip: "Clip") -> list[int]:
-    """Return the frames that changes of the sound at these seconds belong to, the first one 0.
+    """Return the frames of changes of the audio at these seconds, the first one 0.
 
     That is the frame whose span starts nearest. Changes after the last frame are dropped, those
     before the first one are its own, and two changes within one span are one.
 
     Args:
         boundaries_s: In seconds, rising.
-        clip: Whose frames.
+        clip: The clip.
 
     Returns:
         Frame indices, strictly rising.
 
     Raises:
-        ControlPointError: If the boundaries do not rise or are no numbers.
+        ControlPointError: If the boundaries are not rising numbers.
 
     Example:
         >>> from coprop_plugin.types import Clip
@@ -164,8 +164,8 @@ def _checked_boundaries(boundaries_s: Sequence[float]) -> np.ndarray:
         edges = np.array(np.nan)
     if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
         raise ControlPointError(
-            f"Got boundaries {str(boundaries_s)[:160]}; wanted a list of seconds that rises. Sort "
-            "it and leave out what is no number."
+            "Expected boundaries as a rising list of seconds, got "
+            f"{str(boundaries_s)[:160]}. Sort it, and remove entries that are not numbers."
         )
     return edges
 

@@ -19,7 +19,7 @@ from coprop_plugin.audio.log_mel import (
 )
 from coprop_plugin.audio.resample import resample_stretch, resampled_length
 from coprop_plugin.errors import ClipError
-from coprop_plugin.types import Clip, StoredWaveform
+from coprop_plugin.types import Clip
 
 ROWS_A_SECOND = 100
 MARGIN_S = 5
@@ -39,9 +39,7 @@ class LogMels:
         length: Samples from there on; silence where there are no more.
     """
 
-    def __init__(
-        self, waveform: Tensor | StoredWaveform, sample_rate: int, start: int, length: int
-    ) -> None:
+    def __init__(self, waveform: Tensor, sample_rate: int, start: int, length: int) -> None:
         self._waveform, self._rate = waveform, sample_rate
         self._start = resampled_length(start, sample_rate, SAMPLE_RATE)
         samples = resampled_length(length, sample_rate, SAMPLE_RATE)
