@@ -1,4 +1,4 @@
-"""The image backbones of released AVS models, and what their files call the weights."""
+"""Image backbones of released AVS models, and the names of their weights."""
 
 from coprop_plugin.adapters.released import Row, Shapes
 
@@ -17,10 +17,10 @@ RESNET_NAMES: list[Row] = [
             (r"downsample\.1\.", "shortcut.normalization."),
         )
     ),
-    # A second branch, for a salient-object model that this ResNet once was written for.
+    # A second branch, left over from a salient-object model that this ResNet was written for.
     (r"layer[34]_2\.", None),
 ]
-"""Rows for ResNet-50 as all three released code bases have it; `under` puts a prefix before."""
+"""Rows for ResNet-50 as in all three released code bases; `under` adds a prefix."""
 
 PVT_NAMES: list[Row] = [
     row
@@ -51,13 +51,13 @@ PVT_NAMES: list[Row] = [
         ),
     )
 ]
-"""Rows for PVT-v2 as all three released code bases have it; `under` puts a prefix before."""
+"""Rows for PVT-v2 as in all three released code bases; `under` adds a prefix."""
 
 
 def recognise_backbone(shapes: Shapes, prefix: str) -> str | None:
-    """Tell which backbone a released file has under `prefix`; None if it has none that we know.
+    """Detect the backbone of a released file under `prefix`; None if it is unknown.
 
-    Its parameters may be of another size nevertheless; they are refused by name when filled in.
+    Parameters of another size are reported by name when they are loaded.
     """
     if f"{prefix}patch_embed1.proj.weight" in shapes:
         return "pvt_v2_b5"

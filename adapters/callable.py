@@ -1,49 +1,51 @@
-"""The adapter for any function from frames and their sound to logits."""
+"""Adapter for any function from frames and audio to logits."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.calls import ModelCall, check_indices
+from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import borrow_model
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers import segment_in_batches
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times, checked_class_names
 
 AudioForm = Literal["waveform", "log_mel", "embedding", "none", "clip"]
-_FORMS = ("waveform", "log_mel", "embedding", "none", "clip")
+"""What a wrapped function gets as its second argument; see `CallableBackend`."""
 
 
 @MODELS.register_module(name=["CallableBackend", "callable"])
 class CallableBackend(nn.Module):
-    """Drives any function or module from frames and their sound to logits.
+    """Backend around any function or module from frames and audio to logits.
 
     It is called as `function(frames, audio)`: frames `[K, 3, H, W]`, float RGB in [0, 1], at the
-    clip's own size; audio in the form that is asked for. It returns logits `[K, C, h, w]` at any
-    size, or `[K, h, w]` where C is 1. A module runs in eval mode on its own device, and has its
-    training flags again afterwards.
+    clip's own size; audio in the form that `audio` names. It returns logits `[K, C, h, w]` at any
+    size, or `[K, h, w]` where C is 1. A module runs in eval mode on its own device; its training
+    flags are restored afterwards.
 
     Args:
         function: What to call.
         num_classes: 1 for binary masks (sigmoid), else the number of classes, 0 the background.
-        class_names: What they are called in reports and exports, the background's first.
-        audio: What a frame's sound is: `"waveform"`, the `[15600]` samples at 16 kHz (0.975 s)
-            that belong to it; `"log_mel"`, its VGGish example `[1, 96, 64]`; `"embedding"`, its
-            VGGish embedding `[128]`; `"none"`: called as `function(frames)`; `"clip"`: called as
-            `function(clip, indices)`, for functions that want to see everything.
+        class_names: Names of the classes for reports and exports, the background's first.
+        audio: The form of a frame's audio: `"waveform"`, its `[15600]` samples at 16 kHz
+            (0.975 s); `"log_mel"`, its VGGish example `[1, 96, 64]`; `"embedding"`, its VGGish
+            embedding `[128]`; `"none"`: called as `function(frames)`; `"clip"`: called as
+            `function(clip, indices)`, for functions that need the whole clip.
         vggish: For `"embedding"`: a module, the path of weights, or None for the public weights.
-        frames_at_once: Frames a call, at most.
+        frames_at_once: Maximum number of frames per call.
 
     Raises:
-        AdapterError: If `function` cannot be called, `audio` is none of the above, or there is
-            not one name for each class.
+        AdapterError: If `function` is not callable, `audio` is not one of the above, or the number
+            of class names is not the number of classes.
 
     Example:
         >>> def bright(frames, audio):
@@ -66,22 +68,22 @@ class CallableBackend(nn.Module):
         super().__init__()
         if not callable(function):
             raise AdapterError(
-                f"Got a {type(function).__name__}, which cannot be called; wanted a function or a "
-                "module from frames [K, 3, H, W] and their sound to logits [K, C, h, w]."
+                "Expected a function or a module from frames [K, 3, H, W] and audio to logits "
+                f"[K, C, h, w], got a {type(function).__name__}."
             )
-        if audio not in _FORMS:
-            raise AdapterError(f"Got audio={audio!r}; say one of {', '.join(map(repr, _FORMS))}.")
+        if audio not in (forms := get_args(AudioForm)):
+            raise AdapterError(f"Expected audio to be one of {forms}, got {audio!r}.")
         self.model = function
         self.num_classes = num_classes
         self.class_names = checked_class_names(class_names, num_classes, AdapterError)
         self.audio = audio
-        self.context = "window" if audio == "clip" else "frame"
-        self.ear = VGGishFeatures(vggish)
+        self.context: Context = "window" if audio == "clip" else "frame"
+        self.audio_features = VGGishFeatures(vggish)
         self.frames_at_once = frames_at_once
 
     @staticmethod
     def accepts(model: Any) -> bool:
-        """Never by itself: a function says nothing about what it takes. Name this adapter."""
+        """Return False: what a function takes cannot be told. Name this adapter instead."""
         return False
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
@@ -91,29 +93,32 @@ class CallableBackend(nn.Module):
             Logits `[K, C, H, W]` float32 at the clip's size.
 
         Raises:
-            AdapterError: If the function returns something else than finite logits of the right
-                shape.
-            ClipError: If an index lies outside the clip, or the clip has no sound of the form
-                that was asked for.
+            AdapterError: If the function does not return finite logits of the right shape.
+            ClipError: If an index lies outside the clip, or the clip has no audio of the form
+                that the function takes.
         """
         indices = clip.checked(indices)
-        logits = [torch.zeros(0, self.num_classes, *clip.size)]
-        for start in range(0, len(indices), self.frames_at_once):
-            some = indices[start : start + self.frames_at_once]
-            with self._borrowed() as device:
-                answer = self.model(*self._inputs(clip, some, device))
-            native = self._checked(answer, len(some))
-            logits.append(resize_logits(native.float(), clip.size))
-        return torch.cat([rows.to(logits[-1].device) for rows in logits])
 
-    def _inputs(self, clip: Clip, indices: list[int], device: torch.device) -> tuple[Any, ...]:
+        def segment(batch: Sequence[int]) -> Tensor:
+            with self._borrowed() as device:
+                output = self.model(*self._inputs(clip, batch, device))
+            return resize_logits(self._checked(output, len(batch)).float(), clip.size)
+
+        empty = torch.zeros(0, self.num_classes, *clip.size)
+        return segment_in_batches(segment, indices, self.frames_at_once, empty)
+
+    def _inputs(self, clip: Clip, indices: Sequence[int], device: torch.device) -> tuple[Any, ...]:
         if self.audio == "clip":
             return clip, indices
         frames = clip.rgb(indices).to(device)
         if self.audio == "none":
             return (frames,)
-        hear = {"waveform": waveform_of, "log_mel": clip_log_mel, "embedding": self.ear}
-        return frames, hear[self.audio](clip, indices).to(device)
+        audio_of: dict[str, Callable[[Clip, Sequence[int]], Tensor]] = {
+            "waveform": waveform_of,
+            "log_mel": clip_log_mel,
+            "embedding": self.audio_features,
+        }
+        return frames, audio_of[self.audio](clip, indices).to(device)
 
     @contextmanager
     def _borrowed(self) -> Iterator[torch.device]:
@@ -125,27 +130,27 @@ class CallableBackend(nn.Module):
                 yield torch.device("cpu")
 
     def _checked(self, logits: Any, num_frames: int) -> Tensor:
-        """Return logits `[K, C, h, w]`, whatever of the two allowed shapes they came in."""
+        """Return logits `[K, C, h, w]`, given in that shape or as `[K, h, w]`."""
         name = getattr(self.model, "__name__", type(self.model).__name__)
-        wanted = f"logits [{num_frames}, {self.num_classes}, h, w]"
+        expected = f"logits [{num_frames}, {self.num_classes}, h, w]"
         if not isinstance(logits, Tensor):
             raise AdapterError(
-                f"Got a {type(logits).__name__} from {name}; wanted a tensor of {wanted}. Return "
-                "the logits alone."
+                f"Expected a tensor of {expected} from {name}, got a {type(logits).__name__}. "
+                "Return the logits alone."
             )
         shape = list(logits.shape)
         if logits.ndim == 3 and self.num_classes == 1:
             logits = logits[:, None]
         if logits.ndim != 4 or logits.shape[:2] != (num_frames, self.num_classes):
             raise AdapterError(
-                f"Got {shape} from {name} for {num_frames} frames; wanted {wanted}. The number of "
-                "classes is `CallableBackend(function, num_classes=...)`."
+                f"Expected {expected} from {name} for {num_frames} frames, got {shape}. The number "
+                "of classes is set by `CallableBackend(function, num_classes=...)`."
             )
         if not logits.is_floating_point() or not bool(torch.isfinite(logits).all()):
             came = "NaN or infinite numbers" if logits.is_floating_point() else str(logits.dtype)
             raise AdapterError(
-                f"Got {came} from {name}; wanted finite float {wanted}, before any sigmoid, "
-                "softmax or threshold."
+                f"Expected finite float {expected} from {name}, before any sigmoid, softmax or "
+                f"threshold; got {came}."
             )
         return logits
 
@@ -154,26 +159,26 @@ class CallableBackend(nn.Module):
 
         Args:
             frames: `[T, 3, H, W]`, float RGB in [0, 1]: one clip, in order.
-            audio: One row a frame, in the form that was asked for.
+            audio: One row per frame, in the form that the function takes.
 
         Raises:
-            AdapterError: If the function takes something else, or lengths disagree.
+            AdapterError: If the function takes other arguments, or lengths disagree.
         """
         rows = {"none": 0}.get(self.audio, len(frames))
         if self.audio == "clip" or (0 if audio is None else len(audio)) != rows:
             raise AdapterError(
-                f"Got a call with {len(frames)} frames and "
-                f"{'no audio' if audio is None else f'audio of {len(audio)} rows'} for a function "
-                f"that takes audio={self.audio!r}. Give one row of sound a frame, or use "
-                "`model.segment(clip)`."
+                f"Expected one row of audio per frame for a function with audio={self.audio!r}, "
+                f"got {len(frames)} frames and "
+                f"{'no audio' if audio is None else f'audio of {len(audio)} rows'}. Pass matching "
+                "rows, or use `model.segment(clip)`."
             )
         arguments = [frames] if audio is None else [frames, audio]
         sound = {}
-        if self.audio == "waveform":
-            # Neighbouring windows overlap, so they are no waveform of the clip, but log-mels are.
+        if audio is not None and self.audio == "waveform":
+            # Neighbouring windows overlap, so they do not join to the clip's waveform; log-mels do.
             examples = [log_mel_examples(row, SAMPLE_RATE) for row in _samples(audio)]
             sound = {"log_mel": torch.cat(examples)}
-        elif self.audio != "none":
+        elif audio is not None:
             name = "log_mel" if self.audio == "log_mel" else "audio_embedding"
             sound = {name: audio.cpu()}
         clip = Clip(frames.cpu(), times=avsbench_times(len(frames)), **sound)
@@ -183,30 +188,30 @@ class CallableBackend(nn.Module):
         """Call the function once for the keyframes; returns logits `[K, C, H, W]` of the clip.
 
         Raises:
-            AdapterError: If it returns something else than logits of the right shape.
+            AdapterError: If it does not return logits of the right shape.
         """
         check_indices(call, indices)
         chosen = call[0].checked(indices[0])
         whole = chosen == list(range(len(call[0])))
         with self._borrowed():
-            answer = self.model(*(x if whole else x[chosen] for x in call.arguments))
-        native = self._checked(answer, len(chosen))
-        call.keyframes, call.answers = [sorted(chosen)], dict(zip(chosen, answer, strict=True))
+            output = self.model(*(x if whole else x[chosen] for x in call.arguments))
+        native = self._checked(output, len(chosen))
+        call.keyframes, call.outputs = [sorted(chosen)], dict(zip(chosen, output, strict=True))
         return [resize_logits(native.float(), call[0].size)]
 
     def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Tensor:
-        """Return what the function would: its own numbers at keyframes, `logits` elsewhere."""
-        some = next(iter(call.answers.values()))
-        carried = resize_logits(logits[0], some.shape[-2:]).to(some)
+        """Return what the function would: its own output at keyframes, `logits` elsewhere."""
+        some = next(iter(call.outputs.values()))
+        propagated = resize_logits(logits[0], some.shape[-2:]).to(some)
         return torch.stack(
-            [call.answers.get(t, carried[t].reshape(some.shape)) for t in range(len(call[0]))]
+            [call.outputs.get(t, propagated[t].reshape(some.shape)) for t in range(len(call[0]))]
         )
 
 
 def _samples(audio: Tensor) -> Tensor:
     if audio.ndim != 2 or audio.shape[1] != EXAMPLE_SAMPLES:
         raise AdapterError(
-            f"Got audio of shape {list(audio.shape)}; wanted [T, {EXAMPLE_SAMPLES}]: 0.975 s at "
-            "16 kHz for every frame."
+            f"Expected audio [T, {EXAMPLE_SAMPLES}], 0.975 s at 16 kHz for every frame, got shape "
+            f"{list(audio.shape)}."
         )
     return audio.cpu().float()

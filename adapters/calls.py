@@ -1,4 +1,4 @@
-"""A drop-in call: what came in, what the wrapped model said, and how to answer in its own way."""
+"""Drop-in calls: a wrapped model's own arguments to clips, and results back to its own outputs."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from coprop_plugin.types import Clip, UnpackedCall, named
 class ModelCall(UnpackedCall):
     """The clips of one call of a wrapped model.
 
-    The model sees a flat batch; a row of it is one frame of one clip, or padding.
+    The model takes a flat batch; a row of it is one frame of one clip, or padding.
 
     Args:
         clips: The clips, without padding; inside `naming` they get their names.
@@ -23,12 +23,13 @@ class ModelCall(UnpackedCall):
         arguments: What the model was called with, in the order of its own signature.
 
     Raises:
-        ClipError: If there are names, but not one for each clip.
+        ClipError: If names were given, but not one for each clip.
 
     Attributes:
-        answers: The model's own outputs for a row, filled by `segment_call`: at keyframes, and
+        outputs: The model's own outputs for a row, filled by `segment_call`: at keyframes, and
             at padding where the whole batch was run.
-        keyframes: Per clip the frames that were segmented, rising.
+        keyframes: Per clip the frames that were segmented, ascending.
+        log_mel: Log-mels of all rows, for adapters that compute them from sound files.
     """
 
     def __init__(
@@ -42,32 +43,33 @@ class ModelCall(UnpackedCall):
         self.rows = [list(clip_rows) for clip_rows in rows]
         self.num_rows = num_rows
         self.arguments = list(arguments)
-        self.answers: dict[int, Any] = {}
+        self.outputs: dict[int, Any] = {}
         self.keyframes: list[list[int]] = [[] for _ in clips]
+        self.log_mel: Tensor | None = None
 
     @property
     def real_rows(self) -> list[int]:
-        """Rows that are frames of a clip, rising."""
+        """Rows that are frames of a clip, ascending."""
         return sorted(row for clip_rows in self.rows for row in clip_rows)
 
     def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
-        """Forget the answers of frames that are no keyframes after all.
+        """Drop the outputs of frames that are not keyframes in the end.
 
         Args:
-            keyframes: Per clip those that stay, some of what was segmented.
+            keyframes: Per clip the frames to keep, a subset of those that were segmented.
         """
         for clip_rows, old, new in zip(self.rows, self.keyframes, keyframes, strict=True):
             for t in set(old) - set(new):
-                del self.answers[clip_rows[t]]
+                del self.outputs[clip_rows[t]]
         self.keyframes = [sorted(clip) for clip in keyframes]
 
     def source_rows(self) -> dict[int, int]:
-        """Say whose outputs a row gets: its own, or those of its segment's keyframe.
+        """Map each row to the row whose outputs it gets: its own, or its segment's keyframe.
 
         That is the last keyframe up to the frame, or the first one after it if there is none.
         Rows of padding that were not run are absent.
         """
-        sources = {row: row for row in self.answers}
+        sources = {row: row for row in self.outputs}
         for clip_rows, keyframes in zip(self.rows, self.keyframes, strict=True):
             for t, row in enumerate(clip_rows):
                 earlier = [k for k in keyframes if k <= t]
@@ -77,18 +79,18 @@ class ModelCall(UnpackedCall):
 
 
 def bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """Sort the arguments of a call into the order of the model's own `forward`.
+    """Return the arguments of a call in the order of the model's own `forward`.
 
     Raises:
-        AdapterError: If the model could not be called like this.
+        AdapterError: If the model does not accept these arguments.
     """
     signature = inspect.signature(model.forward)
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise AdapterError(
-            f"Got a call that {type(model).__name__} itself would refuse ({error}); it is called "
-            f"as forward{signature}. Use the same arguments here."
+            f"{type(model).__name__} does not accept these arguments ({error}). Call it as "
+            f"forward{signature}."
         ) from error
     return list(bound.arguments.values())
 
@@ -105,17 +107,17 @@ def clip_rows(
         name: Of the wrapped model, for the message.
 
     Raises:
-        AdapterError: If the batch holds no whole number of clips, or no frame at all.
+        AdapterError: If the batch is empty, or not a whole number of clips.
     """
     if num_rows == 0 or num_rows % frames_per_clip:
         raise AdapterError(
-            f"Got {num_rows} frames in a call of {name}, whose clips have {frames_per_clip} "
-            "frames each. If yours are of another length, wrap the model with a backend made "
-            "with `frames_per_clip=...`."
+            f"Expected clips of {frames_per_clip} frames in a call of {name}, got {num_rows} "
+            "frames. For clips of another length, construct the backend with "
+            "`frames_per_clip=...`."
         )
     if flag is not None and flag.numel() != num_rows:
         raise AdapterError(
-            f"Got {flag.numel()} temporal flags for {num_rows} frames; there must be one a frame."
+            f"Expected one temporal flag per frame, got {flag.numel()} for {num_rows} frames."
         )
     real = [True] * num_rows if flag is None else (flag.flatten() != 0).tolist()
     clips = [
@@ -128,7 +130,7 @@ def clip_rows(
 def map_tensors(function: Callable[..., Any], *trees: Any) -> Any:
     """Apply `function` to the tensors of equally built trees of tuples, lists and dicts.
 
-    What is no tensor is taken from the first tree.
+    Anything else is taken from the first tree.
     """
     first = trees[0]
     if isinstance(first, Tensor):
@@ -151,13 +153,13 @@ def stack_rows(rows: Sequence[Any]) -> Any:
 
 
 def check_indices(call: ModelCall, indices: Sequence[Sequence[int]]) -> None:
-    """Raise unless there are keyframes for every clip of the call.
+    """Check that every clip of the call has a keyframe.
 
     Raises:
-        AdapterError: If there are not.
+        AdapterError: If one has none.
     """
     if len(indices) != len(call) or not all(indices):
         raise AdapterError(
-            f"Got keyframes {[list(i) for i in indices]} for a call of {len(call)} clips; every "
-            "clip needs at least one."
+            f"Expected at least one keyframe for each of {len(call)} clips, got "
+            f"{[list(i) for i in indices]}."
         )

@@ -1,4 +1,4 @@
-"""Which frames a wrapped model sees together with a keyframe."""
+"""Frames that a wrapped model is given together with a keyframe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from torch import Tensor
 from coprop_plugin.errors import AdapterError
 
 Context = Literal["frame", "window"]
+"""What surrounds a keyframe: nothing, or the model's own clip length."""
 
-# Sampled more slowly than this, neighbours are already as near to one second as frames get.
+# Sampled more slowly than this, neighbouring frames are the closest to one second apart.
 _NEIGHBOUR_GAP_S = 0.6
 # Time stamps of frames "on screen at second n" lie up to a frame before it; AVSBench's n + 15/16.
 _SLACK_S = 0.06
@@ -23,7 +24,7 @@ class Group:
 
     Args:
         frames: Frame indices, in the order in which the model gets them; some may repeat.
-        keyframes: Which of them are asked for: from frame index to place in `frames`.
+        keyframes: The requested frames among them: from frame index to place in `frames`.
     """
 
     frames: tuple[int, ...]
@@ -33,20 +34,20 @@ class Group:
 def group_frames(
     times: Tensor, indices: Sequence[int], context: Context, clip_length: int
 ) -> list[Group]:
-    """Say which frames to run to get the keyframes `indices`.
+    """Group the frames to run for the keyframes `indices`.
 
     With `"frame"` context every keyframe is a group of its own. With `"window"` a group has
     `clip_length` frames about a second apart. A clip of at most `clip_length` frames is one
     window, its last frame repeated as AVSBench does. In a longer one, windows follow the clock:
     the keyframe of second n is frame n mod `clip_length` of its window (shifted at the ends of
     the clip), so that neighbouring keyframes share a window, and a window does not depend on
-    which other keyframes were asked for.
+    which other keyframes are requested.
 
     Args:
         times: `[T]`, time stamps of the clip's frames in seconds.
         indices: The keyframes, in any order.
         context: `"frame"` or `"window"`.
-        clip_length: Frames a window.
+        clip_length: Frames per window.
 
     Returns:
         Groups in the order of their first keyframe; each set of frames occurs once.
@@ -86,14 +87,16 @@ def _window(times: Tensor, index: int, length: int) -> tuple[tuple[int, ...], in
 
 
 def checked_context(context: str) -> Context:
-    """Return `context` if it is one.
+    """Return `context` if it is valid.
 
     Raises:
         AdapterError: If it is neither `"frame"` nor `"window"`.
     """
-    if context not in ("frame", "window"):
-        raise AdapterError(
-            f"Got context={context!r}; say 'frame' (the keyframe alone) or 'window' (the model's "
-            "own clip length around it)."
-        )
-    return context
+    if context == "frame":
+        return "frame"
+    if context == "window":
+        return "window"
+    raise AdapterError(
+        f"Expected context 'frame' (the keyframe alone) or 'window' (the model's own clip length "
+        f"around it), got {context!r}."
+    )

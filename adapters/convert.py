@@ -1,4 +1,4 @@
-"""From released checkpoints to our own models: every weight finds its place, or is refused."""
+"""Released checkpoints loaded into our own models, strictly: every weight must fit."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,16 +18,16 @@ def load_released(path: str | Path, family: str | None = None) -> nn.Module:
     """Load a released AVS model, from its author's file or from one that `convert` wrote.
 
     Args:
-        path: A `.pth` file as it was downloaded, the same weights as safetensors, or ours. Nothing
-            but tensors and plain containers is ever unpickled.
-        family: `"tpavi"`, `"avsegformer"`, `"catr"`; None tells it by the names in the file.
+        path: A `.pth` file as downloaded, the same weights as safetensors, or ours. Nothing but
+            tensors and plain containers is ever unpickled.
+        family: `"tpavi"`, `"avsegformer"`, `"catr"`; None detects it by the names in the file.
 
     Returns:
         Our model of that family on the CPU, in eval mode and float32 (float64 if saved so).
 
     Raises:
-        CheckpointError: If the file is missing or damaged, is of no family or of another one, or
-            has weights missing, unknown or of another shape; they are named.
+        CheckpointError: If the file is missing or damaged, is of no known family or of another one,
+            or has weights missing, unknown or of another shape; they are named.
         UnknownNameError: If there is no such family.
 
     Example:
@@ -47,7 +47,7 @@ def load_released(path: str | Path, family: str | None = None) -> nn.Module:
 def load_state(
     state: Mapping[str, Tensor], family: str | None = None, origin: str = "the given weights"
 ) -> nn.Module:
-    """Build the model that released weights belong to, and fill it.
+    """Build the model that released weights belong to, and load them.
 
     Args:
         state: Names as released, without a prefix, and tensors.
@@ -72,13 +72,13 @@ def load_state(
 def convert(
     path: str | Path, out: str | Path, family: str | None = None, dtype: torch.dtype | None = None
 ) -> Path:
-    """Write a released checkpoint as safetensors of ours, without its dead weights.
+    """Convert a released checkpoint to our safetensors, without its unused weights.
 
     Args:
         path: The released file.
         out: The new file.
         family: As in `load_released`.
-        dtype: `torch.float16` halves the file; None keeps the weights as they are.
+        dtype: `torch.float16` halves the file size; None keeps the weights as they are.
 
     Returns:
         `out`.
@@ -92,17 +92,17 @@ def convert(
 
 
 def save_released(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> Path:
-    """Write one of our models of a released family, as it was loaded or trained further.
+    """Save one of our models of a released family, as loaded or trained further.
 
     Raises:
-        CheckpointError: If the model is none of ours, or the file cannot be written.
+        CheckpointError: If the model is not one of ours, or the file cannot be written.
     """
     for family in FAMILIES.values():
         if isinstance(model, family.build):
             return save_module(model, model.config, path, family.format, dtype)
     raise CheckpointError(
-        f"Got a {type(model).__name__} to save; wanted one of our own models of "
-        f"{', '.join(FAMILIES)}, as `load_released` returns them. Save others with "
+        f"Expected one of our own models of {', '.join(FAMILIES)}, as `load_released` returns "
+        f"them, got a {type(model).__name__}. Save other models with "
         "`torch.save(model.state_dict(), path)`."
     )
 
@@ -110,8 +110,8 @@ def save_released(model: nn.Module, path: str | Path, dtype: torch.dtype | None 
 def _family(name: str) -> Family:
     if name not in FAMILIES:
         raise UnknownNameError(
-            f"Got {name!r}, which is no family of released models. There are: "
-            f"{', '.join(FAMILIES)}; see docs/models.md for others."
+            f"{name!r} is not a family of released models. Available: {', '.join(FAMILIES)}; see "
+            "docs/models.md for others."
         )
     return FAMILIES[name]
 
@@ -126,22 +126,22 @@ def _recognise(
             _refuse_other(origin, family, wanted)
             return family, options
     raise CheckpointError(
-        f"Got {len(state)} weights in {origin} that are of no family we know "
-        f"({', '.join(FAMILIES)}): {_some(list(state))}. Give the file of a whole model, not of "
-        "its backbone alone; docs/models.md says how to run other models."
+        f"The {len(state)} weights in {origin} are of no known family ({', '.join(FAMILIES)}): "
+        f"{_some(list(state))}. Use the file of a whole model, not of its backbone alone; see "
+        "docs/models.md for how to run other models."
     )
 
 
-def _refuse_other(origin: Any, found: Family, wanted: Family | None) -> None:
-    if wanted not in (None, found):
+def _refuse_other(origin: str | Path, found: Family, wanted: Family | None) -> None:
+    if wanted is not None and wanted != found:
         raise CheckpointError(
-            f"Got weights of {found.name} in {origin}; wanted {wanted.name}. Name the family that "
-            "they are of, or give the other file."
+            f"Expected weights of {wanted.name} in {origin}, got {found.name}. Name the family of "
+            "the file, or use another file."
         )
 
 
 def _empty(family: Family, options: Mapping[str, Any]) -> nn.Module:
-    # Drawing a hundred million random numbers that are overwritten takes longer than reading.
+    # Drawing a hundred million random numbers to overwrite takes longer than reading the file.
     with torch.device("meta"):
         model = family.build(**options)
     assert {name for name, _ in model.named_buffers()} <= model.state_dict().keys()
@@ -167,10 +167,10 @@ def _renamed(
                 ours[one] = _ready(part.reshape(wanted[one].shape))
             else:
                 misshapen.append(
-                    f"{name} is {list(part.shape)} and not {list(wanted[one].shape)}, what {one} is"
+                    f"{name} is {list(part.shape)}, but {one} is {list(wanted[one].shape)}"
                 )
     faults = dict(
-        missing=[f"what is {name} here" for name in wanted if name not in ours],
+        missing=[f"{name} (our name)" for name in wanted if name not in ours],
         unknown=unknown,
         misshapen=misshapen,
     )
@@ -178,20 +178,20 @@ def _renamed(
     if found:
         raise CheckpointError(
             f"The weights in {origin} look like {family.name}'s but do not fit: "
-            f"{'; '.join(found)}. Every weight must have its place: fetch the released file again, "
-            "or see docs/models.md for models that were changed."
+            f"{'; '.join(found)}. Every weight must fit: download the released file again, or see "
+            "docs/models.md for modified models."
         )
     return ours
 
 
 def _without_ones(tensor: Tensor) -> list[int]:
-    """A convolution over one pixel is a matrix: axes of length one may differ."""
+    """Return the shape without axes of length one: a 1x1 convolution is a matrix."""
     return [length for length in tensor.shape if length != 1]
 
 
 def _ready(tensor: Tensor) -> Tensor:
     half = tensor.dtype in (torch.float16, torch.bfloat16)
-    # A copy, so that no part keeps a whole file's tensor alive or shares it with another part.
+    # A copy: a part must not keep the file's whole tensor alive, or share it with another part.
     return tensor.clone().float() if half else tensor.clone()
 
 

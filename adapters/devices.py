@@ -1,4 +1,4 @@
-"""Running a model that somebody lent us: on its own device, leaving no trace."""
+"""Exclusive use of a user's model on its own device, restoring its state afterwards."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from coprop_plugin.layers.eval_mode import device_of, evaluating
+from coprop_plugin.layers import device_of, evaluating
 
 _guard = threading.Lock()
 _thread = threading.local()
@@ -20,14 +20,14 @@ _model_locks: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
 @contextmanager
 def cuda_calls_stay(device: torch.device | str) -> Iterator[None]:
-    """Let `.cuda()` mean `.to(device)` in this thread, for tensors and modules.
+    """Make `.cuda()` mean `.to(device)` in this thread, for tensors and modules.
 
     Released AVS code calls `.cuda()` inside `forward`, which fails on a machine without CUDA and
     goes to the wrong one of several. Other threads keep the original. Nested use is fine; the
     innermost device counts. With the last user gone, torch is as it was.
 
     Args:
-        device: Where the model lives.
+        device: The device of the model.
 
     Example:
         >>> with cuda_calls_stay("cpu"):
@@ -46,10 +46,10 @@ def cuda_calls_stay(device: torch.device | str) -> Iterator[None]:
 
 @contextmanager
 def borrow_model(model: nn.Module) -> Iterator[torch.device]:
-    """Borrow a model for a forward call; yields the device it lives on.
+    """Exclusive, no-grad, eval-mode use of a user's model on its own device, which is yielded.
 
-    Inside: eval mode, no gradients, `.cuda()` stays on that device, and no other thread borrows
-    the same model. Afterwards every submodule has its own training flag again.
+    Other threads wait for the same model, and `.cuda()` inside stays on that device. Afterwards
+    the training flag of every submodule is restored.
 
     Example:
         >>> with borrow_model(nn.Linear(2, 2)) as device:
@@ -65,7 +65,7 @@ def borrow_model(model: nn.Module) -> Iterator[torch.device]:
 
 @contextmanager
 def attributes(owner: Any, **values: Any) -> Iterator[None]:
-    """Set attributes of one object for a while, then put back exactly what was there.
+    """Temporarily set attributes of an object, then restore exactly what was there.
 
     Example:
         >>> class Model:
@@ -91,7 +91,7 @@ def attributes(owner: Any, **values: Any) -> Iterator[None]:
 
 
 def dtype_of(model: nn.Module) -> torch.dtype:
-    """Return the type of a model's first parameter; float32 for a model without any."""
+    """Return the dtype of a model's first parameter; float32 for a model without any."""
     return next((p.dtype for p in model.parameters()), torch.float32)
 
 

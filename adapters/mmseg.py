@@ -1,4 +1,4 @@
-"""The adapter for segmentors of mmsegmentation, which look at pictures only."""
+"""Adapter for segmentors of mmsegmentation, which take images only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -10,30 +10,34 @@ from coprop_plugin.adapters.devices import borrow_model
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers import segment_in_batches
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
 # A probability of 2e-9: low enough never to win, safe in half precision.
 _ABSENT = -20.0
 
+ChannelOrder = Literal["bgr", "rgb"]
+"""Order of the colour channels that a segmentor's data preprocessor takes."""
+
 
 @MODELS.register_module(name=["MMSegBackend", "mmseg"])
 class MMSegBackend(nn.Module):
-    """Drives any mmsegmentation segmentor. It hears nothing: the control points alone listen.
+    """Backend around any mmsegmentation segmentor; audio is used by the control points only.
 
-    The segmentor's own data preprocessor normalises.
+    The segmentor's own data preprocessor normalises the frames.
 
     Args:
         model: A segmentor, as `mmseg.apis.init_model` makes it, or an mmengine config of one.
         class_ids: Which of its classes may sound. None: its classes as they are, its class 0 the
             background. A list: those classes together against all others, so that masks are
             binary. A mapping from its classes to ours (1, 2, ...): all others are background.
-        channel_order: What the data preprocessor is fed with: `"bgr"`, as mmseg's own loader
-            does, or `"rgb"` for segmentors trained behind a loader of their own.
-        frames_at_once: Frames a call, at most.
+        channel_order: Input of the data preprocessor: `"bgr"`, as from mmseg's own loader, or
+            `"rgb"` for segmentors trained with another loader.
+        frames_at_once: Maximum number of frames per call.
 
     Raises:
-        AdapterError: If the model is no segmentor, or `class_ids` names classes it has not.
+        AdapterError: If the model is not a segmentor, or does not have the classes of `class_ids`.
 
     Example:
         >>> MMSegBackend(segmentor, class_ids=[15])  # doctest: +SKIP
@@ -46,7 +50,7 @@ class MMSegBackend(nn.Module):
         model: nn.Module | Mapping[str, Any],
         *,
         class_ids: Sequence[int] | Mapping[int, int] | None = None,
-        channel_order: Literal["bgr", "rgb"] = "bgr",
+        channel_order: ChannelOrder = "bgr",
         frames_at_once: int = 4,
     ) -> None:
         super().__init__()
@@ -54,12 +58,12 @@ class MMSegBackend(nn.Module):
             model = _build(model)
         if not self.accepts(model):
             raise AdapterError(
-                f"Got a {type(model).__name__}, which is no mmsegmentation segmentor: it lacks "
+                f"{type(model).__name__} is not an mmsegmentation segmentor: it lacks "
                 "`encode_decode`, `data_preprocessor` or `decode_head`."
             )
         self.model = model
         if channel_order not in ("bgr", "rgb"):
-            raise AdapterError(f"Got channel_order={channel_order!r}; say 'bgr' or 'rgb'.")
+            raise AdapterError(f"Expected channel_order 'bgr' or 'rgb', got {channel_order!r}.")
         self.channel_order = channel_order
         self.frames_at_once = frames_at_once
         native = _num_outputs(look_through(model).decode_head)
@@ -70,7 +74,7 @@ class MMSegBackend(nn.Module):
 
     @staticmethod
     def accepts(model: Any) -> bool:
-        """Say whether a model has the parts of an mmsegmentation segmentor."""
+        """Tell whether a model has the parts of an mmsegmentation segmentor."""
         model = look_through(model)
         parts = ("encode_decode", "predict", "data_preprocessor", "decode_head")
         return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
@@ -85,13 +89,14 @@ class MMSegBackend(nn.Module):
             ClipError: If an index lies outside the clip.
         """
         indices = clip.checked(indices)
-        logits = []
-        for start in range(0, len(indices), self.frames_at_once):
-            frames = clip.rgb(indices[start : start + self.frames_at_once])
+
+        def segment(batch: Sequence[int]) -> Tensor:
             with borrow_model(look_through(self.model)) as device:
-                native = self._native(frames.to(device)).float()
-                logits.append(resize_logits(self._regroup(native), clip.size))
-        return torch.cat(logits) if logits else torch.zeros(0, self.num_classes, *clip.size)
+                native = self._native(clip.rgb(batch).to(device)).float()
+                return resize_logits(self._regroup(native), clip.size)
+
+        empty = torch.zeros(0, self.num_classes, *clip.size)
+        return segment_in_batches(segment, indices, self.frames_at_once, empty)
 
     def _native(self, frames: Tensor) -> Tensor:
         """Run RGB frames [K, 3, H, W] in [0, 1]; returns logits [K, N, H, W], padding cut off."""
@@ -112,9 +117,9 @@ class MMSegBackend(nn.Module):
         return _without_padding(logits, data["inputs"].shape[-2:], metas[0])
 
     def _regroup(self, logits: Tensor) -> Tensor:
-        """Add up the probabilities of the segmentor's classes `[K, N, h, w]` that are one of ours.
+        """Sum the probabilities of the segmentor's classes `[K, N, h, w]` that form one of ours.
 
-        In logits, where adding up is logsumexp; sigmoid or softmax of the result are the sums.
+        In logits, where a sum is a logsumexp; sigmoid or softmax of the result are the sums.
         """
         as_they_are = not self.binary and self.class_of == list(range(len(self.class_of)))
         if logits.shape[1] == 1 or as_they_are:
@@ -152,17 +157,18 @@ def _class_table(class_ids: Any, native: int) -> list[int]:
     pairs = dict(class_ids) if isinstance(class_ids, Mapping) else dict.fromkeys(class_ids, 1)
     if not pairs or native == 1 or not all(0 <= theirs < native for theirs in pairs):
         raise AdapterError(
-            f"Got class_ids={class_ids} for a segmentor of {native} classes; wanted some of the "
-            f"classes 0 to {native - 1}"
-            f"{', and none at all for a binary segmentor' if native == 1 else ''}."
+            f"Expected class_ids among the segmentor's classes 0 to {native - 1}"
+            f"{', and none for a binary segmentor' if native == 1 else ''}; got {class_ids}."
         )
     if not all(mine >= 0 for mine in pairs.values()):
-        raise AdapterError(f"Got class_ids={class_ids}; our classes are 0 (background), 1, 2, ...")
+        raise AdapterError(
+            f"Expected our classes to be 0 (background), 1, 2, ..., got class_ids={class_ids}."
+        )
     return [pairs.get(theirs, 0) for theirs in range(native)]
 
 
 def _names(network: nn.Module, class_of: Sequence[int]) -> tuple[str, ...] | None:
-    """Return what our classes are called, from the data set that the segmentor was trained on."""
+    """Return the names of our classes, from the data set that the segmentor was trained on."""
     theirs = (getattr(network, "dataset_meta", None) or {}).get("classes")
     if theirs is None or len(theirs) != len(class_of):
         return None
@@ -175,8 +181,8 @@ def _names(network: nn.Module, class_of: Sequence[int]) -> tuple[str, ...] | Non
 
 
 def _without_padding(logits: Tensor, size: Sequence[int], meta: Mapping[str, Any]) -> Tensor:
-    """Cut off what the data preprocessor added around pictures that are now of `size`."""
-    # mmseg has two names for it. A head may answer at its own stride, hence shares of the size.
+    """Crop the padding that the data preprocessor added to frames that are now of `size`."""
+    # mmseg has two names for it. A head's output has its own stride, hence shares of the size.
     padding = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
     left, right, top, bottom = padding
     height, width = logits.shape[-2:]

@@ -1,4 +1,4 @@
-"""Frames on their way into a wrapped model, and its logits on their way out."""
+"""Preprocessing of frames for wrapped models, and resizing of their logits."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from torch.nn.functional import interpolate
 from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.types import Clip
 
-# AVSBench keeps its frames squashed to this size; models that want more get them enlarged.
+# AVSBench stores its frames squashed to this size; larger inputs are enlarged from it.
 DATASET_SIZE = (224, 224)
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Return height and width of what may be given as one side.
+    """Return height and width, given as a pair or as one side of a square.
 
     Example:
         >>> pair(224), pair([112, 160])
@@ -34,15 +34,15 @@ def model_input(
 ) -> Tensor:
     """Return frames as AVSBench's preprocessing prepares them: squashed, then normalised.
 
-    The aspect ratio is lost, as upstream. Where a model wants more than 224 pixels, frames go
-    through 224 x 224 first, because that is what its training frames were enlarged from.
+    The aspect ratio is lost, as upstream. For a model with more than 224 pixels, frames are
+    resized to 224 x 224 first, as its training frames were.
 
     Args:
-        clip: Where the frames are.
-        indices: Which frames.
-        size: Height and width that the model wants.
+        clip: The clip.
+        indices: Frame indices.
+        size: Height and width of the model's input.
         antialias: Whether to shrink as PIL does (AVSS); False is OpenCV's way (S4, MS3).
-        device: Where to.
+        device: Device of the result.
 
     Returns:
         `[K, 3, *size]` float32, normalised by the mean and deviation of ImageNet.
@@ -56,7 +56,7 @@ def model_input(
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize logits `[N, C, h, w]` bilinearly to `size`; averages where it shrinks them."""
+    """Resize logits `[N, C, h, w]` bilinearly to `size`, with antialiasing when shrinking."""
     shrinks = logits.shape[-2] > size[0] or logits.shape[-1] > size[1]
     return _resize(logits, size, antialias=shrinks)
 

@@ -1,4 +1,4 @@
-"""What is published about the models that we can run, and where their authors keep the weights."""
+"""Published scores of the models that we can run, and links to their authors' weights."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,14 +18,14 @@ class Published:
     Args:
         family: The name of its adapter.
         backbone: "resnet50" or "pvt_v2_b5".
-        subset: What it was trained for.
-        m_j: Percent, as its authors publish it: in the README beside the weights if there are
-            any, else in the paper.
-        m_f: Percent, likewise.
-        source: The authors' code.
-        licence: Of that code; None if it carries none, so that all rights are its authors'.
-        weights: Where the file is, or the folder with it; None if it was never released.
-        size_mb: Of the file, in 10^6 bytes: its weights in float32.
+        subset: The subset it was trained on.
+        m_j: M_J in percent, as its authors publish it: in the README beside the weights, or in
+            the paper where no weights are released.
+        m_f: M_F in percent, likewise.
+        source: Link to the authors' code.
+        licence: Of that code; None if it has none, so that all rights are reserved.
+        weights: Link to the file or its folder; None if it was never released.
+        size_mb: Size of the file in 10^6 bytes: its weights in float32.
     """
 
     family: str

@@ -1,4 +1,4 @@
-"""Which adapter drives which model."""
+"""Finding the adapter of a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,24 +13,24 @@ HELP = (
     'Name the adapter, as in `wrap(model, backend="tpavi")`; for a model of another family, wrap '
     'a function with `wrap(function, backend="callable")`, or see "Write an adapter" in the README.'
 )
+"""How to name an adapter, for messages."""
 
 
 def find_backend(model: Any, backend: Any = "auto", **options: Any) -> KeyframeBackend:
-    """Find the adapter of a model, and put it around the model.
+    """Find the adapter of a model, and construct it around the model.
 
     Args:
-        model: The model to drive; with `"auto"` one that can `segment_keyframes` itself is used
-            as it is.
-        backend: `"auto"` asks every registered adapter whether it `accepts(model)`, by structure;
+        model: The model; with `"auto"`, one that has `segment_keyframes` itself is used as it is.
+        backend: `"auto"` selects the registered adapter that `accepts(model)`, by its structure;
             else a registered name, an mmengine config (`type` and options), a class, or a backend,
             which is used as it is.
-        **options: For the adapter's constructor, `context="frame"` say.
+        **options: For the adapter's constructor, e.g. `context="frame"`.
 
     Returns:
         The backend.
 
     Raises:
-        AdapterError: If no adapter or more than one accepts the model, or `backend` is none of
+        AdapterError: If no adapter or more than one accepts the model, or `backend` is not one of
             the above.
         UnknownNameError: If the name is not registered.
 
@@ -49,8 +49,9 @@ def find_backend(model: Any, backend: Any = "auto", **options: Any) -> KeyframeB
         backend = _recognise(model) if backend == "auto" else _named(backend)
     if not isinstance(backend, type) or not hasattr(backend, "segment_keyframes"):
         raise AdapterError(
-            f"Got backend={backend!r}; wanted 'auto', a registered name, a config, a class with "
-            f"`segment_keyframes`, or an instance of one. Names: {', '.join(list_backends())}."
+            "Expected backend to be 'auto', a registered name, a config, a class with "
+            f"`segment_keyframes`, or an instance of one, got {backend!r}. Names: "
+            f"{', '.join(list_backends())}."
         )
     return _construct(backend, model, options)
 
@@ -62,8 +63,8 @@ def _construct(kind: type, model: Any, options: Mapping[str, Any]) -> KeyframeBa
         if isinstance(error, AdapterError) or "argument" not in str(error):
             raise
         raise AdapterError(
-            f"{kind.__name__} cannot be made with the options {sorted(options)}: {error}. See "
-            f"`help({kind.__name__})` for those it has."
+            f"{kind.__name__} cannot be constructed with the options {sorted(options)}: {error}. "
+            f"See `help({kind.__name__})` for its options."
         ) from error
 
 
@@ -74,8 +75,8 @@ def _is_backend(candidate: Any) -> bool:
 def _as_it_is(backend: Any, options: Mapping[str, Any]) -> Any:
     if options:
         raise AdapterError(
-            f"Got a ready {type(backend).__name__} together with options {sorted(options)}, which "
-            "would have no effect. Give them to its constructor instead."
+            f"The options {sorted(options)} have no effect on an existing "
+            f"{type(backend).__name__}. Pass them to its constructor instead."
         )
     return backend
 
@@ -95,24 +96,19 @@ def _recognise(model: Any) -> type:
     known = ", ".join(sorted(kind.__name__ for kind in registered))
     if accepting:
         both = " and ".join(sorted(kind.__name__ for kind in accepting))
-        raise AdapterError(
-            f"Got a {_describe(model)}, which more than one adapter accepts: {both}. {HELP}"
-        )
+        raise AdapterError(f"More than one adapter accepts a {_describe(model)}: {both}. {HELP}")
     if callable(model) and not isinstance(model, nn.Module):
         raise AdapterError(
-            f"Got {_describe(model)}, in which no adapter can recognise a model. If it maps frames "
-            "[K, 3, H, W] and their sound to logits [K, C, h, w], say so: "
-            '`wrap(function, backend="callable")`.'
+            f"No adapter recognises {_describe(model)}. If it maps frames [K, 3, H, W] and audio "
+            'to logits [K, C, h, w], use `wrap(function, backend="callable")`.'
         )
-    raise AdapterError(
-        f"Got a {_describe(model)}, which no adapter accepts. There are: {known}. {HELP}"
-    )
+    raise AdapterError(f"No adapter recognises a {_describe(model)}. Available: {known}. {HELP}")
 
 
 def _describe(model: Any) -> str:
     kind = model if isinstance(model, type) else type(model)
     if isinstance(model, type):
-        return f"class {kind.__name__} (an instance is wanted)"
+        return f"class {kind.__name__} (pass an instance)"
     parts = [name for name, _ in model.named_children()] if isinstance(model, nn.Module) else []
     inside = f" with the parts {', '.join(parts[:8])}" if parts else ""
     return f"{getattr(model, '__name__', kind.__name__)}{inside}"

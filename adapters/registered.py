@@ -1,4 +1,4 @@
-"""Imports every adapter, so that the registry knows them all."""
+"""All adapters, imported so that the registry has them."""
 
 from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
 from coprop_plugin.adapters.avsegformer.avsegformer_names import FAMILY as AVSEGFORMER_FAMILY
@@ -14,7 +14,7 @@ from coprop_plugin.adapters.tpavi.tpavi_names import FAMILY as TPAVI_FAMILY
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (TPAVI_FAMILY, AVSEGFORMER_FAMILY, CATR_FAMILY)
 }
-"""The families whose released files our own models run, by the name of their adapter."""
+"""The families whose released weights our own models run, by the name of their adapter."""
 
 __all__ = [
     "FAMILIES",

@@ -1,4 +1,4 @@
-"""What a family of released models is: how its files are told, and what its names are here."""
+"""Families of released models: detection of their files, and names of their weights here."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,33 +8,33 @@ from typing import Any
 from torch import nn
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""Names of a released file and the shapes of their tensors."""
+"""Names in a released file and the shapes of their tensors."""
 
 Row = tuple[str, str | tuple[str | None, ...] | None]
-"""A released name's beginning, as a regular expression, and what replaces it here.
+"""The beginning of a released name, as a regular expression, and its replacement here.
 
-Several replacements: the tensor is cut along its first axis into as many equal parts. None: the
-file has it, or that part of it, but nothing that the model returns depends on it.
+Several replacements: the tensor is split along its first axis into as many equal parts. None: the
+file has it, or that part of it, but the model's output does not depend on it.
 """
 
 
 @dataclass(frozen=True)
 class Family:
-    r"""A family of released models that this library has a model of its own for.
+    r"""A family of released models for which this library has a model of its own.
 
-    A new one is a module with the model, and a `Family` that `adapters.registered.FAMILIES` names.
-    The model is an `nn.Module` whose constructor takes `recognise`'s options, all of them JSON
-    types, and keeps its arguments as `config`. It is built on the meta device and filled from the
-    file, so that it must have no tensors but parameters and persistent buffers.
+    A new one is a module with the model, and a `Family` in `adapters.registered.FAMILIES`. The
+    model is an `nn.Module` whose constructor takes the options that `recognise` returns, all of
+    them JSON types, and keeps its arguments as `config`. It is built on the meta device and filled
+    from the file, so all its tensors must be parameters or persistent buffers.
 
     Args:
-        name: What its adapter is registered as, `"tpavi"` say.
+        name: The registered name of its adapter, e.g. `"tpavi"`.
         build: The model's class.
         recognise: From names and shapes of a released file to the arguments of `build`; None if
-            the file is of no such model. It may look at few names: what does not fit the model
-            that it describes is refused by name afterwards.
-        names: The table of names; the first row that fits counts, and what follows the match is
-            kept. A name that no row fits is refused.
+            the file is of another family. A few names are enough: weights that do not fit the
+            model are reported by name afterwards.
+        names: The table of names; the first row that matches counts, and the rest of the name is
+            kept. A name that no row matches is an error.
 
     Example:
         >>> row = (r"encoder\.(\d)\.kv\.", (r"blocks.\1.key.", r"blocks.\1.value."))
@@ -52,14 +52,14 @@ class Family:
 
     @property
     def format(self) -> str:
-        """What our own files of this family say they are."""
+        """The format name in our own files of this family."""
         return f"coprop_plugin.adapters.{self.name}/1"
 
     def our_names(self, name: str) -> tuple[str | None, ...] | None:
-        """Return what a released name, or each part of it, is here.
+        """Return our name of a released tensor, or of each of its parts.
 
-        None among the parts is a dead one; no parts at all are a dead tensor; None is an unknown
-        name.
+        None among the parts is an unused one; an empty tuple is an unused tensor; None is an
+        unknown name.
         """
         for pattern, ours in self.names:
             if match := re.match(pattern, name):
@@ -73,19 +73,22 @@ def under(rows: Sequence[Row], released: str, ours: str) -> list[Row]:
     r"""Return rows of a part of the model as rows of the whole.
 
     Args:
-        rows: The part's own.
-        released: What the file has before the part's names, as a regular expression without
-            groups.
-        ours: What we have before them.
+        rows: The part's own rows.
+        released: Prefix of the part's names in the file, a regular expression without groups.
+        ours: Prefix of the part's names here.
 
     Example:
         >>> under([(r"conv(\d)\.", r"layers.\1.")], r"encoder\.", "backbone.")
         [('encoder\\.conv(\\d)\\.', 'backbone.layers.\\1.')]
     """
 
-    def placed(part: Any) -> Any:
-        if isinstance(part, tuple):
-            return tuple(placed(one) for one in part)
+    def placed(part: str | None) -> str | None:
         return None if part is None else ours + part
 
-    return [(released + pattern, placed(part)) for pattern, part in rows]
+    return [
+        (
+            released + pattern,
+            tuple(map(placed, part)) if isinstance(part, tuple) else placed(part),
+        )
+        for pattern, part in rows
+    ]

@@ -1,4 +1,4 @@
-"""The sound of chosen frames, in the form a wrapped model wants it."""
+"""Audio of frames in the form that a wrapped model takes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from coprop_plugin.adapters.devices import borrow_model
 from coprop_plugin.audio.log_mel import (
     EXAMPLE_FRAMES,
     EXAMPLE_LEAD_S,
@@ -22,12 +23,11 @@ from coprop_plugin.types import Clip
 
 
 def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
-    """Return the samples that each frame's VGGish example sees, `[K, 15600]` at 16 kHz.
+    """Return the samples of each frame's VGGish example, `[K, 15600]` at 16 kHz.
 
-    Those of the same examples as `clip_log_mel`: with `"avsbench"` sampling the frame of second s
-    has those from 0.96 s seconds on; otherwise, from second 10 on, and where a frame listens to
-    another time than its own, those that end 0.0375 s after its listening time. Silence where the
-    clip has no sound.
+    The examples are those of `clip_log_mel`: with `"avsbench"` sampling, the frame of second s has
+    the samples from 0.96 s on; otherwise, from second 10 on, and where a frame's listening time is
+    not its own, the samples that end 0.0375 s after its listening time. Zeros outside the waveform.
 
     Raises:
         ClipError: If the clip has no waveform.
@@ -37,7 +37,7 @@ def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     starts = ((times + EXAMPLE_LEAD_S) * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
     numbers = avsbench_examples(clip)[frames]
     starts = starts.where(numbers < 0, numbers * (HOP * EXAMPLE_FRAMES))
-    # Of hours of sound only what is asked about is looked at.
+    # Only the requested part of a long waveform is read.
     first, last = int(starts.min()), int(starts.max()) + EXAMPLE_SAMPLES
     waveform = clip.waveform_at(SAMPLE_RATE, first, last)
     # The earliest example may begin before the sound, the last one end after it.
@@ -51,21 +51,27 @@ class VGGishFeatures(nn.Module):
     Args:
         vggish: A module from log-mels `[N, 1, 96, 64]` to embeddings `[N, 128]`, the path of
             weights for ours, or None for the public weights. Loaded when first needed.
-        hears: Whether the model has an audio encoder of its own and is given log-mels after all.
+        model_has_audio_encoder: Whether the model has an audio encoder of its own, and so takes
+            log-mels.
     """
 
-    def __init__(self, vggish: nn.Module | str | Path | None = None, hears: bool = False) -> None:
+    def __init__(
+        self,
+        vggish: nn.Module | str | Path | None = None,
+        model_has_audio_encoder: bool = False,
+    ) -> None:
         super().__init__()
         self.weights = None if isinstance(vggish, nn.Module) else vggish
         self.vggish = vggish if isinstance(vggish, nn.Module) else None
-        self.form = "log_mel" if hears else "audio_embedding"
+        self.form = "log_mel" if model_has_audio_encoder else "audio_embedding"
 
     def forward(self, clip: Clip, indices: Sequence[int]) -> Tensor:
-        """Return what is heard in some frames, float32 on the CPU: `[K, 128]` or `[K, 1, 96, 64]`.
+        """Return embeddings `[K, 128]` or log-mels `[K, 1, 96, 64]`, float32 on the CPU.
 
         Raises:
-            ClipError: If the clip has no sound.
-            CheckpointError: If VGGish's weights cannot be had; the message says where to put them.
+            ClipError: If the clip has no audio.
+            CheckpointError: If VGGish's weights cannot be loaded; the message says where to put
+                them.
         """
         if self.form == "log_mel":
             return clip_log_mel(clip, indices)
@@ -76,18 +82,16 @@ class VGGishFeatures(nn.Module):
             from coprop_plugin.audio.vggish import load_vggish
 
             self.vggish = load_vggish(self.weights)
-        from coprop_plugin.adapters.devices import borrow_model
-
         with borrow_model(self.vggish) as device:
             return self.vggish(examples.to(device)).float().cpu()
 
     def of_call(self, audio: Tensor) -> dict[str, Tensor]:
-        """Return the sound of a drop-in call, `[T, ...]`, as a `Clip` is given it."""
+        """Return the audio of a drop-in call, `[T, ...]`, as arguments of a `Clip`."""
         return {self.form: audio.detach().cpu().float()}
 
 
-def build_listener(encoder: str | Mapping[str, Any] | None) -> nn.Module | None:
-    """Build the audio encoder of a model of ours, untrained; None for one that has none.
+def build_audio_encoder(encoder: str | Mapping[str, Any] | None) -> nn.Module | None:
+    """Build the untrained audio encoder of a model of ours; None for a model without one.
 
     Raises:
         UnknownNameError: If there is no such encoder.
@@ -96,5 +100,5 @@ def build_listener(encoder: str | Mapping[str, Any] | None) -> nn.Module | None:
 
 
 def embedded(encoder: nn.Module | None, audio: Tensor) -> Tensor:
-    """Embed log-mels `[N, 1, 96, 64]` as `[N, E]`; without an encoder they are embeddings."""
+    """Embed log-mels `[N, 1, 96, 64]` as `[N, E]`; without an encoder `audio` is embedded."""
     return audio if encoder is None else encoder.embed(encoder.conv_map(audio))

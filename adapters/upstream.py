@@ -1,4 +1,4 @@
-"""What the adapters of released AVS models share: they differ in a few methods only."""
+"""Base class of the adapters of released AVS models."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -37,23 +37,23 @@ def look_through(model: Any) -> Any:
 
 
 class UpstreamBackend(nn.Module):
-    """Drives a released AVS model that the user built; a `KeyframeBackend` with a drop-in call.
+    """Backend around a released AVS model that the user built, with a drop-in call.
 
-    The model is never changed: it runs in eval mode, without gradients, where it lives, and has
-    its own training flags again afterwards.
+    The model is never changed: it runs in eval mode, without gradients, on its own device, and its
+    training flags are restored afterwards.
 
     Args:
-        model: The model, also inside `DataParallel`, which is looked through.
+        model: The model, plain or inside `DataParallel`.
         context: What surrounds a keyframe: `"frame"`, that frame alone, or `"window"`, a clip of
             the length that the model was trained on.
-        input_size: Side, or height and width, of the model's input; by default what its released
-            weights were evaluated with.
+        input_size: Side, or height and width, of the model's input; by default the size that its
+            released weights were evaluated with.
         frames_per_clip: Frames of a clip, padding included, in a drop-in call.
 
     Attributes:
-        model: The very object that was given.
+        model: The given model itself.
         num_classes: 1 for binary models, 71 for AVSS.
-        clip_length: Frames a window.
+        clip_length: Frames per window.
         frames_at_once: Frames of `segment_keyframes` that share one call of the model.
 
     Raises:
@@ -84,42 +84,42 @@ class UpstreamBackend(nn.Module):
     def _checked(cls, model: Any) -> Any:
         if not cls.accepts(model):
             raise AdapterError(
-                f"Got a {type(model).__name__}, which is not built like {cls.family}: its "
-                "attributes or its forward differ. Use `wrap(model)` to let the adapter be found, "
-                'or wrap a function with `backend="callable"`.'
+                f"{type(model).__name__} is not built like {cls.family}: its attributes or its "
+                "forward differ. Use `wrap(model)` to find the adapter automatically, or wrap a "
+                'function with `backend="callable"`.'
             )
         return look_through(model)
 
     @property
     def network(self) -> Any:
-        """The model itself, out of any `DataParallel`."""
+        """The model itself, without any `DataParallel` around it."""
         return look_through(self.model)
 
     @staticmethod
     @abstractmethod
     def accepts(model: Any) -> bool:
-        """Say whether a model belongs to this family, by its structure."""
+        """Tell whether a model belongs to this family, by its structure."""
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Segment the frames `indices` of `clip`.
 
         Args:
-            clip: Frames and sound.
+            clip: Frames and audio.
             indices: Frame indices, in any order.
 
         Returns:
             Logits `[K, C, H, W]` float32 at the clip's size, on the model's device.
 
         Raises:
-            ClipError: If an index lies outside the clip.
-            ClipError: If the clip has no sound of the form that the model needs.
+            ClipError: If an index lies outside the clip, or the clip has no audio of the form
+                that the model takes.
         """
         indices = clip.checked(indices)
         if not indices:
             return torch.zeros(0, self.num_classes, *clip.size)
         groups = group_frames(clip.times, indices, self.context, self.clip_length)
         frames = sorted({frame for group in groups for frame in group.frames})
-        heard = dict(zip(frames, self._hear(clip, frames), strict=True))
+        audio_of = dict(zip(frames, self._audio_inputs(clip, frames), strict=True))
         logits: dict[int, Tensor] = {}
         with borrow_model(self.network) as device:
             for batch in self._batches(groups):
@@ -127,7 +127,7 @@ class UpstreamBackend(nn.Module):
                 pictures = model_input(
                     clip, order, self.input_size, antialias=self.num_classes > 1, device=device
                 ).to(dtype_of(self.network))
-                sound = torch.stack([heard[frame] for frame in order]).to(pictures)
+                sound = torch.stack([audio_of[frame] for frame in order]).to(pictures)
                 length = len(batch[0].frames)
                 wanted = {
                     number * length + place: keyframe
@@ -140,20 +140,23 @@ class UpstreamBackend(nn.Module):
         return torch.stack([logits[index] for index in indices])
 
     def _batches(self, groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
-        """Portions of groups; all groups have the same number of frames."""
+        """Yield groups in batches of about `frames_at_once` frames; all groups are equally long.
+
+        A requested frame may need a whole window, so this is not left to the pipeline.
+        """
         at_once = max(1, self.frames_at_once // len(groups[0].frames))
         for start in range(0, len(groups), at_once):
             yield groups[start : start + at_once]
 
     @abstractmethod
-    def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
-        """Return the sound of some frames as the model takes it, `[K, ...]`."""
+    def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
+        """Return the audio of some frames as the model takes it, `[K, ...]`."""
 
     @abstractmethod
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
         """Run groups of `length` frames (1 or the clip length); all rows are flat `(g t)`.
 
-        Returns native logits `[K, C, h, w]` of the rows that are wanted.
+        Returns native logits `[K, C, h, w]` of the rows `wanted`.
         """
 
     # The drop-in call.
@@ -163,10 +166,10 @@ class UpstreamBackend(nn.Module):
         """Return the clips of a call with the wrapped model's own signature."""
 
     @abstractmethod
-    def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
+    def _run_rows(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         """Run the rows `rows` of a call; return which rows were run and their outputs.
 
-        The outputs are built as the model's own, every tensor with rows first.
+        The outputs are structured as the model's own, every tensor with rows first.
         """
 
     @abstractmethod
@@ -174,15 +177,15 @@ class UpstreamBackend(nn.Module):
         """Turn outputs with rows first into the model's own return value."""
 
     def _rows_first(self, raw: Any, call: ModelCall) -> Any:
-        """Undo `_restore`, for what the model returned for the whole call."""
+        """Undo `_restore`, for the model's own return value of the whole call."""
         return raw
 
     def _runs_whole(self, call: ModelCall, rows: list[int]) -> bool:
-        """Whether the model's own call, unchanged, is what answers for these rows."""
+        """Whether the model's own call, unchanged, gives the outputs of these rows."""
         return rows == call.real_rows
 
     def _logits(self, outputs: Any) -> Tensor:
-        """Find the native logits `[N, C, h, w]` in outputs with rows first."""
+        """Return the native logits `[N, C, h, w]` of outputs with rows first."""
         return outputs[0]
 
     def _bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
@@ -192,8 +195,8 @@ class UpstreamBackend(nn.Module):
         if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3:
             came = list(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
             raise AdapterError(
-                f"Got frames {came} in a call of {self.family}; wanted the flat batch "
-                "[N, 3, H, W], normalised, that the model itself takes."
+                f"Expected normalised frames [N, 3, H, W] in a call of {self.family}, as the model "
+                f"itself takes them, got {came}."
             )
         return denormalise(frames).cpu()
 
@@ -201,9 +204,9 @@ class UpstreamBackend(nn.Module):
     def segment_call(self, call: ModelCall, indices: Sequence[Sequence[int]]) -> list[Tensor]:
         """Run the wrapped model once, for the keyframes of all clips of a call.
 
-        With every frame a keyframe, and the context that the model's own call has, this is that
-        very call, bit for bit. With fewer, only what they need is run: a smaller batch, whose
-        sums may differ in the last bits.
+        With every frame a keyframe, and the context of the model's own call, this is exactly that
+        call. With fewer, only the rows they need are run: a smaller batch, whose sums may differ
+        in the last bits.
 
         Args:
             call: What `unpack` returned.
@@ -222,48 +225,49 @@ class UpstreamBackend(nn.Module):
                 ran = list(range(call.num_rows))
                 outputs = self._rows_first(self.network(*call.arguments), call)
             else:
-                ran, outputs = self._answer(call, wanted)
+                ran, outputs = self._run_rows(call, wanted)
         keep = {*wanted} | ({*range(call.num_rows)} - {*call.real_rows})
-        call.answers = {row: take_row(outputs, i) for i, row in enumerate(ran) if row in keep}
+        call.outputs = {row: take_row(outputs, i) for i, row in enumerate(ran) if row in keep}
         return [
             self._clip_logits(call, clip, [rows[index] for index in chosen])
             for clip, rows, chosen in zip(call, call.rows, indices, strict=True)
         ]
 
     def _clip_logits(self, call: ModelCall, clip: Clip, rows: list[int]) -> Tensor:
-        logits = self._logits(stack_rows([call.answers[row] for row in rows]))
+        logits = self._logits(stack_rows([call.outputs[row] for row in rows]))
         return resize_logits(logits.float(), clip.size)
 
     @torch.no_grad()
     def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Any:
-        """Answer a call as the wrapped model would.
+        """Build the wrapped model's return value.
 
-        Keyframes have the model's own numbers, bit for bit. Other frames have `logits`, resized
-        to the model's native size; their side outputs are those of their segment's keyframe, the
-        last one up to the frame. Padding is all zero, as the model itself returns it.
+        Keyframes have the model's own outputs, unchanged. Other frames have `logits`, resized to
+        the model's native size; their side outputs are those of their segment's keyframe, the last
+        one up to the frame. Padding is all zero, as the model itself returns it.
 
         Args:
-            call: What `segment_call` has run.
+            call: A call that `segment_call` has run.
             logits: Per clip `[T, C, H, W]`, at any size.
 
         Returns:
             The wrapped model's own return value, in structure and shapes.
         """
         sources = call.source_rows()
-        some = next(iter(call.answers.values()))
-        nothing = map_tensors(torch.zeros_like, some)
-        answers = [
-            call.answers[sources[row]] if row in sources else nothing
-            for row in range(call.num_rows)
-        ]
-        outputs = stack_rows(answers)
+        some = next(iter(call.outputs.values()))
+        zeros = map_tensors(torch.zeros_like, some)
+        outputs = stack_rows(
+            [
+                call.outputs[sources[row]] if row in sources else zeros
+                for row in range(call.num_rows)
+            ]
+        )
         for clip_logits, rows in zip(logits, call.rows, strict=True):
-            carried = [t for t, row in enumerate(rows) if sources[row] != row]
-            if carried:
-                self._carry(outputs, [rows[t] for t in carried], clip_logits[carried])
+            propagated = [t for t, row in enumerate(rows) if sources[row] != row]
+            if propagated:
+                self._overwrite(outputs, [rows[t] for t in propagated], clip_logits[propagated])
         return self._restore(outputs, call)
 
-    def _carry(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
+    def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
         """Write propagated logits `[n, C, H, W]` over those of some rows."""
         native = self._logits(outputs)
         native[rows] = resize_logits(logits, native.shape[-2:]).to(native)

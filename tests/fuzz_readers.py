@@ -570,7 +570,7 @@ def _released_weights(folder):
 
 @reader("released_weights", "in.pth", _released_weights, tokens=PICKLE_TOKENS)
 def _read_released_weights(folder):
-    from coprop_plugin.adapters.convert import load_released
+    from coprop_plugin.adapters import load_released
 
     load_released(folder / "in.pth")
 

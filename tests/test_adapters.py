@@ -9,9 +9,9 @@ from einops import rearrange, repeat
 from torch import nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
-from coprop_plugin.adapters.catr.catr_backend import CATRBackend, VideoSamples
-from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
+from coprop_plugin.adapters.avsegformer import AVSegFormerBackend
+from coprop_plugin.adapters.catr import CATRBackend, VideoSamples
+from coprop_plugin.adapters.tpavi import TPAVIBackend
 from coprop_plugin.errors import AdapterError, ClipError
 from coprop_plugin.layers import normalise
 from coprop_plugin.types import Clip, KeyframeBackend
@@ -95,7 +95,7 @@ def test_window_context_sees_the_whole_window(name):
 def test_window_context_is_the_models_own_call_on_five_frames():
     backend, clip = make("tpavi"), clip_of()
     model = backend.model.eval()
-    audio = backend.ear(clip, range(5))
+    audio = backend.audio_features(clip, range(5))
     with torch.no_grad(), pretend_cuda():
         direct = model(normalise(clip.frames), audio)[0]
     assert torch.equal(backend.segment_keyframes(clip, range(5)), direct)
@@ -129,7 +129,7 @@ def test_a_lonely_frame_goes_into_avsegformer_twice():
 
 def test_catr_reads_the_best_scoring_query():
     backend, clip = make("catr"), clip_of()
-    audio = backend.ear(clip, range(5))
+    audio = backend.audio_features(clip, range(5))
     tensors = rearrange(normalise(clip.frames), "t c h w -> t 1 c h w")
     nested = VideoSamples(tensors, torch.zeros(5, 1, SIZE, SIZE, dtype=torch.bool))
     pad = torch.zeros(1, 5, dtype=torch.bool)

@@ -8,11 +8,11 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
-from coprop_plugin.adapters.callable import CallableBackend
-from coprop_plugin.adapters.catr.catr_backend import CATRBackend
+from coprop_plugin.adapters import CallableBackend
+from coprop_plugin.adapters.avsegformer import AVSegFormerBackend
+from coprop_plugin.adapters.catr import CATRBackend
 from coprop_plugin.adapters.devices import cuda_calls_stay
-from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
+from coprop_plugin.adapters.tpavi import TPAVIBackend
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers import normalise
 
@@ -242,7 +242,7 @@ def test_the_number_of_frames_a_clip_can_be_said():
 
 def test_frames_in_a_batch_of_clips_are_refused():
     backend, (audio, frames) = avsegformer(1)
-    with pytest.raises(AdapterError, match=r"\[1, 5, 3, 32, 32\].*flat batch"):
+    with pytest.raises(AdapterError, match=r"frames \[N, 3, H, W\].*got \[1, 5, 3, 32, 32\]"):
         backend.unpack(audio, frames[None])
 
 
@@ -254,7 +254,9 @@ def test_catr_wants_to_know_how_many_clips_there_are():
 
 def test_every_clip_needs_a_keyframe():
     backend, args = tpavi(2)
-    with pytest.raises(AdapterError, match="every clip needs"):
+    with pytest.raises(
+        AdapterError, match=r"at least one keyframe for each of 2 clips.*\[\[0\], \[\]\]"
+    ):
         backend.segment_call(backend.unpack(*args), [[0], []])
 
 

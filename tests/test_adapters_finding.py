@@ -7,8 +7,8 @@ import stand_ins
 import torch
 from torch import nn
 
+from coprop_plugin.adapters import find_backend
 from coprop_plugin.adapters.devices import attributes, borrow_model, cuda_calls_stay
-from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError, UnknownNameError
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
@@ -60,7 +60,7 @@ def test_a_function_must_be_named_as_one():
 
 
 def test_a_class_instead_of_an_instance_is_refused():
-    with pytest.raises(AdapterError, match="class TPAVI .an instance is wanted."):
+    with pytest.raises(AdapterError, match="recognises class TPAVI .pass an instance."):
         find_backend(stand_ins.TPAVI)
 
 
@@ -75,7 +75,7 @@ def test_a_model_that_two_adapters_accept_is_refused():
 def test_what_names_no_adapter_is_refused():
     with pytest.raises(UnknownNameError, match="'tpavy'.*tpavi"):
         find_backend(stand_ins.TPAVI(), "tpavy")
-    with pytest.raises(AdapterError, match="wanted 'auto'"):
+    with pytest.raises(AdapterError, match="Expected backend to be 'auto'"):
         find_backend(stand_ins.TPAVI(), 3)
     with pytest.raises(AdapterError, match="not built like CATR"):
         find_backend(stand_ins.TPAVI(), "catr")

@@ -14,14 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import coprop_plugin as coprop
-from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
-from coprop_plugin.adapters.avsegformer.avsegformer_model import AVSegFormer
-from coprop_plugin.adapters.avsegformer.avsegformer_names import FAMILY
+from coprop_plugin.adapters import find_backend, load_released, load_state, save_released
+from coprop_plugin.adapters.avsegformer import FAMILY, AVSegFormer, AVSegFormerBackend
 from coprop_plugin.adapters.avsegformer.deformable import look_up, pixel_places
 from coprop_plugin.adapters.avsegformer.head import MaskHead, SoundGate
 from coprop_plugin.adapters.avsegformer.transformer_layers import Attention, ListeningLayer
-from coprop_plugin.adapters.convert import load_released, load_state, save_released
-from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError, CheckpointError
 from coprop_plugin.types import Clip
 
@@ -127,7 +124,7 @@ def test_what_does_not_fit_is_refused_by_name():
     with pytest.raises(CheckpointError) as refused:
         load_state(weights)
     said = str(refused.value)
-    assert "19 missing: what is audio_encoder.features.0.weight here" in said
+    assert "19 missing: audio_encoder.features.0.weight (our name)" in said
     assert "1 unknown: head.extra" in said
     assert "1 misshapen: head.fc.0.weight is [128, 255, 3, 3]" in said
 
@@ -274,11 +271,11 @@ def test_padding_is_zero_and_changes_nothing():
 
 def test_calls_that_do_not_fit_are_refused():
     model, (log_mel, frames) = toy(), call_of(2)
-    with pytest.raises(AdapterError, match=r"\[2, 3, 32, 48\] and frames.*log-mels.*first"):
+    with pytest.raises(AdapterError, match=r"log-mels.*first.*\[2, 3, 32, 48\] and frames"):
         model(frames, log_mel)
     with pytest.raises(AdapterError, match=r"\[1, 1, 96, 64\] and frames \[2, 3, 32, 48\]"):
         model(log_mel[:1], frames)
-    with pytest.raises(AdapterError, match=r"Got a int as the sound"):
+    with pytest.raises(AdapterError, match=r"sound file per clip, got a int"):
         model(3, frames)
     with pytest.raises(AdapterError, match=r"width=20, heads=4"):
         toy(width=20)
@@ -304,7 +301,7 @@ def test_sound_files_are_heard_and_padded_with_zeros(tmp_path):
     heard = [log_mel_examples(*read_waveform(path)) for path in paths]
     log_mel = torch.cat([*heard, torch.zeros(2, 1, 96, 64)])
     torch.testing.assert_close(model(paths, frames), model(log_mel, frames))
-    with pytest.raises(AdapterError, match=r"6.wav with 6 examples.*clip of 4"):
+    with pytest.raises(AdapterError, match=r"6.wav has 6 examples.*4 frames of a clip"):
         model([write_wav(tmp_path / "6.wav", 6)], frames[:4])
 
     wrapped = coprop.wrap(model, control_points=[1, 0, 0, 1], propagator="hold")

@@ -9,13 +9,10 @@ import torch
 from einops import rearrange
 from stand_ins import NestedTensor
 
-from coprop_plugin.adapters.catr.catr_backend import CATRBackend
-from coprop_plugin.adapters.catr.catr_model import CATR
-from coprop_plugin.adapters.catr.catr_names import FAMILY
+from coprop_plugin.adapters import find_backend, load_released, load_state, save_released
+from coprop_plugin.adapters.catr import CATR, FAMILY, CATRBackend
 from coprop_plugin.adapters.catr.clip_encoder import Fusion
 from coprop_plugin.adapters.catr.frame_attention import EncoderLayer, sine_places
-from coprop_plugin.adapters.convert import load_released, load_state, save_released
-from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError, CheckpointError
 from coprop_plugin.types import Clip
 
@@ -288,12 +285,12 @@ def test_it_compiles_in_one_piece():
 def test_calls_that_cannot_be_answered_are_refused():
     model = toy()
     frames, sounds = clip_of(frames=3)
-    with pytest.raises(AdapterError, match="clips of 3 frames.*wanted 5"):
+    with pytest.raises(AdapterError, match="clips of 5 frames.*got 3"):
         model(*call(frames, sounds))
     nested, heard, x, audio = call(*clip_of())
-    with pytest.raises(AdapterError, match="5 frames and 4 sounds"):
+    with pytest.raises(AdapterError, match="5 frames and 4 embeddings"):
         model(nested, heard, x, audio[:4])
-    with pytest.raises(AdapterError, match="sounds that are padding"):
+    with pytest.raises(AdapterError, match="cannot leave out padded audio"):
         model(nested, ~heard, x, audio)
 
 

@@ -107,8 +107,8 @@ def test_folders_are_known_by_their_table(folder, tmp_path):
 @pytest.fixture(scope="module")
 def tpavi(tmp_path_factory):
     """A toy TPAVI that hears by itself."""
-    from coprop_plugin.adapters.convert import save_released
-    from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
+    from coprop_plugin.adapters import save_released
+    from coprop_plugin.adapters.tpavi import TPAVI
 
     senses = {name: TOY_PROCESSOR[name] for name in ("backbone", "audio_encoder")}
     model = TPAVI(**senses, width=16, head_widths=(8, 8), input_size=32)

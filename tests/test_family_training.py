@@ -7,9 +7,7 @@ from torch.utils.data import default_collate
 from toy_training import SIZE, TOY_PROCESSOR, toy_config
 
 from coprop_plugin import wrap
-from coprop_plugin.adapters.convert import save_released
-from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.adapters.registered import FAMILIES
+from coprop_plugin.adapters import FAMILIES, find_backend, save_released
 from coprop_plugin.errors import DatasetError, TrainingError
 from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
 from coprop_plugin.registry import MODELS
@@ -120,7 +118,7 @@ def test_a_drop_in_call_with_log_mels_gives_the_models_own_numbers(family):
     frames, log_mel = torch.rand(5, 3, height, width), torch.randn(5, 1, 96, 64)
     arguments = (frames, log_mel)
     if family == "catr":
-        from coprop_plugin.adapters.catr.catr_backend import VideoSamples
+        from coprop_plugin.adapters.catr import VideoSamples
 
         mask = torch.zeros(5, 1, height, width, dtype=torch.bool)
         arguments = (VideoSamples(frames[:, None], mask), mask[:, :, 0, 0].T, *arguments)

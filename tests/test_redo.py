@@ -11,7 +11,7 @@ from make_results import everything_in
 from PIL import Image
 
 from coprop_plugin import media, wrap
-from coprop_plugin.adapters.callable import CallableBackend
+from coprop_plugin.adapters import CallableBackend
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media.masks import avsbench_palette

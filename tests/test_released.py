@@ -11,12 +11,17 @@ from typer.testing import CliRunner
 
 import coprop_plugin as coprop
 from coprop_plugin import media
+from coprop_plugin.adapters import (
+    FAMILIES,
+    PUBLISHED,
+    Family,
+    load_released,
+    load_state,
+    save_released,
+)
 from coprop_plugin.adapters.backbone_names import PVT_NAMES, RESNET_NAMES
-from coprop_plugin.adapters.convert import convert, load_released, load_state, save_released
-from coprop_plugin.adapters.published import PUBLISHED
-from coprop_plugin.adapters.registered import FAMILIES
-from coprop_plugin.adapters.released import Family
-from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
+from coprop_plugin.adapters.convert import convert
+from coprop_plugin.adapters.tpavi import TPAVI
 from coprop_plugin.cli import app
 from coprop_plugin.errors import AdapterError, CheckpointError, UnknownNameError
 from coprop_plugin.layers import build_backbone
@@ -121,9 +126,9 @@ def test_what_does_not_fit_is_refused_by_name(weights, change, says):
 
 
 def test_other_files_are_refused(weights, tmp_path):
-    with pytest.raises(CheckpointError, match=r"of no family we know.*tpavi.*fc.weight"):
+    with pytest.raises(CheckpointError, match=r"of no known family.*tpavi.*fc.weight"):
         load_state({"fc.weight": torch.zeros(2, 2)})
-    with pytest.raises(CheckpointError, match=r"weights of tpavi.*wanted catr"):
+    with pytest.raises(CheckpointError, match=r"weights of catr.*got tpavi"):
         load_state(weights, "catr")
     with pytest.raises(UnknownNameError, match=r"'sam'.*tpavi"):
         load_state(weights, "sam")
@@ -164,9 +169,9 @@ def test_our_file_gives_the_same_model_again(tmp_path, dtype):
     tolerance = {} if dtype is None else dict(atol=2e-2, rtol=2e-2)
     torch.testing.assert_close(loaded(frames, audio)[0], model(frames, audio)[0], **tolerance)
     assert loaded.frames_per_clip == 2
-    with pytest.raises(CheckpointError, match="weights of tpavi"):
+    with pytest.raises(CheckpointError, match="weights of catr"):
         load_released(path, "catr")
-    with pytest.raises(CheckpointError, match="Got a Linear to save"):
+    with pytest.raises(CheckpointError, match="one of our own models.*got a Linear"):
         save_released(torch.nn.Linear(1, 1), tmp_path / "other.safetensors")
 
 
@@ -201,7 +206,7 @@ def test_convert_on_the_command_line(weights, tmp_path):
     assert out.stat().st_size < 0.4 * (tmp_path / "best.pth").stat().st_size
     refused = CliRunner().invoke(app, ["convert", str(out), "-o", str(out), "--family", "catr"])
     assert refused.exit_code == 2
-    assert "weights of tpavi" in refused.stderr
+    assert "weights of catr" in refused.stderr
 
 
 def test_a_file_of_weights_runs_on_a_video(scene, tmp_path, monkeypatch):

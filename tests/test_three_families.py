@@ -10,9 +10,9 @@ import shutil, sys
 assert not any(shutil.which(name) for name in ("cc", "c++", "gcc", "g++", "clang", "nvcc", "ninja"))
 
 import torch
-from coprop_plugin.adapters.convert import load_released, save_released
-from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.adapters.registered import FAMILIES
+from coprop_plugin.adapters import load_released, save_released
+from coprop_plugin.adapters import find_backend
+from coprop_plugin.adapters import FAMILIES
 from coprop_plugin.types import Clip
 
 torch.manual_seed(0)

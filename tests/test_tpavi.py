@@ -11,12 +11,9 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import coprop_plugin as coprop
-from coprop_plugin.adapters.convert import load_state
-from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.adapters.tpavi.bigen import AVSBiGenBackend
+from coprop_plugin.adapters import find_backend, load_state
+from coprop_plugin.adapters.tpavi import TPAVI, AVSBiGenBackend, TPAVIBackend
 from coprop_plugin.adapters.tpavi.pixel_attention import PixelSoundAttention
-from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
-from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import Clip
 
@@ -158,7 +155,9 @@ def test_padding_has_zero_logits_in_every_class():
 
 
 def test_what_is_no_clip_is_refused():
-    with pytest.raises(AdapterError, match=r"\[4, 3, 32, 32\].*clips of 5.*frames_per_clip=1"):
+    with pytest.raises(
+        AdapterError, match=r"multiple of its 5 frames.*\[4, 3, 32, 32\].*frames_per_clip=1"
+    ):
         toy()(torch.rand(4, 3, 32, 32), torch.rand(4, 128))
     with pytest.raises(AdapterError, match=r"H and W of 32"):
         toy()(torch.rand(5, 3, 33, 32), torch.rand(5, 128))
@@ -270,7 +269,7 @@ def test_avs_bigen_is_called_as_tpavi_is():
     ):
         assert torch.equal(ours, bare)
     assert got[3] == 0
-    with pytest.raises(AdapterError, match="true masks"):
+    with pytest.raises(AdapterError, match="ground-truth masks"):
         wrapped(frames, audio, torch.zeros(10, 1, 32, 32))
 
     clip = clip_of()

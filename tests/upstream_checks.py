@@ -15,8 +15,8 @@ from einops import rearrange, repeat
 # Before packages are stood in for, whose absence transformers must see for itself.
 from transformers import PvtV2Backbone, ResNetBackbone  # noqa: F401
 
+from coprop_plugin.adapters import find_backend
 from coprop_plugin.adapters.devices import cuda_calls_stay
-from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.layers import normalise
 from coprop_plugin.registry import MODELS, names
 from coprop_plugin.types import Clip

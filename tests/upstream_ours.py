@@ -13,8 +13,7 @@ import torch
 import upstream_builders as upstream
 from upstream_checks import CASES, arguments, bare, leaves
 
-from coprop_plugin.adapters.convert import load_state
-from coprop_plugin.adapters.recognise import find_backend
+from coprop_plugin.adapters import find_backend, load_state
 from coprop_plugin.types import Clip
 
 

@@ -1,4 +1,4 @@
-"""The adapter for AVSegFormer: our own model, and models of the released code."""
+"""Adapter for AVSegFormer: our own model, and models of the released code."""
 
 import contextlib
 from collections.abc import Sequence
@@ -26,19 +26,18 @@ from coprop_plugin.types import Clip, avsbench_times
 
 @MODELS.register_module(name=["AVSegFormerBackend", "avsegformer"])
 class AVSegFormerBackend(UpstreamBackend):
-    """Drives an AVSegFormer: `model(audio, frames[, flag]) -> (logits, mask_feature)`.
+    """Backend for AVSegFormer: `model(audio, frames[, flag]) -> (logits, mask_feature)`.
 
     Frames are independent of one another in this model, so `"frame"` context is exact and the
-    default; `"window"` gives the same masks more slowly. A single frame, which the released code
-    cannot take, goes in twice there.
+    default; `"window"` gives the same masks more slowly. The released code cannot take a single
+    frame; it is given twice there.
 
     Args:
-        model: Ours, or the released code's. Its VGGish is inside, so log-mels are all the sound it
-            needs.
+        model: Ours, or the released code's. VGGish is part of it, so its audio input is log-mels.
         context: `"frame"` or `"window"`.
-        input_size: Side, or height and width, of its input; None is what a model of ours was made
-            for, and 512 for released binary models, 224 for AVSS.
-        frames_per_clip: Frames of a clip in a drop-in call; None is what the model was made for.
+        input_size: Side, or height and width, of its input; None is the size that a model of ours
+            was built for, and 512 for released binary models, 224 for AVSS.
+        frames_per_clip: Frames of a clip in a drop-in call; None is the model's own.
 
     Raises:
         AdapterError: If the model is not built like AVSegFormer.
@@ -69,7 +68,7 @@ class AVSegFormerBackend(UpstreamBackend):
 
     @staticmethod
     def accepts(model: Any) -> bool:
-        """Say whether a model has AVSegFormer's parts: backbone, VGGish, head, audio_proj, T."""
+        """Tell whether a model has AVSegFormer's parts: backbone, VGGish, head, audio_proj, T."""
         model = look_through(model)
         if isinstance(model, AVSegFormer):
             return True
@@ -80,14 +79,14 @@ class AVSegFormerBackend(UpstreamBackend):
             and hasattr(model.head, "num_classes")
         )
 
-    def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
+    def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
         return clip_log_mel(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
         return self._forward(sound, pictures)[0][wanted]
 
     def _forward(self, log_mel: Tensor, frames: Tensor, flag: Tensor | None = None) -> Any:
-        """Call the model with log-mels, whatever form of sound it was configured for."""
+        """Call the model with log-mels, also a released one that is configured for wav files."""
         alone = len(frames) == 1 and not self.is_ours
         if alone:
             log_mel, frames = (repeat(x, "1 ... -> two ...", two=2) for x in (log_mel, frames))
@@ -100,13 +99,13 @@ class AVSegFormerBackend(UpstreamBackend):
         """Return the clips of a call `(audio, frames, vid_temporal_mask_flag=None)`.
 
         Args:
-            *args: `audio`: log-mels `[N, 1, 96, 64]`, or for a model that reads sound itself a list
-                of wav paths, one a clip; `frames`: `[N, 3, H, W]`, normalised; the flag: `[N]`,
+            *args: `audio`: log-mels `[N, 1, 96, 64]`, or for a model that reads sound files a list
+                of wav paths, one per clip; `frames`: `[N, 3, H, W]`, normalised; the flag: `[N]`,
                 0 for padding.
             **kwargs: The same by name.
 
         Raises:
-            AdapterError: If the model itself would refuse the call, or its clips are of another
+            AdapterError: If the model does not accept the arguments, or its clips are of another
                 length than `frames_per_clip`.
             MediaError: If a wav file cannot be read.
         """
@@ -119,8 +118,8 @@ class AVSegFormerBackend(UpstreamBackend):
             check_call(log_mel, frames)
         if len(log_mel) != len(pictures):
             raise AdapterError(
-                f"Got the sound of {len(log_mel)} frames for {len(pictures)} frames in a call of "
-                "AVSegFormer; there must be one log-mel example a frame."
+                "Expected one log-mel example per frame in a call of AVSegFormer, got "
+                f"{len(log_mel)} for {len(pictures)} frames."
             )
         clips = [
             Clip(
@@ -144,7 +143,7 @@ class AVSegFormerBackend(UpstreamBackend):
         with borrow_model(self.network):
             return self.network.vggish._preprocess(audio).detach()
 
-    def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
+    def _run_rows(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         _, frames, flag = (*call.arguments, None)[:3]
         flag = None if flag is None else flag.flatten()[rows]
         return rows, self._forward(call.log_mel[rows].to(frames), frames[rows], flag)
@@ -154,7 +153,7 @@ class AVSegFormerBackend(UpstreamBackend):
 
 
 def _given_log_mels(network: Any) -> contextlib.AbstractContextManager[None]:
-    """An AVSS model makes log-mels of wav files itself; switch that off where it exists."""
+    """Switch off the reading of wav files, which released AVSS models do themselves."""
     vggish = getattr(network, "vggish", None)
     if getattr(vggish, "preprocess", False):
         return attributes(vggish, preprocess=False)

@@ -1,4 +1,4 @@
-"""AVSegFormer: our own network that computes what the released weights were trained for."""
+"""AVSegFormer: our own network, which runs the released weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from coprop_plugin.adapters.avsegformer.head import (
 )
 from coprop_plugin.adapters.avsegformer.wav_files import wav_log_mels
 from coprop_plugin.adapters.pictures import pair
-from coprop_plugin.adapters.sound import build_listener, embedded
+from coprop_plugin.adapters.sound import build_audio_encoder, embedded
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.backbones import build_backbone
@@ -26,35 +26,35 @@ BINARY_SIZE, SEMANTIC_SIZE = 512, 224
 
 @MODELS.register_module(name=["AVSegFormer"])
 class AVSegFormer(nn.Module):
-    """Audio-visual segmentation with queries that have heard the sound (Gao et al., 2307.01146).
+    """Audio-visual segmentation with audio-conditioned queries (Gao et al., arXiv:2307.01146).
 
-    Every frame is segmented by itself. Called as the released model is, with the same return
-    value; the defaults are its size. Other sizes are for training from scratch. Unlike the
-    released code: a single frame may go in; it runs on any device, without a compiled op; nothing
-    is in it that its result does not depend on.
+    Every frame is segmented by itself. Arguments and return value of the call are those of the
+    released model, and the default sizes too; other sizes are for training from scratch. Unlike
+    the released code, it takes single frames, runs on any device without a compiled op, and has no
+    unused weights.
 
     Args:
         num_classes: C: 1 for binary masks (S4, MS3), 71 for AVSS, whose class 0 is the background.
-        backbone: Of the image: "resnet50" or "pvt_v2_b5" as released, or another size; see
+        backbone: Image backbone: "resnet50" or "pvt_v2_b5" as released, or another size; see
             `build_backbone`.
         audio_encoder: A registered name ("VGGish", "SmallLogMelEncoder") or a config.
-        width: Channels of tokens and queries, in eights.
+        width: Channels of tokens and queries, a multiple of 8.
         num_queries: Q.
-        heads: Of every attention.
-        layers: Of the encoder, of the listening queries and of the decoder.
-        points: Places that a head of the encoder looks at, in each map.
-        hidden: Channels inside the linear maps of encoder and decoder layers, and of the mask
+        heads: Attention heads, in every attention.
+        layers: Layers of the encoder, of the audio conditioning and of the decoder, each.
+        points: Sampling points per encoder head and map.
+        hidden: Hidden channels of the feed-forward parts of encoder and decoder, and of the mask
             head.
-        listening_hidden: The same of the listening layers.
-        dropout: In encoder and decoder, while training.
+        listening_hidden: Hidden channels of the feed-forward parts of the audio conditioning.
+        dropout: In encoder and decoder, during training.
         clip_length: Frames of a clip in a call of the released code: 5, and 10 for AVSS.
-        freeze_audio: Keep gradients off the audio encoder, as the released training does.
-        input_size: Side, or height and width, of the frames that it is trained with; None is what
-            the released models are evaluated with: 512 for binary masks, 224 for AVSS.
+        freeze_audio: Compute no gradients for the audio encoder, as in the released training.
+        input_size: Side, or height and width, of its training frames; None is the size at which
+            the released models are evaluated: 512 for binary masks, 224 for AVSS.
 
     Raises:
         AdapterError: If a number is out of range, or channels do not divide among heads.
-        UnknownNameError: If there is no such backbone or audio encoder.
+        UnknownNameError: If the backbone or the audio encoder is unknown.
 
     Example:
         >>> model = AVSegFormer(
@@ -108,7 +108,7 @@ class AVSegFormer(nn.Module):
         self.num_classes, self.clip_length = num_classes, clip_length
         self.freeze_audio = freeze_audio
         self.backbone = build_backbone(backbone, as_released=True)
-        self.audio_encoder = build_listener(audio_encoder)
+        self.audio_encoder = build_audio_encoder(audio_encoder)
         self.project_audio = nn.Linear(self.audio_encoder.embedding_dim, width)
         fine, *coarse = self.backbone.widths
         self.encoder = PixelEncoder(coarse, width, heads, layers, points, hidden, dropout)
@@ -120,10 +120,10 @@ class AVSegFormer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as the released training does, but for what the backbones bring with them."""
+        """Initialise all parts but the backbones as the released training does."""
         for part in (self.encoder, self.queries, self.mask_feature, self.masks):
             for name, parameter in part.named_parameters():
-                # Offsets and codes have their own start.
+                # Offsets and codes have their own initialisation.
                 if parameter.dim() > 1 and ".attention." not in name and "level_code" not in name:
                     nn.init.xavier_uniform_(parameter)
 
@@ -133,11 +133,11 @@ class AVSegFormer(nn.Module):
         frames: Tensor,
         vid_temporal_mask_flag: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Segment frames, each with its own sound.
+        """Segment frames, each with its own audio.
 
         Args:
-            audio: Log-mel examples `[N, 1, 96, 64]`, one a frame; or sound files, one a clip of
-                `clip_length` frames.
+            audio: Log-mel examples `[N, 1, 96, 64]`, one per frame; or sound files, one per clip
+                of `clip_length` frames.
             frames: `[N, 3, H, W]`, normalised by the mean and deviation of ImageNet, of any size.
             vid_temporal_mask_flag: `[N]`, 0 for padding, whose outputs are zero.
 
@@ -146,7 +146,7 @@ class AVSegFormer(nn.Module):
             `[N, width, H' / 4, W' / 4]`.
 
         Raises:
-            AdapterError: If the shapes are not as above, or a sound is longer than a clip.
+            AdapterError: If the shapes are not as above, or a sound file is longer than a clip.
             MediaError: If a sound file cannot be read.
         """
         if not isinstance(audio, Tensor):
@@ -172,18 +172,18 @@ class AVSegFormer(nn.Module):
 def _check(width: int, heads: int, dropout: float, *counts: int) -> None:
     if min(counts) < 1 or width % 8 or width % heads or not 0 <= dropout < 1:
         raise AdapterError(
-            f"Got width={width}, heads={heads}, dropout={dropout} and counts {list(counts)} "
-            "(num_classes, num_queries, layers, points, clip_length); the width is a multiple of "
-            "8 and of the heads, dropout lies in [0, 1), each count is 1 or more. Say width=256, "
-            "heads=8."
+            "Expected a width that is a multiple of 8 and of the heads, dropout in [0, 1), and "
+            "num_classes, num_queries, layers, points and clip_length of 1 or more; got "
+            f"width={width}, heads={heads}, dropout={dropout} and {list(counts)}. Use e.g. "
+            "width=256, heads=8."
         )
 
 
 def check_call(log_mel: Tensor, frames: Any) -> None:
-    """Raise unless these are log-mels and as many frames.
+    """Check log-mels and frames of a call.
 
     Raises:
-        AdapterError: If they are not.
+        AdapterError: If they are not log-mels `[N, 1, 96, 64]` and frames `[N, 3, H, W]`.
     """
     came = list(frames.shape) if isinstance(frames, Tensor) else type(frames).__name__
     if (
@@ -194,7 +194,7 @@ def check_call(log_mel: Tensor, frames: Any) -> None:
         or len(log_mel) != len(frames)
     ):
         raise AdapterError(
-            f"Got log-mels {list(log_mel.shape)} and frames {came} in a call of AVSegFormer; "
-            f"wanted log-mels [N, 1, {EXAMPLE_FRAMES}, {NUM_BANDS}] first, one a frame, then "
-            "normalised frames [N, 3, H, W]."
+            f"Expected log-mels [N, 1, {EXAMPLE_FRAMES}, {NUM_BANDS}] first, one per frame, then "
+            "normalised frames [N, 3, H, W] in a call of AVSegFormer, got log-mels "
+            f"{list(log_mel.shape)} and frames {came}."
         )

@@ -1,4 +1,4 @@
-"""Released AVSegFormer checkpoints: how they are told, and what their names are here."""
+"""Released AVSegFormer checkpoints: detection, and our names of their weights."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _THIRDS = ("query", "key", "value")
 
 
 def _attention(released: str, ours: str) -> list[Row]:
-    """Rows of an attention whose three first maps are one matrix in the file."""
+    """Rows of an attention whose query, key and value maps are one matrix in the file."""
     return [
         (rf"{released}in_proj_{kind}$", tuple(f"{ours}{third}.{kind}" for third in _THIRDS))
         for kind in ("weight", "bias")
@@ -74,7 +74,7 @@ NAMES: list[Row] = [
     (r"head\.fc\.0\.", "masks.coarse."),
     (r"head\.fc\.2\.", "masks.fine."),
     (r"head\.fc\.4\.", "masks.classify."),
-    # A pyramid and a mask head for the attention of queries, which the released forward has not.
+    # A pyramid and a mask head of query attention, which the released forward does not use.
     (r"head\.(fpn|attn_fc)\.", None),
 ]
 

@@ -13,16 +13,16 @@ Sizes = Sequence[tuple[int, int]]
 
 
 class DeformableAttention(nn.Module):
-    """Every token looks at a few places of every map, which it chooses itself.
+    """Attention from every token to a few learned sampling points in every map.
 
-    Eq. (3) of Deformable DETR (Zhu et al., arXiv:2010.04159v4). A place is an offset, in pixels of
-    the map looked at, from where the token itself lies; what is outside a map is zero.
+    Eq. (3) of Deformable DETR (Zhu et al., arXiv:2010.04159v4). A sampling point is an offset, in
+    pixels of the sampled map, from the position of the token; outside a map the value is zero.
 
     Args:
         width: Channels of a token.
         heads: Attention heads.
-        levels: Maps.
-        points: Places per head and map.
+        levels: Number of maps.
+        points: Sampling points per head and map.
     """
 
     def __init__(self, width: int, heads: int, levels: int, points: int) -> None:
@@ -36,7 +36,7 @@ class DeformableAttention(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start with every head looking its own way, its points 1, 2, ... pixels off."""
+        """Initialise every head with a direction of its own, its points 1, 2, ... pixels away."""
         angles = torch.arange(self.heads) * (2 * math.pi / self.heads)
         ways = torch.stack([angles.cos(), angles.sin()], dim=1)
         ways = ways / ways.abs().amax(1, keepdim=True)
@@ -50,7 +50,7 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, tokens: Tensor, places: Tensor, sizes: Sizes) -> Tensor:
-        """Let queries [B, N, C] at `places` [N, levels, 2] look at tokens [B, N, C]: the same."""
+        """Attend from queries [B, N, C] at `places` [N, levels, 2] to tokens; returns [B, N, C]."""
         chosen = (self.levels, self.points)
         offsets = self.offsets(queries).unflatten(-1, (self.heads, *chosen, 2))
         weights = self.weights(queries).unflatten(-1, (self.heads, -1)).softmax(-1)
@@ -60,16 +60,16 @@ class DeformableAttention(nn.Module):
 
 
 def look_up(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Tensor:
-    """Read maps between their pixels, and add up what was read.
+    """Sample maps bilinearly, and sum the samples with weights.
 
-    The four pixels around each place are rows of one table, so that a whole token is one weighted
-    bag of rows: a third of the time that `grid_sample` takes on a CPU.
+    The four pixels around each place are rows of one table, so a token is one weighted bag of
+    rows: a third of the time of `grid_sample` on a CPU.
 
     Args:
         value: `[B, M, heads, C]`, the tokens of all maps.
-        sizes: Of the maps.
+        sizes: Sizes of the maps.
         places: `[B, N, heads, levels, points, 2]`, x then y in pixels of each map; (0, 0) is the
-            middle of its first pixel. Outside is allowed and reads zero.
+            middle of its first pixel. Places outside are allowed and sample zero.
         weights: `[B, N, heads, levels, points]`.
 
     Returns:
@@ -108,7 +108,7 @@ def look_up(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Ten
 
 
 def pixel_places(sizes: Sizes, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Where each pixel of each map lies on all of the maps: `[N, levels, 2]`, x then y, in pixels.
+    """Return the position of every pixel in every map: `[N, levels, 2]`, x then y, in pixels.
 
     Example:
         >>> pixel_places([(1, 2), (1, 1)], torch.device("cpu"), torch.float32)[:, 1, 0]
@@ -129,10 +129,10 @@ def pixel_places(sizes: Sizes, device: torch.device, dtype: torch.dtype) -> Tens
 
 
 def sine_code(height: int, width: int, channels: int, device: torch.device) -> Tensor:
-    """Code where every pixel of a map lies: `[H * W, channels]` float32, rows first, then columns.
+    """Encode the position of every pixel of a map: `[H * W, channels]` float32, rows, columns.
 
     Pixels are counted from 1, not normalised by the map's size; wavelengths go from 2 pi to 20000
-    pi pixels, sine and cosine in turn, as DETR's (Carion et al., arXiv:2005.12872v3).
+    pi pixels, sine and cosine alternate, as in DETR (Carion et al., arXiv:2005.12872v3).
 
     Example:
         >>> sine_code(2, 3, channels=16, device=torch.device("cpu")).shape

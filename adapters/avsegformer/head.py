@@ -1,4 +1,4 @@
-"""From maps of a frame and its sound to the masks of what sounds."""
+"""AVSegFormer's head: from maps of a frame and its audio to masks of sounding objects."""
 
 from collections.abc import Sequence
 
@@ -19,21 +19,21 @@ STRIDE = 4
 
 
 def reduced(channels: int, width: int) -> nn.Sequential:
-    """A pointwise convolution with group norm, eight channels a group."""
+    """A pointwise convolution with group norm, eight channels per group."""
     return nn.Sequential(nn.Conv2d(channels, width, 1), nn.GroupNorm(width // 8, width))
 
 
 class PixelEncoder(nn.Module):
-    """Mixes the maps at strides 8, 16 and 32 with one another.
+    """Deformable encoder over the maps at strides 8, 16 and 32.
 
     Args:
-        channels: Of the three maps.
+        channels: Channels of the three maps.
         width: Channels of a token.
         heads: Attention heads.
         layers: Encoder layers.
-        points: Places that a head looks at, in each map.
-        hidden: Channels inside a layer's linear maps.
-        dropout: In training.
+        points: Sampling points per head and map.
+        hidden: Hidden channels of the feed-forward parts.
+        dropout: During training.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PixelEncoder(nn.Module):
         code = torch.cat(
             [sine_code(*size, tokens.shape[-1], tokens.device) + level for size, level in codes]
         ).to(tokens)
-        # Half precision is too coarse for places: it would move them by parts of a pixel.
+        # Half precision is too coarse for positions: it would move them by parts of a pixel.
         exact = torch.promote_types(tokens.dtype, torch.float32)
         places = pixel_places(sizes, tokens.device, exact)
         for layer in self.layers:
@@ -73,16 +73,16 @@ class PixelEncoder(nn.Module):
 
 
 class QueryDecoder(nn.Module):
-    """Queries that have heard the sound, and then look at the pixels.
+    """Queries conditioned on audio, then decoded from the pixels.
 
     Args:
         num_queries: Q.
         width: Channels of a query.
         heads: Attention heads.
-        layers: Listening layers, and as many decoder layers.
-        listening_hidden: Channels inside a listening layer's linear maps.
-        hidden: Channels inside a decoder layer's linear maps.
-        dropout: In training.
+        layers: Audio-conditioning layers, and as many decoder layers.
+        listening_hidden: Hidden channels of the audio-conditioning layers.
+        hidden: Hidden channels of the decoder layers.
+        dropout: During training.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class QueryDecoder(nn.Module):
         )
 
     def forward(self, sound: Tensor, pixels: Tensor) -> Tensor:
-        """Answer for sounds [B, 1, C] and pixels [B, N, C]; returns queries [B, Q, C]."""
-        # Until they have heard something, the queries of all frames are the same.
+        """Decode audio [B, 1, C] and pixels [B, N, C]; returns queries [B, Q, C]."""
+        # Before any audio, the queries of all frames are the same.
         queries = self.listeners[None]
         for layer in self.listening:
             queries = layer(queries, sound)
@@ -118,11 +118,10 @@ class QueryDecoder(nn.Module):
 
 
 class SoundGate(nn.Module):
-    """Multiplies the channels of a map by what the sound finds in it, between 0 and 1.
+    """Channel gate between 0 and 1, computed by attention from the audio to the pixels.
 
-    The sound attends to all pixels; what it reads, through a sigmoid, is one factor a channel.
-    One query is cheaper to carry over to the pixels' side than all pixels to its own, so keys and
-    values are never made.
+    The attended value, through a sigmoid, is one factor per channel. Mapping the one query to the
+    pixels' side is cheaper than mapping all pixels to keys and values, which are never computed.
 
     Args:
         width: Channels.
@@ -138,15 +137,15 @@ class SoundGate(nn.Module):
         self.project = nn.Linear(width, width)
 
     def forward(self, feature: Tensor, sound: Tensor) -> Tensor:
-        """Gate maps [B, C, H, W] with sounds [B, 1, C]."""
+        """Gate maps [B, C, H, W] with audio [B, 1, C]."""
         query = rearrange(self.query(sound), "b 1 (heads d) -> heads b d", heads=self.heads)
         key, value = (
             rearrange(x.weight.to(query.dtype), "(heads d) c -> heads d c", heads=self.heads)
             for x in (self.key, self.value)
         )
         pixels = rearrange(feature, "b c h w -> b (h w) c")
-        asked = rearrange(query @ key, "heads b c -> b c heads") * query.shape[-1] ** -0.5
-        weights = (pixels @ asked).softmax(1)
+        per_pixel = rearrange(query @ key, "heads b c -> b c heads") * query.shape[-1] ** -0.5
+        weights = (pixels @ per_pixel).softmax(1)
         seen = rearrange(weights.mT.to(pixels.dtype) @ pixels, "b heads c -> heads b c")
         read = rearrange(seen @ value.mT, "heads b d -> b (heads d)")
         gate = self.project(read).sigmoid()
@@ -154,10 +153,10 @@ class SoundGate(nn.Module):
 
 
 class MaskFeature(nn.Module):
-    """The map from which masks are read: fine detail, what the encoder found, gated by the sound.
+    """Mask feature: the finest map plus the encoder's, gated by the audio.
 
     Args:
-        channels: Of the backbone's finest map.
+        channels: Channels of the backbone's finest map.
         width: Channels of the result.
         heads: Attention heads of the gate.
     """
@@ -172,24 +171,24 @@ class MaskFeature(nn.Module):
         self.gate = SoundGate(width, heads)
 
     def forward(self, fine: Tensor, encoded: Tensor, sound: Tensor) -> Tensor:
-        """Join maps at strides 4 and 8, and sounds [B, 1, C]; returns [B, C, H / 4, W / 4]."""
+        """Join maps at strides 4 and 8, and audio [B, 1, C]; returns [B, C, H / 4, W / 4]."""
         fine = self.lateral(self.reduce(fine))
         encoded = F.interpolate(encoded, fine.shape[-2:], mode="bilinear", align_corners=False)
         return self.gate(self.smooth(fine + encoded), sound)
 
 
 class MaskHead(nn.Module):
-    """Reads masks from a mask feature with all queries together.
+    """Masks from a mask feature and all queries together.
 
-    How much each query likes a pixel goes through three pointwise maps and is added to the pixel's
-    feature. The first of them is linear in the queries, so it is applied to them and not to their
-    maps, of which there are far more.
+    The products of queries and pixels go through three pointwise maps and are added to the pixel's
+    feature. The first map is linear in the queries, so it is applied to the queries rather than to
+    their far larger maps.
 
     Args:
         num_classes: C.
         num_queries: Q.
         width: Channels of feature and queries.
-        hidden: Channels between the pointwise maps.
+        hidden: Hidden channels of the pointwise maps.
     """
 
     def __init__(self, num_classes: int, num_queries: int, width: int, hidden: int) -> None:
@@ -202,18 +201,18 @@ class MaskHead(nn.Module):
         self.classify = nn.Conv2d(width // 8, num_classes, 1, bias=False)
 
     def forward(self, feature: Tensor, queries: Tensor) -> Tensor:
-        """Read feature [B, C, h, w] with queries [B, Q, C]; logits [B, classes, 4 h, 4 w]."""
+        """Decode feature [B, C, h, w] with queries [B, Q, C]; logits [B, classes, 4 h, 4 w]."""
         pixels = rearrange(feature, "b c h w -> b (h w) c")
         mixed = F.linear(queries.mT, self.mix[0].weight)
-        # Frame by frame, because this is by far the widest map of all.
-        liked = torch.cat(
-            [self._liked(*one) for one in zip(pixels.split(1), mixed.split(1), strict=True)]
+        # Frame by frame, because this is by far the largest map.
+        matched = torch.cat(
+            [self._matched(*one) for one in zip(pixels.split(1), mixed.split(1), strict=True)]
         )
-        feature = feature + rearrange(liked, "b (h w) c -> b c h w", h=feature.shape[-2])
+        feature = feature + rearrange(matched, "b (h w) c -> b c h w", h=feature.shape[-2])
         x = F.interpolate(self.coarse(feature), scale_factor=STRIDE, mode="bilinear")
         return self.classify(self.fine(x).relu_())
 
-    def _liked(self, pixels: Tensor, mixed: Tensor) -> Tensor:
-        """What queries, mixed into [1, C, hidden], say of pixels [1, N, C]; returns [1, N, C]."""
+    def _matched(self, pixels: Tensor, mixed: Tensor) -> Tensor:
+        """Match queries, mixed into [1, C, hidden], with pixels [1, N, C]; returns [1, N, C]."""
         x = (pixels @ mixed + self.mix[0].bias.to(mixed.dtype)).relu_()
         return self.mix[2](self.mix[1](x).relu_())

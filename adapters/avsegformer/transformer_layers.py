@@ -1,4 +1,4 @@
-"""Transformer layers of AVSegFormer: normalised after each step, as the first transformers were."""
+"""Transformer layers of AVSegFormer, with post-normalisation."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -13,8 +13,8 @@ class Attention(nn.Module):
     Args:
         width: Channels of queries and tokens.
         heads: Attention heads.
-        bias: Whether the linear maps have one.
-        dropout: Of attention weights, in training.
+        bias: Whether the linear maps have a bias.
+        dropout: Of attention weights, during training.
     """
 
     def __init__(self, width: int, heads: int, *, bias: bool = True, dropout: float = 0.0) -> None:
@@ -46,7 +46,7 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderLayer(nn.Module):
-    """Pixels of all maps look at places around themselves."""
+    """Deformable self-attention over the pixels of all maps."""
 
     def __init__(
         self, width: int, heads: int, levels: int, points: int, hidden: int, dropout: float
@@ -58,14 +58,14 @@ class EncoderLayer(nn.Module):
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, code: Tensor, places: Tensor, sizes: Sizes) -> Tensor:
-        """Update tokens [B, N, C] with code [N, C] that lie at `places` [N, levels, 2]."""
+        """Update tokens [B, N, C] with position code [N, C] at `places` [N, levels, 2]."""
         seen = self.attention(tokens + code, tokens, places, sizes)
         tokens = self.norms[0](tokens + self.drop(seen))
         return self.norms[1](tokens + self.drop(self.feed_forward(tokens)))
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at one another, then at all pixels."""
+    """Self-attention of queries, then cross-attention to all pixels."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -83,10 +83,10 @@ class DecoderLayer(nn.Module):
 
 
 class ListeningLayer(nn.Module):
-    """Queries look at one another, then hear the sound.
+    """Self-attention of queries, then conditioning on the audio token.
 
-    The released model attends to a sound of one token. A softmax over one key is 1, so every query
-    gets the same vector, whatever it asks: what queries and keys are made with is not here.
+    The released model attends to audio of one token. A softmax over one key is 1, so every query
+    gets the same vector; the query and key maps have no effect and are left out.
     """
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -98,7 +98,7 @@ class ListeningLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
 
     def forward(self, queries: Tensor, sound: Tensor) -> Tensor:
-        """Update queries [B or 1, Q, C] with sounds [B, 1, C]; returns [B, Q, C]."""
+        """Update queries [B or 1, Q, C] with audio [B, 1, C]; returns [B, Q, C]."""
         queries = self.norms[0](queries + self.among(queries, queries))
         queries = self.norms[1](queries + self.project(self.hear(sound)))
         return self.norms[2](queries + self.feed_forward(queries))

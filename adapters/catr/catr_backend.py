@@ -1,4 +1,4 @@
-"""The adapter for CATR: our own model, and models of the released code."""
+"""Adapter for CATR: our own model, and models of the released code."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
 
-# A literal of the released code; and 224-pixel frames enlarged, as its data loader does.
+# A literal of the released code; and 224-pixel frames enlarged, as in its data loader.
 CLIP_LENGTH, INPUT_SIZE = 5, 448
 
 
 @MODELS.register_module(name=["CATRBackend", "catr"])
 class CATRBackend(UpstreamBackend):
-    """Drives a CATR model: `model(nested, audio_pad, frames, audio_embedding) -> dict`.
+    """Backend for CATR: `model(nested, audio_pad, frames, audio_embedding) -> dict`.
 
-    Every frame attends to the five sounds of its clip. The weights were trained with five real
-    frames a second apart, which is what `"window"` context, the default, gives. `"frame"` context
-    repeats the keyframe and its sound five times. A model of the released code takes no other
-    length; ours does the same with the frame alone, at a fifth of the cost.
+    Every frame attends to the audio of the five frames of its clip. The weights were trained with
+    five real frames a second apart, as in `"window"` context, the default. `"frame"` context
+    repeats the keyframe and its audio five times: a model of the released code takes no other
+    length. Ours computes the same from the frame alone, at a fifth of the cost.
 
     A frame's mask is that of its best-scoring query, as in upstream's evaluation.
 
@@ -38,9 +38,9 @@ class CATRBackend(UpstreamBackend):
         model: The model.
         context: `"frame"` or `"window"`.
         vggish: A VGGish module, the path of its weights, or None for the public weights, loaded
-            when first needed. Of no use to a model of ours that has an audio encoder itself.
-        input_size: Side, or height and width, of its input; None is what a model of ours was made
-            for, and 448.
+            when first needed. Unused for a model of ours with an audio encoder of its own.
+        input_size: Side, or height and width, of its input; None is the size that a model of ours
+            was built for, and 448 for released models.
 
     Raises:
         AdapterError: If the model is not built like CATR.
@@ -48,7 +48,7 @@ class CATRBackend(UpstreamBackend):
 
     family = "CATR"
     clip_length = CLIP_LENGTH
-    # Tiling makes five of one, at four times the usual pixels.
+    # Tiling makes five frames of one, at four times the usual pixels.
     frames_at_once = 1
 
     def __init__(
@@ -64,22 +64,23 @@ class CATRBackend(UpstreamBackend):
         length = network.clip_length if self.takes_frames else CLIP_LENGTH
         size = input_size or (network.input_size if self.takes_frames else INPUT_SIZE)
         super().__init__(model, context=context, input_size=size, frames_per_clip=length)
-        hears = self.takes_frames and network.audio_encoder is not None
-        self.ear, self.clip_length = VGGishFeatures(vggish, hears), length
+        has_encoder = self.takes_frames and network.audio_encoder is not None
+        self.audio_features = VGGishFeatures(vggish, model_has_audio_encoder=has_encoder)
+        self.clip_length = length
         if self.takes_frames:
             self.frames_at_once = length
 
     @staticmethod
     def accepts(model: Any) -> bool:
-        """Say whether a model has CATR's parts; TPAVI has the same class name but not those."""
+        """Tell whether a model has CATR's parts; TPAVI has the same class name but not those."""
         model = look_through(model)
         if isinstance(model, CATR):
             return True
         parts = ("obj_queries", "transformer", "is_referred_head", "instance_kernels_head")
         return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
 
-    def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
-        return self.ear(clip, indices)
+    def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
+        return self.audio_features(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
         if not self.takes_frames:
@@ -92,7 +93,7 @@ class CATRBackend(UpstreamBackend):
     def _clips(self, frames: Tensor, audio: Tensor, length: int) -> Any:
         """Run groups of `length` frames, everything flat `(b t)`; outputs have rows first."""
         tiles = 1 if self.takes_frames else self.clip_length // length
-        # The model wants frames time first, but their sounds clip first.
+        # The model takes frames time first, but their audio clip first.
         frames = repeat(frames, "(b t) c h w -> (t tiles b) c h w", t=length, tiles=tiles)
         audio = repeat(audio, "(b t) ... -> (b t tiles) ...", t=length, tiles=tiles)
         tensors = rearrange(frames, "(t b) c h w -> t b c h w", t=length * tiles)
@@ -106,12 +107,12 @@ class CATRBackend(UpstreamBackend):
         """Return the clips of a call `(nested, audio_pad, frames, audio_embedding)`.
 
         Args:
-            *args: `nested.tensors` `[T, B, 3, H, W]` says how many clips there are; frames are
-                flat `(t b)`, normalised; VGGish embeddings flat `(b t)`, as the model takes them.
+            *args: `nested.tensors` `[T, B, 3, H, W]` gives the number of clips; frames are flat
+                `(t b)`, normalised; VGGish embeddings flat `(b t)`, as the model takes them.
             **kwargs: The same by name.
 
         Raises:
-            AdapterError: If the model itself would refuse the call, or shapes disagree.
+            AdapterError: If the model does not accept the arguments, or shapes disagree.
         """
         arguments = self._bind(args, kwargs)
         nested, _, frames, audio = (*arguments, None)[:4]
@@ -120,9 +121,9 @@ class CATRBackend(UpstreamBackend):
         if not isinstance(audio, Tensor) or not len(audio) == len(pictures) == length * clips:
             came = len(audio) if isinstance(audio, Tensor) else type(audio).__name__
             raise AdapterError(
-                f"Got {len(pictures)} frames and audio {came} for {clips} clips of {length} "
-                "frames in a call of CATR; wanted frames [(t b), 3, H, W] and VGGish embeddings "
-                "[(b t), 128]."
+                "Expected frames [(t b), 3, H, W] and VGGish embeddings [(b t), 128] in a call of "
+                f"CATR, got {len(pictures)} frames and audio {came} for {clips} clips of {length} "
+                "frames."
             )
         rows = [list(range(clip, length * clips, clips)) for clip in range(clips)]
         unpacked = [
@@ -130,25 +131,25 @@ class CATRBackend(UpstreamBackend):
                 pictures[rows[clip]],
                 times=avsbench_times(length),
                 sampling="avsbench",
-                **self.ear.of_call(audio[clip * length :][:length]),
+                **self.audio_features.of_call(audio[clip * length :][:length]),
             )
             for clip in range(clips)
         ]
         return ModelCall(unpacked, rows, length * clips, arguments)
 
     def _runs_whole(self, call: ModelCall, rows: list[int]) -> bool:
-        # Every clip has a keyframe, so every clip is needed, and clips are the windows.
+        # Every clip has a keyframe, so every clip is run, and clips are the windows.
         return self.context == "window"
 
-    def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
+    def _run_rows(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         _, _, frames, audio = call.arguments
         length, clips = len(call[0]), len(call)
-        answers = []
+        outputs = []
         for some in torch.tensor(rows).split(self.frames_at_once):
-            # Frames are time first, their sounds clip first.
-            sounds = some % clips * length + some // clips
-            answers.append(self._clips(frames[some], audio[sounds], 1))
-        return rows, map_tensors(lambda *tensors: torch.cat(tensors), *answers)
+            # Frames are time first, their audio clip first.
+            audio_rows = some % clips * length + some // clips
+            outputs.append(self._clips(frames[some], audio[audio_rows], 1))
+        return rows, map_tensors(lambda *tensors: torch.cat(tensors), *outputs)
 
     def _rows_first(self, raw: Any, call: ModelCall) -> Any:
         return map_tensors(lambda x: rearrange(x, "t b ... -> (t b) ..."), raw)
@@ -161,18 +162,18 @@ class CATRBackend(UpstreamBackend):
         masks, queries = outputs["pred_masks"], _best_queries(outputs)
         return masks[torch.arange(len(masks)), queries][:, None]
 
-    def _carry(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
-        # The scores are the keyframe's, so the query that upstream will choose is its own too.
+    def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
+        # The scores are the keyframe's, so upstream selects the keyframe's query.
         masks, queries = outputs["pred_masks"], _best_queries(outputs)[rows]
         masks[rows, queries] = resize_logits(logits, masks.shape[-2:])[:, 0].to(masks)
 
 
 @dataclass
 class VideoSamples:
-    """What CATR calls a nested tensor: a padded batch and where it is padding.
+    """CATR's nested tensor: a padded batch and its padding mask.
 
     Args:
-        tensors: `[T, B, 3, H, W]`; the model reads its shape only.
+        tensors: `[T, B, 3, H, W]`; the model uses its shape only.
         mask: `[T, B, H, W]` bool, True for padding.
     """
 
@@ -189,7 +190,7 @@ class VideoSamples:
 
 
 def _best_queries(outputs: Any) -> Tensor:
-    """Return the query that upstream's evaluation reads in every row, `[N]`."""
+    """Return the query that upstream's evaluation selects in every row, `[N]`."""
     return outputs["pred_is_referred"].softmax(-1)[..., 0].argmax(-1)
 
 
@@ -198,7 +199,7 @@ def _clip_shape(nested: Any) -> tuple[int, int]:
     if not isinstance(tensors, Tensor) or tensors.ndim != 5:
         came = type(nested).__name__ if tensors is None else list(tensors.shape)
         raise AdapterError(
-            f"Got {came} as first argument in a call of CATR; wanted an object whose `.tensors` "
-            "are [T, B, 3, H, W] and whose `.mask` is [T, B, H, W], as its collator makes."
+            "Expected an object with `.tensors` [T, B, 3, H, W] and `.mask` [T, B, H, W], as "
+            f"CATR's collator makes it, as first argument in a call of CATR, got {came}."
         )
     return tensors.shape[0], tensors.shape[1]

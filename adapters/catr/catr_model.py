@@ -1,4 +1,4 @@
-"""CATR's network, written anew: today's torch, any device, and frames alone at a fifth."""
+"""CATR: our own network, which runs the released weights on any device, also on single frames."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from torch.nn.functional import interpolate, pad
 
 from coprop_plugin.adapters.catr.clip_encoder import ClipEncoder
 from coprop_plugin.adapters.catr.frame_attention import (
+    EmbeddingTokens,
     EncoderLayer,
     QueryDecoder,
-    SoundTokens,
     sine_places,
 )
 from coprop_plugin.adapters.catr.mask_features import MaskDecoder
 from coprop_plugin.adapters.pictures import pair
-from coprop_plugin.adapters.sound import build_listener, embedded
+from coprop_plugin.adapters.sound import build_audio_encoder, embedded
 from coprop_plugin.adapters.tpavi.tpavi_model import DilatedSum
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.backbones import build_backbone
@@ -26,31 +26,31 @@ from coprop_plugin.layers.backbones import build_backbone
 class CATR(nn.Module):
     """Combinatorial-dependence audio-queried transformer (Li et al., arXiv:2309.09709).
 
-    The function of the released code, to which the paper is the idea: queries ask the tokens of
-    each frame, its pixels and the five sounds of its clip; the pixels of a clip that have heard
-    its sounds make the features of the masks. Every query answers with a mask and with how sure
-    it is that this is what sounds.
+    The network of the released code, which differs from the paper: queries attend to the tokens
+    of each frame, its pixels and the five audio tokens of its clip; mask features come from the
+    pixels of a clip fused with its audio. Every query predicts a mask and a score that this is the
+    sounding object.
 
-    It is called as the released model is, on any device, and takes single frames besides: `T = 1`
-    is what a clip of that frame and its sound, five times each, would say of it, at a fifth of
-    the cost. Parts of the released model that nothing depends on are left out.
+    Arguments and return value are those of the released model. Single frames are accepted, too:
+    `T = 1` computes the result of a clip that repeats the frame and its audio five times, at a
+    fifth of the cost. Unused parts of the released model are left out.
 
     Args:
-        backbone: Of the frames, a name or a config of `build_backbone`.
+        backbone: Image backbone, a name or a config of `build_backbone`.
         width: Channels of the transformer, a multiple of 64.
         heads: Attention heads within a frame and of the queries.
-        fusion_heads: Attention heads between pixels and sounds.
-        hidden: Channels inside feed-forward parts, within a frame and of the queries.
+        fusion_heads: Attention heads between pixels and audio.
+        hidden: Hidden channels of the feed-forward parts, within a frame and of the queries.
         clip_hidden: The same over a clip.
         layers: Encoder layers within a frame; there are always three over a clip.
-        decoder_layers: Decoder layers, each of which answers.
+        decoder_layers: Decoder layers, each with a prediction.
         num_queries: Q.
         mask_width: Channels of the mask features.
-        clip_length: Frames of a clip, and sounds that every frame attends to.
-        dropout: While training.
-        audio_encoder: What it hears with: None is given VGGish embeddings, as the released models
-            are; a registered name ("SmallLogMelEncoder") or a config is given log-mels.
-        input_size: Side, or height and width, of the frames that it is trained with.
+        clip_length: Frames of a clip, and audio tokens that every frame attends to.
+        dropout: During training.
+        audio_encoder: None: the input is VGGish embeddings, as for the released models; a
+            registered name ("SmallLogMelEncoder") or a config: the input is log-mels.
+        input_size: Side, or height and width, of its training frames.
 
     Example:
         >>> model = CATR(
@@ -98,13 +98,13 @@ class CATR(nn.Module):
             input_size=pair(input_size),
         )
         self.clip_length, self.input_size = clip_length, pair(input_size)
-        self.audio_encoder = build_listener(audio_encoder)
-        heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
+        self.audio_encoder = build_audio_encoder(audio_encoder)
+        audio_width = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
         self.backbone = build_backbone(backbone, as_released=True)
         # Strides 8, 16 and 32.
         self.reduce = nn.ModuleList(DilatedSum(c, width) for c in self.backbone.widths[1:])
         self.enter = nn.Conv2d(width, width, 1)
-        self.hear = SoundTokens(width, dropout, heard)
+        self.hear = EmbeddingTokens(width, dropout, audio_width)
         self.frame_layers = nn.ModuleList(
             EncoderLayer(width, heads, hidden, dropout) for _ in range(layers)
         )
@@ -119,39 +119,39 @@ class CATR(nn.Module):
     def forward(
         self, video_samples: Any, audio_pad: Tensor, x: Tensor, audio_feature: Tensor
     ) -> dict[str, Any]:
-        """Answer a call of the released model; arguments have its names.
+        """Segment clips; arguments have the names of the released model's.
 
         Args:
-            video_samples: `.tensors` `[T, B, 3, H, W]`, of which only the shape counts, and
+            video_samples: `.tensors` `[T, B, 3, H, W]`, of which only the shape is used, and
                 `.mask` `[T, B, H, W]` bool, True for padding.
             audio_pad: `[B, T]` bool, all False.
             x: Frames `[(t b), 3, H, W]`, normalised.
             audio_feature: VGGish embeddings `[(b t), 128]`, or log-mels `[(b t), 1, 96, 64]`
-                where it has an encoder of its own.
+                for a model with an audio encoder.
 
         Returns:
             `pred_masks`, logits `[T, B, Q, H / 16, W / 16]`, `pred_is_referred`,
-            `[T, B, Q, 2]`, whose softmax says in channel 0 how sure a query is, and
+            `[T, B, Q, 2]`, whose softmax has the score of a query in channel 0, and
             `aux_outputs`, a list of the same from earlier decoder layers.
 
         Raises:
-            AdapterError: If T is neither 1 nor `clip_length`, numbers disagree, or sounds are
-                padding.
+            AdapterError: If T is neither 1 nor `clip_length`, lengths disagree, or audio is
+                padded.
         """
         length, clips = video_samples.tensors.shape[:2]
         if audio_pad.any():
             raise AdapterError(
-                "Got sounds that are padding in a call of CATR, which cannot leave any out. Give "
-                f"{self.clip_length} real ones a clip; repeat the last one if there are fewer."
+                "CATR cannot leave out padded audio. Pass the audio of "
+                f"{self.clip_length} frames per clip; repeat the last one if there are fewer."
             )
         if len(x) != length * clips or len(audio_feature) != length * clips:
             raise AdapterError(
-                f"Got {len(x)} frames and {len(audio_feature)} sounds for {clips} clips of "
-                f"{length} frames in a call of CATR; wanted frames [(t b), 3, H, W] and VGGish "
-                "embeddings [(b t), 128]."
+                "Expected frames [(t b), 3, H, W] and VGGish embeddings [(b t), 128] in a call of "
+                f"CATR, got {len(x)} frames and {len(audio_feature)} embeddings for {clips} clips "
+                f"of {length} frames."
             )
         outside = video_samples.mask.to(x.device)
-        answers = self.answer(
+        predictions = self.answer(
             rearrange(x, "(t b) c h w -> b t c h w", b=clips),
             rearrange(audio_feature, "(b t) ... -> b t ...", b=clips),
             outside.transpose(0, 1) if outside.any() else None,
@@ -161,7 +161,7 @@ class CATR(nn.Module):
                 "pred_masks": rearrange(masks, "b t ... -> t b ..."),
                 "pred_is_referred": rearrange(scores, "b t ... -> t b ..."),
             }
-            for masks, scores in answers
+            for masks, scores in predictions
         )
         return last | {"aux_outputs": earlier}
 
@@ -172,18 +172,18 @@ class CATR(nn.Module):
         outside: Tensor | None = None,
         wanted: Sequence[int] | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
-        """Let the queries answer; nothing here depends on values, so it compiles in one piece.
+        """Predict masks and scores; control flow does not depend on values, so it compiles whole.
 
         Args:
             frames: `[B, T, 3, H, W]`, normalised.
             sounds: VGGish embeddings `[B, T, 128]`, or log-mels `[B, T, 1, 96, 64]`.
             outside: `[B, T, H, W]` bool, True for padding; None if there is none.
-            wanted: Rows of the flat `(b t)` that are asked for; None is all. The others of their
-                clips are seen and heard by them, but not asked.
+            wanted: Requested rows of the flat `(b t)`; None is all. The other rows of their clips
+                are context, without a prediction of their own.
 
         Returns:
             For each decoder layer, mask logits `[B, T, Q, H / 16, W / 16]` and scores
-            `[B, T, Q, 2]`; of K rows that are wanted, `[K, 1, Q, ...]`.
+            `[B, T, Q, 2]`; for K requested rows, `[K, 1, Q, ...]`.
 
         Raises:
             AdapterError: If T is neither 1 nor `clip_length`.
@@ -191,8 +191,8 @@ class CATR(nn.Module):
         clips, length = frames.shape[:2]
         if length not in (1, self.clip_length):
             raise AdapterError(
-                f"Got clips of {length} frames in a call of CATR; wanted {self.clip_length}, as "
-                "it was trained, or single frames. Repeat the last frame of a shorter clip."
+                f"Expected clips of {self.clip_length} frames, as in training, or single frames "
+                f"in a call of CATR, got {length} frames. Repeat the last frame of a shorter clip."
             )
         _, eighth, sixteenth, coarsest = self.backbone(rearrange(frames, "b t ... -> (b t) ..."))
         eighth, sixteenth, coarsest = (
@@ -201,18 +201,18 @@ class CATR(nn.Module):
         )
         pixels = rearrange(self.enter(eighth), "(b t) c h w -> b t (h w) c", b=clips)
         sounds = embedded(self.audio_encoder, sounds.flatten(0, 1))
-        heard = rearrange(self.hear(sounds), "(b t) c -> b t c", b=clips)
+        audio = rearrange(self.hear(sounds), "(b t) c -> b t c", b=clips)
         if length == 1:
-            heard = repeat(heard, "b 1 c -> b n c", n=self.clip_length)
-        place, hidden = self._layout(heard, eighth.shape[-2:], outside)
+            audio = repeat(audio, "b 1 c -> b n c", n=self.clip_length)
+        place, hidden = self._layout(audio, eighth.shape[-2:], outside)
 
-        feature = self.clip_encoder(pixels, heard, place, eighth.shape[-2], hidden)
+        feature = self.clip_encoder(pixels, audio, place, eighth.shape[-2], hidden)
 
-        tokens = torch.cat([pixels, repeat(heard, "b n c -> b t n c", t=length)], dim=2)
+        tokens = torch.cat([pixels, repeat(audio, "b n c -> b t n c", t=length)], dim=2)
         tokens, place = tokens.flatten(0, 1), place.flatten(0, 1)
         hidden = None if hidden is None else hidden.flatten(0, 1)
         if wanted is not None:
-            # From here on, every frame is by itself.
+            # From here on, frames are independent.
             rows = list(wanted)
             feature, coarsest, sixteenth, tokens = (
                 x[rows] for x in (feature, coarsest, sixteenth, tokens)
@@ -225,23 +225,23 @@ class CATR(nn.Module):
         feature = rearrange(feature, "(b t) c h w -> b t c h w", b=clips)
         for layer in self.frame_layers:
             tokens = layer(tokens, place, hidden)
-        answers = []
+        predictions = []
         for queries in self.decoder(tokens, place, hidden):
             queries = rearrange(queries, "(b t) q c -> b t q c", b=clips)
             masks = einsum(self.kernel(queries), feature, "b t q c, b t c h w -> b t q h w")
-            answers.append((masks, self.score(queries)))
-        return answers
+            predictions.append((masks, self.score(queries)))
+        return predictions
 
     def _layout(
-        self, heard: Tensor, size: tuple[int, int], outside: Tensor | None
+        self, audio: Tensor, size: tuple[int, int], outside: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Say where the tokens of every frame stand, and which are padding; sounds are nowhere."""
+        """Return position codes of the tokens of every frame, zero for audio, and their padding."""
         if outside is None:
-            picture = torch.zeros(1, 1, *size, dtype=torch.bool, device=heard.device)
+            picture = torch.zeros(1, 1, *size, dtype=torch.bool, device=audio.device)
         else:
             picture = interpolate(outside.float(), size, mode="nearest").bool()
         frames = picture.shape[1]
-        place = sine_places(picture.flatten(0, 1), heard.shape[-1]).to(heard)
+        place = sine_places(picture.flatten(0, 1), audio.shape[-1]).to(audio)
         place = pad(place, (0, 0, 0, self.clip_length))
         place = rearrange(place, "(b t) s c -> b t s c", t=frames)
         hidden = None if outside is None else pad(picture.flatten(2), (0, self.clip_length))

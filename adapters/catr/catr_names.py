@@ -1,4 +1,4 @@
-"""Released CATR checkpoints: what their names are here, what is dead in them, and their sizes."""
+"""Released CATR checkpoints: detection, our names of their weights, and unused weights."""
 
 import re
 from typing import Any
@@ -15,14 +15,14 @@ _DECODER = r"transformer\.decoder\."
 _DECODER_LAYER = _DECODER + r"layers\.(\d+)\."
 
 _DEAD = (
-    # For a map that the mask decoder never reaches, and for a decoder before this one.
+    # For a map that the mask decoder does not use, and for an earlier decoder.
     r"conv1\.",
     r"path\d\.",
     r"fusion_module\.",
     _CLIP + r"(?:av|va)_atten\.",
     # In every fusion, of a size that fits 448 pixels only.
     _CLIP_LAYER + r"(?:av|va)_atten\.vid_embed_proj\.",
-    # The sounds that leave the last layer, and layers after those that the gates join.
+    # The audio output of the last layer, and layers after those that the gates join.
     _CLIP + rf"layers\.{LAYERS - 1}\.va_atten\.",
     _CLIP + rf"layers\.(?:[{LAYERS}-9]|\d\d+)\.",
 )
@@ -74,9 +74,9 @@ NAMES: list[Row] = [
 
 
 def recognise(shapes: Shapes) -> dict[str, Any] | None:
-    """Read the sizes of the network off CATR's weights; None if they are not CATR's.
+    """Return the sizes of the network from CATR's weights; None if they are not CATR's.
 
-    The head count is in no weight: 8, as the released code has it between pixels and sounds.
+    The number of heads is not in the weights: 8, as between pixels and audio in the released code.
     """
     backbone = recognise_backbone(shapes, "encoder_backbone.")
     queries = shapes.get("obj_queries.weight", ())

@@ -1,4 +1,4 @@
-"""What couples the frames of a clip in CATR: pixels and sounds that multiply one another."""
+"""CATR's encoder over a clip: multiplicative fusion of pixels and audio."""
 
 import torch
 from einops import rearrange, repeat
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.catr.frame_attention import EncoderLayer, attention
 
 LAYERS = 3
-"""As many as the gates at the end join."""
+"""The number of layers that the gates at the end join."""
 
 
 class Fusion(nn.Module):
-    """Tokens times what they find, twice: x y^2, with neither residual nor norm."""
+    """Tokens x times their attended values y, twice: x y^2, without residual or norm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -20,21 +20,21 @@ class Fusion(nn.Module):
     def forward(
         self, tokens: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None = None
     ) -> Tensor:
-        """Fuse tokens [B, N, C] with what they find in keys and values [B, M, C]."""
+        """Fuse tokens [B, N, C] with their attention to keys and values [B, M, C]."""
         found, _ = self.attention(tokens, keys, values, key_padding_mask=hidden, need_weights=False)
         return tokens * found * found
 
 
 class ClipLayer(nn.Module):
-    """Tokens of each frame among themselves; then pixels hear, and sounds look at all frames.
+    """Self-attention within each frame, then fusion of pixels with audio and audio with pixels.
 
     Args:
         width: Channels.
         heads: Attention heads among the tokens of a frame.
-        fusion_heads: Attention heads between pixels and sounds.
-        hidden: Channels inside the feed-forward part.
-        dropout: While training.
-        last: Whether no layer follows that would need the sounds.
+        fusion_heads: Attention heads between pixels and audio.
+        hidden: Hidden channels of the feed-forward part.
+        dropout: During training.
+        last: Whether it is the last layer, which need not update the audio.
     """
 
     def __init__(
@@ -52,31 +52,31 @@ class ClipLayer(nn.Module):
         place: Tensor,
         hidden: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Update pixels [B, T, P, C] and the sounds of their clip, [B, N, C].
+        """Update pixels [B, T, P, C] and the audio tokens of their clip, [B, N, C].
 
-        They stand at place [B or 1, T or 1, P + N, C]; pixels and sounds where `hidden`
-        [B, T, P + N] is True are looked at by nobody.
+        Their position codes are `place` [B or 1, T or 1, P + N, C]; tokens where `hidden`
+        [B, T, P + N] is True are not attended to.
         """
         frames, count = pixels.shape[1:3]
         tokens = torch.cat([pixels, repeat(sounds, "b n c -> b t n c", t=frames)], dim=2)
-        blind = None if hidden is None else hidden.flatten(0, 1)
-        tokens = self.in_frame(tokens.flatten(0, 1), place.flatten(0, 1), blind)
+        padding = None if hidden is None else hidden.flatten(0, 1)
+        tokens = self.in_frame(tokens.flatten(0, 1), place.flatten(0, 1), padding)
         tokens = rearrange(tokens, "(b t) s c -> b t s c", t=frames)
-        # Every frame has updated a copy of the sounds; that of the first frame goes on.
+        # Every frame has updated a copy of the audio tokens; that of the first frame is kept.
         pixels, sounds = tokens[:, :, :count].flatten(1, 2), tokens[:, 0, count:]
         pixels = self.hear(pixels, sounds, sounds)
         placed = rearrange(pixels, "b (t p) c -> b t p c", t=frames)
         if self.look is not None:
             keys = (placed + place[:, :, :count]).flatten(1, 2)
-            blind = None if hidden is None else hidden[:, :, :count].flatten(1)
-            sounds = self.look(sounds, keys, pixels, blind)
+            padding = None if hidden is None else hidden[:, :, :count].flatten(1)
+            sounds = self.look(sounds, keys, pixels, padding)
         return placed, sounds
 
 
 class ClipEncoder(nn.Module):
-    """Three layers over a clip, and two gates that decide how much of the later ones counts.
+    """Three layers over a clip, and two gates that weigh the later ones.
 
-    From the maps E1, E2, E3 that the layers leave, two channels a_1, a_2 of a convolution over E1
+    From the output maps E1, E2, E3 of the layers, two channels a_1, a_2 of a convolution over E1
     and E2 give two numbers a frame, p_i = mean sigmoid(a_i). The first gate is p_1, the second the
     mean over i of sigmoid(p_i):
 
@@ -85,9 +85,9 @@ class ClipEncoder(nn.Module):
     Args:
         width: Channels.
         heads: Attention heads among the tokens of a frame.
-        fusion_heads: Attention heads between pixels and sounds.
-        hidden: Channels inside the feed-forward parts.
-        dropout: While training.
+        fusion_heads: Attention heads between pixels and audio.
+        hidden: Hidden channels of the feed-forward parts.
+        dropout: During training.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class ClipEncoder(nn.Module):
         height: int,
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """Encode pixels [B, T, h * w, C] and sounds [B, N, C]; returns maps [(b t), C, h, w].
+        """Encode pixels [B, T, h * w, C] and audio [B, N, C]; returns maps [(b t), C, h, w].
 
         `place` and `hidden` are as in `ClipLayer`; `height` is h.
         """

@@ -1,4 +1,4 @@
-"""The transformer layers of CATR: tokens of a frame among themselves, queries that look at them."""
+"""Transformer layers of CATR: self-attention within a frame, and queries over its tokens."""
 
 import torch
 from einops import rearrange
@@ -36,9 +36,9 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, place: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Attend within tokens [N, S, C] that stand at place [N, S, C].
+        """Attend within tokens [N, S, C] with position codes `place` [N, S, C].
 
-        Tokens where `hidden` [N, S] is True are looked at by nobody.
+        Tokens where `hidden` [N, S] is True are not attended to.
         """
         placed = tokens + place
         seen, _ = self.among(placed, placed, tokens, key_padding_mask=hidden, need_weights=False)
@@ -47,7 +47,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at one another, then at the tokens of their frame."""
+    """Self-attention of queries, then cross-attention to the tokens of their frame."""
 
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class DecoderLayer(nn.Module):
         memory: Tensor,
         hidden: Tensor | None = None,
     ) -> Tensor:
-        """Update queries [N, Q, C], told apart by code [Q, C], from keys and memory [N, S, C]."""
+        """Update queries [N, Q, C] with embeddings `code` [Q, C] from keys and memory [N, S, C]."""
         coded = queries + code
         seen, _ = self.among(coded, coded, queries, need_weights=False)
         queries = self.among_norm(queries + self.dropout(seen))
@@ -79,15 +79,15 @@ class DecoderLayer(nn.Module):
 
 
 class QueryDecoder(nn.Module):
-    """Learned queries that ask every frame for objects that may sound.
+    """Decoder of learned queries for the sounding objects of every frame.
 
     Args:
         width: Channels of queries and memory.
         heads: Attention heads.
-        hidden: Channels inside the feed-forward parts.
+        hidden: Hidden channels of the feed-forward parts.
         layers: Decoder layers.
         num_queries: Q.
-        dropout: While training.
+        dropout: During training.
     """
 
     def __init__(
@@ -101,17 +101,17 @@ class QueryDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, memory: Tensor, place: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
-        """Ask memory [N, S, C] that stands at place [N, S, C]: queries [N, Q, C] of each layer."""
+        """Decode memory [N, S, C] with position codes `place`: queries [N, Q, C] of each layer."""
         keys = memory + place
         queries = memory.new_zeros(len(memory), *self.code.shape)
-        answers = []
+        decoded = []
         for layer in self.layers:
             queries = layer(queries, self.code, keys, memory, hidden)
-            answers.append(self.norm(queries))
-        return answers
+            decoded.append(self.norm(queries))
+        return decoded
 
 
-class SoundTokens(nn.Sequential):
+class EmbeddingTokens(nn.Sequential):
     """VGGish embeddings `[..., 128]` as tokens `[..., width]`."""
 
     def __init__(self, width: int, dropout: float, embedding: int = 128) -> None:
@@ -122,13 +122,13 @@ class SoundTokens(nn.Sequential):
 
 
 def sine_places(padding: Tensor, channels: int) -> Tensor:
-    """Code where in its picture every pixel lies: rows in the first half of the channels.
+    """Encode the position of every pixel: rows in the first half of the channels, then columns.
 
-    Places are counted from 1 inside the picture, as shares of its size times 2 pi; waves go from
-    one picture to 10 000 of them, sine and cosine in turn.
+    Positions are counted from 1 inside the frame, as shares of its size times 2 pi; wavelengths go
+    from one frame to 10 000 frames, sine and cosine alternate.
 
     Args:
-        padding: `[N, h, w]` bool, True outside the picture.
+        padding: `[N, h, w]` bool, True outside the frame.
         channels: A multiple of 4.
 
     Returns:

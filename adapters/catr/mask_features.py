@@ -1,14 +1,14 @@
-"""From encoded pixels to the features that masks are made of."""
+"""CATR's mask features, from encoded pixels."""
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 
 class MaskDecoder(nn.Module):
-    """From encoded pixels at stride 8 to mask features at stride 16.
+    """Decoder from encoded pixels at stride 8 to mask features at stride 16.
 
-    Pixels are smoothed, thinned out to stride 32 to meet the coarsest map, and enlarged to stride
-    16 to meet the next one: CATR reads the maps coarsest first.
+    Pixels are smoothed, subsampled to stride 32 to join the coarsest map, and enlarged to stride
+    16 to join the next one: CATR uses the maps coarsest first.
 
     Args:
         width: Channels of pixels and maps, a multiple of 64.

@@ -1,4 +1,4 @@
-"""The adapter for AVS-BiGen (Hao et al., arXiv:2308.08288), which is called as TPAVI is."""
+"""Adapter for AVS-BiGen (Hao et al., arXiv:2308.08288), which has TPAVI's call."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from coprop_plugin.registry import MODELS
 
 @MODELS.register_module(name=["AVSBiGenBackend", "avs_bigen"])
 class AVSBiGenBackend(TPAVIBackend):
-    """Drives AVS-BiGen: `model(frames, audio_embedding, gt=None) -> (logits, maps, audio, loss)`.
+    """Backend for AVS-BiGen: `model(frames, audio_embedding, gt=None)`, with 4 results.
 
-    Frames are compared with their neighbours in groups of five, so that `"frame"` context tiles
-    the keyframe. The projected audio belongs to a clip as a whole and has no frames of its own.
+    They are `(logits, maps, audio, loss)`. Frames are compared with their neighbours in groups of
+    five, so `"frame"` context tiles the keyframe. The projected audio is of a clip as a whole, not
+    of its frames.
 
     Arguments and errors are those of `TPAVIBackend`.
     """
@@ -25,7 +26,7 @@ class AVSBiGenBackend(TPAVIBackend):
 
     @staticmethod
     def accepts(model: Any) -> bool:
-        """Say whether a model has AVS-BiGen's parts."""
+        """Tell whether a model has AVS-BiGen's parts."""
         model = look_through(model)
         parts = ("tpavi_stages", "fusion_modules", "corr_atten")
         return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
@@ -38,13 +39,13 @@ class AVSBiGenBackend(TPAVIBackend):
         """Return the clips of a call `(frames, audio_embedding)`.
 
         Raises:
-            AdapterError: As `TPAVIBackend.unpack`; or if the call brings true masks.
+            AdapterError: As `TPAVIBackend.unpack`; or if ground-truth masks are given.
         """
         frames, audio, *truth = self._bind(args, kwargs)
         if truth and truth[0] is not None:
             raise AdapterError(
-                "Got a call of AVS-BiGen with true masks (`gt`), which are for training its own "
-                "loss. Leave them out, or call the model itself."
+                "A drop-in call of AVS-BiGen takes no ground-truth masks (`gt`), which are for its "
+                "training loss. Leave them out, or call the model itself."
             )
         return super().unpack(frames, audio)
 

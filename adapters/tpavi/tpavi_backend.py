@@ -1,4 +1,4 @@
-"""The adapter for TPAVI: the baselines of the released AVSBench code, and our own model."""
+"""Adapter for TPAVI: the baselines of the released AVSBench code, and our own model."""
 
 import inspect
 from collections.abc import Sequence
@@ -27,21 +27,21 @@ BINARY_CLIP, SEMANTIC_CLIP = 5, 10
 
 @MODELS.register_module(name=["TPAVIBackend", "tpavi"])
 class TPAVIBackend(UpstreamBackend):
-    """Drives a TPAVI model: `model(frames, audio_embedding[, flag]) -> (logits, maps, audio)`.
+    """Backend for TPAVI: `model(frames, audio_embedding[, flag]) -> (logits, maps, audio)`.
 
-    Every frame of a group of five attends to all five frames and sounds. The weights were trained
-    with five real frames a second apart, which is what `"window"` context, the default, gives.
-    `"frame"` context is the model on groups of one: what tiling the keyframe five times gives, at
-    a fifth of the cost.
+    Every frame of a group of five attends to all five frames and their audio. The weights were
+    trained with five real frames a second apart, as in `"window"` context, the default. `"frame"`
+    context runs the model on groups of one: the result of tiling the keyframe five times, at a
+    fifth of the cost.
 
     Args:
-        model: The model, upstream's or ours, for binary masks or for AVSS (which keeps groups of
-            five, though its clips have ten frames).
+        model: The model, upstream's or ours, for binary masks or for AVSS (with groups of five,
+            though its clips have ten frames).
         context: `"frame"` or `"window"`.
         vggish: A VGGish module, the path of its weights, or None for the public weights, loaded
-            when first needed. Of no use to a model of ours that has an audio encoder itself.
-        input_size: Side, or height and width, of its input, multiples of 32; None is what a model
-            of ours was made for, and 224.
+            when first needed. Unused for a model of ours with an audio encoder of its own.
+        input_size: Side, or height and width, of its input, multiples of 32; None is the size that
+            a model of ours was built for, and 224 for released models.
         frames_per_clip: Frames of a clip in a drop-in call; None is 5, for AVSS 10.
         patch: Whether `"frame"` context may replace two methods of an upstream instance during a
             call. False tiles the keyframe instead.
@@ -72,18 +72,19 @@ class TPAVIBackend(UpstreamBackend):
             input_size=input_size or (network.input_size if ours else INPUT_SIZE),
             frames_per_clip=frames_per_clip or usual,
         )
-        hears = ours and network.audio_encoder is not None
-        self.num_classes, self.ear = num_classes, VGGishFeatures(vggish, hears)
+        self.num_classes = num_classes
+        has_encoder = ours and network.audio_encoder is not None
+        self.audio_features = VGGishFeatures(vggish, model_has_audio_encoder=has_encoder)
         self.clip_length = network.frames_per_clip if ours else RELEASED_GROUP
         self.wants_flag = "vid_temporal_mask_flag" in _required(network.forward)
         self.patch = patch and _has_literal_groups(network)
         if not ours and not self.patch:
-            # Tiling makes five of one.
+            # Tiling makes five frames of one.
             self.frames_at_once = 1
 
     @staticmethod
     def accepts(model: Any) -> bool:
-        """Say whether a model has TPAVI's parts; CATR has the same class name but not those."""
+        """Tell whether a model has TPAVI's parts; CATR has the same class name but not those."""
         model = look_through(model)
         if isinstance(model, TPAVI):
             return True
@@ -96,8 +97,8 @@ class TPAVIBackend(UpstreamBackend):
             return network.num_classes
         return int(network.output_conv[-1].out_channels)
 
-    def _hear(self, clip: Clip, indices: list[int]) -> Tensor:
-        return self.ear(clip, indices)
+    def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
+        return self.audio_features(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
         if isinstance(self.network, TPAVI):
@@ -130,11 +131,11 @@ class TPAVIBackend(UpstreamBackend):
 
         Args:
             *args: Frames `[N, 3, H, W]`, normalised; VGGish embeddings `[N, 128]`, or log-mels for
-                a model that hears by itself; for AVSS the flag `[N]`, 0 for padding.
+                a model with an audio encoder; for AVSS the flag `[N]`, 0 for padding.
             **kwargs: The same by name.
 
         Raises:
-            AdapterError: If the model itself would refuse the call, or its clips are of another
+            AdapterError: If the model does not accept the arguments, or its clips are of another
                 length than `frames_per_clip`.
         """
         arguments = self._bind(args, kwargs)
@@ -143,8 +144,8 @@ class TPAVIBackend(UpstreamBackend):
         if not isinstance(audio, Tensor) or audio.shape[:1] != pictures.shape[:1]:
             came = list(audio.shape) if isinstance(audio, Tensor) else type(audio).__name__
             raise AdapterError(
-                f"Got audio {came} for {len(pictures)} frames in a call of TPAVI; wanted one "
-                "VGGish embedding a frame, [N, 128]."
+                "Expected one VGGish embedding per frame, [N, 128], in a call of TPAVI, got audio "
+                f"{came} for {len(pictures)} frames."
             )
         rows = clip_rows(len(pictures), self.frames_per_clip, flag, self.family)
         clips = [
@@ -152,7 +153,7 @@ class TPAVIBackend(UpstreamBackend):
                 pictures[clip],
                 times=avsbench_times(len(clip)),
                 sampling="avsbench",
-                **self.ear.of_call(audio[clip]),
+                **self.audio_features.of_call(audio[clip]),
             )
             for clip in rows
         ]
@@ -165,7 +166,7 @@ class TPAVIBackend(UpstreamBackend):
     def _groups(self, rows: Sequence[int]) -> set[int]:
         return {row // self.clip_length for row in rows}
 
-    def _answer(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
+    def _run_rows(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         frames, audio, flag = (*call.arguments, None)[:3]
         run, ran = self._alone, rows
         if self.context == "window":
@@ -197,7 +198,7 @@ def _has_literal_groups(network: Any) -> bool:
 
 
 def _groups_of_one(network: Any) -> AbstractContextManager[None]:
-    """Let the model take every frame for a clip of its own, instead of five for one."""
+    """Make the model treat every frame as a clip of its own, instead of five."""
 
     def pre_reshape_for_tpavi(frames: Tensor) -> Tensor:
         return rearrange(frames, "n c h w -> n c 1 h w")

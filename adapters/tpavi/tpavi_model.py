@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from coprop_plugin.adapters.pictures import pair
-from coprop_plugin.adapters.sound import build_listener, embedded
+from coprop_plugin.adapters.sound import build_audio_encoder, embedded
 from coprop_plugin.adapters.tpavi.pixel_attention import PixelSoundAttention
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.backbones import build_backbone
@@ -18,7 +18,7 @@ DILATIONS = (3, 6, 12, 18)
 
 
 class DilatedSum(nn.Module):
-    """3x3 convolutions of several dilations over one map, added up."""
+    """Sum of 3x3 convolutions of several dilations over one map."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class DilatedSum(nn.Module):
         return total
 
     def mean(self, x: Tensor) -> Tensor:
-        """Map [N, C, H, W] to the mean [N, width, 1, 1] of `forward`, at next to no cost.
+        """Map [N, C, H, W] to the spatial mean [N, width, 1, 1] of `forward`, at little cost.
 
-        A tap of a convolution sees the map moved, so that the mean over all places is that tap's
-        weight times the mean of what stays inside.
+        A tap of a convolution reads a shifted map, so the mean over all places is that tap's
+        weight times the mean of the part that stays inside.
         """
         total = 0
         for branch in self.branches:
@@ -52,15 +52,15 @@ class DilatedSum(nn.Module):
 
 
 def _inside(side: int, reach: int) -> Tensor:
-    """Say what each of the three taps along an axis sees, `[3, side]` bool."""
+    """Return which pixels each of the three taps along an axis reads, `[3, side]` bool."""
     places = torch.arange(side) - reach * torch.tensor([[-1], [0], [1]])
     return (places >= 0) & (places < side)
 
 
 class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions around a shortcut, all of it behind a ReLU.
+    """Two 3x3 convolutions around a shortcut, after a ReLU.
 
-    The released code clips in place, so that the shortcut carries the clipped map, too.
+    The released code applies the ReLU in place, so it affects the shortcut, too.
     """
 
     def __init__(self, width: int) -> None:
@@ -106,23 +106,24 @@ class Head(nn.Module):
 
 
 class TPAVI(nn.Module):
-    """Zhou et al.'s baseline: a pyramid decoder in which every pixel hears all sounds of a clip.
+    """Zhou et al.'s baseline: a pyramid decoder with attention to the audio of the whole clip.
 
-    Called like the released models of all three subsets, and equal to them; see `load_released`.
-    Unlike them it runs anywhere, never builds the matrix of all pixels by all pixels, takes clips
-    of any length, and changes no map after it was returned.
+    Call and results are those of the released models of all three subsets; see `load_released`.
+    Unlike them it runs on any device, never builds the matrix of all pixels by all pixels, takes
+    clips of any length, and does not modify maps after returning them.
 
     Args:
         num_classes: 1 for binary masks, 71 for AVSS.
-        backbone: "resnet50", "pvt_v2_b5", or a mapping for a toy; see `build_backbone`.
+        backbone: "resnet50", "pvt_v2_b5", or a mapping for another size; see
+            `build_backbone`.
         width: Channels of the decoder.
         head_widths: Channels of the two maps before the logits.
-        audio_bias: Whether the projection of the sound has a bias; not so in AVSS.
+        audio_bias: Whether the projection of the audio has a bias; False in AVSS.
         frames_per_clip: Frames of a clip, all of which attend to one another. The released code
-            has 5 as a literal, in AVSS, too, whose clips of ten frames are two halves.
-        audio_encoder: What it hears with: None is given VGGish embeddings, as the released models
-            are; a registered name ("SmallLogMelEncoder") or a config is given log-mels.
-        input_size: Side, or height and width, of the frames that it is trained with.
+            has 5 as a literal, also for AVSS, whose clips of ten frames are two groups.
+        audio_encoder: None: the input is VGGish embeddings, as for the released models; a
+            registered name ("SmallLogMelEncoder") or a config: the input is log-mels.
+        input_size: Side, or height and width, of its training frames.
 
     Example:
         >>> import torch
@@ -157,14 +158,15 @@ class TPAVI(nn.Module):
             input_size=pair(input_size),
         )
         self.num_classes, self.frames_per_clip = num_classes, frames_per_clip
-        self.input_size, self.audio_encoder = pair(input_size), build_listener(audio_encoder)
-        heard = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
+        self.input_size, self.audio_encoder = pair(input_size), build_audio_encoder(audio_encoder)
+        audio_width = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
         self.backbone = build_backbone(backbone, as_released=True)
         self.reduce = nn.ModuleList(DilatedSum(wide, width) for wide in self.backbone.widths)
         self.attention = nn.ModuleList(
-            PixelSoundAttention(width, heard, audio_bias=audio_bias) for _ in self.backbone.widths
+            PixelSoundAttention(width, audio_width, audio_bias=audio_bias)
+            for _ in self.backbone.widths
         )
-        # From stride 4 to stride 32; the last one, where the decoder begins, joins nothing.
+        # From stride 4 to stride 32; the last one, where the decoder begins, has nothing to join.
         self.merge = nn.ModuleList(Merge(width, joins) for joins in (True, True, True, False))
         self.head = Head(width, head_widths, num_classes)
 
@@ -180,21 +182,22 @@ class TPAVI(nn.Module):
 
         Args:
             frames: `[(b t), 3, H, W]`, normalised; sides in multiples of 32.
-            audio: VGGish embeddings `[(b t), 128]`, or log-mels `[(b t), 1, 96, 64]` where it has
-                an encoder of its own.
-            vid_temporal_mask_flag: `[(b t)]`, 0 for padding, whose logits are zero; None is none.
-            frames_per_clip: Another length of the clips of this call. 1 is what the released
-                model gives for a frame that is repeated five times, at a fifth of the cost.
-            wanted: Rows that are asked for, in eval mode; None is all. The others of their clips
-                are seen and heard by them, which takes little but the backbone.
+            audio: VGGish embeddings `[(b t), 128]`, or log-mels `[(b t), 1, 96, 64]` for a model
+                with an audio encoder.
+            vid_temporal_mask_flag: `[(b t)]`, 0 for padding, whose logits are zero; None: no
+                padding.
+            frames_per_clip: Another length of the clips of this call. 1 gives the released model's
+                result for a frame that is repeated five times, at a fifth of the cost.
+            wanted: Requested rows, in eval mode; None is all. The other rows of their clips are
+                context, at little more than the cost of the backbone.
 
         Returns:
             Logits `[(b t), num_classes, H, W]`; four maps `[(b t), width, h, w]` at strides 4 to
-            32, clipped at zero as the released code leaves them, both of the rows `wanted` alone
-            if there are such; four projected sounds `[b, t, width]`.
+            32, after the ReLU as in the released code, both of the rows `wanted` only, if given;
+            four projected audio embeddings `[b, t, width]`.
 
         Raises:
-            AdapterError: If the frames are no whole clips, or of a size that does not fit.
+            AdapterError: If the frames are not whole clips, or of an unsupported size.
         """
         length = frames_per_clip or self.frames_per_clip
         _check(frames, audio, length)
@@ -203,37 +206,37 @@ class TPAVI(nn.Module):
         rows = rows if wanted is None else rows[list(wanted)]
         flag = vid_temporal_mask_flag
         flag = None if flag is None else rearrange(flag.to(frames), "n -> n 1 1 1")
-        asked = None if flag is None else flag[rows]
+        requested_flag = None if flag is None else flag[rows]
 
         maps, sounds = [], []
         stages = zip(self.backbone(frames), self.reduce, self.attention, strict=True)
         for x, reduce, attention in stages:
             if wanted is None:
-                x = _shown(reduce(x), flag)
+                x = _unpadded(reduce(x), flag)
                 means = x.mean((2, 3), keepdim=True)
             else:
                 x, means = reduce(x[rows]), reduce.mean(x)
-                x, means = _shown(x, asked), _shown(means, flag)
+                x, means = _unpadded(x, requested_flag), _unpadded(means, flag)
             means = rearrange(means, "(b t) c 1 1 -> b t c", t=length)
             x, sound = attention(x, means, audio, rows)
-            maps.append(_shown(x, asked).relu())
+            maps.append(_unpadded(x, requested_flag).relu())
             sounds.append(sound)
 
         x = None
         for merge, lateral in zip(reversed(self.merge), reversed(maps), strict=True):
             x = merge(lateral) if x is None else merge(x, lateral)
-            x = _shown(x, asked)
-        return _shown(self.head(x), asked), maps, sounds
+            x = _unpadded(x, requested_flag)
+        return _unpadded(self.head(x), requested_flag), maps, sounds
 
 
-def _shown(x: Tensor, flag: Tensor | None) -> Tensor:
+def _unpadded(x: Tensor, flag: Tensor | None) -> Tensor:
     return x if flag is None else x * flag
 
 
 def _check(frames: Tensor, audio: Tensor, length: int) -> None:
     if frames.ndim != 4 or len(frames) % length or frames.shape[-2] % 32 or frames.shape[-1] % 32:
         raise AdapterError(
-            f"Got frames {list(frames.shape)} for TPAVI with clips of {length}; wanted "
-            f"[N, 3, H, W] with N a multiple of {length}, H and W of 32. Resize them, or give "
+            f"Expected frames [N, 3, H, W] for TPAVI, N a multiple of its {length} frames per "
+            f"clip, H and W of 32, got {list(frames.shape)}. Resize them, or pass "
             "`frames_per_clip=1` for single frames."
         )

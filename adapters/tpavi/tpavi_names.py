@@ -1,4 +1,4 @@
-"""TPAVI's released files: what they call the weights, and which model they belong to."""
+"""Released TPAVI checkpoints: detection, and our names of their weights."""
 
 from typing import Any
 
