@@ -110,7 +110,7 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
 
     def remember(step: str, artifact: Any, done: int, total: int) -> None:
         if step == "control_points":
-            writer.found(artifact)
+            writer.write_points(artifact)
 
     with writer, watched(remember, progress, title=path.name) as hook:
         frames = model.stream(

@@ -10,12 +10,19 @@ from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.export_result import FORMATS, ExportFormat, export
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.json_lines import JsonLines
-from coprop_plugin.media.masks import picture_name, read_mask
+from coprop_plugin.media.masks import (
+    avsbench_palette,
+    picture_name,
+    read_mask,
+    read_painted_mask,
+    write_masks,
+)
 from coprop_plugin.media.overlay import class_colours, paint, write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
 from coprop_plugin.media.read import VideoInfo, open_video, probe, read_clip
+from coprop_plugin.media.replace_folder import folders_in, recover_folder, replace_folder
 from coprop_plugin.media.result_folder import ResultWriter, save_result
-from coprop_plugin.media.result_json import read_about, read_manifest, source_of
+from coprop_plugin.media.result_json import is_result, read_about, read_manifest, source_of
 from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.waveform_file import WaveformFile
 
@@ -28,10 +35,13 @@ __all__ = [
     "ResultWriter",
     "VideoInfo",
     "WaveformFile",
+    "avsbench_palette",
     "class_colours",
     "class_names",
     "content_digest",
     "export",
+    "folders_in",
+    "is_result",
     "open_video",
     "paint",
     "picture_name",
@@ -40,11 +50,15 @@ __all__ = [
     "read_clip",
     "read_manifest",
     "read_mask",
+    "read_painted_mask",
     "read_waveform",
+    "recover_folder",
+    "replace_folder",
     "save_result",
     "source_of",
     "to_supervision",
     "write_clip",
+    "write_masks",
     "write_overlay",
     "write_text",
 ]

@@ -17,6 +17,7 @@ from coprop_plugin.media.folders import write_text, writing
 from coprop_plugin.media.masks import read_picture
 from coprop_plugin.media.matte import MatteTrack, save_alphas_of
 from coprop_plugin.media.previous_result import content_digest
+from coprop_plugin.media.replace_folder import replace_folder
 from coprop_plugin.media.result_json import read_manifest, source_of
 from coprop_plugin.media.rewrite import Spans, rewrite_video
 from coprop_plugin.media.video_formats import PRORES_4444, VP9_ALPHA, VideoFormat
@@ -101,8 +102,7 @@ def _pictures(folder: Path, content: dict[str, Any], source: Path) -> Path:
         try:
             partial.mkdir()
             save_alphas_of(source, content["times"], folder / "probs", partial)
-            shutil.rmtree(target, ignore_errors=True)
-            os.rename(partial, target)
+            replace_folder(partial, target, Path.is_dir)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -1,4 +1,4 @@
-"""Writing that is either complete or not there, and never over what others wrote."""
+"""Atomic writing of files, and the names that a results folder may contain."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.media.result_json import FILE, FORMAT, json_of
 
 PICTURE_FOLDERS = ("masks", "probs", "alpha")
-# What a report adds to a finished result, and the bare model's result beside it.
+# Added to a finished result: the bare model's result, reports and exports.
 BARE, REPORT_NAMES = "bare", ("report.html", "report.mp4")
 EXPORT_NAMES = ("alpha.mov", "alpha.webm", "coco.json")
 _WRITTEN = ("overlay.mp4", "control_points.json", "result.json")
 OWN_NAMES = frozenset({*PICTURE_FOLDERS, *_WRITTEN, BARE, *REPORT_NAMES, *EXPORT_NAMES})
-# What file managers leave behind.
+# Left by file managers.
 IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 
@@ -58,7 +58,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn errors of disk and encoder into a `MediaError` that names what was to be written."""
+    """Turn errors of disk and encoder into a `MediaError` that names what is written."""
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
@@ -70,11 +70,19 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def refuse_foreign(target: Path, folder: Path) -> None:
-    """Let pass what is new, empty, or was written here before, and nothing else."""
+    """Refuse a target that is neither new nor empty nor an earlier result.
+
+    Args:
+        target: The folder, with links resolved.
+        folder: The same as the caller named it, for messages.
+
+    Raises:
+        MediaError: If the target holds other files.
+    """
     if not target.exists():
         return
     if not target.is_dir():
-        raise MediaError(f"{folder} is a file; wanted a folder for the results. Choose another.")
+        raise MediaError(f"Expected a folder for the results, got the file {folder}. Name another.")
     with writing(folder):
         foreign = sorted(_foreign_names(target))
     names = {path.name for path in target.iterdir()} - IGNORED_NAMES
@@ -82,8 +90,8 @@ def refuse_foreign(target: Path, folder: Path) -> None:
     if foreign or (names and not ours):
         found = ", ".join((foreign or sorted(names))[:4])
         raise MediaError(
-            f"{folder} holds what was not written as a result ({found}); it stays as it is. Choose "
-            "a new folder, or move these away."
+            f"{folder} holds other files than those of a result ({found}); nothing was changed. "
+            "Choose a new folder, or move these away."
         )
 
 
@@ -94,22 +102,18 @@ def _foreign_names(target: Path) -> Iterator[str]:
             yield from (f"{path.name}/{n}" for n in inside if not re.fullmatch(r"\d{5,}\.png", n))
         elif path.name == BARE and path.is_dir():
             yield from (f"{BARE}/{name}" for name in _foreign_names(path))
-        elif path.name not in OWN_NAMES | IGNORED_NAMES:
+        elif path.name not in OWN_NAMES | IGNORED_NAMES and not _is_leftover(path.name):
             yield path.name
 
 
-def replace_folder(partial: Path, target: Path) -> None:
-    """Give a complete folder its name; what had that name before goes."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        os.rename(target, old)
-    os.rename(partial, target)
-    shutil.rmtree(old, ignore_errors=True)
+def _is_leftover(name: str) -> bool:
+    """Whether a kill while an own file or folder was written or replaced left this one."""
+    match = re.fullmatch(r"\.(.+?)(\.\d+)?\.(part|old)(\.\w+)?", name)
+    return match is not None and bool({match[1], f"{match[1]}{match[4] or ''}"} & OWN_NAMES)
 
 
 def remove_all_but(folder: Path, names: Container[str]) -> None:
-    """Empty a folder, but for some files and folders in it."""
+    """Empty a folder except for some files and folders in it."""
     for path in folder.iterdir():
         if path.name not in names:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

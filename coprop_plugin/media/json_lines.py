@@ -30,6 +30,7 @@ class JsonLines:
         error: The class of the errors to raise.
         limit: The most bytes that are read of it.
         wait_s: How long to wait for other writers, in seconds.
+        name: The name of the file in messages; by default its path.
 
     Example:
         >>> import tempfile
@@ -45,8 +46,10 @@ class JsonLines:
         error: type[CopropError] = MediaError,
         limit: Limit = TEXT_BYTES,
         wait_s: float = WAIT_S,
+        name: str | Path | None = None,
     ) -> None:
         self.path = Path(path)
+        self._name = name or self.path
         self.lock_path = self.path.with_name(f".{self.path.name.lstrip('.')}.lock")
         self._error, self._limit, self._wait_s = error, limit, wait_s
         # The file's lock keeps processes apart, and belongs to all threads of this one.
@@ -205,12 +208,12 @@ class JsonLines:
 
     def _in_use(self) -> CopropError:
         return self._error(
-            f"Another process is writing {self.path}. Wait for it to finish, or choose another."
+            f"Another process is writing {self._name}. Wait for it to finish, or choose another."
         )
 
     def _unwritable(self, error: Exception) -> CopropError:
         return self._error(
-            f"{self.path} cannot be written ({getattr(error, 'strerror', None) or error}). Check "
+            f"{self._name} cannot be written ({getattr(error, 'strerror', None) or error}). Check "
             "that the disk has room and that the folder may be written, or choose another."
         )
 

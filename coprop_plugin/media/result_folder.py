@@ -1,9 +1,10 @@
-"""The folder that a result is saved in: masks, probabilities, control points, an overlay."""
+"""Writer of results folders: masks, probabilities, control points, an overlay."""
 
 import os
 import shutil
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -17,7 +18,6 @@ from coprop_plugin.media.folders import (
     PICTURE_FOLDERS,
     refuse_foreign,
     remove_all_but,
-    replace_folder,
     write_json,
     writing,
 )
@@ -31,7 +31,8 @@ from coprop_plugin.media.masks import (
 from coprop_plugin.media.matte import save_alpha, save_alphas_of
 from coprop_plugin.media.overlay import write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
-from coprop_plugin.media.result_json import FORMAT
+from coprop_plugin.media.replace_folder import check_old, recover_folder, replace_folder
+from coprop_plugin.media.result_json import FORMAT, is_result
 from coprop_plugin.media.run_journal import Journal
 from coprop_plugin.types import (
     Clip,
@@ -46,10 +47,10 @@ from coprop_plugin.types import (
 def save_result(
     result: SegmentationResult, folder: str | Path, *, overlay: bool = True, alpha: bool = False
 ) -> Path:
-    """Write a whole result at once; see `SegmentationResult.save`.
+    """Write a whole result; see `SegmentationResult.save`.
 
     Raises:
-        MediaError: If the folder cannot be written, or holds something else.
+        MediaError: If the folder cannot be written, or holds other files.
     """
     clip = result.clip
     with ResultWriter(
@@ -61,37 +62,36 @@ def save_result(
 
 
 class ResultWriter:
-    """Writes a result frame by frame, in bounded memory, as `stream()` gives it.
+    """Writes a result frame by frame, in bounded memory, as `stream()` yields it.
 
     - `masks/%05d.png`: 8 bit, pixel values are class ids; shown in AVSBench's colours.
     - `probs/%05d.png`: 8 bit, 255 times the probability that a pixel sounds.
-    - `alpha/%05d.png`: if asked for, the frame with that probability as its alpha.
-    - `overlay.mp4`: if asked for, see `write_overlay`.
-    - `control_points.json`: can be edited and given back as control points.
-    - `result.json`: what the folder holds.
+    - `alpha/%05d.png`: with `alpha`, the frame with that probability as its alpha.
+    - `overlay.mp4`: with `overlay`, see `write_overlay`.
+    - `control_points.json`: can be edited and passed as control points.
+    - `result.json`: describes the folder.
 
-    All of it is written to a hidden folder beside the final one and renamed when it is complete;
-    what an earlier writer left under the final name is then replaced. After an exception, or
-    without any frame, nothing stays; with `resume`, whole segments stay in the hidden folder.
+    Everything is written to a hidden folder next to the final one, which is renamed when it is
+    complete and then replaces an earlier result. After an exception, or without any frame, nothing
+    is left; with `resume`, complete segments stay in the hidden folder.
 
     Args:
         folder: Where to write.
-        source: The video file; by default the clip's own. Pictures and sound of the overlay are
-            taken from there.
+        source: The video file; by default the clip's own. The overlay has its frames and audio.
         clip: The clip, if it is in memory; needed for overlay and alpha without a source.
-        control_points: May also be set later: see `found`, and the attribute `control_points`.
+        control_points: Can also be set later: see `write_points`, and the attribute
+            `control_points`.
         sampling: How the frames were chosen; by default the clip's own, else `"pts"`.
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/`.
-        about: Anything JSON can hold that the result should be recognised by; `read_about`
-            gives it back.
-        resume: Whether to go on where a writer with the same `about` was interrupted, at the last
-            keyframe that it came to; see `num_written` and `control_points`.
+        about: Any JSON content that identifies the result; `read_about` returns it.
+        resume: Whether to continue where a writer with the same `about` was interrupted, at the
+            last keyframe that it reached; see `num_written` and `control_points`.
         reuse: A finished result of the same frames, from which `keep` copies.
-        edited: Frames whose mask is a person's; remembered for whoever reuses this result.
+        edited: Frames whose mask was edited by hand; recorded for later reuse of this result.
 
     Raises:
-        MediaError: If the folder holds something else, or cannot be written; with `resume`, if
+        MediaError: If the folder holds other files, or cannot be written; with `resume`, if
             another process is writing it.
 
     Example:
@@ -125,7 +125,8 @@ class ResultWriter:
         self._sampling = sampling or (clip.sampling if clip is not None else "pts")
         self._overlay, self._alpha = overlay, alpha
         self._about = dict(about or {})
-        self._resume, self._journal = resume, None
+        self._resume = resume
+        self._journal: Journal | None = None
         self._reuse, self._edited = reuse, edited
         self._digests: list[str] = []
         self._shape: tuple[int, int, int] = (0, 0, 0)
@@ -134,67 +135,73 @@ class ResultWriter:
         self.control_points = control_points
         if (overlay or alpha) and self._source is None and clip is None:
             raise MediaError(
-                f"Got no video to paint into ({source or 'no source'}) for {folder}. Give the "
-                "source file or the clip, or say overlay=False, alpha=False."
+                f"Expected a video for the overlay of {folder}, got {source or 'no source'}. Pass "
+                "the source file or the clip, or overlay=False and alpha=False."
             )
 
     @property
     def num_written(self) -> int:
-        """How many frames are there; with `resume`, the index of the frame to go on with."""
+        """Number of written frames; with `resume`, the index of the frame to continue with."""
         return len(self.times)
 
     def __enter__(self) -> "ResultWriter":
+        with writing(self.folder):
+            recover_folder(self._target)
         refuse_foreign(self._target, self.folder)
+        check_old(self._target, is_result)
         with writing(self.folder):
             if self._resume:
-                self._go_on()
+                self._open_journal()
             else:
-                # A run that was killed may have left this.
+                # Left by a killed run.
                 shutil.rmtree(self._partial, ignore_errors=True)
             for name in PICTURE_FOLDERS[: 3 if self._alpha else 2]:
                 (self._partial / name).mkdir(parents=True, exist_ok=True)
         return self
 
-    def _go_on(self) -> None:
-        self._journal = Journal(self._partial, self._about)
+    def _open_journal(self) -> None:
+        self._journal = journal = Journal(self._partial, self._about, self.folder)
         try:
-            self._digests = [self._digest_of(k) for k in range(len(self._journal.times))]
+            self._digests = [self._digest_of(k) for k in range(len(journal.times))]
         except (MediaError, SyntaxError, ValueError):
-            # Complete, but never came to the disk: the machine lost its power.
-            self._journal.begin_anew()
-        self.times, self._shape = list(self._journal.times), self._journal.shape
-        self.control_points = self._journal.control_points or self.control_points
-        kept = {self._journal.path.name, *(PICTURE_FOLDERS[:2] if self.times else ())}
+            # Written, but not yet on the disk when the machine lost power.
+            journal.start_over()
+        self.times, self._shape = list(journal.times), journal.shape
+        self.control_points = journal.control_points or self.control_points
+        kept = journal.file_names.union(PICTURE_FOLDERS[:2] if self.times else ())
         remove_all_but(self._partial, kept)
 
     def _digest_of(self, index: int) -> str:
         read_picture(self._partial / "probs", index)
         return mask_digest(read_picture(self._partial / "masks", index))
 
-    def found(self, points: ControlPoints) -> None:
-        """Take the control points, and remember them for whoever resumes."""
+    def write_points(self, points: ControlPoints) -> None:
+        """Set the control points; with `resume`, write them to the journal.
+
+        Raises:
+            MediaError: If they cannot be written.
+        """
         self.control_points = points
         if self._journal is not None:
-            with writing(self.folder):
-                self._journal.found(points)
+            self._journal.write_points(points)
 
     def write(self, frame_result: FrameResult, frame: Tensor | None = None) -> None:
         """Write the next frame's mask and probabilities.
 
         Args:
-            frame_result: Of frame 0, 1, ..: every index once, in order.
+            frame_result: Of frame 0, 1, 2, and so on: every index once, in order.
             frame: `[3, H, W]`, for `alpha`; by default taken from the clip or the source.
 
         Raises:
-            MediaError: If a frame is left out, or the disk is full.
+            MediaError: If a frame is missing, or the disk is full.
         """
         index = self.num_written
         if self._journal is not None and frame_result.is_keyframe:
-            self._journal.complete(self.times, self._shape)
+            self._journal.write_complete(self.times, self._shape)
         if frame_result.index != index:
             raise MediaError(
-                f"Got the result of frame {frame_result.index} after {index} frames for "
-                f"{self.folder}; wanted every frame once, in order, beginning with 0."
+                f"Expected the result of frame {index} for {self.folder}, got that of frame "
+                f"{frame_result.index}. Write every frame once, in order, starting with 0."
             )
         name = picture_name(index)
         mask = frame_result.mask.cpu().numpy()
@@ -212,18 +219,29 @@ class ResultWriter:
         self._class_names = frame_result.class_names
 
     def keep(self, time_s: float) -> None:
-        """Take the next frame from the result that is reused, as it lies there.
+        """Copy the next frame from the reused result.
+
+        Args:
+            time_s: Time stamp of the frame, in seconds.
 
         Raises:
-            MediaError: If it cannot be copied.
+            MediaError: If it cannot be copied, or the writer reuses no result.
         """
+        reused = self._reuse
+        if reused is None:
+            raise MediaError("Expected a writer with `reuse=`, got one without. Call `write`.")
         with writing(self.folder):
-            self._digests.append(self._reuse.copy_frame(self.num_written, self._partial))
+            self._digests.append(reused.copy_frame(self.num_written, self._partial))
         self.times.append(float(time_s))
-        self._shape = (*self._reuse.size, self._reuse.content["num_classes"])
-        self._class_names = self._reuse.content.get("class_names")
+        self._shape = (*reused.size, reused.content["num_classes"])
+        self._class_names = reused.content.get("class_names")
 
-    def __exit__(self, exc_type: type | None, *exc_info: object) -> None:
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         try:
             if exc_type is None:
                 self._finish()
@@ -235,10 +253,13 @@ class ResultWriter:
 
     def _finish(self) -> None:
         if not self.times:
-            raise MediaError(f"Got no frames to write to {self.folder}; wrote nothing.")
+            raise MediaError(
+                f"Expected at least one frame for {self.folder}, got no frames; nothing was "
+                "written. Check that the video has frames."
+            )
         times = torch.tensor(self.times, dtype=torch.float64)
-        if self._alpha and len(os.listdir(self._partial / "alpha")) < self.num_written:
-            probs, alpha = self._partial / "probs", self._partial / "alpha"
+        probs, alpha = self._partial / "probs", self._partial / "alpha"
+        if self._alpha and self._source and len(os.listdir(alpha)) < self.num_written:
             with writing(self.folder):
                 save_alphas_of(self._source, self.times, probs, alpha)
         if self._overlay:
@@ -253,12 +274,13 @@ class ResultWriter:
             if self.control_points is not None:
                 content = self.control_points.to_dict(times)
                 write_json(self._partial / "control_points.json", content)
-            write_json(self._partial / "result.json", self._manifest())
             if self._reuse is not None:
                 self._reuse.copy_bare(self._partial)
+            # Last, because it makes the folder a result.
+            write_json(self._partial / "result.json", self._manifest())
             if self._journal is not None:
-                self._journal.path.unlink()
-            replace_folder(self._partial, self._target)
+                self._journal.remove()
+            replace_folder(self._partial, self._target, is_result)
 
     def _spans(self, times: Tensor) -> Tensor:
         return spans_of(times, self._sampling) if self._clip is None else self._clip.spans
@@ -278,7 +300,7 @@ class ResultWriter:
             "sampling": self._sampling,
             "times": [round(time_s, 6) for time_s in self.times],
             "about": self._about,
-            # What tells that something was edited since.
+            # To detect later edits.
             "source_digest": self._source and content_digest(self._source),
             "made_with": made_with and {k: v for k, v in made_with.items() if k != "log"},
             "edited": [t for t in range(self.num_written) if t in self._edited],

@@ -1,14 +1,16 @@
-"""What a results folder says of itself: its `result.json`, read as if a stranger had written it."""
+"""`result.json`, which describes a results folder; read as untrusted input."""
 
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import FRAMES, OBJECTS, PIXELS, read_text
+from coprop_plugin.media.replace_folder import recover_folder
 from coprop_plugin.types import Sampling
 
 FORMAT = "coprop.result/1"
@@ -16,7 +18,7 @@ FILE = "result.json"
 
 
 def json_of(path: Path) -> dict[str, Any]:
-    """Return what a JSON file holds; nothing if it is missing or no mapping."""
+    """Return the content of a JSON file; empty if it is missing or not a mapping."""
     try:
         content = json.loads(read_text(path, MediaError))
     except (OSError, ValueError, RecursionError, MediaError):
@@ -25,13 +27,18 @@ def json_of(path: Path) -> dict[str, Any]:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any] | None:
-    """Return the `result.json` of a folder that `ResultWriter` completed; None for any other."""
+    """Return the `result.json` of a folder that `ResultWriter` completed; None for any other.
+
+    If a kill interrupted the replacement of the folder, the earlier result is put back first.
+    """
+    with suppress(OSError):
+        recover_folder(folder)
     content = json_of(Path(folder) / FILE)
-    return content if content.get("format") == FORMAT and _is_whole(content) else None
+    return content if content.get("format") == FORMAT and _is_valid(content) else None
 
 
 def source_of(folder: Path, content: Mapping[str, Any]) -> Path | None:
-    """Return the video that a result was made from, where it was or beside the folder.
+    """Return the video that a result was made from, at its recorded path or next to the folder.
 
     Args:
         folder: The result.
@@ -43,6 +50,11 @@ def source_of(folder: Path, content: Mapping[str, Any]) -> Path | None:
     return next((Path(p) for p in (recorded, beside) if p and _is_file(Path(p))), None)
 
 
+def is_result(folder: Path) -> bool:
+    """Whether a folder holds a complete result."""
+    return read_manifest(folder) is not None
+
+
 def read_about(folder: str | Path) -> dict[str, Any] | None:
     """Return the `about` of a folder that `ResultWriter` completed; None for any other folder."""
     content = read_manifest(folder)
@@ -52,11 +64,11 @@ def read_about(folder: str | Path) -> dict[str, Any] | None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # A name that no file can have, of ten thousand letters say.
+    except OSError:  # Not a possible file name, e.g. with ten thousand letters.
         return False
 
 
-def _is_whole(content: Mapping[str, Any]) -> bool:
+def _is_valid(content: Mapping[str, Any]) -> bool:
     frames, size, times = (content.get(name) for name in ("num_frames", "size", "times"))
     about = content.get("about", {})
     return (
@@ -75,14 +87,14 @@ def _is_whole(content: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_count(value: Any, most: float) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+def _is_count(value: Any, maximum: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= maximum
 
 
 def _are_times(times: Any) -> bool:
     if not isinstance(times, list) or not all(isinstance(t, int | float) for t in times):
         return False
-    # Whole numbers in JSON may be longer than a float can be.
+    # Integers in JSON may be too large for a float.
     if not all(abs(t) < 1e12 and math.isfinite(t) for t in times):
         return False
     return all(a <= b for a, b in pairwise(times))

@@ -1,4 +1,4 @@
-"""What is sure of a half-written result, so that it can be gone on with after a kill."""
+"""Journal that lets an interrupted run resume."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,118 +6,110 @@ from pathlib import Path
 from typing import Any
 
 from coprop_plugin import __version__
-from coprop_plugin.errors import MediaError
+from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.types import ControlPoints
 
 NAME = "journal.jsonl"
 
 
 class Journal:
-    """`journal.jsonl` in the hidden folder of an unfinished result, one line of JSON a step.
+    """`journal.jsonl` in the hidden folder of an unfinished result.
 
-    The first line says what the result will be of. If that is what is wanted now, the rest counts:
-    the control points, and up to which keyframe all frames are complete. Else it begins anew. As
-    long as it is open, no other process can open it.
+    The first line describes the result. If it is the one that is wanted now, the following lines
+    count: the control points, and the frames that are complete, up to a keyframe. Otherwise the
+    journal starts over. While it is open, no other process can open it.
 
     Args:
-        folder: The hidden folder; made if need be.
-        about: What the result will be of.
+        folder: The hidden folder; created if missing.
+        about: Describes the result.
+        name: The name of the result in messages.
 
     Attributes:
         control_points: None if they were not found yet.
-        times: Of the frames that are complete, in seconds.
+        times: Time stamps of the complete frames, in seconds.
         shape: Height and width of the masks, and the number of classes; zeros if not known yet.
 
     Raises:
-        MediaError: If another process is writing this result.
-        OSError: If it cannot be written.
+        MediaError: If another process is writing this result, or the journal cannot be read or
+            written.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], name: Path) -> None:
+        self._lines = JsonLines(folder / NAME, name=name)
+        self.file_names = frozenset({self._lines.path.name, self._lines.lock_path.name})
+        self._header = _plain({"about": about, "version": __version__})
+        self._forget()
+        self._lines.claim()
+        try:
+            if not self._read():
+                self.start_over()
+        except BaseException:
+            self._lines.close()
+            raise
+
+    def _forget(self) -> None:
         self.control_points: ControlPoints | None = None
         self.times: list[float] = []
         self.shape: tuple[int, int, int] = (0, 0, 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / NAME
-        self._file = self.path.open("a+", encoding="utf-8")
-        try:
-            _lock(self._file.fileno(), folder)
-            self._go_on(
-                json.loads(json.dumps({"about": about, "version": __version__}, default=str))
-            )
-        except BaseException:
-            self._file.close()
-            raise
 
-    def _go_on(self, wanted: dict[str, Any]) -> None:
-        self._wanted = wanted
+    def start_over(self) -> None:
+        """Forget the control points and all frames."""
+        self._forget()
+        self._lines.rewrite([self._header])
+
+    def _read(self) -> bool:
+        """Read what is known of the wanted result; returns whether all of it could be used."""
+        lines = self._lines.read()
+        if next(lines, None) != self._header:
+            return False
         try:
-            whole = self._read(wanted)
+            for line in lines:
+                self._use(line)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-            # A machine that lost its power may have left anything.
-            whole = ""
-        if whole:
-            self._file.truncate(len(whole.encode()))
-        else:
-            self.begin_anew()
+            # A machine that lost power may have left anything.
+            return False
+        return True
 
-    def begin_anew(self) -> None:
-        """Forget what is known."""
-        self.control_points, self.times, self.shape = None, [], (0, 0, 0)
-        self._file.truncate(0)
-        self._add(self._wanted)
+    def _use(self, line: Mapping[str, Any]) -> None:
+        if "control_points" in line:
+            self.control_points = ControlPoints.from_dict(line["control_points"])
+            return
+        if line["first"] != len(self.times):
+            raise ValueError("A line before this one was lost.")
+        self.times += map(float, line["times"])
+        height, width, num_classes = map(int, line["shape"])
+        self.shape = (height, width, num_classes)
 
-    def _read(self, wanted: dict[str, Any]) -> str:
-        """Take what is known of the same result; returns the text that stays."""
-        self._file.seek(0)
-        text = self._file.read()
-        # After the last line break is nothing, or half a line of a process that was killed.
-        whole = text[: text.rfind("\n") + 1]
-        lines = [json.loads(line) for line in whole.splitlines()]
-        if lines[:1] != [wanted]:
-            return ""
-        for line in lines[1:]:
-            if "control_points" in line:
-                self.control_points = ControlPoints.from_dict(line["control_points"])
-            else:
-                self.times += map(float, line["times"])
-                height, width, num_classes = map(int, line["shape"])
-                self.shape = (height, width, num_classes)
-        return whole
-
-    def found(self, points: ControlPoints) -> None:
-        """Note the control points, exactly."""
+    def write_points(self, points: ControlPoints) -> None:
+        """Write the control points, with exact times."""
         content = points.to_dict()
         if points.starts_s is not None:
             content["starts_s"] = points.starts_s.tolist()
-        self._add({"control_points": content})
+        self._lines.append(_plain({"control_points": content}))
 
-    def complete(self, times: Sequence[float], shape: tuple[int, int, int]) -> None:
-        """Note that the frames at these times, next in order, are complete: a keyframe comes."""
-        new = list(times[len(self.times) :])
+    def write_complete(self, times: Sequence[float], shape: tuple[int, int, int]) -> None:
+        """Write that all frames before a keyframe are complete.
+
+        Args:
+            times: Time stamps of all frames so far, in seconds.
+            shape: Height and width of the masks, and the number of classes.
+        """
+        first = len(self.times)
+        new = list(times[first:])
         if new:
+            self._lines.append({"first": first, "times": new, "shape": shape})
             self.times += new
             self.shape = shape
-            self._add({"times": new, "shape": shape})
 
-    def _add(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, default=str) + "\n")
-        self._file.flush()
+    def remove(self) -> None:
+        """Delete the journal, because the result is complete."""
+        self._lines.remove()
 
     def close(self) -> None:
-        """Let others open it."""
-        self._file.close()
+        """Let other processes open it."""
+        self._lines.close()
 
 
-def _lock(file: int, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise MediaError(
-            f"Another process is writing {folder.name.strip('.').removesuffix('.part')} in "
-            f"{folder.parent}. Wait for it, or choose another folder."
-        ) from error
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mapping as JSON gives it back."""
+    return json.loads(json.dumps(content, default=str))

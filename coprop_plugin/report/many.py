@@ -53,11 +53,10 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if media.read_manifest(path) is not None:
+        if media.is_result(path):
             found.append(path)
             continue
-        inside = sorted(path.iterdir()) if path.is_dir() else []
-        runs = [folder for folder in inside if media.read_manifest(folder) is not None]
+        runs = [folder for folder in media.folders_in(path) if media.is_result(folder)]
         if not runs:
             raise ReportError(
                 f"{path} is not a results folder and does not contain any. Name the folder that "
