@@ -1,4 +1,4 @@
-"""What classes are called."""
+"""Names of classes, from a file, a model, or AVSBench-semantic."""
 
 import json
 from functools import lru_cache
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import read_text
 
 _AVSS_CLASSES = 71
 
@@ -14,19 +15,20 @@ _AVSS_CLASSES = 71
 def class_names(
     num_classes: int, file: str | Path | None = None, known: Any = None
 ) -> tuple[str, ...]:
-    """Return the name of every class; of models of 71 classes, AVSBench-semantic's.
+    """Return the name of every class; for models of 71 classes, AVSBench-semantic's names.
 
     Args:
         num_classes: C of the model: 1 for a binary one.
-        file: Names in the order of classes, one a line, or JSON: a list of them, or a mapping
-            from name to class as AVSS's `label2idx.json`.
-        known: Without a file, what the model or its `result.json` says, if that is a name a class.
+        file: Names in the order of class ids, one per line, or JSON: a list of names, or a mapping
+            from name to class id as in AVSS's `label2idx.json`.
+        known: Names from the model or its `result.json`, used without a file if there is one name
+            per class.
 
     Returns:
-        A name a class id, the background 0 included: two for a binary model.
+        One name per class id, including the background 0: two for a binary model.
 
     Raises:
-        MediaError: If the file cannot be read, or names another number of classes.
+        MediaError: If the file cannot be read, or has another number of names.
 
     Example:
         >>> class_names(1), class_names(71)[17], class_names(3)
@@ -37,8 +39,8 @@ def class_names(
         names = _read(Path(file))
         if len(names) != wanted:
             raise MediaError(
-                f"{file} names {len(names)} classes, the result has {wanted}, with the background "
-                "0. Name them all, in the order of their numbers."
+                f"Expected {wanted} names including the background (class 0) in {file}, got "
+                f"{len(names)}. List all of them in the order of the class ids."
             )
         return names
     listed = isinstance(known, list | tuple) and len(known) == wanted
@@ -53,14 +55,15 @@ def class_names(
 
 def _read(path: Path) -> tuple[str, ...]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MediaError)
         content = json.loads(text) if path.suffix == ".json" else text.split("\n")
         if isinstance(content, dict):
             content = [name for name, _ in sorted(content.items(), key=lambda pair: int(pair[1]))]
         return tuple(str(name).strip() for name in content if str(name).strip())
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise MediaError(
-            f"The class names {path} cannot be read ({error}). Wanted one a line, or JSON."
+            f"The class names {path} cannot be read ({error}). Expected one name per line, a JSON "
+            "list, or a JSON mapping from name to class id."
         ) from error
 
 

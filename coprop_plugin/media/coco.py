@@ -1,4 +1,4 @@
-"""Masks as COCO annotations: run lengths, in the compact text that COCO's own tools read."""
+"""Masks as COCO annotations with compressed run lengths, readable with pycocotools."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,8 +9,9 @@ import numpy as np
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     """Return a mask `[H, W]` as COCO's compressed run lengths: `size` and `counts`.
 
-    Runs of zeros and ones in turn, zeros first, column by column; from the third on, the
-    difference to the one before the last; six bits a character, the lowest first.
+    The lengths of alternating runs of zeros and ones, zeros first, column by column; from the
+    fourth run on, the difference to the run two before it; six bits per character, the lowest
+    first.
 
     Example:
         >>> run_lengths(np.eye(5))
@@ -28,7 +29,7 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
 
 
 def _text(number: int) -> str:
-    """Write a whole number in groups of five bits, a sixth saying that more come."""
+    """Encode an integer in groups of five bits; a sixth bit tells that more groups follow."""
     text = ""
     while True:
         bits, number = number & 31, number >> 5
@@ -41,13 +42,13 @@ def _text(number: int) -> str:
 def annotations_of(
     mask: np.ndarray, probs: np.ndarray, image_id: int, first_id: int
 ) -> Iterator[dict[str, Any]]:
-    """Yield an annotation for each class in a mask.
+    """Yield one annotation per class in a mask.
 
     Args:
         mask: Class ids `[H, W]`, 0 the background.
         probs: `[H, W]` uint8, 255 times the probability that a pixel sounds.
-        image_id: Of the frame.
-        first_id: Of the first annotation.
+        image_id: Id of the frame.
+        first_id: Id of the first annotation.
     """
     for k, class_id in enumerate(np.unique(mask[mask > 0]).tolist()):
         inside = mask == class_id
@@ -68,13 +69,13 @@ def annotations_of(
 def coco_of(
     frames: Iterator[tuple[float, np.ndarray, np.ndarray]], names: Sequence[str], source: str
 ) -> dict[str, Any]:
-    """Return frames as COCO's JSON: an image each, an annotation for each class in it.
+    """Return frames as COCO JSON: one image per frame, one annotation per class in it.
 
     Args:
         frames: Time in seconds, class ids `[H, W]`, and 255 times the probability that a pixel
             sounds.
-        names: Of the classes, the background first.
-        source: The video's name.
+        names: Names of the classes, the background first.
+        source: File name of the video.
     """
     images, annotations = [], []
     for t, (time_s, mask, probs) in enumerate(frames):
@@ -83,7 +84,7 @@ def coco_of(
         images.append({**image, "frame": t, "time_s": round(time_s, 6)})
         annotations += annotations_of(mask, probs, t + 1, len(annotations) + 1)
     return {
-        "info": {"description": f"What sounds in {source}", "video": source},
+        "info": {"description": f"Sounding objects in {source}", "video": source},
         "images": images,
         "annotations": annotations,
         "categories": [

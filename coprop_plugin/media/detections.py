@@ -10,7 +10,7 @@ from coprop_plugin.types import FrameResult, SegmentationResult
 
 
 def to_supervision(result: SegmentationResult) -> list[Any]:
-    """Return a result as `supervision.Detections`; see `SegmentationResult.to_supervision`.
+    """Return `supervision.Detections` per frame; see `SegmentationResult.to_supervision`.
 
     Raises:
         MissingExtraError: If supervision is not installed.
@@ -25,14 +25,14 @@ def to_supervision(result: SegmentationResult) -> list[Any]:
     return [_detections(frame, Detections) for frame in result.frame_results]
 
 
-def _detections(frame: FrameResult, kind: Any) -> Any:
+def _detections(frame: FrameResult, detections: Any) -> Any:
     mask, probs = frame.mask.cpu().numpy(), frame.sounding_prob.cpu().numpy()
     classes = np.unique(mask[mask > 0])
     if not len(classes):
-        return kind.empty()
+        return detections.empty()
     masks = mask[None] == classes[:, None, None]
     names = class_names(frame.num_classes, known=frame.class_names)
-    return kind(
+    return detections(
         xyxy=np.array([_box(inside) for inside in masks], np.float32),
         mask=masks,
         class_id=classes.astype(int),

@@ -1,4 +1,4 @@
-"""Masks as pictures: one a frame, 8 bit, pixel values are class ids."""
+"""Masks as 8-bit images, one per frame, whose pixel values are class ids."""
 
 import zlib
 from functools import lru_cache
@@ -25,7 +25,7 @@ def read_picture(folder: Path, index: int) -> np.ndarray:
     """Read frame `index` of a folder of masks or probabilities: `[H, W]` uint8.
 
     Raises:
-        MediaError: If it is gone, or cannot be read.
+        MediaError: If it is missing or cannot be read.
     """
     path = folder / picture_name(index)
     try:
@@ -38,14 +38,14 @@ def read_picture(folder: Path, index: int) -> np.ndarray:
 
 
 def save_mask(mask: np.ndarray, path: Path) -> None:
-    """Write class ids `[H, W]` as a picture that shows in AVSBench's colours."""
+    """Write class ids `[H, W]` as an image with AVSBench's colours as its palette."""
     image = Image.fromarray(mask.astype(np.uint8))
     image.putpalette(avsbench_palette().tobytes())
     image.save(path)
 
 
 def write_masks(masks: np.ndarray, folder: Path) -> None:
-    """Write masks `[T, H, W]` of class ids as `folder/%05d.png`; the folder is made if need be.
+    """Write masks `[T, H, W]` of class ids as `folder/%05d.png`.
 
     Raises:
         MediaError: If they cannot be written.
@@ -57,18 +57,18 @@ def write_masks(masks: np.ndarray, folder: Path) -> None:
 
 
 def mask_digest(mask: np.ndarray) -> str:
-    """Return what tells that a mask was edited, eight hexadecimal digits of its class ids."""
+    """Return eight hexadecimal digits that change if a class id of a mask is edited."""
     return f"{zlib.crc32(np.ascontiguousarray(mask, np.uint8).tobytes()):08x}"
 
 
 def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int) -> np.ndarray:
-    """Read a mask that somebody may have painted, in whatever form their program saves.
+    """Read a mask that may have been edited by hand and saved in any image format.
 
-    Where there is one class, whatever is neither black nor see-through sounds. Otherwise grey
+    With one class, every pixel that is neither black nor transparent sounds. With more, grey
     values are class ids, and colours are those of `avsbench_palette`.
 
     Args:
-        path: A picture.
+        path: An image.
         size: Height and width that it must have.
         num_classes: C of the wrapped model: 1 for binary models.
 
@@ -76,26 +76,26 @@ def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int)
         Class ids `[H, W]` uint8, 0 where nothing sounds.
 
     Raises:
-        MediaError: If it is no picture, of another size, or has colours that mean no class.
+        MediaError: If it is not an image, has another size, or a colour that stands for no class.
     """
     try:
         with Image.open(path) as image:
             image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError(
-            f"{path} cannot be read as a picture ({error}). Save it as PNG, or delete it to have "
-            "that mask made anew."
+            f"{path} cannot be read as an image ({error}). Save it as PNG, or delete it to have "
+            "that mask predicted again."
         ) from error
     if (image.height, image.width) != tuple(size):
         raise MediaError(
-            f"{path} is {image.width} x {image.height}, the frames of its run are {size[1]} x "
-            f"{size[0]}. Save the mask at that size."
+            f"Expected a mask of {size[1]} x {size[0]} pixels like the frames of its run, got "
+            f"{image.width} x {image.height} in {path}. Save it at that size."
         )
     mask = _class_ids(image, num_classes, path)
     if num_classes > 1 and mask.max() >= num_classes:
         raise MediaError(
-            f"{path} has pixels of class {mask.max()}; the model knows 0 to {num_classes - 1}. "
-            "Paint with the values or colours that its other masks have."
+            f"Expected classes 0 to {num_classes - 1}, got pixels of class {mask.max()} in {path}. "
+            "Paint with the values or colours of the other masks."
         )
     return mask
 
@@ -128,7 +128,7 @@ def _has_our_palette(image: Image.Image) -> bool:
 
 @lru_cache(maxsize=1)
 def avsbench_palette() -> np.ndarray:
-    """Return AVSBench's colours `[256, 3]` uint8: three bits of the class at a time, lowest first.
+    """Return AVSBench's colours `[256, 3]` uint8, the Pascal VOC colour map.
 
     Example:
         >>> avsbench_palette()[[1, 2, 4, 8, 70]].tolist()

@@ -1,8 +1,9 @@
-"""Pictures with the probability that a pixel sounds as their opacity."""
+"""Frames with the probability that a pixel sounds as their alpha channel."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -12,7 +13,7 @@ from coprop_plugin.media.video_source import VideoSource
 
 
 def with_alpha(picture: np.ndarray, probs: np.ndarray | None) -> np.ndarray:
-    """Return a picture `[H, W, 3]` with an opacity `[H, W]` uint8; None is see-through."""
+    """Append an alpha channel `[H, W]` uint8 to a picture `[H, W, 3]`; None is transparent."""
     size = picture.shape[:2]
     if probs is None:
         probs = np.zeros(size, np.uint8)
@@ -23,17 +24,17 @@ def with_alpha(picture: np.ndarray, probs: np.ndarray | None) -> np.ndarray:
 
 
 def save_alpha(picture: np.ndarray, probs: np.ndarray, folder: Path, index: int) -> None:
-    """Write frame `index` with its opacity as a PNG."""
+    """Write frame `index` with its alpha channel as a PNG."""
     matte = Image.fromarray(with_alpha(picture, probs))
     matte.save(folder / picture_name(index), compress_level=3)
 
 
 def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Path) -> None:
-    """Write the frames of a video that are on screen at some times, with their opacities.
+    """Write the frames of a video that are shown at given times, with alpha channels.
 
     Args:
         source: The video.
-        times: Of the frames, in seconds.
+        times: Of the frames, in seconds, rising.
         probs: The folder of their probabilities.
         folder: Where to write.
 
@@ -45,31 +46,36 @@ def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Pa
         save_alpha(shown, read_picture(probs, index), folder, index)
 
     with VideoSource(source, quiet=True) as video:
-        shown, index = None, 0
+        index = 0
+        shown: av.VideoFrame | None = None
         for time_s, frame in video.frames():
+            # A time before the first frame gets the first frame.
+            shown = shown or frame
             while index < len(times) and time_s > times[index] + 1e-6:
                 save(index, video.picture(shown))
                 index += 1
             shown = frame
+        # `frames` yields at least one, or raises.
+        assert shown is not None
         for rest in range(index, len(times)):
             save(rest, video.picture(shown))
 
 
 class MatteTrack:
-    """Adds the opacity of its moment to each picture of a video.
+    """Adds to each picture of a video the alpha channel of its time.
 
     Args:
-        spans: From when to when each frame's probabilities count.
+        spans: The spans that the frames' probabilities stand for.
         probs_of: From a frame index to 255 times the probability that a pixel sounds.
     """
 
     def __init__(self, spans: Spans, probs_of: Callable[[int], np.ndarray]) -> None:
-        self._spans, self._chances_of = spans, probs_of
+        self._spans, self._probs_of = spans, probs_of
         self._known: tuple[int | None, np.ndarray | None] = (None, None)
 
     def add_to(self, picture: np.ndarray, time_s: float) -> np.ndarray:
-        """Return a picture `[H, W, 3]` of second `time_s` as `[H, W, 4]`."""
+        """Return a picture `[H, W, 3]` shown at `time_s` as `[H, W, 4]`."""
         index = self._spans.at(time_s)
         if index != self._known[0]:
-            self._known = index, None if index is None else self._chances_of(index)
+            self._known = index, None if index is None else self._probs_of(index)
         return with_alpha(picture, self._known[1])

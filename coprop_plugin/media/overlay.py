@@ -1,4 +1,4 @@
-"""Masks painted into the video that they belong to, with its own sound."""
+"""Overlay videos: masks painted into the video they belong to, with its audio."""
 
 import colorsys
 from collections.abc import Callable
@@ -26,20 +26,20 @@ def write_overlay(
     source: str | Path | None = None,
     clip: Clip | None = None,
 ) -> Path:
-    """Write a video with masks painted in: H.264 in mp4, with sound.
+    """Write a video with masks painted in: H.264 in mp4, with audio.
 
-    With a `source`, all its pictures are there, not only those that have a mask of their own:
-    each shows the mask of the span that it lies in. Time stamps, size and sound are the source's
-    (an odd size grows by one pixel, a rotation tag is applied); the sound's packets are copied
-    where mp4 can hold them, else encoded as AAC. Without a `source` it shows the frames of `clip`.
+    With a `source`, the video has all its pictures, not only those with a mask of their own: each
+    shows the mask of the span that contains it. Time stamps, size and audio are the source's (an
+    odd size grows by one pixel, a rotation tag is applied); audio packets are copied if mp4 can
+    hold them, and encoded as AAC otherwise. Without a `source` it shows the frames of `clip`.
 
     Args:
-        path: Where to write; an older file is replaced when the new one is complete.
-        mask_of: From a frame index to its mask `[H, W]`, class ids, 0 the background. Asked in
-            rising order, so that masks may lie on disk.
+        path: Where to write; an existing file is replaced when the new one is complete.
+        mask_of: From a frame index to its mask `[H, W]`, class ids, 0 the background. Called in
+            rising order, so masks can be read from disk.
         spans: `[T, 2]`, start and end in seconds of what each mask stands for (`Clip.spans`).
         source: The video file.
-        clip: Frames and sound in memory; used if there is no `source`.
+        clip: Frames and waveform in memory; used if there is no `source`.
 
     Returns:
         The path.
@@ -58,8 +58,8 @@ def write_overlay(
         _overlay_on_clip(path, mask_of, clip)
     else:
         raise MediaError(
-            "Got neither a source nor a clip to paint the masks into. Give `source=` a video file, "
-            "or `clip=` the clip that was segmented."
+            "Expected a source or a clip to paint the masks into, got neither. Pass a video file "
+            "as `source=`, or the clip that was segmented as `clip=`."
         )
     return path
 
@@ -72,7 +72,7 @@ def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
 
 
 class _LayerTrack:
-    """What to paint at any moment, made once for all pictures of a span."""
+    """The layer of every time, computed once for all pictures of a span."""
 
     def __init__(self, mask_of: MaskOf, spans: Tensor) -> None:
         self._spans = Spans(spans)
@@ -84,20 +84,20 @@ class _LayerTrack:
 
 
 def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Tint what sounds, one colour a class, and draw its outline.
+    """Tint what sounds, one colour per class, and draw its outline.
 
     Args:
         picture: `[H, W, 3]` uint8.
-        mask: `[h, w]` class ids, 0 stays as it is; brought to the picture's size if it differs.
+        mask: `[h, w]` class ids, 0 is left unpainted; resized to the picture's size if needed.
 
     Returns:
-        A picture of the same size; the given one is left as it is.
+        A picture of the same size; the given one is not changed.
     """
     return _Layer(mask, picture.shape[:2]).on(picture)
 
 
 class _Layer:
-    """A mask turned into paint; what can be worked out before seeing the picture is."""
+    """Colours and weights of a mask, computed before the picture is known."""
 
     def __init__(self, mask: np.ndarray, size: tuple[int, int]) -> None:
         mask = _resized(np.asarray(mask).astype(np.uint8), size)
@@ -106,7 +106,7 @@ class _Layer:
         self._box = None
         if not len(rows):
             return
-        # Only the part around the mask is worked on: most masks are small.
+        # Only the box around the mask is computed: most masks are small.
         self._box = (
             slice(max(0, rows[0] - width - 1), rows[-1] + width + 2),
             slice(max(0, columns[0] - width - 1), columns[-1] + width + 2),
@@ -125,7 +125,7 @@ class _Layer:
         if self._box is None:
             return picture
         painted = picture.copy()
-        # In whole 256ths: 16 bits hold 255 * 256, and floats would take five times as long.
+        # In integer 256ths: 16 bits hold 255 * 256, and floats would take five times as long.
         painted[self._box] = (picture[self._box] * self._keep + self._paint) >> 8
         return painted
 
@@ -161,9 +161,9 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def class_colours() -> np.ndarray:
-    """Return bright colours `[256, 3]` uint8; classes next to each other are far apart in hue.
+    """Return bright colours `[256, 3]` uint8; consecutive classes differ most in hue.
 
-    Hues come near again after 13, 21 or 34 classes, so saturation and brightness change, too.
+    Hues almost repeat after 13, 21 or 34 classes, so saturation and brightness change, too.
     """
     golden = 0.618034
     levels = ((0.8, 1.0), (0.45, 1.0), (0.95, 0.7), (0.45, 0.72), (0.65, 0.86), (0.3, 0.9))

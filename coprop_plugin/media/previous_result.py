@@ -1,4 +1,4 @@
-"""A finished result that another one is made from, and what a person edited in it."""
+"""A finished result that is reused for another one, and the edits made in it by hand."""
 
 import hashlib
 import os
@@ -21,14 +21,14 @@ _BLOCKS, _BLOCK = 32, 2**16
 
 @dataclass(frozen=True)
 class PreviousResult:
-    """What a results folder holds, and what it held when it was written.
+    """The content of a results folder, now and when it was written.
 
     Args:
-        folder: Where it is.
+        folder: The results folder.
         content: Its `result.json`.
-        points: The control points that it was made with, whatever its `control_points.json` says
-            by now.
-        edited: Frames whose mask was a person's already when it was made.
+        points: The control points that it was made with, without later edits of
+            `control_points.json`.
+        edited: Frames whose mask was already edited by hand when it was made.
     """
 
     folder: Path
@@ -41,14 +41,14 @@ class PreviousResult:
         """Read a results folder.
 
         Raises:
-            MediaError: If it holds no finished result, or one that does not say how it was made.
+            MediaError: If it holds no finished result, or one without the data to reuse it.
         """
         folder = Path(folder)
         content = read_manifest(folder)
         if content is None:
             raise MediaError(
                 f"{folder} holds no finished result to reuse (no result.json that this library "
-                "wrote). Give the folder that `coprop run -o OUT` named: OUT/<name of the input>."
+                "wrote). Name a folder that `coprop run -o OUT` wrote: OUT/<name of the input>."
             )
         try:
             points = ControlPoints.from_dict(content["made_with"])
@@ -58,8 +58,8 @@ class PreviousResult:
             whole = False
         if not whole:
             raise MediaError(
-                f"{folder / 'result.json'} does not say how the result was made: an older version "
-                "wrote it, or it was changed. Run that input again with --redo."
+                f"{folder / 'result.json'} does not say how the result was made: it was edited, or "
+                "written by an older version. Run that input again with --redo."
             )
         return cls(folder, content, points, edited)
 
@@ -70,15 +70,16 @@ class PreviousResult:
         return height, width
 
     def painted(self) -> tuple[dict[int, np.ndarray], frozenset[int]]:
-        """Return the masks that are a person's, and the frames that are not what was written.
+        """Return the masks edited by hand, and the frames that changed since they were written.
 
-        A person's are those that differ from what was written, and those that were a person's
-        before: class ids `[H, W]` by frame. A frame whose pictures are gone was changed, too.
+        Edited are masks that differ from what was written, and those that were edited before:
+        class ids `[H, W]` by frame. A frame whose images are missing has changed, too.
 
         Raises:
             MediaError: If one of the masks cannot be read as class ids.
         """
-        masks, changed = {}, set()
+        masks: dict[int, np.ndarray] = {}
+        changed: set[int] = set()
         for t, written in enumerate(self.content["digests"]):
             path, prob = (self.folder / part / picture_name(t) for part in ("masks", "probs"))
             if not prob.is_file():
@@ -95,19 +96,19 @@ class PreviousResult:
         return masks, frozenset(changed)
 
     def copy_frame(self, t: int, target: Path) -> str:
-        """Copy mask and probabilities of a frame, byte for byte; returns the mask's digest."""
+        """Copy mask and probabilities of a frame unchanged; returns the digest of the mask."""
         for part in ("masks", "probs"):
             shutil.copyfile(self.folder / part / picture_name(t), target / part / picture_name(t))
         return self.content["digests"][t]
 
     def copy_bare(self, target: Path) -> None:
-        """Copy the bare model's result, if there is any: no edit changes it."""
+        """Copy the bare model's result, if there is one; edits do not change it."""
         if read_manifest(self.folder / BARE) is not None:
             shutil.copytree(self.folder / BARE, target / BARE)
 
 
 def content_digest(path: Path) -> str:
-    """Return what tells a file from another: its size, and a hash of 2 MiB spread over it.
+    """Return a hash of a file's size and of 2 MiB spread over its content.
 
     Raises:
         OSError: If it cannot be read.
