@@ -1,6 +1,6 @@
-"""Video and sound files to clips, and masks back to files.
+"""Video and audio files to clips, and masks back to files.
 
-Everything goes through PyAV (FFmpeg). `import coprop_plugin` does not import this package.
+Files are read and written with PyAV (FFmpeg). `import coprop_plugin` does not import this package.
 """
 
 from coprop_plugin.media.class_name_files import class_names

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from coprop_plugin.media.masks import mask_box
+
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     """Return a mask `[H, W]` as COCO's compressed run lengths: `size` and `counts`.
@@ -52,15 +54,14 @@ def annotations_of(
     """
     for k, class_id in enumerate(np.unique(mask[mask > 0]).tolist()):
         inside = mask == class_id
-        rows, columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
-        top, left = int(rows[0]), int(columns[0])
+        left, top, right, bottom = mask_box(inside)
         yield {
             "id": first_id + k,
             "image_id": image_id,
             "category_id": class_id,
             "segmentation": run_lengths(inside),
             "area": int(inside.sum()),
-            "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+            "bbox": [left, top, right - left, bottom - top],
             "iscrowd": 0,
             "score": round(float(probs[inside].mean()) / 255, 4),
         }
@@ -77,7 +78,8 @@ def coco_of(
         names: Names of the classes, the background first.
         source: File name of the video.
     """
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for t, (time_s, mask, probs) in enumerate(frames):
         height, width = mask.shape
         image = {"id": t + 1, "file_name": f"{source}#{t:05d}", "width": width, "height": height}

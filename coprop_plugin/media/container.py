@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import overload
 
 import av
+from av.container import InputContainer
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S
@@ -24,7 +26,7 @@ class MediaWarning(UserWarning):
 
 
 @contextmanager
-def open_container(path: str | Path) -> Iterator[av.container.InputContainer]:
+def open_container(path: str | Path) -> Iterator[InputContainer]:
     """Open a local, regular media file for reading.
 
     Raises:
@@ -85,9 +87,17 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+@overload
 def decoded(
-    container: av.container.InputContainer, stream: av.stream.Stream, damage: Counter[str]
-) -> Iterator[av.frame.Frame]:
+    container: InputContainer, stream: av.VideoStream, damage: Counter[str]
+) -> Iterator[av.VideoFrame]: ...
+@overload
+def decoded(
+    container: InputContainer, stream: av.AudioStream, damage: Counter[str]
+) -> Iterator[av.AudioFrame]: ...
+def decoded(
+    container: InputContainer, stream: av.VideoStream | av.AudioStream, damage: Counter[str]
+) -> Iterator[av.VideoFrame | av.AudioFrame]:
     """Decode a stream to its end; undecodable pieces are counted in `damage["pieces"]`."""
     for packet in packets_of(container, stream, damage):
         try:
@@ -101,7 +111,7 @@ def decoded(
 
 
 def packets_of(
-    container: av.container.InputContainer, stream: av.stream.Stream, damage: Counter[str]
+    container: InputContainer, stream: av.stream.Stream, damage: Counter[str]
 ) -> Iterator[av.Packet]:
     """Yield a stream's packets up to the end, or to where the container is cut off."""
     packets = container.demux(stream)
@@ -117,6 +127,6 @@ def packets_of(
         yield packet
 
 
-def max_jump_s(container: av.container.InputContainer) -> float:
+def max_jump_s(container: InputContainer) -> float:
     """Return the largest plausible distance in seconds between consecutive time stamps."""
     return min(max(60.0, (container.duration or 0) / av.time_base), DURATION_S.value)

@@ -6,6 +6,7 @@ import numpy as np
 
 from coprop_plugin.errors import MissingExtraError
 from coprop_plugin.media.class_name_files import class_names
+from coprop_plugin.media.masks import mask_box
 from coprop_plugin.types import FrameResult, SegmentationResult
 
 
@@ -33,14 +34,9 @@ def _detections(frame: FrameResult, detections: Any) -> Any:
     masks = mask[None] == classes[:, None, None]
     names = class_names(frame.num_classes, known=frame.class_names)
     return detections(
-        xyxy=np.array([_box(inside) for inside in masks], np.float32),
+        xyxy=np.array([mask_box(inside) for inside in masks], np.float32),
         mask=masks,
         class_id=classes.astype(int),
         confidence=np.array([probs[inside].mean() for inside in masks], np.float32),
         data={"class_name": np.array([names[k] for k in classes.tolist()])},
     )
-
-
-def _box(inside: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = inside.any(1).nonzero()[0], inside.any(0).nonzero()[0]
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1

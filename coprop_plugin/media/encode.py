@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import av
 import numpy as np
@@ -115,7 +116,7 @@ class VideoWriter:
     def _begin(self, picture: np.ndarray) -> av.VideoStream:
         height, width = self._padded(picture).shape[:2]
         # The rate is a hint for players; the time stamps say when.
-        video: av.VideoStream = self._container.add_stream(self.video_format.codec, rate=30)
+        video = cast(av.VideoStream, self._container.add_stream(self.video_format.codec, rate=30))
         video.width, video.height, video.pix_fmt = width, height, self.video_format.pixels
         video.codec_context.time_base = self.video_format.clock
         video.codec_context.options = dict(self.video_format.options)
@@ -160,8 +161,11 @@ class VideoWriter:
         if self._audio is None:
             return iter(())
         rate = self.video_format.rate_for(self._audio.sample_rate)
-        stream: av.AudioStream = self._container.add_stream(
-            self.video_format.sound, rate=rate, layout=self._audio.layout
+        stream = cast(
+            av.AudioStream,
+            self._container.add_stream(
+                self.video_format.sound, rate=rate, layout=self._audio.layout
+            ),
         )
         stream.codec_context.bit_rate = 96_000 * stream.layout.nb_channels
         return _encoded(self._audio, stream, rate)

@@ -56,6 +56,20 @@ def write_masks(masks: np.ndarray, folder: Path) -> None:
             save_mask(mask, folder / picture_name(t))
 
 
+def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Return the box around all pixels of a mask `[H, W]` that are not 0; there must be one.
+
+    Returns:
+        Left, top, right and bottom; right and bottom are exclusive.
+
+    Example:
+        >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]]))
+        (1, 1, 3, 2)
+    """
+    rows, columns = np.nonzero(mask)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
 def mask_digest(mask: np.ndarray) -> str:
     """Return eight hexadecimal digits that change if a class id of a mask is edited."""
     return f"{zlib.crc32(np.ascontiguousarray(mask, np.uint8).tobytes()):08x}"
@@ -108,7 +122,7 @@ def _class_ids(image: Image.Image, num_classes: int, path: str | Path) -> np.nda
     rgba = np.array(image.convert("RGBA"))
     rgb = rgba[..., :3] * (rgba[..., 3:] > 0)
     if num_classes == 1:
-        return rgb.any(-1).astype(np.uint8)
+        return np.any(rgb, axis=-1).astype(np.uint8)
     colours, places = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
     known = {tuple(colour): k for k, colour in enumerate(avsbench_palette().tolist())}
     ids = [known.get(tuple(colour)) for colour in colours.tolist()]

@@ -50,7 +50,7 @@ def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Pa
         shown: av.VideoFrame | None = None
         for time_s, frame in video.frames():
             # A time before the first frame gets the first frame.
-            shown = shown or frame
+            shown = frame if shown is None else shown
             while index < len(times) and time_s > times[index] + 1e-6:
                 save(index, video.picture(shown))
                 index += 1

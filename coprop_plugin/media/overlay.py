@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.encode import VideoWriter, audio_of, picture_of, shown_times
+from coprop_plugin.media.masks import mask_box
 from coprop_plugin.media.rewrite import Spans, rewrite_video
 from coprop_plugin.types import Clip
 
@@ -102,14 +103,14 @@ class _Layer:
     def __init__(self, mask: np.ndarray, size: tuple[int, int]) -> None:
         mask = _resized(np.asarray(mask).astype(np.uint8), size)
         width = _outline_width(size)
-        rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-        self._box = None
-        if not len(rows):
+        self._box: tuple[slice, slice] | None = None
+        if not mask.any():
             return
+        left, top, right, bottom = mask_box(mask)
         # Only the box around the mask is computed: most masks are small.
         self._box = (
-            slice(max(0, rows[0] - width - 1), rows[-1] + width + 2),
-            slice(max(0, columns[0] - width - 1), columns[-1] + width + 2),
+            slice(max(0, top - width - 1), bottom + width + 1),
+            slice(max(0, left - width - 1), right + width + 1),
         )
         mask = mask[self._box]
         inside = mask > 0

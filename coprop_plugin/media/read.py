@@ -1,11 +1,12 @@
-"""Video files to clips: which frames, at which times, with which sound."""
+"""Video files to clips: frame sampling, time stamps and audio."""
 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
+import av
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,24 +20,24 @@ from coprop_plugin.types import Clip, Sampling
 Picture = TypeVar("Picture")
 
 # Time stamps are rounded: a frame due at 66.67 ms may be stamped 67 (Matroska) and must still be
-# found at 66.67. Coarser clocks than 1 kHz are taken at their word.
+# found at 66.67. Clocks coarser than 1 kHz are not corrected.
 MAX_ROUNDING_S = 0.0005
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file holds, and which frames a sampling would keep.
+    """Properties of a video file, and the frames that a sampling would keep.
 
     Attributes:
         path: The file.
         size: Height and width in pixels, after the file's rotation tag is applied.
-        duration_s: From the first picture to the end of the last that can be decoded; at least a
-            second for a single picture.
-        frame_rate: Frames per second on average, as the file says.
-        num_source_frames: Pictures that can be decoded.
+        duration_s: From the first picture to the end of the last one that can be decoded; at
+            least a second for a single picture.
+        frame_rate: Average frames per second according to the file.
+        num_source_frames: Number of pictures that can be decoded.
         times: `[T]` float64, time stamps of the frames that the sampling keeps; `Clip.times`.
-        sampling: As asked for.
-        start_s: Where the container's own clock stands at time 0.
+        sampling: The requested sampling.
+        start_s: The container's own time at time 0.
         has_sound: Whether there is an audio stream.
     """
 
@@ -52,33 +53,33 @@ class VideoInfo:
 
 
 def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> Clip:
-    """Read a video file with its sound into memory.
+    """Read a video file with its audio into memory.
 
     Frames are upright: a rotation tag is applied, so a phone's portrait video gives portrait
     frames and masks. Time 0 is the first picture; `times` are the time stamps of the kept frames.
-    A picture that is still on screen at the next instant is kept again, at that instant.
+    A picture that is still shown at the next sampling time is kept again, with that time.
 
     Args:
         path: Any container that FFmpeg reads, with a video and an audio stream.
         fps: Frames to keep per second; None keeps every frame.
-        sampling: `"pts"`: for k = 0, 1, .. the frame on screen at k / fps, whatever the frame
-            rate does. `"avsbench"`: AVSBench's preprocessing, one frame a second at s + 15/16 s,
+        sampling: `"pts"`: the frame shown at k / fps for k = 0, 1, 2, and so on, at any frame
+            rate. `"avsbench"`: AVSBench's preprocessing, one frame per second at s + 15/16 s,
             counted in frames of the rounded frame rate; past the end the last frame; a last
-            second that is less than half there is left out. `fps` must be 1.
+            second of less than half its length is left out. `fps` must be 1.
 
     Returns:
         The clip: frames uint8 at the file's own size, waveform `[samples]` at the file's own
-        rate, as long as the video: late sound is preceded by silence, short sound followed by
-        it, long sound is cut.
+        rate, as long as the video: late audio is preceded by silence, short audio is followed by
+        silence, long audio is cut.
 
     Raises:
-        MediaError: If the file is missing, empty, damaged, or has no video; if it is more than
-            the module `limits` allows; or if `fps` and `sampling` do not fit. The message names the
-            file and the reason.
+        MediaError: If the file is missing, empty, damaged, or has no video; if it exceeds one of
+            `limits`; or if `fps` and `sampling` do not fit. The message names the file and the
+            reason.
 
     Warns:
-        MediaWarning: If the file is cut off or damaged (the readable part is kept), has nothing
-            to hear, or its sound needed mending.
+        MediaWarning: If the file is cut off or damaged (the readable part is kept), is silent, or
+            its audio needed repair.
 
     Example:
         >>> clip = read_clip("street.mp4", fps=2)  # doctest: +SKIP
@@ -106,7 +107,7 @@ def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "p
 def open_video(
     path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts"
 ) -> Iterator[tuple[float, Tensor]]:
-    """Yield the frames of a video one by one, in bounded memory; the same as `read_clip` keeps.
+    """Yield the frames that `read_clip` would keep one by one, in bounded memory.
 
     Args:
         path: As for `read_clip`.
@@ -117,7 +118,7 @@ def open_video(
         The time in seconds and the frame, `[3, H, W]` uint8 RGB, upright.
 
     Raises:
-        MediaError: As `read_clip` does, at the first frame.
+        MediaError: As for `read_clip`, at the first frame.
 
     Example:
         >>> for time_s, frame in open_video("street.mp4"):  # doctest: +SKIP
@@ -130,10 +131,10 @@ def open_video(
 
 
 def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> VideoInfo:
-    """Say what a video file holds and which frames `open_video` will yield, keeping none.
+    """Return the properties of a video file and the times that `open_video` will yield.
 
-    Every picture is decoded once (not converted): what a container's index says is not always
-    what decodes, and the two must agree to the frame.
+    Every picture is decoded once (but not converted), because a container's index does not always
+    list exactly the frames that can be decoded.
 
     Args:
         path: As for `read_clip`.
@@ -141,7 +142,7 @@ def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts")
         sampling: As for `read_clip`.
 
     Raises:
-        MediaError: As `read_clip` does.
+        MediaError: As for `read_clip`.
 
     Example:
         >>> probe("street.mp4", fps=2).times  # doctest: +SKIP
@@ -167,61 +168,65 @@ def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts")
         )
 
 
-def _check_sampling(fps: float | None, sampling: str) -> None:
-    if sampling not in ("pts", "avsbench"):
-        raise MediaError(f"Got sampling={sampling!r}; say 'pts' or 'avsbench'.")
+def _check_sampling(fps: float | None, sampling: Sampling) -> None:
+    if sampling not in get_args(Sampling):
+        raise MediaError(f"Expected sampling 'pts' or 'avsbench', got {sampling!r}.")
     if fps is not None and not 0 < fps <= 1000:
         raise MediaError(
-            f"Got fps={fps}; wanted frames per second above 0 and up to 1000, or None to keep "
-            "every frame."
+            f"Expected fps above 0 and up to 1000, or None to keep every frame, got fps={fps}."
         )
     if sampling == "avsbench" and fps != 1:
         raise MediaError(
-            f"Got fps={fps} with sampling='avsbench', which is one frame a second. Leave fps at 1, "
-            "or use sampling='pts'."
+            f"Expected fps=1 with sampling='avsbench', got fps={fps}. Leave fps at 1, or use "
+            "sampling='pts'."
         )
 
 
 def _duration_s(source: VideoSource) -> float:
-    # A single picture stands for a second, as in Clip.spans, or its sound would be a blip.
+    # A single picture stands for a second, as in Clip.spans; its own length is too short.
     return max(source.end_s, 1.0) if source.num_frames == 1 else source.end_s
 
 
-def _sampled(source: VideoSource, fps: float | None, sampling: str) -> Iterator[tuple]:
+TimedFrame = tuple[float, av.VideoFrame]
+
+
+def _sampled(source: VideoSource, fps: float | None, sampling: Sampling) -> Iterator[TimedFrame]:
     if fps is None:
         frames = source.frames()
     elif sampling == "avsbench":
         frames = sample_avsbench(source.frames(), source.frame_rate)
     else:
-        frames = sample_at_instants(source, fps)
+        frames = sample_at_rate(source, fps)
     for number, frame in enumerate(frames, 1):
         FRAMES.check(number, source.path, MediaError)
         yield frame
 
 
-def sample_at_instants(source: VideoSource, fps: float) -> Iterator[tuple]:
-    """Keep the frame on screen at k / fps for k = 0, 1, ..; see `read_clip`.
+def sample_at_rate(source: VideoSource, fps: float) -> Iterator[TimedFrame]:
+    """Keep the frame shown at k / fps for k = 0, 1, 2, and so on; see `read_clip`.
 
-    An instant in the last half frame of the video is left out, or ten seconds of a film at
+    A time in the last half frame of the video is left out; otherwise ten seconds of video at
     29.97 fps would end with an eleventh frame that stands for 0.01 s.
     """
     rounding_s = min(source.tick_s / 2, MAX_ROUNDING_S)
     k = 0
-    current = None
+    current: TimedFrame | None = None
     for following in source.frames():
         if current is not None:
-            for time_s in _instants(current[0], following[0] - rounding_s, k, fps):
+            for time_s in _kept_times(current[0], following[0] - rounding_s, k, fps):
                 yield time_s, current[1]
                 k += 1
         current = following
+    # `frames` yields at least one, or raises.
+    assert current is not None
     end_s = max(source.end_s - 0.5 / source.frame_rate, current[0]) + rounding_s
-    for time_s in _instants(current[0], end_s, k, fps):
+    for time_s in _kept_times(current[0], end_s, k, fps):
         yield time_s, current[1]
         k += 1
 
 
-def _instants(shown_s: float, until_s: float, k: int, fps: float) -> Iterator[float]:
-    """Yield the times under which a frame shown from `shown_s` to `until_s` is kept."""
+def _kept_times(shown_s: float, until_s: float, k: int, fps: float) -> Iterator[float]:
+    """Yield the times with which a frame shown from `shown_s` to `until_s` is kept."""
     first = k
     while k / fps < until_s:
         yield shown_s if k == first else k / fps
@@ -233,11 +238,10 @@ def sample_avsbench(
 ) -> Iterator[tuple[float, Picture]]:
     """Keep frame int(s r + 15 r / 16) of every second s, r the rounded frame rate.
 
-    AVSBench's own preprocessing, which takes the last of 16 frames of each second.
+    This is AVSBench's own preprocessing, which takes the last of 16 frames of each second.
     """
     rate = max(1, math.floor(frame_rate + 0.5))
-    second = 0
-    num_frames = 0
+    second = num_frames = 0
     for pair in frames:
         if num_frames == second * rate + 15 * rate // 16:
             yield pair
@@ -249,19 +253,19 @@ def sample_avsbench(
 
 
 def _expected_count(source: VideoSource, fps: float | None) -> int:
-    """Return about how many frames will be kept, 0 where the file does not say."""
+    """Estimate how many frames will be kept; 0 if the file does not say."""
     if fps is None:
         return source.stream.frames
     return math.ceil(source.declared_s * fps)
 
 
 def _channels_first(picture: np.ndarray) -> np.ndarray:
-    # NumPy reorders a picture about nine times as fast as torch does.
+    # NumPy reorders a picture about nine times as fast as torch.
     return np.ascontiguousarray(picture.transpose(2, 0, 1))
 
 
 class _Frames:
-    """A growing `[T, 3, H, W]`. Stacking a list would hold every frame twice for a moment."""
+    """A growing array `[T, 3, H, W]`; stacking a list would briefly hold every frame twice."""
 
     def __init__(self, expected: int, path: Path) -> None:
         self._expected, self._path = expected, path
@@ -272,14 +276,16 @@ class _Frames:
         CLIP_BYTES.check((self._count + 1) * picture.size, self._path, MediaError)
         if self._frames is None:
             height, width, channels = picture.shape
-            # A damaged file may announce any length; more room than this has to be earned.
-            room = min(self._expected, 2**30 // picture.size)
-            self._frames = np.empty((max(1, room), channels, height, width), np.uint8)
+            # A damaged file may announce any length; more than 1 GiB is allocated when needed.
+            capacity = max(1, min(self._expected, 2**30 // picture.size))
+            self._frames = np.empty((capacity, channels, height, width), np.uint8)
         if self._count == len(self._frames):
-            room = np.empty((self._count, *self._frames.shape[1:]), np.uint8)
-            self._frames = np.concatenate([self._frames, room])
+            more = np.empty((self._count, *self._frames.shape[1:]), np.uint8)
+            self._frames = np.concatenate([self._frames, more])
         self._frames[self._count] = picture.transpose(2, 0, 1)
         self._count += 1
 
     def all(self) -> Tensor:
+        # A video without a single frame raised before.
+        assert self._frames is not None
         return torch.from_numpy(self._frames[: self._count])

@@ -77,8 +77,9 @@ def _is_valid(content: Mapping[str, Any]) -> bool:
         and isinstance(size, list)
         and len(size) == 2
         and all(_is_count(side, PIXELS.value) for side in size)
-        and _are_times(times)
+        and isinstance(times, list)
         and len(times) == frames
+        and _are_times(times)
         and content.get("sampling") in get_args(Sampling)
         and isinstance(content.get("source"), str | None)
         and isinstance(about, dict)
@@ -91,8 +92,8 @@ def _is_count(value: Any, maximum: float) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= maximum
 
 
-def _are_times(times: Any) -> bool:
-    if not isinstance(times, list) or not all(isinstance(t, int | float) for t in times):
+def _are_times(times: list[Any]) -> bool:
+    if not all(isinstance(t, int | float) for t in times):
         return False
     # Integers in JSON may be too large for a float.
     if not all(abs(t) < 1e12 and math.isfinite(t) for t in times):

@@ -113,8 +113,10 @@ def _shifted(
     container: av.container.InputContainer, stream: av.AudioStream, start_s: float
 ) -> Iterator[av.Packet]:
     time_base = stream.time_base
-    # A stream without a clock has no packets with time stamps, which could be copied.
-    for packet in packets_of(container, stream, Counter()) if time_base else ():
+    if time_base is None:
+        # Without a clock no packet has a time stamp.
+        return
+    for packet in packets_of(container, stream, Counter()):
         if packet.pts is None or packet.dts is None or not packet.size:
             continue
         packet.pts -= round(start_s / time_base)

@@ -1,4 +1,4 @@
-"""An open video file: its pictures, upright, on a clock that starts with the first of them."""
+"""Decoder of a video file: upright pictures with times that start at the first picture."""
 
 import math
 import warnings
@@ -18,26 +18,25 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S, PIXELS
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
 
-# A file may say that it is longer than what can be read of it. Less than this is rounding.
+# A file may declare a longer duration than can be read. A smaller difference is rounding.
 UNREAD_SLACK_S = 0.5
 
 
 class VideoSource:
-    """The pictures of a video file, decoded once, in the order in which they are shown.
+    """The pictures of a video file, decoded once, in display order.
 
-    Time 0 is the first picture that can be decoded. A picture with a missing or backward time
-    stamp, or one that leaps farther than the file is long, counts as following its predecessor by
-    one frame.
+    Time 0 is the first picture that can be decoded. A picture whose time stamp is missing, goes
+    back, or jumps by more than the length of the file is placed one frame after its predecessor.
 
     Args:
         path: The file.
-        quiet: Whether to keep warnings to itself, because they were given before.
+        quiet: Whether to suppress warnings, because they were given before.
 
     Attributes:
-        frame_rate: Frames per second on average, as the file says; 25 where it does not.
-        start_s: Where the container's own clock stands at time 0. After the first picture only.
-        end_s: When the last picture leaves the screen. After the last picture only.
-        num_frames: Pictures decoded so far.
+        frame_rate: Average frames per second according to the file; 25 if it does not say.
+        start_s: The container's own time at time 0; set after the first picture.
+        end_s: End of the last picture; set after the last picture.
+        num_frames: Number of pictures decoded so far.
 
     Raises:
         MediaError: On entering, if the file has no video, cannot be opened, or has larger pictures
@@ -64,7 +63,7 @@ class VideoSource:
         except MediaError:
             self.__exit__(None, None, None)
             raise
-        # Frames in parallel: two to eight times faster than one slice after the other.
+        # Frame threading is two to eight times faster than slice threading.
         self.stream.thread_type, codec.thread_count = "AUTO", torch.get_num_threads()
         self.frame_rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
         return self
@@ -74,7 +73,7 @@ class VideoSource:
 
     @property
     def tick_s(self) -> float:
-        """Step of the file's time stamps, in seconds."""
+        """Step of the file's time stamps in seconds."""
         return float(self.stream.time_base or 1e-6)
 
     @property
@@ -89,13 +88,13 @@ class VideoSource:
         return bool(self.container.streams.audio)
 
     def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Yield each picture with the time at which it appears, in seconds, strictly rising.
+        """Yield each picture with its time in seconds, strictly rising.
 
-        Damaged pictures are kept, as any player does; afterwards a `MediaWarning` says how much
-        of the file could be read.
+        Damaged pictures are kept, as in any player; at the end a `MediaWarning` tells how much of
+        the file could be read.
 
         Raises:
-            MediaError: If no picture at all can be decoded, or the file is longer than
+            MediaError: If not a single picture can be decoded, or the file is longer than
                 `limits.DURATION_S`.
         """
         nominal_s = 1 / self.frame_rate
@@ -105,12 +104,12 @@ class VideoSource:
             self.num_frames += 1
             self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
             DURATION_S.check(self.end_s, self.path, MediaError)
-            # Pictures may grow on the way.
+            # The size may change within a video.
             PIXELS.check(frame.width * frame.height, self.path, MediaError)
             yield time_s, frame
         if not self.num_frames:
             raise MediaError(
-                f"{self.path} has a video stream, but not one picture of it can be decoded: the "
+                f"{self.path} has a video stream, but none of its pictures can be decoded: the "
                 "file is damaged or cut off. Download, copy or export it again."
             )
         self._warn_of_damage()
@@ -126,21 +125,23 @@ class VideoSource:
             yield current[0], self.end_s - current[0], current[1]
 
     def _length_s(self, frame: av.VideoFrame, time_s: float, nominal_s: float) -> float:
-        length_s = float(frame.duration * frame.time_base) if frame.duration else nominal_s
+        length_s = nominal_s
+        if frame.duration and frame.time_base:
+            length_s = float(frame.duration * frame.time_base)
         if not (self.stream.duration and self.stream.codec_context.has_b_frames):
             return length_s
-        # With pictures out of order, mp4 stores how long each is decoded, not how long it is
-        # shown; at the very end only the track's own length can tell.
+        # With reordered pictures (B-frames), mp4 stores the difference of decoding times, not of
+        # display times; for the last picture only the length of the track can tell.
         left_s = self.declared_s - time_s
         return min(length_s, left_s if left_s > 0 else nominal_s)
 
     @property
     def declared_s(self) -> float:
-        """Length of the video as the file says, in seconds; 0 where it does not."""
+        """Length of the video in seconds according to the file; 0 if it does not say."""
         return float((self.stream.duration or 0) * (self.stream.time_base or 0))
 
     def _time_after(self, previous_s: float, frame: av.VideoFrame, nominal_s: float) -> float:
-        if frame.pts is None:
+        if frame.pts is None or frame.time_base is None:
             self.start_s = 0.0 if self.start_s is None else self.start_s
             return previous_s + nominal_s
         stamp_s = float(frame.pts * frame.time_base)
@@ -152,7 +153,7 @@ class VideoSource:
         return previous_s + nominal_s
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
-        damage: Counter = Counter()
+        damage: Counter[str] = Counter()
         for frame in decoded(self.container, self.stream, damage):
             self._num_damaged = damage["pieces"]
             yield frame
@@ -169,19 +170,19 @@ class VideoSource:
         damage = f", damaged pieces of it: {self._num_damaged}" if self._num_damaged else ""
         warnings.warn(
             f"{self.path} declares {declared} of video, but only {self.num_frames} frames "
-            f"({self.end_s:.2f} s) could be read{damage}. Going on with what is there; download, "
-            "copy or export the file again for the rest.",
+            f"({self.end_s:.2f} s) could be read{damage}. Continuing with the readable part; "
+            "download, copy or export the file again for the rest.",
             MediaWarning,
-            # One place for all callers: Python then says it once, however often the file is read.
+            # The same for all callers, so that Python shows it once however often it is raised.
             stacklevel=2,
         )
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return a frame upright, `[H, W, 3]` uint8 RGB, every frame at the size of the first."""
+        """Return a frame upright, `[H, W, 3]` uint8 RGB, in the size of the first frame."""
         if self._size is None:
             self._size = (frame.height, frame.width)
         height, width = self._size
-        # By default a pool of threads is made for every frame, which takes longer than the work.
+        # By default a thread pool is created for every frame, which takes longer than the work.
         rgb = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
         turned = upright(rgb, frame)
         self._on_its_side = turned.shape != rgb.shape
@@ -189,29 +190,30 @@ class VideoSource:
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    # The cover of a song is a video stream too, with a flag.
+    # The cover image of a song is also a video stream, marked as an attached picture.
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
-        sound = "only sound" if container.streams.audio else "neither video nor sound"
+        sound = "only audio" if container.streams.audio else "and no audio"
         raise MediaError(
-            f"{path} holds no video, {sound}. Masks need pictures: give the video that belongs to "
-            "it, or Clip(frames, waveform, sample_rate)."
+            f"{path} holds no video, {sound}. Name the video that belongs to it, or use "
+            "Clip(frames, waveform, sample_rate)."
         )
     if streams[0].codec_context is None:
         raise MediaError(
-            f"{path} holds video in a format that this build of FFmpeg cannot decode. Convert it "
-            "to H.264 first."
+            f"{path} holds video in a codec that this build of FFmpeg cannot decode. Convert it to "
+            "H.264 first."
         )
     return streams[0]
 
 
 def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """Turn a decoded picture `[H, W, ...]` the way that its frame's display matrix asks for.
+    """Rotate a decoded picture `[H, W, ...]` as its frame's display matrix says.
 
     A matrix between two quarter turns counts as the nearest of them.
     """
-    # `frame.side_data` would be a circle of references, and keep pictures until it is collected.
-    turn = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)
+    # `frame.side_data` would create a reference cycle, which keeps pictures in memory.
+    container = SideDataContainer(frame)  # type: ignore[call-arg]  # PyAV's stub has no argument
+    turn = container.get(SideDataType.DISPLAYMATRIX)
     if turn is None:
         return picture
     # A pixel goes from (x, y) to (a x + c y, b x + d y), x to the right and y down.

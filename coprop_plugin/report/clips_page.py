@@ -45,7 +45,8 @@ _COLUMNS = (
     _Column("num_frames", "Frames", "{:.0f}".format, minor=True),
     _Column("duration_s", "Length", "{:.1f} s".format, minor=True),
 )
-_ORDERS: dict[Literal["score", "least_confidence"], str] = {
+_Order = Literal["score", "least_confidence"]
+_ORDERS: dict[_Order, str] = {
     "score": "The clips with the lowest score come first.",
     "least_confidence": "The clips with the least confident frame come first.",
 }
@@ -72,7 +73,7 @@ def write_clips_page(reports: Sequence[Report], path: str | Path, title: str = "
     if not reports:
         raise ReportError("Expected at least one report, got none. Name a results folder.")
     path = Path(path)
-    by = "least_confidence" if any(r.score is None for r in reports) else "score"
+    by: _Order = "least_confidence" if any(r.score is None for r in reports) else "score"
     ordered = sorted(reports, key=lambda report: getattr(report, by))
     columns = [c for c in _COLUMNS if any(getattr(r, c.field) is not None for r in ordered)]
     fields = ["name", *(column.field for column in columns)]

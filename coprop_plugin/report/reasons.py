@@ -1,6 +1,7 @@
 """Reasons for control points, from the logs of their providers."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coprop_plugin.types import ControlPoints
@@ -51,7 +52,8 @@ def reasons_of(points: ControlPoints, spans: Sequence[tuple[float, float]]) -> l
     return found
 
 
-class _Moment(NamedTuple):
+@dataclass(frozen=True)
+class _Moment:
     index: int
     begins_s: float
     spans: Sequence[tuple[float, float]]

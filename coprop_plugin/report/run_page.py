@@ -14,7 +14,7 @@ from coprop_plugin.report.images import mask_picture, peaks, spectrogram_picture
 from coprop_plugin.report.log_tree import branches_of
 from coprop_plugin.report.page_template import render_page
 from coprop_plugin.report.page_video import PageVideo, write_page_video
-from coprop_plugin.report.read_run import Layer, Run, read_run
+from coprop_plugin.report.read_run import Layer, LayerName, Run, read_run
 from coprop_plugin.report.reasons import reasons_of
 from coprop_plugin.types import ControlPoints
 
@@ -214,7 +214,8 @@ def _facts(run: Run, shown: PageVideo) -> list[str]:
     if run.points is not None:
         number = len(run.points)
         facts.insert(2, f"{number} control point{'s' if number != 1 else ''}")
-    for name, title in (("coprop", "mean IoU"), ("bare", "model alone")):
+    titles: dict[LayerName, str] = {"coprop": "mean IoU", "bare": "model alone"}
+    for name, title in titles.items():
         scores = run.scores(name)
         if scores is not None:
             facts.append(f"{title} {sum(scores) / len(scores):.3f}")
