@@ -20,10 +20,10 @@ from coprop_plugin.media import MediaWarning, open_video, probe, read_clip, read
     [
         ("empty", "is empty"),
         ("text", "cannot be opened as video"),
-        ("png", "single picture"),
+        ("png", "single image"),
         ("no_index", "cannot be opened as video.*cut off"),
-        ("nan_wav", "no video, only sound"),
-        ("all_noise", "not one picture|cannot be opened"),
+        ("nan_wav", "no video, only audio"),
+        ("all_noise", "none of its pictures|cannot be opened"),
     ],
 )
 def test_what_is_no_video_is_refused_by_name(tmp_path, kind, message, read):
@@ -31,22 +31,22 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, kind, message, read):
     with pytest.raises(MediaError, match=f"{re.escape(str(path))}.*({message})") as caught:
         read(path)
     # The last sentence is something that the reader can do.
-    assert re.search(r"\b(Check|Download|give|use)\b", str(caught.value))
+    assert re.search(r"\b(Check|Download|Name|use)\b", str(caught.value))
 
 
 def test_sound_alone_is_no_video(tmp_path):
     path = write_video(tmp_path / "song.mp4", None, chirp(1))
-    with pytest.raises(MediaError, match="song.mp4 holds no video, only sound"):
+    with pytest.raises(MediaError, match="song.mp4 holds no video, only audio"):
         read_clip(path)
 
 
 def test_a_missing_file_is_missing(tmp_path):
-    with pytest.raises(MediaError, match="There is no file .*nowhere.mp4"):
+    with pytest.raises(MediaError, match="The file .*nowhere.mp4 does not exist"):
         read_clip(tmp_path / "nowhere.mp4")
 
 
 def test_a_folder_is_no_video(tmp_path):
-    with pytest.raises(MediaError, match="is a folder"):
+    with pytest.raises(MediaError, match="got the folder"):
         read_clip(tmp_path)
 
 
