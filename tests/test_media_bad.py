@@ -91,7 +91,7 @@ def test_a_damaged_file_gives_what_can_be_read(tmp_path):
 
 def test_a_video_without_sound_is_silent(tmp_path):
     path = write_video(tmp_path / "mute.mp4", steady(3))
-    with pytest.warns(MediaWarning, match="mute.mp4 has no audio track.*nothing to hear"):
+    with pytest.warns(MediaWarning, match="mute.mp4 has no audio track.*Continuing with silence"):
         clip = read_clip(path)
     assert len(clip) == 3
     assert clip.sample_rate == 16_000
@@ -101,13 +101,13 @@ def test_a_video_without_sound_is_silent(tmp_path):
 
 def test_a_still_picture_has_no_waveform(tmp_path):
     path = write_video(tmp_path / "mute.mp4", steady(1))
-    with pytest.raises(MediaError, match="no audio track.*Give a file with sound"):
+    with pytest.raises(MediaError, match="no audio track.*Name a file with audio"):
         read_waveform(path)
 
 
 def test_samples_that_are_no_numbers_become_silence(tmp_path):
     path = make_media.nan_wav(tmp_path / "nan.wav")
-    with pytest.warns(MediaWarning, match="nan.wav: 16 audio samples are no numbers"):
+    with pytest.warns(MediaWarning, match="nan.wav: 16 audio samples are NaN"):
         waveform, sample_rate = read_waveform(path)
     truth = chirp(1)[0]
     truth[::1000] = 0

@@ -164,7 +164,7 @@ def test_an_odd_overlay_grows_by_a_pixel(tmp_path):
 
 def test_a_silent_file_has_a_silent_overlay(tmp_path):
     path = write_video(tmp_path / "mute.mp4", steady(1))
-    with pytest.warns(UserWarning, match="nothing to hear"):
+    with pytest.warns(UserWarning, match="with silence"):
         clip = read_clip(path)
     folder = result_of(clip).save(tmp_path / "out")
     assert not probe(folder / "overlay.mp4").has_sound

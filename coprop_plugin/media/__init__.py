@@ -27,11 +27,11 @@ from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.waveform_file import WaveformFile
 
 __all__ = [
-    "FORMATS",
     "ExportFormat",
-    "PreviousResult",
+    "FORMATS",
     "JsonLines",
     "MediaWarning",
+    "PreviousResult",
     "ResultWriter",
     "VideoInfo",
     "WaveformFile",

@@ -1,4 +1,4 @@
-"""The sound of a file: one channel, on the clock of its pictures."""
+"""The audio of a file as one channel, aligned with its pictures."""
 
 import math
 import warnings
@@ -18,10 +18,10 @@ from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, ope
 from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.media.waveform_file import WaveformFile
 
-# What a clip without sound gets: the rate that the models ask for.
+# Sample rate of a clip without audio: that of the models.
 SILENCE_RATE = 16_000
 
-# Containers round time stamps (Matroska to 1 ms); a smaller jump than this is no gap.
+# Containers round time stamps (Matroska to 1 ms); a smaller jump is not a gap.
 GAP_S = 0.02
 
 
@@ -32,30 +32,30 @@ def read_waveform(
     duration_s: float | None = None,
     in_memory: float = math.inf,
 ) -> tuple[Tensor, int]:
-    """Read the sound of a video or sound file as one channel, at the file's own rate.
+    """Read the audio of a video or audio file as one channel, at the file's own rate.
 
-    Sample 0 belongs to the first picture: sound that starts later is preceded by silence, sound
-    that starts earlier is cut. The channels are averaged, as VGGish's own front end does. Two
-    exceptions: of more than two channels those that are silent throughout do not count (all
-    sound in the centre channel keeps its level), and channels that cancel one another out (right
-    is minus left) are replaced by the loudest of them, with a warning.
+    Sample 0 belongs to the first picture: audio that starts later is preceded by silence, audio
+    that starts earlier is cut. The channels are averaged, as in VGGish's own front end, with two
+    exceptions: of more than two channels, silent ones are left out (so audio in the centre channel
+    keeps its level), and channels that cancel one another out (right is minus left) are replaced
+    by the loudest of them, with a warning.
 
     Args:
         path: Any file that FFmpeg reads.
-        start_s: Where sample 0 is on the container's own clock; by default the first picture,
-            or in a file without video the first sample.
-        duration_s: Length wanted: later sound is cut, missing sound is silence. By default all
-            the sound there is.
-        in_memory: With `duration_s`, how many samples at most; a longer waveform is stored in a
-            temporary file while it is read.
+        start_s: The container's own time of sample 0; by default that of the first picture, or in
+            a file without video that of the first sample.
+        duration_s: Length in seconds: later audio is cut, missing audio is silence. By default
+            the length of the audio.
+        in_memory: With `duration_s`, the largest number of samples kept in memory; a longer
+            waveform is written to a temporary file.
 
     Returns:
-        `[samples]` float32 and the sample rate in Hz. A file without sound gives silence at
-        16 kHz, with a `MediaWarning`; so do samples that are no numbers.
+        `[samples]` float32 and the sample rate in Hz. A file without audio gives silence at 16
+        kHz, with a `MediaWarning`; samples that are NaN or infinite become 0, also with a warning.
 
     Raises:
-        MediaError: If the file cannot be opened, has no sound and is no video either, or has
-            more than `limits.DURATION_S` or `limits.SAMPLE_RATE`.
+        MediaError: If the file cannot be opened, has neither audio nor video, or exceeds
+            `limits.DURATION_S` or `limits.SAMPLE_RATE`.
 
     Example:
         >>> waveform, sample_rate = read_waveform("street.mp4")  # doctest: +SKIP
@@ -77,7 +77,7 @@ def read_waveform(
         loudest = int(track.energy.argmax())
         warnings.warn(
             f"{path}: the audio channels cancel one another out when they are averaged (one is "
-            f"the negative of another). Listening to channel {loudest} alone.",
+            f"the negative of another). Using channel {loudest} alone.",
             MediaWarning,
             stacklevel=2,
         )
@@ -96,9 +96,9 @@ def _silence(
     path: Path, duration_s: float | None, in_memory: float, why: str
 ) -> tuple[Tensor, int]:
     if duration_s is None:
-        raise MediaError(f"{path} {why}, so there is nothing to hear. Give a file with sound.")
+        raise MediaError(f"{path} {why}. Name a file with audio.")
     warnings.warn(
-        f"{path} {why}, so there is nothing to hear. Going on with silence: nothing in it sounds.",
+        f"{path} {why}. Continuing with silence: no object sounds in it.",
         MediaWarning,
         stacklevel=3,
     )
@@ -112,10 +112,10 @@ class SoundBlock:
     """Some samples of the first audio stream of a file.
 
     Args:
-        position: Index of the first sample on the pictures' clock; may be negative.
+        position: Index of the first sample, where 0 is the first picture; may be negative.
         samples: `[channels, samples]` float32.
         sample_rate: In Hz.
-        layout: FFmpeg's name for the channels, `"stereo"` say.
+        layout: FFmpeg's name of the channel layout, e.g. `"stereo"`.
     """
 
     position: int
@@ -129,19 +129,19 @@ class SoundBlock:
         return self.position + self.samples.shape[1]
 
 
-def sound_blocks(path: Path, start_s: float | None, damage: Counter) -> Iterator[SoundBlock]:
-    """Decode the sound of a file block by block, each at the place that its time stamp says.
+def sound_blocks(path: Path, start_s: float | None, damage: Counter[str]) -> Iterator[SoundBlock]:
+    """Decode the audio of a file block by block, each at the position of its time stamp.
 
-    Blocks follow one another without a gap unless the file really has one. Pieces that cannot be
-    decoded are left out and counted in `damage["pieces"]`, samples that are no numbers become 0
-    and are counted in `damage["samples"]`.
+    Blocks are consecutive unless the file has a gap. Pieces that cannot be decoded are left out
+    and counted in `damage["pieces"]`; samples that are NaN or infinite become 0 and are counted in
+    `damage["samples"]`.
     """
     with open_container(path) as container:
         cursor = None
         for frame in decoded(container, container.streams.audio[0], damage):
             SAMPLE_RATE.check(frame.sample_rate, path, MediaError)
             position = cursor or 0
-            if frame.pts is not None:
+            if frame.pts is not None and frame.time_base is not None:
                 stamp_s = float(frame.pts * frame.time_base)
                 start_s = stamp_s if start_s is None else start_s
                 stamped = round((stamp_s - start_s) * frame.sample_rate)
@@ -159,7 +159,7 @@ def sound_blocks(path: Path, start_s: float | None, damage: Counter) -> Iterator
 
 @dataclass
 class _Track:
-    """The first audio stream of a file, averaged or reduced to one channel while it is read."""
+    """The first audio stream of a file, reduced to one channel while it is read."""
 
     path: Path
     start_s: float | None
@@ -169,7 +169,7 @@ class _Track:
     sample_rate: int = 0
     energy: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _mean_energy: float = 0.0
-    _damage: Counter = field(default_factory=Counter)
+    _damage: Counter[str] = field(default_factory=Counter)
     _blocks: list[tuple[int, np.ndarray]] = field(default_factory=list)
     _stored: WaveformFile | None = None
 
@@ -191,7 +191,7 @@ class _Track:
         self._stored.write(position, samples)
 
     def _one_channel(self, samples: np.ndarray) -> np.ndarray:
-        """Average `[channels, samples]` and remember how loud each channel was."""
+        """Reduce `[channels, samples]` to one channel, and add up the energy of each channel."""
         if len(self.energy) != len(samples):
             self.energy = np.zeros(len(samples))
         mono = samples.mean(0) if self.channel is None else samples[self.channel]
@@ -201,16 +201,16 @@ class _Track:
 
     @property
     def cancels_out(self) -> bool:
-        """Whether the mean is far quieter than the mean of unrelated channels would be."""
+        """Whether the mean is far quieter than that of uncorrelated channels would be."""
         unrelated = self.energy.sum() / len(self.energy) ** 2
         return self.channel is None and self._mean_energy < 0.05 * unrelated
 
     def waveform(self) -> Tensor:
-        """Return what was read; loud enough where channels that are silent were averaged in."""
+        """Return the waveform, scaled up if silent channels were part of the average."""
         scale = 1.0
         if self.channel is None and len(self.energy) > 2 and self.energy.max() > 0:
-            num_heard = int((self.energy > 1e-4 * self.energy.max()).sum())
-            scale = len(self.energy) / num_heard
+            num_loud = int((self.energy > 1e-4 * self.energy.max()).sum())
+            scale = len(self.energy) / num_loud
         if self._stored is not None:
             if scale != 1.0:
                 self._stored.scale(scale)
@@ -231,15 +231,14 @@ class _Track:
     def _warn_of_damage(self) -> None:
         if self._damage["samples"]:
             warnings.warn(
-                f"{self.path}: {self._damage['samples']} audio samples are no numbers (NaN or "
-                "infinite); taking them as silence. Export the sound again if that is not what you "
-                "want.",
+                f"{self.path}: {self._damage['samples']} audio samples are NaN or infinite and "
+                "count as silence. Export the audio again to repair them.",
                 MediaWarning,
                 stacklevel=4,
             )
         if self._damage["pieces"] and self.energy.size:
             warnings.warn(
-                f"{self.path}: part of the sound is damaged (pieces: {self._damage['pieces']}) and "
+                f"{self.path}: part of the audio is damaged (pieces: {self._damage['pieces']}) and "
                 "counts as silence. Download, copy or export the file again for the rest.",
                 MediaWarning,
                 stacklevel=4,
@@ -248,7 +247,7 @@ class _Track:
 
 def samples_of(frame: av.AudioFrame) -> np.ndarray:
     """Return the samples of a frame, `[channels, samples]` float32, integers scaled to [-1, 1)."""
-    samples = frame.to_ndarray()
+    samples: np.ndarray = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
     if samples.dtype == np.uint8:
