@@ -11,7 +11,7 @@ from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.adapters.released import Family
 from coprop_plugin.checkpoints.native import format_of, load_module, save_module
 from coprop_plugin.checkpoints.untrusted import existing, is_safetensors, read_weights
-from coprop_plugin.errors import CheckpointError, UnknownNameError
+from coprop_plugin.errors import CheckpointError, UnknownNameError, some_names
 
 
 def load_released(path: str | Path, family: str | None = None) -> nn.Module:
@@ -127,7 +127,7 @@ def _recognise(
             return family, options
     raise CheckpointError(
         f"The {len(state)} weights in {origin} are of no known family ({', '.join(FAMILIES)}): "
-        f"{_some(list(state))}. Use the file of a whole model, not of its backbone alone; see "
+        f"{some_names(list(state))}. Use the file of a whole model, not of its backbone alone; see "
         "docs/models.md for how to run other models."
     )
 
@@ -174,7 +174,9 @@ def _renamed(
         unknown=unknown,
         misshapen=misshapen,
     )
-    found = [f"{len(names)} {fault}: {_some(names)}" for fault, names in faults.items() if names]
+    found = [
+        f"{len(names)} {fault}: {some_names(names)}" for fault, names in faults.items() if names
+    ]
     if found:
         raise CheckpointError(
             f"The weights in {origin} look like {family.name}'s but do not fit: "
@@ -193,8 +195,3 @@ def _ready(tensor: Tensor) -> Tensor:
     half = tensor.dtype in (torch.float16, torch.bfloat16)
     # A copy: a part must not keep the file's whole tensor alive, or share it with another part.
     return tensor.clone().float() if half else tensor.clone()
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

@@ -1,8 +1,10 @@
 """Every error that this library raises on purpose.
 
-A message says what came, what was wanted, and what to do now. All of them are `CopropError`s, and
-each is also the built-in error that a caller would have expected.
+A message says what was expected, what was given, and what to do. All of them are `CopropError`s,
+and each is also the built-in error that a caller would expect.
 """
+
+from collections.abc import Sequence
 
 
 class CopropError(Exception):
@@ -10,7 +12,7 @@ class CopropError(Exception):
 
 
 class ClipError(CopropError, ValueError):
-    """Frames, sound or times that do not make a clip."""
+    """Frames, audio or times that do not make a clip."""
 
 
 class MediaError(CopropError, ValueError):
@@ -26,7 +28,7 @@ class ControlPointParseError(ControlPointError):
 
 
 class AudioLLMError(CopropError, RuntimeError):
-    """A language model that cannot be asked or reached, or that gives no answer."""
+    """A language model that cannot be used or reached, or that gives no answer."""
 
 
 class AdapterError(CopropError, TypeError):
@@ -34,23 +36,23 @@ class AdapterError(CopropError, TypeError):
 
 
 class KeyframeError(CopropError, ValueError):
-    """Frames, sound or options that the Keyframe Processor cannot work with."""
+    """Frames, audio or options that the Keyframe Processor cannot use."""
 
 
 class PropagationError(CopropError, ValueError):
-    """Frames, masks or memory that the propagator cannot work with."""
+    """Frames, masks or memory that the propagator cannot use."""
 
 
 class CheckpointError(CopropError, ValueError):
-    """Weights that do not fit the network they are meant for, or a file that holds none."""
+    """Weights that do not fit their network, or a file without weights."""
 
 
 class DatasetError(CopropError, ValueError):
-    """A data set that is not laid out as it should be, or options that make none."""
+    """A data set with another layout than expected, or options that do not fit it."""
 
 
 class DatasetWarning(UserWarning):
-    """A file of a data set that can be used, but not as it was meant."""
+    """A file of a data set that can be used, but not in the intended way."""
 
 
 class MetricError(CopropError, ValueError):
@@ -58,24 +60,46 @@ class MetricError(CopropError, ValueError):
 
 
 class ReportError(CopropError, ValueError):
-    """A run that cannot be shown: a folder without a result, a video or truth that is not its."""
+    """A run that cannot be reported: a folder without a result, or another run's video or truth."""
 
 
 class TrainingError(CopropError, ValueError):
-    """Options, data or a config that cannot be trained with."""
+    """Options, data or a config that cannot be used for training."""
 
 
 class WorkerError(CopropError, RuntimeError):
-    """A process that could not make the model it was to work with."""
+    """A worker process failed to build its model."""
 
 
 class LimitError(CopropError, ValueError):
-    """A resource limit in the environment that is no number; see the module `limits`."""
+    """A resource limit in the environment that is not a number; see the module `limits`."""
 
 
 class UnknownNameError(CopropError, LookupError):
-    """A name that no registry knows; the message lists the known ones."""
+    """A name that is not registered; the message lists the registered ones."""
 
 
 class MissingExtraError(CopropError, ImportError):
     """An optional package that is not installed; the message has the pip line."""
+
+
+def short_reason(error: BaseException, limit: int = 300) -> str:
+    r"""Return an error's message on one line, cut to a length, for another message.
+
+    Example:
+        >>> short_reason(ValueError("broken\n  at line 3")), short_reason(KeyError())
+        ('broken at line 3', 'KeyError')
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def some_names(names: Sequence[str], limit: int = 8) -> str:
+    """Return the first names of many, and the number of the others, for a message.
+
+    Example:
+        >>> some_names(["a", "b", "c"], limit=2)
+        'a, b and 1 more'
+    """
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

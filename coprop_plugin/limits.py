@@ -94,11 +94,21 @@ CLIP_BYTES = Limit(
 )
 SAMPLE_RATE = Limit("COPROP_MAX_SAMPLE_RATE", 768_000, "samples per second")
 TEXT_BYTES = Limit("COPROP_MAX_TEXT_BYTES", 256 * 2**20, "bytes of text", "Cut it into parts.")
+CONFIG_BYTES = Limit("COPROP_MAX_CONFIG_BYTES", 2**20, "bytes of a network's config")
 WEIGHTS_BYTES = Limit("COPROP_MAX_WEIGHTS_BYTES", 16 * 2**30, "bytes of weights")
 OBJECTS = 255
 """Classes of a mask besides the background; their ids are stored in 8 bits, so this is fixed."""
 
-ALL = (PIXELS, DURATION_S, FRAMES, CLIP_BYTES, SAMPLE_RATE, TEXT_BYTES, WEIGHTS_BYTES)
+ALL = (
+    PIXELS,
+    DURATION_S,
+    FRAMES,
+    CLIP_BYTES,
+    SAMPLE_RATE,
+    TEXT_BYTES,
+    CONFIG_BYTES,
+    WEIGHTS_BYTES,
+)
 
 
 def read_bytes(

@@ -100,7 +100,7 @@ def test_missing_and_unknown_names_are_named(weights, tmp_path):
         "vggish." + name if name == "features.0.bias" else name: t for name, t in weights.items()
     }
     torch.save(state, tmp_path / "w.pth")
-    wanted = r"missing: features\.0\.bias.*unknown: vggish\.features\.0\.bias.*strip any prefix"
+    wanted = r"missing: features\.0\.bias.*unknown: vggish\.features\.0\.bias.*Strip any prefix"
     with pytest.raises(CheckpointError, match=wanted):
         load_vggish(tmp_path / "w.pth")
 
@@ -113,7 +113,7 @@ def test_another_shape_is_named(weights, tmp_path):
 
 def test_a_file_without_a_state_dict_is_refused(tmp_path):
     torch.save([1, 2], tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match="holds a list; wanted a state dict"):
+    with pytest.raises(CheckpointError, match="a list that holds no weights"):
         load_vggish(tmp_path / "w.pth")
 
 
@@ -136,7 +136,9 @@ class Intruder:
 def test_damaged_and_malicious_files_are_refused(tmp_path, monkeypatch, name, content):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(CheckpointError, match=f"{name} cannot be read.*Nothing in it was executed"):
+    with pytest.raises(
+        CheckpointError, match=f"{name} cannot be read.*torchvggish's vggish-10086976.pth"
+    ):
         load_vggish(tmp_path / name)
     assert not (tmp_path / "PWNED").exists()
 

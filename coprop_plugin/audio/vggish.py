@@ -1,42 +1,26 @@
-"""VGGish: the audio encoder of all AVSBench models."""
+"""VGGish, the audio encoder of all AVSBench models."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from einops import rearrange
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from coprop_plugin.errors import CheckpointError
+from coprop_plugin.checkpoints import read_weights
+from coprop_plugin.errors import CheckpointError, some_names
 from coprop_plugin.registry import MODELS
 
 WEIGHTS_URL = (
     "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
 )
 WEIGHTS_VARIABLE = "COPROP_VGGISH"
-"""Environment variable that may hold the path of the weights."""
+"""Environment variable for the path of the weights."""
 
-# Channels of the 3x3 convolutions; P is a 2x2 max-pool.
-_LAYOUT = (64, "P", 128, "P", 256, 256, "P", 512, 512, "P")
-
-# What torch's weights-only reader raises for damaged files depends on where the damage is.
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    RuntimeError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    pickle.UnpicklingError,
-)
+# Channels of the 3x3 convolutions; None is a 2x2 max-pool.
+_LAYOUT = (64, None, 128, None, 256, 256, None, 512, 512, None)
 
 
 @MODELS.register_module(name=["VGGish", "vggish"])
@@ -84,7 +68,7 @@ def _convolutions() -> list[nn.Module]:
     layers: list[nn.Module] = []
     channels = 1
     for width in _LAYOUT:
-        if width == "P":
+        if width is None:
             layers.append(nn.MaxPool2d(2))
         else:
             layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
@@ -93,7 +77,7 @@ def _convolutions() -> list[nn.Module]:
 
 
 def load_vggish(weights: str | Path | None = None) -> VGGish:
-    """Make a VGGish with released weights, frozen and in eval mode.
+    """Build a VGGish with released weights, frozen and in eval mode.
 
     Args:
         weights: A `.pth` or `.safetensors` file with torchvggish's parameter names. None: the
@@ -105,7 +89,7 @@ def load_vggish(weights: str | Path | None = None) -> VGGish:
 
     Raises:
         CheckpointError: If the file is missing, damaged, not a plain state dict, or does not fit;
-            or if the download fails. Nothing in a file is ever executed.
+            or if the download fails. No code in a file is executed.
 
     Example:
         >>> load_vggish("vggish-10086976.pth").training  # doctest: +SKIP
@@ -131,38 +115,24 @@ def _download() -> Mapping[str, Any]:
         raise CheckpointError(
             f"VGGish's weights are not on this machine and could not be downloaded ({error}). "
             f"Fetch {WEIGHTS_URL} and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}, "
-            f"or name the file with `load_vggish(weights=...)` or the environment variable "
+            f"or give the file with `load_vggish(weights=...)` or the environment variable "
             f"{WEIGHTS_VARIABLE}."
         ) from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"There is no file {path} to load VGGish from. Wanted torchvggish's "
-            f"vggish-10086976.pth ({WEIGHTS_URL}) or the same weights as .safetensors; name it "
-            f"with `load_vggish(weights=...)` or the environment variable {WEIGHTS_VARIABLE}."
-        )
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (*_UNREADABLE, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return read_weights(path)
+    except CheckpointError as error:
         raise CheckpointError(
-            f"{path} cannot be read as weights: it is damaged, cut short, or holds more than "
-            f"tensors ({reason}). Nothing in it was executed. Fetch it again from {WEIGHTS_URL}, "
-            "or convert it to .safetensors where you trust it."
+            f"{error} VGGish's weights are torchvggish's vggish-10086976.pth ({WEIGHTS_URL}), or "
+            "the same as .safetensors; give the file with `load_vggish(weights=...)` or the "
+            f"environment variable {WEIGHTS_VARIABLE}."
         ) from error
 
 
-def _refuse_misfits(state: Any, wanted: Mapping[str, Tensor], origin: str) -> None:
+def _refuse_misfits(state: Mapping[str, Any], wanted: Mapping[str, Tensor], origin: str) -> None:
     """Raise unless `state` holds exactly the wanted names with the wanted shapes."""
-    if not isinstance(state, Mapping):
-        raise CheckpointError(
-            f"{origin} holds a {type(state).__name__}; wanted a state dict, names to tensors. "
-            "Save it with `torch.save(model.state_dict(), path)`."
-        )
     missing = [name for name in wanted if name not in state]
     unknown = [str(name) for name in state if name not in wanted]
     misshapen = [
@@ -172,13 +142,10 @@ def _refuse_misfits(state: Any, wanted: Mapping[str, Tensor], origin: str) -> No
     ]
     if missing or unknown or misshapen:
         parts = {"missing": missing, "unknown": unknown, "of another shape": misshapen}
-        found = "; ".join(f"{what}: {_some(names)}" for what, names in parts.items() if names)
-        raise CheckpointError(
-            f"The weights in {origin} are not VGGish's ({found}). Wanted the names of "
-            f"torchvggish's file, {WEIGHTS_URL}; strip any prefix such as 'vggish.' first."
+        found = "; ".join(
+            f"{what}: {some_names(names, 6)}" for what, names in parts.items() if names
         )
-
-
-def _some(names: list[str], limit: int = 6) -> str:
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+        raise CheckpointError(
+            f"Expected the names of torchvggish's file, {WEIGHTS_URL}, in {origin}, got others "
+            f"({found}). Strip any prefix such as 'vggish.' first."
+        )

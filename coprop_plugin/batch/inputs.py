@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from coprop_plugin.checkpoints.hub_files import WEIGHTS_FILE
+from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import MediaError
 from coprop_plugin.registry import list_propagators
 

@@ -1,4 +1,4 @@
-"""The card of a network: what it is, how to load it, what it scored."""
+"""The model card of a network: what it is, how to load it, and its scores."""
 
 import inspect
 import json
@@ -6,34 +6,37 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-_CARD = """---
-{header}
+if TYPE_CHECKING:
+    from huggingface_hub import ModelCard
+
+_TEMPLATE = """---
+{{ card_data }}
 ---
 
-# {name}
+# {{ name }}
 
-{purpose} Weights of `{kind}`, a part of Co-Prop: {parameters:,} parameters.
+{{ purpose }} Weights of `{{ kind }}`, a part of Co-Prop: {{ parameters }} parameters.
 
-{description}
+{{ description }}
 
 ```python
-from {module} import {kind}
+from {{ module }} import {{ kind }}
 
-network = {kind}.from_pretrained("{place}")
+network = {{ kind }}.from_pretrained("{{ place }}")
 ```
 
 ## Scores
 
-{scores}
+{{ scores }}
 
 ## Config
 
 ```json
-{config}
+{{ config }}
 ```
 """
 
@@ -45,35 +48,20 @@ def model_card(
     dataset: str = "",
     description: str = "",
     license: str | None = None,
-) -> str:
-    """Return a model card in Markdown, headed by what the hub reads.
+) -> "ModelCard":
+    """Return a model card for the hub.
 
     Args:
         network: With its constructor arguments in `config`.
         place: Its folder, or its id on the hub.
         metrics: Scores by name.
-        dataset: What they were measured on.
+        dataset: The data that they were measured on.
         description: A paragraph or more, in Markdown.
         license: Of the weights.
     """
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
     name, metrics = PurePath(place).name, dict(metrics or {})
-    return _CARD.format(
-        header=_header(name, metrics, dataset, license),
-        name=name,
-        purpose=(inspect.getdoc(network) or "").partition("\n")[0],
-        kind=type(network).__name__,
-        module=type(network).__module__,
-        parameters=sum(p.numel() for p in network.parameters()),
-        description=description or "Nobody has described how it was trained.",
-        place=place,
-        scores=_table(metrics, dataset) if metrics else "None are known.",
-        config=json.dumps(network.config, indent=2),
-    )
-
-
-def _header(name: str, metrics: Mapping[str, Any], dataset: str, license: str | None) -> str:
-    from huggingface_hub import EvalResult, ModelCardData
-
     results = [
         EvalResult(
             task_type="audio-visual-segmentation",
@@ -92,7 +80,19 @@ def _header(name: str, metrics: Mapping[str, Any], dataset: str, license: str | 
         model_name=name,
         eval_results=results,
     )
-    return data.to_yaml()
+    return ModelCard.from_template(
+        data,
+        template_str=_TEMPLATE,
+        name=name,
+        purpose=(inspect.getdoc(network) or "").partition("\n")[0],
+        kind=type(network).__name__,
+        module=type(network).__module__,
+        parameters=f"{sum(p.numel() for p in network.parameters()):,}",
+        description=description or "No training description was provided.",
+        place=place,
+        scores=_table(metrics, dataset) if metrics else "No scores were provided.",
+        config=json.dumps(network.config, indent=2),
+    )
 
 
 def _table(metrics: Mapping[str, Any], dataset: str) -> str:
@@ -100,4 +100,4 @@ def _table(metrics: Mapping[str, Any], dataset: str) -> str:
     for name, value in metrics.items():
         rows.append((name, f"{value:.4f}" if isinstance(value, float) else str(value)))
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join([f"On {dataset or 'data that was not named'}:", "", *lines])
+    return "\n".join([f"On {dataset or 'unnamed data'}:", "", *lines])

@@ -1,4 +1,4 @@
-"""Our own weights in files: safetensors that say which network they belong to."""
+"""Our own weights: safetensors files that say which network they belong to."""
 
 import json
 import math
@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
+from coprop_plugin.checkpoints.untrusted import existing
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.limits import WEIGHTS_BYTES
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
-"""The folder of the weights that come with the library."""
+"""The folder of the weights that are part of the library."""
 
 
 def save_module(
@@ -32,14 +33,14 @@ def save_module(
 ) -> Path:
     """Write weights and constructor arguments to a safetensors file.
 
-    The file appears under its name when it is whole.
+    The file gets its name when it is complete.
 
     Args:
-        module: What to save, on any device.
-        config: The arguments that build it again: names, numbers, and containers of them.
+        module: The module, on any device.
+        config: The constructor arguments: names, numbers, and containers of them.
         path: The file; its folder is made if need be.
-        format: What `load_module` must find, "coprop_plugin.KeyframeProcessor/1" say.
-        dtype: Of floating-point weights in the file; None is as they are.
+        format: The format that `load_module` expects, e.g. "coprop_plugin.KeyframeProcessor/1".
+        dtype: Of floating-point weights in the file; None keeps theirs.
 
     Returns:
         The path.
@@ -49,18 +50,18 @@ def save_module(
     """
     path = Path(path)
     try:
-        config = json.dumps(config)
+        arguments = json.dumps(config)
     except TypeError as error:
         raise CheckpointError(
             f"This {type(module).__name__} cannot be saved with its constructor arguments "
-            f"({error}). Build it from names and configs, `audio_encoder='SmallLogMelEncoder'` "
-            "say, not from modules."
+            f"({error}). Build it from names and configs, e.g. "
+            "`audio_encoder='SmallLogMelEncoder'`, not from modules."
         ) from error
     state = {name: _ready(x, dtype) for name, x in module.state_dict().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, partial, metadata={"format": format, "config": config})
+        save_file(state, partial, metadata={"format": format, "config": arguments})
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
@@ -74,40 +75,32 @@ def save_module(
 
 
 def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) -> nn.Module:
-    """Load what `save_module` wrote, strictly both ways.
+    """Load a file of `save_module`, strictly both ways.
 
     A network that is larger than the weights in the file is not built: a few bytes cannot ask for
-    one that fills the machine.
+    one that fills the memory.
 
     Args:
         path: The file.
-        format: What it was saved with.
+        format: The format that it was saved with.
         build: Called with the saved constructor arguments; returns the module to fill.
 
     Returns:
-        The module on the CPU, in eval mode, in float32; in float64 if it was saved so.
+        The module on the CPU, in eval mode, in float32; in float64 if it was saved in that.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another format, or does not fit the
             network that it describes.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no file {path}. Give the path of a file with weights.")
+    path = existing(path)
     WEIGHTS_BYTES.check(path.stat().st_size, path, CheckpointError)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors: {error}. Wanted weights of format {format!r}; "
-            "the file may be cut short: fetch or save it again."
-        ) from error
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if metadata.get("format") != format:
         raise CheckpointError(
-            f"{path} is safetensors of format {metadata.get('format')!r}; wanted {format!r}. "
-            "Weights of something else cannot be used here."
+            f"Expected safetensors of format {format!r} in {path}, got "
+            f"{metadata.get('format')!r}. Load it with the class that it was saved from."
         )
     with no_larger_than(state, path):
         module = _built(path, metadata.get("config", ""), build)
@@ -125,14 +118,30 @@ def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) 
 
 
 def format_of(path: str | Path) -> str | None:
-    """Return the format that a safetensors file says it is; None for one that is not ours.
+    """Return the format in a safetensors file's metadata; None for a file that is not ours.
 
     Raises:
         CheckpointError: If it cannot be read.
     """
+    with _opened(path) as file:
+        return (file.metadata() or {}).get("format")
+
+
+def config_of(path: str | Path) -> dict[str, Any]:
+    """Return the constructor arguments in a file of `save_module`.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    with _opened(path) as file:
+        return json.loads((file.metadata() or {})["config"])
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format")
+            yield file
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors: {error}. It may be cut short: fetch or save "
@@ -150,21 +159,21 @@ def _built(path: Path, config: str, build: Callable[..., nn.Module]) -> nn.Modul
         return build(**json.loads(config))
     except CheckpointError:
         raise
-    except Exception as error:  # What a file says may be wrong in any way.
+    except Exception as error:  # The arguments in a file may be wrong in any way.
         raise CheckpointError(
-            f"{path} describes a network that cannot be built: {error}. Was it written by a newer "
-            "version, or does it need an encoder that is not imported yet?"
+            f"{path} describes a network that cannot be built: {error}. It may be from a newer "
+            "version, or need an encoder whose module must be imported first."
         ) from error
 
 
-# What constructors make tensors with; the first argument or all of them are the size.
+# Functions that make tensors in constructors; the first argument or all of them are the size.
 _MAKERS = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange}
-# What a constructor may need beside parameters: tables, filters, weights that are replaced.
+# Allowance of a constructor beside its parameters: tables, filters, weights that are replaced.
 _SPARE_TENSORS, _SPARE_NUMBERS = 1000, 2**24
 
 
 class _Sized(TorchFunctionMode):
-    """Stops the making of tensors with more than so many numbers."""
+    """Raises an error when a tensor with more than `most` numbers is made."""
 
     def __init__(self, most: int, error: CheckpointError) -> None:
         super().__init__()
@@ -182,14 +191,14 @@ class _Sized(TorchFunctionMode):
 
 @contextmanager
 def no_larger_than(state: Mapping[str, Tensor], origin: str | Path) -> Iterator[None]:
-    """Stop the building of a network that has more and larger parameters than weights are there.
+    """Stop building a network with more or larger parameters than the weights have.
 
     Args:
         state: The weights.
-        origin: Where they came from, for messages.
+        origin: Their file, for messages.
 
     Raises:
-        CheckpointError: If it does.
+        CheckpointError: If the network becomes too large.
 
     Example:
         >>> with no_larger_than({"weight": torch.zeros(2, 2)}, "a test"):

@@ -1,9 +1,9 @@
-"""Models of the transformers package, by id or folder: imported late, whole or not at all."""
+"""Models of the transformers package, by id or folder; transformers is imported when needed."""
 
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import CheckpointError, MissingExtraError
+from coprop_plugin.errors import CheckpointError, MissingExtraError, short_reason
 
 
 def transformers_class(name: str) -> Any:
@@ -22,7 +22,7 @@ def transformers_class(name: str) -> Any:
         return getattr(transformers, name)
     except (ImportError, AttributeError) as error:
         raise MissingExtraError(
-            f"This needs {name} of transformers, which the installed one lacks ({error}). Run "
+            f"{name} of transformers is needed, which the installed version lacks ({error}). Run "
             "`pip install -U 'transformers>=5,<6'`."
         ) from error
 
@@ -32,21 +32,21 @@ def load_pretrained(
 ) -> Any:
     """Load a model, a processor, a tokenizer or a config.
 
-    A model whose weights are not all in the file is refused: transformers itself would go on with
-    random ones. `HF_HUB_OFFLINE=1` in the environment works as `local_files_only` does.
+    A model whose weights are not all in the file is refused: transformers itself would use random
+    ones. `HF_HUB_OFFLINE=1` in the environment works as `local_files_only` does.
 
     Args:
-        name: The class, "ClapModel" or "AutoTokenizer" say.
-        source: An id on the hub, or a folder that `save_pretrained` wrote.
-        local_files_only: Whether to fetch nothing.
+        name: The class, e.g. "ClapModel" or "AutoTokenizer".
+        source: An id on the hub, or a folder of `save_pretrained`.
+        local_files_only: Whether to use files on this machine only.
         **options: For `from_pretrained`.
 
     Returns:
-        What was loaded; models on the CPU, in eval mode.
+        The object; models are on the CPU, in eval mode.
 
     Raises:
         MissingExtraError: If transformers has no such class.
-        CheckpointError: If there are no such files, or they are of another model.
+        CheckpointError: If there are no such files, or they belong to another model.
     """
     kind = transformers_class(name)
     is_model = hasattr(kind, "main_input_name")
@@ -56,9 +56,9 @@ def load_pretrained(
         loaded = kind.from_pretrained(source, local_files_only=local_files_only, **options)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(
-            f"Got {str(source)!r}, from which no {name} can be loaded: {_short(error)} Name a "
-            "folder that `save_pretrained` wrote, or an id on the hub; offline (local_files_only, "
-            f"HF_HUB_OFFLINE) it must be fetched before: `hf download {source}`."
+            f"No {name} can be loaded from {str(source)!r}: {short_reason(error)} Give a folder "
+            "of `save_pretrained`, or an id on the hub; for use offline (local_files_only, "
+            f"HF_HUB_OFFLINE), run `hf download {source}` beforehand."
         ) from error
     if not is_model:
         return loaded
@@ -66,13 +66,8 @@ def load_pretrained(
     missing = sorted(report["missing_keys"]) + sorted(map(str, report["mismatched_keys"]))
     if missing:
         raise CheckpointError(
-            f"{source} holds no weights for {len(missing)} parameters of {name} "
-            f"({', '.join(missing[:4])} ...), which would be random. It is of another model; name "
-            f"one whose config says {name}."
+            f"{source} has no weights for {len(missing)} parameters of {name} "
+            f"({', '.join(missing[:4])} ...), which would be random. It is another model; give one "
+            f"whose config says {name}."
         )
     return model.eval()
-
-
-def _short(error: BaseException, limit: int = 300) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,4 +1,4 @@
-"""Weights of strangers in files: pickles and safetensors, of which nothing is ever run."""
+"""Safe loading of third-party checkpoints; no code in the file is executed."""
 
 import pickle
 import struct
@@ -15,7 +15,7 @@ from torch import Tensor
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.limits import WEIGHTS_BYTES
 
-# What torch's restricted unpickler raises on files that are cut, damaged or no pickle at all.
+# Raised by torch's restricted unpickler on files that are cut, damaged or not a pickle at all.
 _DAMAGE = (
     RuntimeError,
     EOFError,
@@ -31,20 +31,19 @@ _DAMAGE = (
     struct.error,
 )
 
-
 _LONGEST_HEADER = 100_000_000
 """Of safetensors, in bytes; its own library refuses longer ones."""
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read names and tensors from a file of `torch.save` or safetensors, told by its content.
+    """Read names and tensors from a file of `torch.save` or safetensors, by its content.
 
     Args:
-        path: The file; the weights may lie under "state_dict" or "model" in it, and have the
-            prefix `module.` of `DataParallel`, which is taken away.
+        path: The file; the weights may be under "state_dict" or "model" in it, and have the
+            prefix `module.` of `DataParallel`, which is removed.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, or holds anything but tensors and plain
+        CheckpointError: If the file is missing or damaged, or holds anything but tensors and plain
             containers.
     """
     path = existing(path)
@@ -61,15 +60,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def weights_in(content: Any, origin: str) -> dict[str, Tensor]:
-    """Return the weights in what a checkpoint holds, without the prefix of `DataParallel`.
+    """Return the weights in a checkpoint's content, without the prefix of `DataParallel`.
 
     Args:
-        content: Names to tensors, or a mapping that holds such a one under "state_dict" or
-            "model".
-        origin: Where it came from, for messages.
+        content: Names to tensors, or a mapping with such a mapping under "state_dict" or "model".
+        origin: Its file, for messages.
 
     Raises:
-        CheckpointError: If there are none.
+        CheckpointError: If there are no weights.
 
     Example:
         >>> weights_in({"state_dict": {"module.bias": torch.zeros(1)}}, "a test")
@@ -81,20 +79,20 @@ def weights_in(content: Any, origin: str) -> dict[str, Tensor]:
     tensors = isinstance(content, Mapping) and all(map(torch.is_tensor, content.values()))
     if not tensors or not content:
         raise CheckpointError(
-            f"Got a {type(content).__name__} in {origin} that holds no weights; wanted names to "
-            "tensors, or such a mapping under 'state_dict' or 'model'."
+            "Expected a mapping of names to tensors, or one under 'state_dict' or 'model', in "
+            f"{origin}, got a {type(content).__name__} that holds no weights."
         )
-    # A tensor with steps of 0 may be any size, whatever the file's.
+    # A tensor with strides of 0 may be far larger than its file.
     size = sum(tensor.numel() * tensor.element_size() for tensor in content.values())
     WEIGHTS_BYTES.check(size, origin, CheckpointError)
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
 def existing(path: str | Path) -> Path:
-    """Return the path of a file that is there.
+    """Return the path of an existing file.
 
     Raises:
-        CheckpointError: If it is not.
+        CheckpointError: If there is no such file.
     """
     path = Path(path)
     if not path.is_file():
@@ -103,19 +101,19 @@ def existing(path: str | Path) -> Path:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Tell by its first bytes whether a file is safetensors, and no zip archive or pickle."""
+    """Whether a file is safetensors, not a zip archive or pickle, by its first bytes."""
     with path.open("rb") as file:
         start = file.read(9)
-    # The header's length comes first; what zip archives and pickles begin with would be far more.
+    # The header's length comes first; the first bytes of zip archives and pickles are far more.
     return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= _LONGEST_HEADER
 
 
 def read_pickle(path: Path) -> Any:
-    """Read what `torch.save` wrote, as far as it is tensors and plain containers.
+    """Read a file of `torch.save` that holds tensors and plain containers alone.
 
     Raises:
         CheckpointError: If the file is damaged, is something else, or holds other objects. They
-            are not made, and nothing in the file is run.
+            are not made, and no code in the file is executed.
     """
     try:
         WEIGHTS_BYTES.check(_unpacked_size(path), path, CheckpointError)
@@ -124,9 +122,9 @@ def read_pickle(path: Path) -> Any:
         raise
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no checkpoint that can be read safely: {_first_line(error)} Only tensors "
-            "and plain containers are read, as anything else could run code. If you trust the "
-            "file, save its weights alone: `torch.save(model.state_dict(), path)`."
+            f"{path} cannot be read safely: {_first_line(error)} Only tensors and plain "
+            "containers are read, because anything else could run code. If you trust the file, "
+            "save its weights alone: `torch.save(model.state_dict(), path)`."
         ) from error
     # torch reads safetensors, too, by their name.
     except (*_DAMAGE, zipfile.BadZipFile, SafetensorError) as error:
@@ -137,7 +135,7 @@ def read_pickle(path: Path) -> Any:
 
 
 def _unpacked_size(path: Path) -> int:
-    """Return how large a file is, or what a zip archive says that its files are together."""
+    """Return the size of a file; of a zip archive, the stated size of its files together."""
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -148,7 +146,7 @@ def _unpacked_size(path: Path) -> int:
 def _first_line(error: BaseException, limit: int = 200) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    # torch's first line may recommend to unpickle freely: say its reason only.
+    # torch's first line may recommend to unpickle without restriction: take its reason only.
     for line in lines:
         if "WeightsUnpickler error" in line or "Unsupported" in line:
             text = line

@@ -11,7 +11,7 @@ import torch
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.batch.load import load_backend
-from coprop_plugin.checkpoints.hub_files import WEIGHTS_FILE
+from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.keyframes.processor_weights import WEIGHTS as KEYFRAME_WEIGHTS

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from coprop_plugin.checkpoints.native import no_larger_than
 from coprop_plugin.checkpoints.untrusted import weights_in
-from coprop_plugin.errors import CheckpointError
+from coprop_plugin.errors import CheckpointError, some_names
 from coprop_plugin.propagation.presets import NEVER
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
 
@@ -91,8 +91,8 @@ def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> Aud
     if not is_aot(state):
         raise CheckpointError(
             f"Got no AOT weights in {origin}: no `patch_wise_id_bank` and `encoder_projector` "
-            f"among {len(state)} names such as {_some(list(state))}. DeAOT and ImageNet weights "
-            "cannot be used here; wanted R50_AOTL, AOTT, AOTS, AOTB or AOTL."
+            f"among {len(state)} names such as {some_names(list(state))}. DeAOT and ImageNet "
+            "weights cannot be used here; wanted R50_AOTL, AOTT, AOTS, AOTB or AOTL."
         )
     with no_larger_than(state, origin):
         propagator = AudioInsertPropagator(**{**_shape_of(state, origin), **options})
@@ -150,22 +150,19 @@ def _encoder_of(state: Mapping[str, Tensor], num_layers: int, origin: str) -> di
         return dict(encoder=encoder, long_term_gap=5)
     names = [name for name in state if name.startswith("encoder.")]
     raise CheckpointError(
-        f"Got AOT weights in {origin} with an encoder that is not built in ({_some(names)}). "
+        f"Got AOT weights in {origin} with an encoder that is not built in ({some_names(names)}). "
         "There are ResNet and MobileNetV2: wanted R50_AOTL, AOTT, AOTS, AOTB or AOTL."
     )
 
 
 def _refuse(origin: str, missing: list[str], unknown: list[str], misshapen: list[str]) -> None:
     faults = dict(missing=missing, unknown=unknown, misshapen=misshapen)
-    found = [f"{len(names)} {fault}: {_some(names)}" for fault, names in faults.items() if names]
+    found = [
+        f"{len(names)} {fault}: {some_names(names)}" for fault, names in faults.items() if names
+    ]
     if found:
         raise CheckpointError(
             f"The weights in {origin} look like AOT's but do not fit: {'; '.join(found)}. Every "
             "weight must have its place: fetch a released AOT file, or name the options it was "
             "trained with."
         )
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
