@@ -1,4 +1,4 @@
-"""Control points from CLAP: where the embedding of what is heard changes its distribution."""
+"""Control points from CLAP: where the distribution of the audio's embeddings changes."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from coprop_plugin.checkpoints.transformers_models import load_pretrained
 from coprop_plugin.control_points.listening.boundaries import Moments
 from coprop_plugin.control_points.listening.detectors import windows_at_hop
 from coprop_plugin.control_points.listening.mel_rows import (
-    ROWS_A_SECOND,
-    SoundRows,
+    ROWS_PER_SECOND,
+    MelRows,
     waveform_around,
 )
-from coprop_plugin.control_points.novelty import heard_changes
+from coprop_plugin.control_points.novelty import find_audio_changes
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.layers.eval_mode import device_of
 from coprop_plugin.registry import PROVIDERS
@@ -28,19 +28,19 @@ _AT_ONCE = 16
 
 @PROVIDERS.register_module(name=["ClapProvider", "clap"])
 class ClapProvider:
-    """Puts control points where CLAP hears something else, or where a sound begins or ends.
+    """Control points where the CLAP embedding of the audio changes, or a sound begins or ends.
 
-    As `NoveltyProvider`, with the embeddings of windows by CLAP (Wu et al., arXiv:2211.06687v4) in
-    place of spectral shapes: the distribution of embeddings is cut where it changes, silence is
-    what stays near the quietest moment, and the log is the same.
+    As `NoveltyProvider`, with the embeddings of windows by CLAP (Wu et al., arXiv:2211.06687v4)
+    instead of spectral shapes: the embeddings are split where their distribution changes, silence
+    is what stays near the quietest moment, and the log is the same.
 
     Args:
-        model: An id or a folder of a `ClapModel`, loaded when it is first asked; or a model.
+        model: An id or a folder of a `ClapModel`, loaded when it is first used; or a model.
         extractor: Its `ClapFeatureExtractor`, if `model` is a model.
         hop_s: From window to window.
-        window_s: Length of a window; CLAP repeats it to the ten seconds that it is made for.
-        local_files_only: Whether to fetch nothing.
-        device: Where the model is to run; None is the CPU.
+        window_s: Length of a window; CLAP repeats it to its input length of ten seconds.
+        local_files_only: Whether to download nothing.
+        device: Device of the model; None is the CPU.
 
     Raises:
         ControlPointError: If hop or window are not above 0, or a model comes without extractor.
@@ -49,6 +49,9 @@ class ClapProvider:
         >>> ClapProvider("laion/clap-htsat-unfused").propose(clip)  # doctest: +SKIP
         ControlPoints([0, 3], num_frames=5, source='clap')
     """
+
+    # `model` is a name before it is loaded; then a `ClapModel` of transformers, which has no types.
+    model: Any
 
     def __init__(
         self,
@@ -62,19 +65,19 @@ class ClapProvider:
     ) -> None:
         if not (hop_s > 0 and window_s > 0):
             raise ControlPointError(
-                f"Got hop_s={hop_s} and window_s={window_s}; wanted seconds, both above 0."
+                f"Expected seconds above 0, got hop_s={hop_s} and window_s={window_s}."
             )
         if not isinstance(model, str | Path) and extractor is None:
             raise ControlPointError(
-                f"Got a {type(model).__name__} without its extractor; wanted both, or the id or "
-                "folder from which both are loaded."
+                f"Expected a model and its extractor, got a {type(model).__name__} alone. Give "
+                "both, or the id or folder from which both are loaded."
             )
         self.model, self.extractor = model, extractor
         self.hop_s, self.window_s = hop_s, window_s
         self.local_files_only, self.device = local_files_only, device
 
     def propose(self, clip: Clip) -> ControlPoints:
-        """Return the frames at which the sound changes.
+        """Return the frames at which the audio changes.
 
         Raises:
             ClipError: If the clip has no waveform.
@@ -85,30 +88,30 @@ class ClapProvider:
         rate = self.extractor.sampling_rate
         waveform = resample(waveform, clip.sample_rate, rate)
 
-        def listen(rows: SoundRows, start: int, stop: int, sounds: NDArray[np.bool_]) -> Moments:
-            stretch = waveform[start * rate // ROWS_A_SECOND : stop * rate // ROWS_A_SECOND]
-            windows = windows_at_hop(stretch, rate, self.hop_s, self.window_s)
-            first_rows = np.round(np.arange(len(windows)) * self.hop_s * ROWS_A_SECOND).astype(int)
-            # A window is heard if there is sound in the hop that it stands for.
-            shares = [
-                part.mean() if len(part) else 0.0 for part in np.split(sounds, first_rows)[1:]
-            ]
-            heard = np.flatnonzero(np.array(shares) > 0.5)
-            embeddings = self._embed(windows[torch.from_numpy(heard)])
-            return Moments(embeddings, first_rows[heard], 1 / self.hop_s)
+        def features(rows: MelRows, start: int, stop: int, sounds: NDArray[np.bool_]) -> Moments:
+            part = waveform[start * rate // ROWS_PER_SECOND : stop * rate // ROWS_PER_SECOND]
+            windows = windows_at_hop(part, rate, self.hop_s, self.window_s)
+            starts = np.round(np.arange(len(windows)) * self.hop_s * ROWS_PER_SECOND).astype(int)
+            # A window is used if at least half of its hop has sound.
+            shares = [hop.mean() if len(hop) else 0.0 for hop in np.split(sounds, starts)[1:]]
+            used = np.flatnonzero(np.array(shares) > 0.5)
+            embeddings = self.embed(windows[torch.from_numpy(used)])
+            return Moments(embeddings, starts[used], 1 / self.hop_s)
 
-        return heard_changes(clip, listen).points(clip, "clap")
+        return find_audio_changes(clip, features).points(clip, "clap")
 
     def _load(self) -> None:
         if not isinstance(self.model, str | Path):
             return
-        source, options = self.model, dict(local_files_only=self.local_files_only)
-        self.extractor = load_pretrained("ClapFeatureExtractor", source, **options)
-        self.model = load_pretrained("ClapModel", source, **options).to(self.device)
+        source, local = self.model, self.local_files_only
+        self.extractor = load_pretrained("ClapFeatureExtractor", source, local_files_only=local)
+        model = load_pretrained("ClapModel", source, local_files_only=local)
+        self.model = model.to(self.device)
 
     @torch.no_grad()
-    def _embed(self, windows: Tensor) -> NDArray[np.float64]:
+    def embed(self, windows: Tensor) -> NDArray[np.float64]:
         """Embed windows [N, samples]; returns [N, D], each of length 1."""
+        self._load()
         width = self.model.config.projection_dim
         embeddings = [torch.zeros(0, width)]
         for start in range(0, len(windows), _AT_ONCE):
@@ -116,7 +119,7 @@ class ClapProvider:
             inputs = self.extractor(
                 list(part.numpy()), sampling_rate=self.extractor.sampling_rate, return_tensors="pt"
             ).to(device_of(self.model))
-            # The extractor calls one window of a batch long, by chance, where models fuse crops.
+            # For models that fuse crops, the extractor marks a random window of a batch as longer.
             inputs["is_longer"] = torch.zeros_like(inputs["is_longer"], dtype=torch.bool)
             embeddings.append(self.model.get_audio_features(**inputs).pooler_output.float().cpu())
         together = torch.cat(embeddings).double().numpy()

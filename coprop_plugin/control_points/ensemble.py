@@ -1,13 +1,13 @@
-"""Several providers vote."""
+"""An ensemble: control points by the votes of several providers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from coprop_plugin.control_points.file_provider import checked_length
-from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.control_points.resolve import ProviderSource, as_provider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
@@ -15,12 +15,12 @@ from coprop_plugin.types import Clip, ControlPoints
 
 @dataclass(frozen=True)
 class Verdict:
-    """A frame that was voted for.
+    """A frame with votes.
 
     Attributes:
         frame: Its index.
-        share: The weight of those who voted for it, of all weight.
-        voters: Who did: numbers of providers.
+        share: The weight of its voters relative to all weight.
+        voters: Numbers of the providers that voted for it.
     """
 
     frame: int
@@ -30,21 +30,21 @@ class Verdict:
 
 @PROVIDERS.register_module(name=["EnsembleProvider", "ensemble"])
 class EnsembleProvider:
-    """Puts control points where providers that together weigh enough put theirs.
+    """Control points on which enough providers, by weight, agree.
 
-    A provider's point votes for frames up to `tolerance` away, once. Frames are chosen by the
-    weight of their voters, then by how near those are. A frame is marked silent if its whole
-    segment is silent to all providers that speak of silence.
+    Each control point of a provider is one vote for a frame up to `tolerance` away. Frames are
+    chosen by the weight of their voters, then by their distance. A frame is marked silent if its
+    whole segment is silent according to all providers that mark silence.
 
     Args:
         providers: What `wrap(control_points=...)` takes, two or more.
-        weights: One a provider, not negative; by default all the same.
-        tolerance: How many frames apart two points may be that mean the same change.
-        threshold: The share of all weight that the voters must exceed: 0.5 is a majority, 0 lets
-            any vote count.
+        weights: One per provider, not negative; by default all the same.
+        tolerance: Largest distance between points that mean the same change, in frames.
+        threshold: The share of all weight that the voters must exceed: 0.5 is a majority; with 0
+            any vote is enough.
 
     Raises:
-        ControlPointError: If there are too few providers, or numbers that make no sense.
+        ControlPointError: If there are too few providers, or an option is out of range.
         UnknownNameError: If a name is not registered.
 
     Example:
@@ -56,7 +56,7 @@ class EnsembleProvider:
 
     def __init__(
         self,
-        providers: Sequence[Any],
+        providers: Sequence[ProviderSource],
         weights: Sequence[float] | None = None,
         tolerance: int = 1,
         threshold: float = 0.5,
@@ -65,23 +65,25 @@ class EnsembleProvider:
         self.weights = [1.0] * len(providers) if weights is None else [float(w) for w in weights]
         if len(self.providers) < 2 or len(self.weights) != len(self.providers):
             raise ControlPointError(
-                f"Got {len(self.providers)} providers and {len(self.weights)} weights; wanted two "
-                "providers or more, and one weight each."
+                "Expected two or more providers and one weight each, got "
+                f"{len(self.providers)} providers and {len(self.weights)} weights."
             )
         if min(self.weights) < 0 or sum(self.weights) == 0 or not 0 <= threshold < 1:
             raise ControlPointError(
-                f"Got weights={self.weights} and threshold={threshold}; wanted weights of 0 or "
-                "more, not all 0, and a threshold from 0 to below 1."
+                "Expected weights of 0 or more, not all 0, and a threshold from 0 to below 1, got "
+                f"weights={self.weights} and threshold={threshold}."
             )
         if isinstance(tolerance, bool) or not isinstance(tolerance, int) or tolerance < 0:
-            raise ControlPointError(f"Got tolerance={tolerance!r}; wanted frames, 0 or more.")
+            raise ControlPointError(
+                f"Expected a tolerance of 0 or more whole frames, got {tolerance!r}."
+            )
         self.tolerance, self.threshold = tolerance, threshold
 
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the frames that enough providers voted for.
 
         Raises:
-            CopropError: Whatever a provider raises.
+            CopropError: What a provider raises.
         """
         members = [
             checked_length(provider.propose(clip), clip, type(provider).__name__)
@@ -108,16 +110,16 @@ class EnsembleProvider:
 def count_votes(
     ballots: Sequence[Sequence[int]], weights: Sequence[float], tolerance: int, threshold: float
 ) -> list[Verdict]:
-    """Choose the frames that enough weight votes for.
+    """Choose the frames with enough votes by weight.
 
     Args:
         ballots: The frames that each voter names.
-        weights: One a voter.
-        tolerance: How far off, in frames, a voter may be.
+        weights: One per voter.
+        tolerance: Largest distance of a vote, in frames.
         threshold: The share of all weight to be exceeded.
 
     Returns:
-        The chosen frames, rising; each is one that somebody named, and no vote counts twice.
+        The chosen frames, rising; each is one that a voter named, and no vote counts twice.
 
     Example:
         >>> [v.frame for v in count_votes([[3, 9], [4], [4, 20]], [1, 1, 1], 1, 0.5)]
@@ -131,7 +133,7 @@ def count_votes(
             _verdict(t, left, weights, tolerance, total) for t in sorted(set().union(*left))
         )
         verdict, distance = max(verdicts, key=lambda found: (found[0].share, -found[1]))
-        # A sum of weights may miss the threshold it equals by rounding.
+        # By rounding, a sum of weights may exceed a threshold that it equals.
         if verdict.share <= threshold + 1e-9:
             break
         chosen.append(verdict)
@@ -143,7 +145,7 @@ def count_votes(
 def _verdict(
     frame: int, left: Sequence[set[int]], weights: Sequence[float], tolerance: int, total: float
 ) -> tuple[Verdict, float]:
-    """Return who votes for a frame, and how far off they are, weighted."""
+    """Return the votes for a frame, and the weighted distance of the voters."""
     distances = {
         voter: abs(_nearest(frames, frame) - frame) for voter, frames in enumerate(left) if frames
     }
@@ -156,12 +158,12 @@ def _nearest(frames: set[int], frame: int) -> int:
     return min(frames, key=lambda named: (abs(named - frame), named))
 
 
-def _silent_segments(points: ControlPoints, members: Sequence[ControlPoints]) -> Any:
-    said = [member.silent for member in members if member.silent is not None]
-    if not said:
+def _silent_segments(points: ControlPoints, members: Sequence[ControlPoints]) -> Tensor | None:
+    known = [member.silent for member in members if member.silent is not None]
+    if not known:
         return None
-    everybody = torch.stack(said).all(0)
-    silent = torch.zeros_like(everybody)
+    unanimous = torch.stack(known).all(0)
+    silent = torch.zeros_like(unanimous)
     for segment in points.segments:
-        silent[segment.start : segment.stop] = everybody[segment.start : segment.stop].all()
+        silent[segment.start : segment.stop] = unanimous[segment.start : segment.stop].all()
     return silent

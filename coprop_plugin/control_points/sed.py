@@ -1,4 +1,4 @@
-"""Control points from sound-event detection: what is active when, then where that changes."""
+"""Control points from sound-event detection: where the set of active categories changes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +10,10 @@ from coprop_plugin.control_points.language.name_categories import ask_for_catego
 from coprop_plugin.control_points.listening.detectors import Activity, Detector, load_detector
 from coprop_plugin.control_points.listening.mel_rows import waveform_around
 from coprop_plugin.control_points.listening.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
+from coprop_plugin.control_points.llm.resolve import LLMSource, as_audio_llm
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.registry import AUDIO_LLMS, PROVIDERS, build
-from coprop_plugin.types import AudioLLM, Clip, ControlPoints
+from coprop_plugin.registry import PROVIDERS
+from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.types.timeline import (
     change_frames,
     segment_starts_s,
@@ -21,32 +22,34 @@ from coprop_plugin.types.timeline import (
 
 _LEAST_ROW_S = 1e-6
 Categories = Sequence[str] | Callable[[Clip], Sequence[str]]
+"""Names of categories, or a function that returns those of a clip."""
 
 
 @PROVIDERS.register_module(name=["SoundEventProvider", "sed"])
 class SoundEventProvider:
-    """Puts control points where the set of categories that a detector hears changes.
+    """Control points where the set of categories that a detector finds changes.
 
-    Each category is on from where its probability has reached `threshold`, back to where it was
-    last above `release` and on to where it falls below that (two thresholds, so that it does not
-    flicker); gaps shorter than 0.5 s are filled, what is shorter than 0.1 s is dropped. Frames are
-    never marked silent: a detector does not know all that can sound.
+    Each category is active around the moments at which its probability reaches `threshold`, for as
+    long as it stays above `release` (two thresholds, so that it does not flicker). Gaps shorter
+    than 0.5 s are filled, activity shorter than 0.1 s is dropped. Frames are never marked silent: a
+    detector does not know every sound.
 
     Args:
         detector: An id or a folder, see `load_detector`; or a detector. It is loaded when it is
-            first asked.
-        categories: What to listen for: names, or a function of the clip that returns them. None:
-            what `llm` names; without one all labels that an audio spectrogram transformer knows.
-            PE-A-Frame must be told.
-        llm: Who names the categories of each clip, if there are none: an `AudioLLM`, its
-            registered name or its config. Where it hears nothing, nothing changes.
+            first used.
+        categories: The categories to detect: names, or a function that returns those of a clip.
+            None: those that `llm` names; without `llm`, all labels of an audio spectrogram
+            transformer. PE-A-Frame needs categories.
+        llm: Language model that names the categories of each clip if `categories` is None: an
+            `AudioLLM`, its registered name, its config, or a function. If it names none, there is
+            one segment.
         threshold: The probability that turns a category on. Released models are calibrated for
             0.3 to 0.5.
-        release: The one that turns it off; None is half of `threshold`.
+        release: The probability below which it is off; None is half of `threshold`.
         hop_s: From window to window, for detectors that label windows.
         window_s: Length of such a window.
-        local_files_only: Whether to fetch nothing.
-        device: Where the detector is to run; None is the CPU.
+        local_files_only: Whether to download nothing.
+        device: Device of the detector; None is the CPU.
 
     Raises:
         ControlPointError: If the thresholds are not 0 < release <= threshold < 1.
@@ -61,7 +64,7 @@ class SoundEventProvider:
         self,
         detector: str | Path | Detector = "facebook/pe-a-frame-small",
         categories: Categories | None = None,
-        llm: AudioLLM | str | Mapping[str, Any] | None = None,
+        llm: LLMSource | None = None,
         threshold: float = 0.3,
         release: float | None = None,
         *,
@@ -73,17 +76,16 @@ class SoundEventProvider:
         release = threshold / 2 if release is None else release
         if not 0 < release <= threshold < 1:
             raise ControlPointError(
-                f"Got threshold={threshold} and release={release}; wanted probabilities, "
-                "0 < release <= threshold < 1."
+                "Expected probabilities 0 < release <= threshold < 1, got "
+                f"threshold={threshold} and release={release}."
             )
         if isinstance(categories, str):
             raise ControlPointError(
-                f"Got categories={categories!r}, one text; wanted a list of names, "
-                f"[{categories!r}] say."
+                f"Expected a list of names as categories, e.g. [{categories!r}], got the text "
+                f"{categories!r}."
             )
-        if isinstance(llm, str | Mapping):
-            llm = build(AUDIO_LLMS, llm, verb="chat")
-        self.detector, self.categories, self.llm = detector, categories, llm
+        self.detector, self.categories = detector, categories
+        self.llm = None if llm is None else as_audio_llm(llm)
         self.threshold, self.release = threshold, release
         self._loading: Mapping[str, Any] = dict(
             hop_s=hop_s, window_s=window_s, local_files_only=local_files_only, device=device
@@ -95,8 +97,8 @@ class SoundEventProvider:
         Raises:
             ClipError: If the clip has no waveform.
             CheckpointError: If the detector cannot be loaded.
-            ControlPointError: If there are no categories for a detector that needs some.
-            AudioLLMError: If the language model cannot be asked.
+            ControlPointError: If a detector that needs categories has none.
+            AudioLLMError: If the language model gives no answer.
             ControlPointParseError: If its answer names no categories.
         """
         waveform, start_s = waveform_around(clip)
@@ -131,16 +133,16 @@ class SoundEventProvider:
 def active_spans(
     activity: Activity, threshold: float, release: float, start_s: float = 0.0
 ) -> dict[str, list[tuple[float, float]]]:
-    """Turn probabilities into stretches in which a category sounds.
+    """Return the spans of time in which each category is active.
 
     Args:
-        activity: What a detector heard.
-        threshold: What the probability must reach within a stretch.
-        release: What it must stay at or above throughout.
-        start_s: When the first row begins.
+        activity: The probabilities from a detector.
+        threshold: The probability that must be reached within a span.
+        release: The probability that must be kept throughout a span.
+        start_s: Start of the first row.
 
     Returns:
-        Half-open stretches in seconds for every category, rising.
+        Half-open spans in seconds for every category, rising.
 
     Example:
         >>> probs = torch.tensor([0.1, 0.3, 0.9, 0.3, 0.1, 0.3])[:, None]
@@ -171,7 +173,7 @@ def _joined(found: list[tuple[int, int]], shortest_gap: float) -> list[tuple[int
 def _sets(
     spans: Mapping[str, Sequence[tuple[float, float]]],
 ) -> tuple[list[float], list[frozenset[str]]]:
-    """Return where the set of active names may change, and the set before, between and after."""
+    """Return the times at which the set of active names may change, and the set around each."""
     edges = sorted({edge for found in spans.values() for span in found for edge in span})
 
     def active_from(edge: float) -> frozenset[str]:

@@ -1,1 +1,53 @@
-"""What is in the sound: mel rows, silence, change points, detectors."""
+"""Audio analysis: mel rows, silence, change points and boundaries, features, detectors."""
+
+from coprop_plugin.control_points.listening.boundaries import (
+    SILENT,
+    Boundary,
+    MomentFeatures,
+    Moments,
+    find_boundaries,
+)
+from coprop_plugin.control_points.listening.change_points import ChangePoint, find_change_points
+from coprop_plugin.control_points.listening.detectors import (
+    Activity,
+    AstDetector,
+    Detector,
+    PeAudioDetector,
+    load_detector,
+    windows_at_hop,
+)
+from coprop_plugin.control_points.listening.features import (
+    consecutive_similarity,
+    frame_features,
+    timbre,
+)
+from coprop_plugin.control_points.listening.mel_rows import (
+    MelRows,
+    clip_mel_rows,
+    waveform_around,
+)
+from coprop_plugin.control_points.listening.silence import Sound, find_sound
+
+__all__ = [
+    "SILENT",
+    "Activity",
+    "AstDetector",
+    "Boundary",
+    "ChangePoint",
+    "Detector",
+    "MelRows",
+    "MomentFeatures",
+    "Moments",
+    "PeAudioDetector",
+    "Sound",
+    "clip_mel_rows",
+    "consecutive_similarity",
+    "find_boundaries",
+    "find_change_points",
+    "find_sound",
+    "frame_features",
+    "load_detector",
+    "timbre",
+    "waveform_around",
+    "windows_at_hop",
+]

@@ -1,18 +1,22 @@
-"""Where the state of a sound changes: it becomes another one, begins, or ends."""
+"""Boundaries of the audio: where it changes into another sound, begins, or ends."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coprop_plugin.control_points.listening.change_points import find_change_points
-from coprop_plugin.control_points.listening.mel_rows import MARGIN_S, ROWS_A_SECOND, SoundRows
-from coprop_plugin.control_points.listening.silence import find_activity, runs
+from coprop_plugin.control_points.listening.mel_rows import MARGIN_S, ROWS_PER_SECOND, MelRows
+from coprop_plugin.control_points.listening.silence import find_sound, runs
+
+Rule = Literal["change", "onset", "offset"]
+"""Why there is a boundary: another sound, sound after silence, or silence after sound."""
 
 SILENT = -1
 DYNAMIC_RANGE_DB = 30.0
-"""What is further below the loudest is not heard."""
+"""Sound further below the loudest is ignored."""
 SHORTEST_S = 0.5
 _NEAR_SILENCE_S = 0.3
 # A syllable and a pause: longer than what makes a step within a source.
@@ -22,50 +26,50 @@ _CHUNK_S = 60
 
 @dataclass(frozen=True)
 class Boundary:
-    """A place where the state of the sound changes.
+    """A row at which the state of the audio changes.
 
     Attributes:
         row: The first row of the new state.
         state: The new state: -1 is silence, other numbers are different sounds.
-        rule: `"change"`, `"onset"` or `"offset"`.
+        rule: Why there is a boundary.
         score: How clear it is; 1 is just clear enough.
     """
 
     row: int
     state: int
-    rule: str
+    rule: Rule
     score: float
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of a stretch of sound, in which changes are looked for.
+    """Features of moments of the audio, in which changes are searched.
 
     Attributes:
         features: `[moments, dims]`, each of length 1.
-        rows: `[moments]`, the row of the stretch with which each begins, rising.
-        rows_a_second: How many moments make a second.
+        rows: `[moments]`, the row at which each begins, rising; the first row given is 0.
+        per_second: How many moments there are per second.
     """
 
     features: NDArray[np.float64]
     rows: NDArray[np.int64]
-    rows_a_second: float
+    per_second: float
 
 
-Listener = Callable[[SoundRows, int, int, NDArray[np.bool_]], Moments]
-"""Hears rows start..stop-1 of a sound, of which some are silent (false); returns its moments."""
+MomentFeatures = Callable[[MelRows, int, int, NDArray[np.bool_]], Moments]
+"""Returns the moments of rows start..stop-1 of the audio, of which some are silent (false)."""
 
 
 def find_boundaries(
-    rows: SoundRows, listen: Listener, least_score: float = 1.0
+    rows: MelRows, moment_features: MomentFeatures, least_score: float = 1.0
 ) -> tuple[int, list[Boundary]]:
-    """Find where the state of a sound changes.
+    """Find where the state of the audio changes.
 
-    A long sound is heard a minute at a time, each minute with 5 s of what surrounds it.
+    Long audio is processed in chunks of a minute, each with 5 s of context on both sides.
 
     Args:
-        rows: The sound.
-        listen: What a moment sounds like.
+        rows: The audio.
+        moment_features: Features of its moments.
         least_score: As in `find_change_points`.
 
     Returns:
@@ -75,12 +79,12 @@ def find_boundaries(
     first_state = SILENT
     state, next_id = SILENT, 0
     for start, stop, keep_from, keep_to in _chunks(len(rows)):
-        chunk = _Chunk(rows, start, stop, next_id, listen, least_score)
+        chunk = _Chunk(rows, start, stop, next_id, moment_features, least_score)
         next_id = int(chunk.states.max(initial=next_id)) + 1
         states = chunk.states[keep_from - start : keep_to - start]
         if keep_from == 0:
             state = first_state = int(states[0])
-        # A sound that goes on over the seam is the one it was.
+        # A sound that continues over the seam keeps its number.
         elif state != SILENT and states[0] != SILENT:
             states = np.where(states == states[0], state, states)
         for row in np.flatnonzero(np.diff(states, prepend=state)):
@@ -92,40 +96,40 @@ def find_boundaries(
 
 
 def _chunks(num_rows: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield what to hear (start, stop) and what to keep of it (from, to), in rows."""
-    length, margin = _CHUNK_S * ROWS_A_SECOND, MARGIN_S * ROWS_A_SECOND
+    """Yield the rows of each chunk with its context (start, stop) and without (from, to)."""
+    length, margin = _CHUNK_S * ROWS_PER_SECOND, MARGIN_S * ROWS_PER_SECOND
     for keep_from in range(0, num_rows, length):
         keep_to = min(keep_from + length, num_rows)
         yield max(0, keep_from - margin), min(num_rows, keep_to + margin), keep_from, keep_to
 
 
 class _Chunk:
-    """The states of a minute of sound."""
+    """The states of a minute of audio."""
 
     def __init__(
         self,
-        rows: SoundRows,
+        rows: MelRows,
         start: int,
         stop: int,
         first_id: int,
-        listen: Listener,
+        moment_features: MomentFeatures,
         least_score: float,
     ) -> None:
         mel = rows.mel(start, stop)
-        activity = find_activity(mel)
-        self.contrast = activity.contrast
+        sound = find_sound(mel)
+        self.contrast = sound.contrast
         self.scores: dict[int, float] = {}
         self.states = np.full(len(mel), first_id)
-        heard = listen(rows, start, stop, activity.sounds)
-        changes = find_change_points(heard.features, heard.rows_a_second, SHORTEST_S, least_score)
-        silences = runs(~activity.sounds)
+        moments = moment_features(rows, start, stop, sound.mask)
+        changes = find_change_points(moments.features, moments.per_second, SHORTEST_S, least_score)
+        silences = runs(~sound.mask)
         for number, change in enumerate(changes, first_id + 1):
-            row = _place(int(heard.rows[change.row]), mel, silences)
+            row = _refined(int(moments.rows[change.row]), mel, silences)
             self.states[row:] = number
             self.scores[number] = change.score
-        self.states[~activity.sounds] = SILENT
+        self.states[~sound.mask] = SILENT
 
-    def reason(self, row: int, before: int, after: int) -> tuple[str, float]:
+    def reason(self, row: int, before: int, after: int) -> tuple[Rule, float]:
         """Return by which rule the state changes at `row`, and how clearly."""
         if before == SILENT:
             return "onset", self.contrast
@@ -134,16 +138,16 @@ class _Chunk:
         return "change", self.scores.get(after, 1.0)
 
 
-def _place(row: int, mel: NDArray[np.float64], silences: list[tuple[int, int]]) -> int:
+def _refined(row: int, mel: NDArray[np.float64], silences: list[tuple[int, int]]) -> int:
     """Return the exact row of a change that the kernel found near `row`.
 
-    At a silence nearby it is the silence's end; else the sharpest step of the spectrum nearby.
+    Near a silence it is the end of the silence; else the sharpest step of the spectrum nearby.
     """
-    near = _NEAR_SILENCE_S * ROWS_A_SECOND
+    near = _NEAR_SILENCE_S * ROWS_PER_SECOND
     for start, stop in silences:
         if start - near <= row <= stop + near:
             return stop
-    return sharpest_step(mel, row, round(SHORTEST_S / 2 * ROWS_A_SECOND))
+    return sharpest_step(mel, row, round(SHORTEST_S / 2 * ROWS_PER_SECOND))
 
 
 def sharpest_step(mel: NDArray[np.float64], row: int, reach: int) -> int:
@@ -151,17 +155,17 @@ def sharpest_step(mel: NDArray[np.float64], row: int, reach: int) -> int:
 
     Args:
         mel: `[rows, 64]` mel magnitudes, one row every 10 ms.
-        row: Where to look; what is nearer counts more, twice as much as what is `reach` away.
-        reach: How many rows away at most.
+        row: Centre of the search; a step there counts twice as much as one `reach` rows away.
+        reach: The search range on both sides, in rows.
 
     Returns:
-        The row; `row` itself where the sound is too short to tell.
+        The row; `row` itself where the audio is too short to tell.
     """
-    side = round(_STEP_S * ROWS_A_SECOND)
+    side = round(_STEP_S * ROWS_PER_SECOND)
     first, last = max(side, row - reach), min(len(mel) - side, row + reach)
     if first > last:
         return row
-    # 30 dB below the loudest band there is nothing that a listener would call a step.
+    # More than 30 dB below the loudest band, steps are inaudible.
     around = mel[first - side : last + side]
     floor = max(float(around.max()) * 10 ** (-DYNAMIC_RANGE_DB / 20), 1e-9)
     decibel = 20 * np.log10(around + floor)

@@ -1,4 +1,4 @@
-"""When does the sound change into another sound? Kernel change points with their own penalty."""
+"""Kernel change points of audio features, with a penalty measured on the audio itself."""
 
 from dataclasses import dataclass
 
@@ -9,22 +9,22 @@ Array = NDArray[np.float64]
 
 _BLOCKS_S = (0.25, 0.5, 1.0)
 _NEIGHBOURHOOD_S = 2.0
-# Two stretches whose kernel means are nearer than this (of at most 2) are the same source.
+# Two parts whose kernel means are nearer than this (of at most 2) are the same source.
 _LEAST_DISTANCE = 0.12
-# Squared distances of unit vectors run from 0 to 2; below this they are noise of one sound.
+# Squared distances of unit vectors range from 0 to 2; below this they are noise of one sound.
 _LEAST_BANDWIDTH = 0.1
-# How many times what chance explains a split must gain to be beyond doubt.
-_CLEAR = 3.0
+# A split is certain if it gains this many times what chance explains.
+_CERTAIN = 3.0
 
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """A change of the sound.
+    """A change of the audio.
 
     Attributes:
         row: The first row of the new sound.
-        score: How much the split explains, in units of what chance could explain; 1 or more
-            unless less was asked for.
+        score: How much the split explains, relative to what chance could explain; at least the
+            `least_score` of the search.
     """
 
     row: int
@@ -32,52 +32,52 @@ class ChangePoint:
 
 
 def find_change_points(
-    features: Array, rows_a_second: float, shortest_s: float, least_score: float = 1.0
+    features: Array, rows_per_second: float, shortest_s: float, least_score: float = 1.0
 ) -> list[ChangePoint]:
-    """Cut rows of features where their distribution changes.
+    """Split rows of features where their distribution changes.
 
     Kernel change points (Arlot, Celisse and Harchaoui, arXiv:1202.3878) with a Gaussian kernel: a
-    stretch is a mixture of many different moments (vowels and hisses, notes, barks), so that
-    mixtures are compared and not moments. Then splits that chance could explain are undone, the
-    weakest first.
+    part is a mixture of many different moments (vowels and hisses, notes, barks), so mixtures are
+    compared rather than moments. Then splits that chance could explain are removed, the weakest
+    first.
 
-    What chance explains is measured on the sound itself. If a stretch is one source, its blocks'
-    kernel means scatter with a long-run variance V = tr(S) that includes how long its moments last;
-    a split without meaning gains V in the mean and, among n independent places, at most
+    What chance explains is measured on the audio itself. If a part is one source, the kernel means
+    of its blocks scatter with a long-run variance V = tr(S) that includes how long its moments
+    last; a random split gains V in the mean and, among n independent places, at most
     V (1 + 2 sqrt(ln n / d) + 2 ln n / d), with d = tr(S)^2 / tr(S^2) the number of directions
     in which it scatters (Laurent and Massart 2000, Lemma 1). V is the median over pairs of
-    neighbouring blocks, of the whole sound or of either side of the split, whichever is more: a
-    median does not see the few pairs that a true change lies between. Where changes are many, their
-    pairs are not few: pairs across a split that is beyond doubt are left out.
+    neighbouring blocks, of the whole audio or of either side of the split, whichever is larger: the
+    median ignores the few pairs that a true change lies between. With many changes these pairs are
+    not few, so pairs across a certain split are left out.
 
     Args:
         features: `[rows, dims]`, each row of length 1.
-        rows_a_second: How many rows make a second.
-        shortest_s: No stretch is shorter, in seconds.
-        least_score: How much a split must explain to stay, in units of what chance could explain;
-            below 1 there are candidates, too, beside the changes that 1 finds.
+        rows_per_second: Rows per second.
+        shortest_s: The shortest part between two changes, in seconds.
+        least_score: How much a split must explain to be kept, relative to what chance could
+            explain; values below 1 add candidates to the changes that 1 finds.
 
     Returns:
         The changes, by rising row.
     """
-    shortest = max(1, round(shortest_s * rows_a_second))
+    shortest = max(1, round(shortest_s * rows_per_second))
     if len(features) < 2 * shortest:
         return []
     import ruptures
 
     gram, bandwidth = _gaussian_gram(features)
-    chance = _Chance(gram, rows_a_second, shortest)
+    chance = _Chance(gram, rows_per_second, shortest)
     search = ruptures.KernelCPD("rbf", min_size=shortest, params={"gamma": 1 / bandwidth})
     *splits, _ = search.fit(features).predict(pen=chance.low)
     gains = _Gains(gram)
-    chance.leave_out(_clear_splits(splits, gains, chance))
+    chance.leave_out(_certain_splits(splits, gains, chance))
     return _prune([int(split) for split in splits], gains, chance, least_score)
 
 
 def _gaussian_gram(features: Array) -> tuple[Array, float]:
-    """Return the kernel's value for every two rows, and its bandwidth.
+    """Return the kernel's value for every pair of rows, and its bandwidth.
 
-    In place, as everything that is done with these matrices: of a minute each takes 25 MB.
+    Computed in place, like everything with these matrices: a minute takes 25 MB each.
     """
     gram = -2 * features @ features.T
     gram += 2
@@ -87,19 +87,19 @@ def _gaussian_gram(features: Array) -> tuple[Array, float]:
     return np.exp(gram, out=gram), bandwidth
 
 
-def _clear_splits(splits: list[int], gains: "_Gains", chance: "_Chance") -> list[int]:
-    """Return the splits that leave no doubt, judged by the two stretches beside them alone."""
+def _certain_splits(splits: list[int], gains: "_Gains", chance: "_Chance") -> list[int]:
+    """Return the splits that are certain, judged by the two parts beside them alone."""
     edges = [0, *splits, gains.num_rows]
     around = zip(edges, edges[1:], edges[2:], strict=False)
     return [
         row
         for left, row, right in around
-        if gains.of(left, row, right) > _CLEAR * chance.gain_within(left, row, right)
+        if gains.of(left, row, right) > _CERTAIN * chance.gain_within(left, row, right)
     ]
 
 
 class _Gains:
-    """How much less rows scatter when a stretch of them is split."""
+    """How much the scatter of rows decreases when they are split."""
 
     def __init__(self, gram: Array) -> None:
         self.num_rows = len(gram)
@@ -113,23 +113,23 @@ class _Gains:
         return total / ((b - a) * (d - c))
 
     def of(self, left: int, row: int, right: int) -> float:
-        """Return what is gained by splitting left..right at `row`."""
+        """Return the gain of splitting left..right at `row`."""
         distance = self._mean(left, row, left, row) + self._mean(row, right, row, right)
         distance -= 2 * self._mean(left, row, row, right)
         return float(distance * (row - left) * (right - row) / (right - left))
 
 
 class _Chance:
-    """What a split gains where there is nothing to split."""
+    """The gain of a split where there is no change."""
 
-    def __init__(self, gram: Array, rows_a_second: float, shortest: int) -> None:
-        # Of each block length: where the pairs of neighbouring blocks meet, and their scatter.
+    def __init__(self, gram: Array, rows_per_second: float, shortest: int) -> None:
+        # For each block length: the row between each pair of neighbouring blocks, and its scatter.
         self.pairs = [
             (block, (np.arange(len(gram) // block - 1) + 1) * block, _block_scatter(gram, block))
-            for block in sorted({max(1, round(b * rows_a_second)) for b in _BLOCKS_S})
+            for block in sorted({max(1, round(b * rows_per_second)) for b in _BLOCKS_S})
             if len(gram) >= 3 * block
         ]
-        self.reach = _NEIGHBOURHOOD_S * rows_a_second
+        self.reach = _NEIGHBOURHOOD_S * rows_per_second
         self.least = _LEAST_DISTANCE * shortest / 2
         self.variance = self._largest_median()
         self.low = self.variance + self.least
@@ -138,7 +138,7 @@ class _Chance:
         self.factor = 1 + 2 * np.sqrt(ratio) + 2 * ratio
 
     def leave_out(self, splits: list[int]) -> None:
-        """Forget the pairs of blocks that lie across these splits: they say nothing of chance."""
+        """Remove the pairs of blocks across these splits: their scatter is not chance."""
         for number, (block, middles, scatter) in enumerate(self.pairs):
             across = np.zeros(len(middles), dtype=bool)
             for split in splits:
@@ -147,7 +147,7 @@ class _Chance:
         self.variance = self._largest_median()
 
     def gain_within(self, left: int, row: int, right: int) -> float:
-        """Return the most that chance gains from a split, judged by either side of it alone."""
+        """Return the largest gain by chance of a split, judged by either side of it alone."""
         variances = []
         for start, stop in ((left, row), (row, right)):
             for block, middles, scatter in self.pairs:
@@ -156,7 +156,7 @@ class _Chance:
         return self._gain(max(variances, default=np.inf))
 
     def gain_at(self, row: int) -> float:
-        """Return the most that chance gains from a split at `row`."""
+        """Return the largest gain by chance of a split at `row`."""
         variance = self.variance
         for block, middles, scatter in self.pairs:
             for side in (row - middles, middles - row):
@@ -173,7 +173,7 @@ class _Chance:
 
 
 def _block_scatter(gram: Array, block: int) -> Array:
-    """Return what each pair of neighbouring blocks says of the variance of one row."""
+    """Return the variance of one row as each pair of neighbouring blocks estimates it."""
     count = len(gram) // block
     cut = gram[: count * block, : count * block]
     means = cut.reshape(count, block, count, block).mean(axis=(1, 3))
@@ -182,7 +182,7 @@ def _block_scatter(gram: Array, block: int) -> Array:
 
 
 def _directions(gram: Array) -> float:
-    """Return in how many directions the rows scatter, 1 or more."""
+    """Return the number of directions in which the rows scatter, 1 or more."""
     centred = gram - gram.mean(axis=0)
     centred -= gram.mean(axis=1)[:, None]
     centred += gram.mean()
@@ -194,7 +194,7 @@ def _directions(gram: Array) -> float:
 def _prune(
     rows: list[int], gains: _Gains, chance: _Chance, least_score: float
 ) -> list[ChangePoint]:
-    """Undo the weakest split until all that remain gain enough, in units of what chance gains."""
+    """Remove the weakest split until all others gain enough relative to chance."""
     while rows:
         edges = [0, *rows, gains.num_rows]
         around = zip(edges, edges[1:], edges[2:], strict=False)

@@ -1,4 +1,4 @@
-"""Sound-event detectors of the transformers package: how active is each category, and when?"""
+"""Sound-event detectors of the transformers package: the probability of each category in time."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,11 @@ from coprop_plugin.errors import CheckpointError, ControlPointError
 from coprop_plugin.layers.eval_mode import device_of
 
 _AT_ONCE = 8
-# Half a minute with what surrounds it: attention of every frame to every other stays small.
-_CHUNK_S, _MARGIN_S = 30.0, 2.0
 
 
 @dataclass(frozen=True)
 class Activity:
-    """How likely each category sounds, row by row.
+    """The probability of each category in each row of time.
 
     Attributes:
         categories: Names of the columns.
@@ -35,14 +33,15 @@ class Activity:
 
 
 class Detector(Protocol):
-    """Says how likely categories sound, row by row."""
+    """Estimates the probability of categories over time."""
 
     model_id: str
+    """Its name in logs."""
 
     def activity(
         self, waveform: Tensor, sample_rate: int, categories: Sequence[str] | None
     ) -> Activity:
-        """Listen to `waveform` [samples] for some categories, or for all that it knows."""
+        """Detect categories in `waveform` [samples]; None: all that the detector knows."""
         ...
 
 
@@ -53,7 +52,7 @@ def load_detector(
     local_files_only: bool = False,
     device: torch.device | str | None = None,
 ) -> Detector:
-    """Load a detector by what its config says it is.
+    """Load a detector; the model type in its config selects the class.
 
     Args:
         source: An id on the hub or a folder, of a PE-A-Frame model ("facebook/pe-a-frame-small")
@@ -61,11 +60,11 @@ def load_detector(
             ("MIT/ast-finetuned-audioset-10-10-0.4593").
         hop_s: Of the latter.
         window_s: Of the latter.
-        local_files_only: Whether to fetch nothing.
-        device: Where it is to run; None is the CPU.
+        local_files_only: Whether to download nothing.
+        device: Device of the model; None is the CPU.
 
     Raises:
-        CheckpointError: If there is no such model, or it is of another kind.
+        CheckpointError: If there is no such model, or it is of another type.
         MissingExtraError: If transformers is too old to have its class.
     """
     config = load_pretrained("AutoConfig", source, local_files_only=local_files_only)
@@ -79,9 +78,9 @@ def load_detector(
         extractor = load_pretrained("ASTFeatureExtractor", source, **options)
         return AstDetector(model, extractor, str(source), hop_s, window_s)
     raise CheckpointError(
-        f"Got {str(source)!r}, a model of type {config.model_type!r}; wanted 'pe_audio' "
-        "(facebook/pe-a-frame-small) or 'audio-spectrogram-transformer' "
-        "(MIT/ast-finetuned-audioset-10-10-0.4593)."
+        "Expected a model of type 'pe_audio' (e.g. facebook/pe-a-frame-small) or "
+        "'audio-spectrogram-transformer' (e.g. MIT/ast-finetuned-audioset-10-10-0.4593), got "
+        f"{str(source)!r} of type {config.model_type!r}."
     )
 
 
@@ -91,25 +90,35 @@ class PeAudioDetector:
     Args:
         model: A `PeAudioFrameLevelModel`.
         processor: Its `PeAudioProcessor`.
-        model_id: What to call it in logs.
+        model_id: Its name in logs.
+        chunk_s: Long audio is processed in chunks of this length, so that attention stays small.
+        margin_s: Context on both sides of a chunk.
     """
 
-    def __init__(self, model: Any, processor: Any, model_id: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        model_id: str,
+        chunk_s: float = 30.0,
+        margin_s: float = 2.0,
+    ) -> None:
         self.model, self.processor, self.model_id = model, processor, model_id
+        self.chunk_s, self.margin_s = chunk_s, margin_s
 
     @torch.no_grad()
     def activity(
         self, waveform: Tensor, sample_rate: int, categories: Sequence[str] | None
     ) -> Activity:
-        """Listen for categories, any words.
+        """Detect categories, which may be any words.
 
         Raises:
             ControlPointError: If there are none.
         """
         if not categories:
             raise ControlPointError(
-                f"{self.model_id} listens for what it is told, and was told nothing. Name "
-                "`categories=['dog', 'flute']`, or give an `llm` to be asked for them."
+                f"{self.model_id} needs categories to detect, got none. Give e.g. "
+                "`categories=['dog', 'flute']`, or an `llm` that names them."
             )
         extractor = self.processor.feature_extractor
         rate, hop = extractor.sampling_rate, extractor.hop_length
@@ -118,14 +127,14 @@ class PeAudioDetector:
         words = self.processor.tokenizer(
             list(categories), padding=True, truncation=True, return_tensors="pt"
         ).to(device)
-        chunk, margin = (int(s * rate / hop) * hop for s in (_CHUNK_S, _MARGIN_S))
+        chunk, margin = (int(s * rate / hop) * hop for s in (self.chunk_s, self.margin_s))
         rows = []
         for start in range(0, max(len(waveform), 1), chunk):
             first = max(0, start - margin)
-            heard = waveform[first : start + chunk + margin]
-            # The extractor reflects the last row, and needs more than it adds.
-            heard = torch.nn.functional.pad(heard, (0, max(0, hop - len(heard))))
-            inputs = extractor(heard.numpy(), sampling_rate=rate, return_tensors="pt").to(device)
+            part = waveform[first : start + chunk + margin]
+            # The extractor pads by reflection, which needs more samples than it adds.
+            part = torch.nn.functional.pad(part, (0, max(0, hop - len(part))))
+            inputs = extractor(part.numpy(), sampling_rate=rate, return_tensors="pt").to(device)
             logits = self.model(
                 input_ids=words["input_ids"], attention_mask=words["attention_mask"], **inputs
             ).logits_audio_text[0]
@@ -135,14 +144,14 @@ class PeAudioDetector:
 
 
 class AstDetector:
-    """An audio spectrogram transformer that labels windows, moved on by a hop.
+    """An audio spectrogram transformer that labels windows at a hop.
 
     Args:
-        model: An `ASTForAudioClassification` whose labels do not exclude one another.
+        model: An `ASTForAudioClassification` with independent labels (multi-label).
         extractor: Its `ASTFeatureExtractor`.
-        model_id: What to call it in logs.
+        model_id: Its name in logs.
         hop_s: From window to window.
-        window_s: Length of a window; what the model takes beyond that is padded.
+        window_s: Length of a window; it is padded to the input length of the model.
 
     Raises:
         ControlPointError: If hop or window are not above 0.
@@ -153,7 +162,7 @@ class AstDetector:
     ) -> None:
         if not (hop_s > 0 and window_s > 0):
             raise ControlPointError(
-                f"Got hop_s={hop_s} and window_s={window_s}; wanted seconds, both above 0."
+                f"Expected seconds above 0, got hop_s={hop_s} and window_s={window_s}."
             )
         self.model, self.extractor, self.model_id = model, extractor, model_id
         self.hop_s, self.window_s = hop_s, window_s
@@ -162,7 +171,7 @@ class AstDetector:
     def activity(
         self, waveform: Tensor, sample_rate: int, categories: Sequence[str] | None
     ) -> Activity:
-        """Listen for the labels that mean the categories, or for all labels.
+        """Detect the labels that match the categories, or all labels.
 
         Raises:
             ControlPointError: If the model has no label for a category.
@@ -177,29 +186,29 @@ class AstDetector:
         device = device_of(self.model)
         rows = []
         for start in range(0, len(windows), _AT_ONCE):
-            heard = list(windows[start : start + _AT_ONCE].numpy())
-            inputs = self.extractor(heard, sampling_rate=rate, return_tensors="pt").to(device)
+            batch = list(windows[start : start + _AT_ONCE].numpy())
+            inputs = self.extractor(batch, sampling_rate=rate, return_tensors="pt").to(device)
             probs = self.model(**inputs).logits.float().sigmoid().cpu()
             rows += [torch.stack([probs[:, c].amax(1) for c in columns], dim=1)]
         return Activity(names, torch.cat(rows), self.hop_s)
 
     def _labels_of(self, category: str) -> list[int]:
-        """Return the labels that hold all words of a category: "dog" means "Dog", "Dog bark"."""
+        """Return the labels with all words of a category: "dog" matches "Dog" and "Dog bark"."""
         labels = self.model.config.id2label
         exact = [i for i, label in labels.items() if label.lower() == category.lower()]
         wanted = _words(category)
         found = exact or [i for i, label in labels.items() if wanted and wanted <= _words(label)]
         if not found:
             raise ControlPointError(
-                f"Got the category {category!r}, for which {self.model_id} has none of its "
-                f"{len(labels)} labels ({', '.join(list(labels.values())[:8])} ...). Name one of "
-                "them, or use a PE-A-Frame model, which takes any words."
+                f"The category {category!r} matches none of the {len(labels)} labels of "
+                f"{self.model_id} ({', '.join(list(labels.values())[:8])} ...). Name one of them, "
+                "or use a PE-A-Frame model, which takes any words."
             )
         return found
 
 
 def windows_at_hop(waveform: Tensor, rate: int, hop_s: float, window_s: float) -> Tensor:
-    """Cut a waveform into windows, one in the middle of each hop; silence beyond its ends.
+    """Split a waveform into windows, each centred on its hop; silence beyond the ends.
 
     Args:
         waveform: `[samples]`.
