@@ -79,6 +79,10 @@ class UnknownNameError(CopropError, LookupError):
     """A name that is not registered; the message lists the registered ones."""
 
 
+class ArgumentError(CopropError, TypeError):
+    """A registered part that lacks an argument, or does not take one; the message names it."""
+
+
 class MissingExtraError(CopropError, ImportError):
     """An optional package that is not installed; the message has the pip line."""
 

@@ -14,14 +14,15 @@ modules to import at the first look-up. Nothing heavy is imported before that.
 """
 
 import importlib.metadata
+import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
-from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.errors import ArgumentError, UnknownNameError
 
 SCOPE = "coprop_plugin"
 
@@ -184,6 +185,7 @@ def build(
 
     Raises:
         UnknownNameError: If the name is not registered; the message lists the names that are.
+        ArgumentError: If a required argument is missing, or one is not known; it says which.
 
     Example:
         >>> from coprop_plugin.registry import PROVIDERS, build
@@ -197,9 +199,40 @@ def build(
             f"{', '.join(short_names(registry, verb))}."
         )
     kind = arguments.pop("type")
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
     if isinstance(kind, str):
         kind = find(registry, kind, verb)
-    return kind(**{**defaults, **arguments})
+    arguments = {**defaults, **arguments}
+    _check_arguments(kind, name, arguments)
+    return kind(**arguments)
+
+
+def _check_arguments(kind: Any, name: str, arguments: Mapping[str, Any]) -> None:
+    try:
+        known = inspect.signature(kind).parameters
+    except (TypeError, ValueError):  # builtins may have no signature
+        return
+    named = [p for p in known.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    missing = [p.name for p in named if p.default is p.empty and p.name not in arguments]
+    if missing:
+        example = ", ".join(f'"{key}": ...' for key in ("type", *missing)).replace(
+            "...", f'"{name}"', 1
+        )
+        raise ArgumentError(
+            f"{name!r} needs {_listed(missing)}, which a name alone does not give. Use a config, "
+            f"{{{example}}}; on the command line, the path of a JSON file that holds it."
+        )
+    names = [p.name for p in named]
+    unknown = [key for key in arguments if key not in names]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        raise ArgumentError(
+            f"{name!r} does not take {_listed(unknown)}. Its arguments are: "
+            f"{', '.join(names) or 'none'}."
+        )
+
+
+def _listed(arguments: Sequence[str]) -> str:
+    return f"the argument{'s'[: len(arguments) - 1]} {', '.join(f'`{a}`' for a in arguments)}"
 
 
 def find(registry: Registry, name: str, verb: str = "") -> type:

@@ -1,4 +1,4 @@
-"""Providers that ask other providers: votes, and a gate before an expensive one."""
+"""Providers that call other providers: votes, and a gate before an expensive one."""
 
 import itertools
 
@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from coprop_plugin.control_points.ensemble import EnsembleProvider, count_votes
-from coprop_plugin.control_points.gate import GateProvider, cut_out
-from coprop_plugin.control_points.novelty import NoveltyProvider, heard_changes
-from coprop_plugin.control_points.providers import FlagsProvider
+from coprop_plugin.control_points import (
+    EnsembleProvider,
+    FlagsProvider,
+    GateProvider,
+    NoveltyProvider,
+    count_votes,
+    cut_out,
+    find_audio_changes,
+)
 from coprop_plugin.errors import ControlPointError, UnknownNameError
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import Clip, ControlPoints
@@ -35,8 +40,8 @@ def frames(*ballots, weights=None, tolerance=1, threshold=0.5):
         ([[3], []], {}, []),  # half is no majority
         ([[3], [4]], {"tolerance": 0}, []),
         ([[3], [8], [8]], {"weights": [5, 1, 1]}, [3]),
-        ([[3], [4], [4]], {"weights": [3, 1, 1]}, [3]),  # the heavier says exactly when
-        ([[3, 4], [3]], {}, [3]),  # one point of the second supports one frame alone
+        ([[3], [4], [4]], {"weights": [3, 1, 1]}, [3]),  # the heavier one decides the frame
+        ([[3, 4], [3]], {}, [3]),  # one point of the second supports only one frame
         ([[3, 5], [4]], {}, [3]),
         ([[], []], {}, []),
     ],
@@ -45,7 +50,7 @@ def test_votes_are_counted(ballots, options, chosen):
     assert frames(*ballots, **options) == chosen
 
 
-def test_every_choice_is_somebodys_and_votes_count_once():
+def test_every_chosen_frame_is_one_of_a_voter_and_votes_count_once():
     rng = np.random.default_rng(0)
     for _ in range(200):
         ballots = [
@@ -70,39 +75,41 @@ def test_any_vote_counts_at_threshold_0_and_all_agree_with_themselves():
         assert frames(ballot, other, tolerance=0, threshold=0.0) == sorted({*ballot, *other})
 
 
-def test_an_ensemble_is_built_from_a_config_and_says_who_voted(clip):
+def test_an_ensemble_is_built_from_a_config_and_logs_the_votes(clip):
     ensemble = build(
         PROVIDERS,
         dict(type="ensemble", providers=["novelty", dict(type="every_n", n=4), "cosine"]),
     )
     points = ensemble.propose(clip)
-    # Silence from 4 to 5 s, four frames a second; every_n says 4, 8, 12, 16, 20.
+    # Silence from 4 to 5 s, four frames per second; every_n has 4, 8, 12, 16, 20.
     assert points.indices == [0, 16, 20]
     assert [m["source"] for m in points.log["members"]] == ["novelty", "every_n", "cosine"]
     assert all({0, 1} <= set(vote["voters"]) for vote in points.log["votes"])
     assert points.silent.nonzero().flatten().tolist() == list(range(16, 20))
-    # Silence is not carried into a segment that does not begin and end with it.
+    # A segment is silent only if all of it is.
     flags = FlagsProvider([1] + [0] * 23)
     assert EnsembleProvider(["novelty", flags]).propose(clip).silent.sum() == 0
 
 
 def test_ensembles_that_cannot_vote_are_refused(clip):
-    with pytest.raises(ControlPointError, match="1 providers and 1 weights; wanted two"):
+    with pytest.raises(
+        ControlPointError, match="two or more providers.*got 1 providers and 1 weights"
+    ):
         EnsembleProvider(["novelty"])
     with pytest.raises(ControlPointError, match="one weight each"):
         EnsembleProvider(["novelty", "cosine"], weights=[1])
     with pytest.raises(ControlPointError, match="not all 0"):
         EnsembleProvider(["novelty", "cosine"], weights=[0, 0])
-    with pytest.raises(ControlPointError, match="wanted frames"):
+    with pytest.raises(ControlPointError, match="0 or more whole frames, got 0.5"):
         EnsembleProvider(["novelty", "cosine"], tolerance=0.5)
     with pytest.raises(UnknownNameError, match="'novel'"):
         EnsembleProvider(["novelty", "novel"])
-    with pytest.raises(ControlPointError, match="the clip has 24"):
+    with pytest.raises(ControlPointError, match="for the 24 frames of the clip, got 2"):
         EnsembleProvider(["novelty", [1, 0]]).propose(clip)
 
 
 class Asked:
-    """An expensive provider: says what it is told to, and remembers what it was asked about."""
+    """An expensive provider with given control points; it records the clips of its calls."""
 
     def __init__(self, frames=()):
         self.frames, self.clips = frames, []
@@ -120,18 +127,18 @@ def world_clip(seed, fps=8):
 
 
 @pytest.fixture(scope="module")
-def doubtful_clip():
-    """A clip in which novelty hears a change that it is not sure of, on a frame after the first."""
+def uncertain_clip():
+    """A clip in which novelty has an uncertain change, on a frame after the first."""
     for seed in range(2000, 2100):
         clip = world_clip(seed)
-        heard = heard_changes(clip, least_score=1 / 1.5)
-        scores = [b.score for b in heard.boundaries]
+        changes = find_audio_changes(clip, least_score=1 / 1.5)
+        scores = [b.score for b in changes.boundaries]
         if any(1 / 1.5 <= score < 1.5 for score in scores) and any(s >= 1.5 for s in scores):
             return clip
     raise AssertionError("no scene in which novelty is undecided")
 
 
-def test_where_novelty_is_sure_nobody_is_asked_and_its_answer_stands(clip):
+def test_where_novelty_is_certain_the_expensive_provider_is_not_called(clip):
     expensive = Asked([3])
     points = GateProvider(expensive, margin=1.5).propose(clip)
     assert expensive.clips == []
@@ -146,37 +153,37 @@ def test_a_margin_of_1_is_novelty_alone():
         assert GateProvider(Asked(), margin=1).propose(clip) == NoveltyProvider().propose(clip)
 
 
-def test_doubtful_changes_stand_or_fall_with_the_expensive_answer(doubtful_clip):
-    deny = GateProvider(Asked()).propose(doubtful_clip)
+def test_uncertain_changes_are_kept_if_the_expensive_provider_confirms_them(uncertain_clip):
+    deny = GateProvider(Asked()).propose(uncertain_clip)
     rows = [row for row in deny.log["boundaries"] if not row["decided"]]
     assert rows
     assert not any(row["kept"] for row in rows)
     assert all(row["score"] >= 1.5 for row in deny.log["boundaries"] if row["decided"])
-    everywhere = GateProvider(dict(type="every_n", n=1)).propose(doubtful_clip)
+    everywhere = GateProvider(dict(type="every_n", n=1)).propose(uncertain_clip)
     assert all(row["kept"] for row in everywhere.log["boundaries"])
     assert set(deny.indices) < set(everywhere.indices)
     assert 0 <= deny.log["saved"] < 1
     assert deny.log["calls"] == len(deny.log["asked"]) >= 1
 
 
-def test_only_the_sound_around_a_doubt_is_asked_about(doubtful_clip):
+def test_the_expensive_provider_gets_only_the_clip_around_an_uncertain_change(uncertain_clip):
     expensive = Asked()
-    points = GateProvider(expensive, around_s=0.5).propose(doubtful_clip)
-    doubtful_s = [b["second"] for b in points.log["boundaries"] if not b["decided"]]
+    points = GateProvider(expensive, around_s=0.5).propose(uncertain_clip)
+    uncertain_s = [b["second"] for b in points.log["boundaries"] if not b["decided"]]
     frames = sum(clip.num_frames for clip in expensive.clips)
-    assert frames <= len(doubtful_s) * 9
+    assert frames <= len(uncertain_s) * 9
     assert points.log["saved"] == pytest.approx(1 - frames / 80, abs=1e-4)
     for clip, asked in zip(expensive.clips, points.log["asked"], strict=True):
         start = asked["frames"][0]
         assert len(clip.waveform) == clip.num_frames * SR // 8
         first = start * SR // 8
         assert torch.equal(
-            clip.waveform, doubtful_clip.waveform[first : first + len(clip.waveform)]
+            clip.waveform, uncertain_clip.waveform[first : first + len(clip.waveform)]
         )
         assert float(clip.times[0]) == 0
 
 
-def test_cut_out_keeps_what_frames_stand_for():
+def test_cut_out_keeps_the_spans_of_frames():
     waveform = torch.arange(5 * SR) / (5 * SR)
     for sampling in ("pts", "avsbench"):
         clip = Clip(
@@ -193,7 +200,7 @@ def test_cut_out_keeps_what_frames_stand_for():
         assert cut_out(clip, range(5)) is clip
 
 
-def test_a_gate_hears_embeddings_too():
+def test_a_gate_works_from_embeddings_too():
     rows = torch.rand(10, 128, generator=torch.Generator().manual_seed(0))
     clip = Clip(torch.zeros(10, 3, 2, 2), audio_embedding=rows)
     points = GateProvider(Asked()).propose(clip)
@@ -201,8 +208,8 @@ def test_a_gate_hears_embeddings_too():
     assert points.num_frames == 10
 
 
-def test_gates_that_make_no_sense_are_refused():
-    with pytest.raises(ControlPointError, match="a factor of 1 or more"):
+def test_gates_out_of_range_are_refused():
+    with pytest.raises(ControlPointError, match="a margin of 1 or more"):
         GateProvider("cosine", margin=0.5)
     with pytest.raises(UnknownNameError, match="'nobody'"):
         GateProvider("nobody")

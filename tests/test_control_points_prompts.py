@@ -1,10 +1,18 @@
-"""The questions: the paper's words, filled in for any number of frames, and a user's own."""
+"""Prompts: the paper's wording, for any number of frames, and a user's own."""
 
 import shutil
+from typing import get_args
 
 import pytest
 
-from coprop_plugin.control_points.prompts import DEFAULT, FOLDER, Prompts, number_word, ordinal
+from coprop_plugin.control_points.prompts import (
+    DEFAULT,
+    FOLDER,
+    PromptName,
+    Prompts,
+    number_word,
+    ordinal,
+)
 from coprop_plugin.errors import ControlPointError
 
 # As printed in the paper (section 3.2; the variants of table 2 (b)).
@@ -47,7 +55,7 @@ def test_numbers_are_words_up_to_twenty():
     )
 
 
-def test_a_folder_replaces_what_it_has_and_the_version_tells(tmp_path):
+def test_a_folder_replaces_its_texts_and_changes_the_version(tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "rcpg_describe.txt").write_text("What is this?\n")
@@ -59,23 +67,28 @@ def test_a_folder_replaces_what_it_has_and_the_version_tells(tmp_path):
     assert Prompts(mine).version != prompts.version
 
 
-def test_a_copy_of_the_shipped_folder_says_the_same(tmp_path):
+def test_a_copy_of_the_shipped_folder_has_the_same_version(tmp_path):
     shutil.copytree(FOLDER / DEFAULT, tmp_path / DEFAULT)
     assert Prompts(tmp_path / DEFAULT).version == Prompts().version
 
 
-def test_what_is_no_version_is_refused(tmp_path):
-    with pytest.raises(ControlPointError, match="neither 'paper-1' nor a folder.*Copy"):
+def test_an_unknown_version_is_refused(tmp_path):
+    with pytest.raises(ControlPointError, match="Expected prompts='paper-1' or a folder.*Copy"):
         Prompts("paper-9")
     (tmp_path / "notes.txt").write_text("nothing of the kind")
     with pytest.raises(ControlPointError, match="rcpg_list"):
         Prompts(tmp_path)
 
 
-def test_unknown_blanks_are_refused(tmp_path):
+def test_unknown_placeholders_are_refused(tmp_path):
     (tmp_path / "rcpg_list.txt").write_text("$frames of them, for 5 $")
     with pytest.raises(ControlPointError, match=r"rcpg_list.txt.*\$count, \$number, \$ordinal"):
         Prompts(tmp_path).text("rcpg_list", 5)
+
+
+def test_every_text_has_a_name():
+    texts = {path.stem for path in (FOLDER / DEFAULT).glob("*.txt")} - {"README"}
+    assert texts == set(get_args(PromptName))
 
 
 def test_every_text_is_explained_and_installed():

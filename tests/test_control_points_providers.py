@@ -4,16 +4,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from coprop_plugin.control_points.listening.features import consecutive_similarity, frame_features
-from coprop_plugin.control_points.providers import (
+from coprop_plugin.control_points import (
     CosineProvider,
     EveryNProvider,
     FileProvider,
     FlagsProvider,
     OracleProvider,
+    as_provider,
     from_masks,
 )
-from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.control_points.listening import consecutive_similarity, frame_features
 from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -35,12 +35,14 @@ def test_flags_are_returned_as_given(flags):
 
 
 def test_flags_of_another_length_are_refused():
-    with pytest.raises(ControlPointError, match="for 3 frames from the list.*clip has 4"):
+    with pytest.raises(
+        ControlPointError, match="for the 4 frames of the clip, got 3 from the list"
+    ):
         FlagsProvider([1, 0, 1]).propose(clip_of(4))
 
 
 @pytest.mark.parametrize("flags", ["abc", 5, None, [], [0, 1], [1, 2], ["x"], {"a": 1}])
-def test_what_is_no_list_of_flags_is_refused(flags):
+def test_other_values_are_not_flags(flags):
     with pytest.raises(
         ControlPointError, match="one 0 or 1 per frame|Expected one flag|Expected 1 as the first"
     ):
@@ -74,7 +76,7 @@ def test_flags_indices_or_seconds_may_be_in_the_file(tmp_path, content, indices)
 @pytest.mark.parametrize(
     "edit", [{"indices": [0, 1]}, {"flags": [1, 1, 0, 0, 0]}, {"seconds": [0.9375, 1.9375]}]
 )
-def test_a_file_of_which_one_of_three_was_edited_is_not_half_believed(tmp_path, edit):
+def test_a_file_in_which_one_of_three_was_edited_is_refused(tmp_path, edit):
     content = ControlPoints([1, 0, 0, 1, 0]).to_dict(clip_of(5).times)
     with pytest.raises(ControlPointError, match="Remove"):
         written(tmp_path, content | edit).propose(clip_of(5))
@@ -92,7 +94,9 @@ def test_a_file_for_another_frame_rate_is_snapped_by_its_seconds(tmp_path):
 
 
 def test_a_file_with_flags_for_another_length_and_no_seconds_is_refused(tmp_path):
-    with pytest.raises(ControlPointError, match=r"for 3 frames from .*points.json.*clip has 4"):
+    with pytest.raises(
+        ControlPointError, match=r"for the 4 frames of the clip, got 3 from .*points.json"
+    ):
         written(tmp_path, [1, 0, 1]).propose(clip_of(4))
 
 
@@ -115,14 +119,14 @@ def test_a_file_with_flags_for_another_length_and_no_seconds_is_refused(tmp_path
         ({"indices": [0, 9], "num_frames": 4}, "stay below 4"),
     ],
 )
-def test_a_foreign_file_is_named_with_the_reason(tmp_path, content, reason):
+def test_an_unreadable_file_is_named_with_the_reason(tmp_path, content, reason):
     with pytest.raises(ControlPointParseError, match=f"points.json.*{reason}"):
         written(tmp_path, content).propose(clip_of(4))
 
 
-def test_numbers_and_failures_that_are_none_do_no_harm(tmp_path):
+def test_huge_numbers_and_failures_of_another_type_are_typed_errors(tmp_path):
     provider = written(tmp_path, {"flags": [1, 0, 0, 0], "seconds": [10**400]})
-    with pytest.raises(ControlPointError, match="has seconds.*Remove what is not to count"):
+    with pytest.raises(ControlPointError, match="has seconds.*Remove those that are wrong"):
         provider.propose(clip_of(4))
     clip = replace(clip_of(4), name="x")
     with pytest.raises(ControlPointError, match="none of 'x'"):
@@ -143,7 +147,7 @@ def test_every_n_starts_at_0():
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
-def test_every_n_wants_a_whole_number(n):
+def test_every_n_needs_a_whole_number(n):
     with pytest.raises(ControlPointError, match="whole number of frames, 1 or more"):
         EveryNProvider(n)
 
@@ -164,17 +168,19 @@ def test_the_oracle_takes_boolean_masks():
 
 
 @pytest.mark.parametrize("masks", [torch.zeros(3, 4), torch.rand(3, 4, 4), torch.zeros(0, 4, 4)])
-def test_what_are_no_masks_is_refused(masks):
-    with pytest.raises(ControlPointError, match=r"wanted \[T, H, W\] whole numbers"):
+def test_other_masks_are_refused(masks):
+    with pytest.raises(ControlPointError, match=r"Expected masks \[T, H, W\] of whole numbers"):
         from_masks(masks)
 
 
 def test_the_oracle_refuses_a_clip_of_another_length():
-    with pytest.raises(ControlPointError, match="for 2 frames from the true masks"):
+    with pytest.raises(
+        ControlPointError, match="for the 3 frames of the clip, got 2 from the true masks"
+    ):
         OracleProvider(torch.zeros(2, 4, 4, dtype=torch.long)).propose(clip_of(3))
 
 
-def test_cosine_marks_frames_unlike_the_one_before():
+def test_cosine_marks_frames_that_differ_from_the_one_before():
     embedding = torch.tensor([[1.0, 0], [2, 0], [0, 1], [0, 0], [0, 0], [0.1, 1]])
     embedding = torch.nn.functional.pad(embedding, (0, 126))
     points = CosineProvider().propose(clip_of(6, audio_embedding=embedding))
@@ -182,7 +188,7 @@ def test_cosine_marks_frames_unlike_the_one_before():
     json.dumps(points.log)
 
 
-def test_cosine_hears_a_tone_change_without_vggish():
+def test_cosine_finds_a_change_of_tone_without_vggish():
     t = torch.arange(5 * 16_000) / 16_000
     tone = torch.where(t < 3, torch.sin(2 * torch.pi * 300 * t), torch.sin(2 * torch.pi * 3000 * t))
     points = CosineProvider().propose(clip_of(5, 0.3 * tone, sampling="avsbench"))
@@ -209,6 +215,6 @@ def test_two_silent_rows_are_alike():
     assert CosineProvider().propose(clip_of(1, torch.zeros(16_000))).indices == [0]
 
 
-def test_cosine_needs_some_sound():
+def test_cosine_needs_audio():
     with pytest.raises(ClipError, match="no sound at all"):
         CosineProvider().propose(clip_of(2))

@@ -8,15 +8,12 @@ import tiny_qwen
 import torch
 from chat_server import ChatServer, answers
 
-from coprop_plugin.control_points.language.examples import Example
+from coprop_plugin.control_points import Example, RCPGProvider, Store, as_provider
 from coprop_plugin.control_points.llm import QwenAudioLLM
 from coprop_plugin.control_points.parsing import flags_schema
-from coprop_plugin.control_points.resolve import as_provider
-from coprop_plugin.control_points.retrieval import Store
-from coprop_plugin.control_points.strategies import RCPGProvider
 from coprop_plugin.types import Clip
 
-HEARD_S = 4
+MAX_AUDIO_S = 4
 STORE = Store([Example("d", ("dog",), (1, 0, 1, 0), 4.0), Example("p", ("piano",), (1, 0), 2.0)])
 
 
@@ -29,16 +26,16 @@ def clip():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    model = tiny_qwen.qwen2_audio(tiny_qwen.tokenizer(), HEARD_S)
-    # Untrained weights say the same whatever sounds; louder ones do not.
+    model = tiny_qwen.qwen2_audio(tiny_qwen.tokenizer(), MAX_AUDIO_S)
+    # Untrained weights give the same answer to any audio; larger ones do not.
     for parameter in model.parameters():
         parameter.data.mul_(8)
-    return tiny_qwen.save(model, tmp_path_factory.mktemp("qwen2_audio"), HEARD_S)
+    return tiny_qwen.save(model, tmp_path_factory.mktemp("qwen2_audio"), MAX_AUDIO_S)
 
 
-def test_a_tiny_qwen2_audio_is_held_to_a_flag_a_frame(folder, clip):
+def test_a_tiny_qwen2_audio_gives_one_flag_per_frame(folder, clip):
     def proposed():
-        llm = QwenAudioLLM(folder, max_audio_s=HEARD_S, max_new_tokens=6)
+        llm = QwenAudioLLM(folder, max_audio_s=MAX_AUDIO_S, max_new_tokens=6)
         return RCPGProvider(llm, STORE, fallback=None, overlap_s=1).propose(clip)
 
     points = proposed()

@@ -1,4 +1,4 @@
-"""Annotated sounds: what they are made of, and that the right ones are found, never the query."""
+"""Example stores: how they are built, and which examples are found, never the query."""
 
 import json
 import wave
@@ -11,11 +11,9 @@ from make_avsbench import CLASSES, make_avss, make_ms3, make_s4
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
-from coprop_plugin.control_points.language.categories import alike, mentioned, normalised
-from coprop_plugin.control_points.language.examples import Example, flags_a_second
-from coprop_plugin.control_points.llm.cache import audio_hash
-from coprop_plugin.control_points.providers import from_masks
-from coprop_plugin.control_points.retrieval import Query, Store
+from coprop_plugin.control_points import Example, Query, Store, flags_a_second, from_masks
+from coprop_plugin.control_points.language import alike, mentioned, normalised
+from coprop_plugin.control_points.llm import audio_hash
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.world.objects import KINDS
@@ -60,7 +58,7 @@ def test_categories_have_one_name(category, name):
     assert normalised(name) == name
 
 
-def test_the_world_s_kinds_are_told_apart():
+def test_the_kinds_of_the_synthetic_world_are_distinct():
     names = [kind.name for kind in KINDS]
     assert [normalised(name) for name in names] == names
 
@@ -79,7 +77,7 @@ def test_longer_phrases_count_before_the_words_in_them():
     assert mentioned("a theremin", ["theremin"]) == ["theremin"]
 
 
-def test_words_written_alike_are_found():
+def test_words_with_similar_spelling_are_found():
     assert alike("some hurdygurdy music", "hurdy-gurdy") > alike("gurdy", "hurdy-gurdy") > 0
     assert alike("a violin", "dog") == 0
 
@@ -107,13 +105,13 @@ def test_the_order_depends_on_nothing_else():
     assert Store(reversed(examples)).retrieve("a dog", query, k=4) == found
 
 
-def test_where_no_category_matches_what_is_written_alike_is_found():
+def test_without_a_common_category_similar_spelling_decides():
     store = Store([example("h", "hurdy-gurdy"), example("d", "dog")])
     found = store.retrieve("It is a hurdygurdy.")
     assert (found.by, [e.id for e in found.examples]) == ("text", ["h"])
 
 
-def test_where_no_word_helps_what_sounds_alike_is_found():
+def test_without_similar_words_similar_timbre_decides():
     t = torch.arange(32_000) / 16_000
     tones = {"low": torch.sin(1_000 * t), "high": torch.sin(20_000 * t)}
     frames = torch.zeros(2, 3, 8, 8)
@@ -144,7 +142,7 @@ def test_the_query_is_never_found_by_content():
 @pytest.mark.parametrize("source", ["s4/x2.wav", "avss/v2/x2/audio.wav", "elsewhere/x2.mp4", "x2"])
 def test_the_query_is_never_found_by_name(source, tmp_path):
     store = Store([example(f"x{n}", "dog") for n in range(4)])
-    # Compressed anew, say: other samples, the same clip.
+    # E.g. compressed again: other samples, the same clip.
     query = Query.of(clip_of(7, source=tmp_path / source))
     assert [e.id for e in store.retrieve("a dog", query, k=9).examples] == ["x0", "x1", "x3"]
     named = Query.of(clip_of(7, name="x2"))
@@ -181,23 +179,23 @@ def test_lines_may_be_written_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "line 2 is no example"),
-        ("[]", "no JSON object"),
-        ('{"categories": "dog", "control_points": [1]}', '"categories" is no list'),
-        ('{"categories": [], "control_points": [1, 2]}', "no list of 0 and 1"),
+        ("{", "line 2 is not an example"),
+        ("[]", "not a JSON object"),
+        ('{"categories": "dog", "control_points": [1]}', '"categories" is not a list'),
+        ('{"categories": [], "control_points": [1, 2]}', "not a list of 0 and 1"),
         ('{"categories": [], "control_points": [0, 1]}', "the first of"),
         ('{"categories": [], "control_points": [1], "embedding": 3}', "line 2"),
         ('{"categories": ["\\ud800"], "control_points": [1]}', "surrogates not allowed"),
     ],
 )
-def test_lines_that_are_no_examples_are_named(tmp_path, line, reason):
+def test_other_lines_are_named(tmp_path, line, reason):
     path = tmp_path / "store.jsonl"
     path.write_text(f'{{"categories": [], "control_points": [1]}}\n{line}\n')
     with pytest.raises(ControlPointError, match=reason):
         Store.load(path)
 
 
-def test_a_missing_store_says_how_to_make_one(tmp_path):
+def test_the_error_of_a_missing_store_gives_the_command_that_makes_one(tmp_path):
     with pytest.raises(ControlPointError, match="coprop anchor index DATASET -o"):
         Store.load(tmp_path / "none.jsonl")
 
@@ -208,13 +206,13 @@ def test_control_points_of_any_rate_become_flags_a_second():
     # At 1.375 s and 3.625 s: seconds 1 and 4 sound mostly new.
     points = ControlPoints.from_indices([0, 11, 29], 40)
     assert flags_a_second(points, clip) == [1, 1, 0, 0, 1]
-    # A thing of a quarter of a second prevails nowhere, and what was before goes on after it.
+    # An object of a quarter of a second prevails in no second, so the one before it continues.
     masks = torch.zeros(40, 1, 1, dtype=torch.long)
     masks[18:20] = 1
     assert flags_a_second(from_masks(masks), clip) == [1, 0, 0, 0, 0]
 
 
-def test_two_clips_of_one_name_are_refused():
+def test_two_samples_with_one_id_are_refused():
     samples = [Labelled("a", clip_of(n), ControlPoints([1, 0, 0, 0, 0])) for n in range(2)]
     with pytest.raises(ControlPointError, match="two samples with the id 'a'"):
         Store.build(samples)
@@ -286,7 +284,7 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     write_wav(tmp_path / "mine.wav")
     (tmp_path / "clips.jsonl").write_text('{"clip": "mine.wav", "categories": [{}], "seconds": []}')
     done = index(tmp_path / "clips.jsonl")
-    assert (done.exit_code, '"categories" is no list of names' in done.stderr) == (2, True)
+    assert (done.exit_code, '"categories" is not a list of names' in done.stderr) == (2, True)
 
 
 def test_classes_in_masks_are_categories(tmp_path):

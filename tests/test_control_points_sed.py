@@ -1,4 +1,4 @@
-"""Sound-event detection: from probabilities to stretches to control points."""
+"""Sound-event detection: from probabilities to active spans to control points."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,14 @@ from tiny_pretrained import save_clap, save_pe_audio
 
 from coprop_plugin.benchmark.untrained_models import untrained_clap, untrained_sed
 from coprop_plugin.checkpoints.transformers_models import load_pretrained
-from coprop_plugin.control_points import detectors
-from coprop_plugin.control_points.language.name_categories import read_names
-from coprop_plugin.control_points.listening.detectors import Activity, load_detector, windows_at_hop
-from coprop_plugin.control_points.sed import SoundEventProvider, active_spans
+from coprop_plugin.control_points import SoundEventProvider, active_spans
+from coprop_plugin.control_points.language import read_names
+from coprop_plugin.control_points.listening import (
+    Activity,
+    PeAudioDetector,
+    load_detector,
+    windows_at_hop,
+)
 from coprop_plugin.errors import (
     CheckpointError,
     ClipError,
@@ -38,7 +42,7 @@ def two_sounds():
 
 
 class Scripted:
-    """A detector that hears what it is told, a row each half second."""
+    """A detector with given probabilities, a row each half second."""
 
     model_id = "scripted"
 
@@ -68,7 +72,7 @@ def test_a_category_is_on_between_release_and_release_around_the_threshold(probs
     assert found == [(2 + a * 0.25, 2 + b * 0.25) for a, b in spans]
 
 
-def test_what_is_shorter_than_a_tenth_of_a_second_is_a_click():
+def test_activity_shorter_than_a_tenth_of_a_second_is_a_click():
     probs = torch.zeros(100, 1)
     probs[10:12], probs[50:53] = 1, 1
     assert active_spans(Activity(("dog",), probs, 0.04), 0.5, 0.5) == {"dog": [(2.0, 2.12)]}
@@ -87,7 +91,7 @@ def test_control_points_are_where_the_set_changes_not_where_probabilities_do():
     assert SoundEventProvider(detector, ["dog"]).propose(clip).indices == [0, 8]
 
 
-def test_categories_may_be_asked_for_clip_by_clip():
+def test_categories_may_be_a_function_of_the_clip():
     asked = []
 
     def categories(clip):
@@ -117,12 +121,12 @@ def test_names_are_read_in_any_form(answer, names):
 
 
 @pytest.mark.parametrize("answer", ["", "I am sorry, but I cannot listen to any audio at all."])
-def test_answers_that_name_nothing_are_refused(answer):
-    with pytest.raises(ControlPointParseError, match="no list of names"):
+def test_answers_without_names_are_refused(answer):
+    with pytest.raises(ControlPointParseError, match="Expected a list of names"):
         read_names(answer)
 
 
-def test_a_language_model_names_what_to_listen_for():
+def test_a_language_model_names_the_categories():
     asked = []
 
     def answer(messages, waveform, sample_rate):
@@ -141,14 +145,14 @@ def test_a_language_model_names_what_to_listen_for():
     assert silent.indices == [0]
 
 
-def test_seconds_of_a_stretch_of_frames_are_those_of_the_whole_clip():
+def test_seconds_of_a_part_of_a_clip_are_those_of_the_whole_clip():
     waveform = torch.zeros(40 * SR)
     detector = Scripted(dog=[0] * 13 + [1] * 27)
-    # The stretch from 10 s on is heard from 5 s on, so row 13 is at 11.5 s.
+    # The part from 10 s on is processed from 5 s on, so row 13 is at 11.5 s.
     assert SoundEventProvider(detector).propose(clip_of(waveform)[40:80]).indices == [0, 6]
 
 
-def test_windows_lie_in_the_middle_of_their_hops():
+def test_windows_are_centred_on_their_hops():
     waveform = torch.arange(1000.0)
     windows = windows_at_hop(waveform, rate=100, hop_s=0.3, window_s=0.5)
     assert windows.shape == (34, 50)
@@ -161,7 +165,7 @@ def test_windows_lie_in_the_middle_of_their_hops():
 
 @pytest.fixture(scope="module")
 def ast_folder(two_sounds, tmp_path_factory):
-    """A tiny audio spectrogram transformer whose head was fitted to tell the two sounds apart."""
+    """A tiny audio spectrogram transformer whose head is fitted to distinguish the two sounds."""
     detector = untrained_sed(["A pure tone", "Noise, hiss", "Bell"]).detector
     model, extractor = detector.model, detector.extractor
     windows = windows_at_hop(two_sounds.waveform, SR, 0.25, 1.0)
@@ -192,10 +196,12 @@ def test_an_audio_spectrogram_transformer_from_a_folder_finds_the_change(ast_fol
     assert points.log["detector"] == str(ast_folder)
 
 
-def test_a_category_means_the_labels_that_hold_its_words(ast_folder, two_sounds):
+def test_a_category_matches_the_labels_with_its_words(ast_folder, two_sounds):
     named = SoundEventProvider(ast_folder, ["hiss"]).propose(two_sounds)
     assert named.log["spans"] == {"hiss": [[3.0, 6.0]]}
-    with pytest.raises(ControlPointError, match=r"'violin'.*none of its 3 labels.*PE-A-Frame"):
+    with pytest.raises(
+        ControlPointError, match=r"'violin' matches none of the 3 labels.*PE-A-Frame"
+    ):
         SoundEventProvider(ast_folder, ["violin"]).propose(two_sounds)
 
 
@@ -204,7 +210,7 @@ def pe_folder(tmp_path_factory):
     return save_pe_audio(tmp_path_factory.mktemp("pe"))
 
 
-def test_pe_audio_listens_every_40_ms_for_any_words(pe_folder, two_sounds):
+def test_pe_audio_detects_any_words_every_40_ms(pe_folder, two_sounds):
     detector = load_detector(pe_folder, local_files_only=True)
     heard = detector.activity(two_sounds.waveform, SR, ["dog", "the sound of a flute"])
     assert heard.row_s == 0.04
@@ -212,15 +218,14 @@ def test_pe_audio_listens_every_40_ms_for_any_words(pe_folder, two_sounds):
     swapped = detector.activity(two_sounds.waveform, SR, ["the sound of a flute", "dog"])
     torch.testing.assert_close(swapped.probs, heard.probs.flip(1))
     assert not torch.allclose(heard.probs[:, 0], heard.probs[:, 1])
-    # Tone and noise are told apart by more than moments of either.
+    # Tone and noise differ by more than the moments of either.
     tone, noise = heard.probs[:75, 0], heard.probs[75:, 0]
     assert abs(float(tone.mean() - noise.mean())) > float(tone[5:-5].std() + noise[5:-5].std())
 
 
-def test_long_sounds_are_heard_piece_by_piece_without_gap_or_overlap(pe_folder, monkeypatch):
-    monkeypatch.setattr(detectors, "_CHUNK_S", 4.0)
-    monkeypatch.setattr(detectors, "_MARGIN_S", 0.4)
-    detector = load_detector(pe_folder)
+def test_long_audio_is_processed_in_chunks_without_gap_or_overlap(pe_folder):
+    loaded = load_detector(pe_folder)
+    detector = PeAudioDetector(loaded.model, loaded.processor, "pe", chunk_s=4.0, margin_s=0.4)
     rng = np.random.default_rng(0)
     waveform = torch.from_numpy(rng.standard_normal(9 * 48_000).astype(np.float32)) * 0.1
     lengths = []
@@ -236,15 +241,15 @@ def test_long_sounds_are_heard_piece_by_piece_without_gap_or_overlap(pe_folder, 
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 100, 2000])
-def test_hardly_any_sound_is_no_trouble(pe_folder, ast_folder, num_samples):
+def test_very_short_audio_is_accepted(pe_folder, ast_folder, num_samples):
     clip = Clip(torch.zeros(1, 3, 2, 2), torch.ones(num_samples) * 0.1, SR, torch.zeros(1))
     for folder in (pe_folder, ast_folder):
         categories = ["dog"] if folder == pe_folder else None
         assert SoundEventProvider(folder, categories).propose(clip).indices == [0]
 
 
-def test_pe_audio_must_be_told_what_to_listen_for(pe_folder, two_sounds):
-    with pytest.raises(ControlPointError, match=r"told nothing.*categories=\['dog'"):
+def test_pe_audio_needs_categories(pe_folder, two_sounds):
+    with pytest.raises(ControlPointError, match=r"needs categories.*categories=\['dog'"):
         SoundEventProvider(pe_folder).propose(two_sounds)
 
 
@@ -253,11 +258,13 @@ def test_a_missing_model_and_one_of_another_kind_are_refused(tmp_path, two_sound
     with pytest.raises(CheckpointError, match=r"'nobody/has-this'.*hf download nobody/has-this"):
         provider.propose(two_sounds)
     folder = save_clap(tmp_path, untrained_clap())
-    with pytest.raises(CheckpointError, match=r"type 'clap'; wanted 'pe_audio'"):
+    with pytest.raises(
+        CheckpointError, match=r"Expected a model of type 'pe_audio'.*of type 'clap'"
+    ):
         SoundEventProvider(folder).propose(two_sounds)
 
 
-def test_weights_that_are_not_in_the_file_are_not_made_up(tmp_path):
+def test_a_file_without_some_of_the_weights_is_refused(tmp_path):
     model = untrained_sed().detector.model
     model.audio_spectrogram_transformer.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="no weights for 4 parameters.*would be random"):
@@ -267,7 +274,9 @@ def test_weights_that_are_not_in_the_file_are_not_made_up(tmp_path):
 def test_wrong_options_are_refused(two_sounds):
     with pytest.raises(ControlPointError, match="0 < release <= threshold < 1"):
         SoundEventProvider(threshold=0.3, release=0.5)
-    with pytest.raises(ControlPointError, match=r"one text; wanted a list of names, \['dog'\]"):
+    with pytest.raises(
+        ControlPointError, match=r"Expected a list of names as categories, e.g. \['dog'\]"
+    ):
         SoundEventProvider(categories="dog")
-    with pytest.raises(ClipError, match="no waveform"):
+    with pytest.raises(ClipError, match="Expected a clip with a waveform"):
         SoundEventProvider(Scripted(dog=[1])).propose(Clip(torch.zeros(2, 3, 2, 2)))

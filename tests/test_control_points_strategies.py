@@ -1,4 +1,4 @@
-"""Asking a language model: the conversation, its record, long sounds, and what goes wrong."""
+"""Language-model strategies: the conversation, its log, long audio, and failures."""
 
 import json
 import random
@@ -11,22 +11,23 @@ from typer.testing import CliRunner
 
 import coprop_plugin as coprop
 from coprop_plugin import cli, media
-from coprop_plugin.control_points.language.audio_windows import (
-    AudioWindow,
-    merged,
-    question_spans,
-    sound_of,
-    windows_of,
-)
-from coprop_plugin.control_points.language.examples import Example, flags_a_second
-from coprop_plugin.control_points.parsing import flags_schema
-from coprop_plugin.control_points.resolve import as_provider
-from coprop_plugin.control_points.retrieval import Store
-from coprop_plugin.control_points.strategies import (
+from coprop_plugin.control_points import (
+    Example,
     OneStepProvider,
     RCPGProvider,
+    Store,
     ThreeStepProvider,
+    as_provider,
+    flags_a_second,
 )
+from coprop_plugin.control_points.language import (
+    AudioWindow,
+    audio_between,
+    merged,
+    question_spans,
+    windows_of,
+)
+from coprop_plugin.control_points.parsing import flags_schema
 from coprop_plugin.errors import (
     AudioLLMError,
     ClipError,
@@ -41,7 +42,7 @@ LIST = "[1, 0, 0, 1, 0]"
 
 
 class Scripted:
-    """Says what it was told, in order, the last answer for ever; remembers what it was asked."""
+    """Gives its answers in order, then the last one forever; records the questions."""
 
     name, model_id, settings = "scripted", "script-1", {"seed": 7}
 
@@ -55,7 +56,7 @@ class Scripted:
 
 
 class Listening(Scripted):
-    """Hears levels: a frame is new if its median is not that of the frame before."""
+    """Answers by level: a frame is new if its median differs from that of the frame before."""
 
     def chat(self, messages, waveform, sample_rate, *, schema=None):
         super().chat(messages, waveform, sample_rate, schema=schema)
@@ -143,7 +144,7 @@ def test_one_step_asks_once_and_three_step_three_times():
 
 
 @pytest.mark.parametrize("store", [None, Store()])
-def test_rcpg_without_examples_asks_as_three_step_does_and_says_so(store):
+def test_rcpg_without_examples_asks_the_questions_of_three_step(store):
     rcpg, three = Scripted("A dog.", "Two.", LIST), Scripted("A dog.", "Two.", LIST)
     points = RCPGProvider(rcpg, store).propose(five_frames())
     assert points == ThreeStepProvider(three).propose(five_frames())
@@ -158,7 +159,7 @@ def test_rcpg_that_finds_nothing_asks_without_examples():
     assert llm.asked[2][0][-1]["content"].startswith("When the category")
 
 
-def test_own_prompts_are_asked(tmp_path):
+def test_own_prompts_are_used(tmp_path):
     (tmp_path / "one_step_list.txt").write_text("$count flags, please, up to the $ordinal.")
     llm = Scripted(LIST)
     provider = OneStepProvider(llm, prompts=tmp_path)
@@ -167,10 +168,10 @@ def test_own_prompts_are_asked(tmp_path):
     assert provider.settings["prompts"] != OneStepProvider(llm).settings["prompts"]
 
 
-# What goes wrong.
+# Failures.
 
 
-def test_an_unreadable_answer_is_asked_for_once_more():
+def test_after_an_unreadable_answer_the_question_is_repeated_once():
     llm = Scripted("[1, 0, 0]", LIST)
     points = OneStepProvider(llm).propose(five_frames())
     assert (points.indices, points.source) == ([0, 3], "one_step")
@@ -182,14 +183,14 @@ def test_an_unreadable_answer_is_asked_for_once_more():
     assert turns[1]["flags"] == [1, 0, 0, 1, 0]
 
 
-def test_then_the_fallback_answers_and_says_so():
+def test_then_the_fallback_is_used_and_logged():
     llm = Scripted("I cannot listen to audio.")
     points = OneStepProvider(llm, fallback=[1, 1, 0, 0, 1]).propose(five_frames())
     assert (points.indices, points.source) == ([0, 1, 4], "given")
     assert len(llm.asked) == points.log["calls"] == 2
     assert points.log["strategy"] == "one_step"
     assert "it is a refusal" in points.log["notes"][0]
-    assert "flags answered instead" in points.log["notes"][0]
+    assert "Used the fallback, flags." in points.log["notes"][0]
 
 
 def test_without_a_fallback_it_is_an_error_that_quotes_the_answer():
@@ -211,13 +212,13 @@ def test_a_clip_without_waveform_goes_to_the_fallback():
     points = OneStepProvider(llm, fallback="cosine").propose(clip)
     assert (points.indices, points.source) == ([0, 1, 2], "cosine")
     assert "has no waveform" in points.log["notes"][0]
-    with pytest.raises(ClipError, match="without a waveform.*fallback"):
+    with pytest.raises(ClipError, match="needs a clip with a waveform.*fallback"):
         OneStepProvider(llm, fallback=None).propose(clip)
     assert not llm.asked
 
 
 @pytest.mark.parametrize("fallback", ["novelty", None])
-def test_nobody_is_asked_about_silence(fallback):
+def test_the_model_is_not_asked_about_silence(fallback):
     llm = Scripted(LIST)
     clip = Clip(torch.zeros(5, 3, 8, 8), torch.zeros(80_000))
     points = OneStepProvider(llm, fallback=fallback).propose(clip)
@@ -226,7 +227,7 @@ def test_nobody_is_asked_about_silence(fallback):
     assert "silent throughout" in points.log["notes"][0]
 
 
-def test_nobody_is_asked_about_a_single_frame():
+def test_the_model_is_not_asked_about_a_single_frame():
     llm = Scripted(LIST)
     clip = Clip(torch.zeros(1, 3, 8, 8), torch.rand(16_000))
     assert OneStepProvider(llm).propose(clip).indices == [0]
@@ -238,12 +239,12 @@ def test_nobody_is_asked_about_a_single_frame():
     [
         (dict(window_s=0), "window_s=0"),
         (dict(overlap_s=-1), "overlap_s=-1"),
-        (dict(prompts="nowhere"), "neither 'paper-1' nor a folder"),
-        (dict(store=STORE, k=0), "k=0"),
+        (dict(prompts="nowhere"), "Expected prompts='paper-1' or a folder"),
+        (dict(store=STORE, k=0), "Expected k.*got 0"),
         (dict(store="no.jsonl"), "coprop anchor index"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options, reason):
+def test_options_out_of_range_are_refused(options, reason):
     with pytest.raises(ControlPointError, match=reason):
         RCPGProvider(Scripted(LIST), **options)
 
@@ -253,7 +254,7 @@ def test_unknown_clients_are_refused():
         OneStepProvider("qwen3000")
 
 
-# Long sounds, and any frame rate.
+# Long audio, and any frame rate.
 
 
 @pytest.mark.parametrize("count", [2, 5, 30, 31, 33, 59, 61, 200])
@@ -270,11 +271,11 @@ def test_windows_fit_cover_and_overlap(count, limit, overlap):
 
 
 def test_windows_of_less_than_two_frames_are_refused():
-    with pytest.raises(ControlPointError, match="must hear two"):
+    with pytest.raises(ControlPointError, match="at least two frames"):
         windows_of([(0.0, 1.0), (1.0, 2.0)], 1.5, 0.0)
 
 
-def test_no_boundary_is_invented_at_a_window_s_edge():
+def test_there_is_no_control_point_at_the_edge_of_a_window():
     steady = levels([3] * 47)
     llm = Listening("", max_audio_s=10)
     points = OneStepProvider(llm, overlap_s=3).propose(steady)
@@ -293,7 +294,7 @@ def test_windows_give_what_one_window_would():
         assert points.flags.int().tolist() == [1, *truth[1:]], trial
 
 
-def test_a_change_that_two_windows_hear_a_frame_apart_is_one():
+def test_a_change_that_two_windows_place_a_frame_apart_is_one():
     windows = [AudioWindow(0, 8), AudioWindow(4, 12)]
     for change in range(5, 7):
         first = [int(t in (0, change)) for t in range(8)]
@@ -303,14 +304,14 @@ def test_a_change_that_two_windows_hear_a_frame_apart_is_one():
 
 
 def test_only_the_window_that_cannot_be_read_falls_back():
-    class Deaf(Listening):
+    class Refusing(Listening):
         def chat(self, messages, waveform, sample_rate, *, schema=None):
             answer = super().chat(messages, waveform, sample_rate, schema=schema)
             return "Sorry." if float(waveform[-1]) > 0.05 else answer
 
     clip = levels([0] * 7 + [1] * 7 + [9] * 4)
     always = [1] * 18
-    points = OneStepProvider(Deaf(""), window_s=10, overlap_s=2, fallback=always).propose(clip)
+    points = OneStepProvider(Refusing(""), window_s=10, overlap_s=2, fallback=always).propose(clip)
     assert points.source == "one_step+flags"
     assert [window["seconds"] for window in points.log["windows"]] == [[0, 10], [8, 18]]
     assert len(points.log["notes"]) == 1
@@ -329,37 +330,37 @@ def test_any_frame_rate_is_asked_about_by_the_second(fps):
     assert points.indices == wanted
 
 
-def test_the_question_covers_the_sound_and_no_more():
+def test_the_question_covers_exactly_the_audio():
     frames = torch.zeros(5, 3, 8, 8)
     by_default = Clip(frames, torch.rand(5 * RATE), RATE)
     assert question_spans(by_default) == [(float(t), t + 1.0) for t in range(5)]
     avsbench = Clip(frames, torch.rand(5 * RATE), RATE, sampling="avsbench")
     assert question_spans(avsbench) == question_spans(by_default)
-    # AVSBench's frames are seconds, whether or not their sound is complete.
+    # AVSBench's frames are seconds, whether or not their audio is complete.
     assert question_spans(replace(avsbench, waveform=torch.rand(4_400))) == question_spans(avsbench)
-    # Sound that ends long before the pictures do is followed by silence.
+    # Audio that ends long before the frames do is followed by silence.
     short = Clip(frames, torch.rand(2 * RATE), RATE, sampling="avsbench")
     assert len(question_spans(short)) == 5
-    heard = sound_of(short, 1.0, 4.0)
-    assert len(heard) == 3 * RATE
-    assert not heard[RATE:].any()
-    # A stretch of a longer sound is asked about alone.
-    stretch = levels(list(range(20)))[12:16]
-    assert question_spans(stretch) == [(float(t), t + 1.0) for t in range(12, 16)]
+    part = audio_between(short.waveform, RATE, 1.0, 4.0)
+    assert len(part) == 3 * RATE
+    assert not part[RATE:].any()
+    # A part of a longer clip is asked about alone.
+    part = levels(list(range(20)))[12:16]
+    assert question_spans(part) == [(float(t), t + 1.0) for t in range(12, 16)]
     assert len(question_spans(levels([1], fps=8))) == 2
 
 
-def heard_at_8_fps(scene):
-    """A scene without its pictures, and the true control points."""
+def at_8_fps(scene):
+    """A scene without its frames, and the true control points."""
     times = torch.arange(int(8 * scene.duration_s), dtype=torch.float64) / 8
     nothing = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(times), 3, 8, 8)
     clip = Clip(nothing, scene.waveform(), 16_000, times)
     return clip, scene.control_points(clip)
 
 
-def test_refining_leaves_a_change_where_it_is_heard(scene):
+def test_refining_keeps_a_change_at_its_moment(scene):
     # Flute to drum at 2 s, nothing from 4 s, both from 5 s.
-    clip, truth = heard_at_8_fps(scene)
+    clip, truth = at_8_fps(scene)
     points = OneStepProvider(Scripted(str(flags_a_second(truth, clip)))).propose(clip)
     assert len(points) == len(truth) == 4
     assert all(abs(a - b) <= 1 for a, b in zip(points.indices, truth.indices, strict=True))
@@ -375,14 +376,14 @@ def test_refining_finds_what_lies_between_seconds():
 
     errors = {True: 0, False: 0}
     for seed in range(1_000, 1_010):
-        clip, truth = heard_at_8_fps(made_up_scene(seed, (8, 8), off_screen=0.0))
+        clip, truth = at_8_fps(made_up_scene(seed, (8, 8), off_screen=0.0))
         llm = Scripted(str(flags_a_second(truth, clip)))
         for refine in errors:
             errors[refine] += error(OneStepProvider(llm, refine=refine), clip, truth)
     assert errors[True] < 0.6 * errors[False]
 
 
-def test_as_many_frames_as_were_asked_about_keep_the_answer():
+def test_with_as_many_frames_as_the_question_the_answer_is_kept():
     truth = [1, 1, 0, 1, 0, 0, 1, 0]
     torch.manual_seed(0)
     for sampling in ("avsbench", "pts"):
@@ -404,7 +405,7 @@ def test_a_segment_begins_at_the_moment_within_its_first_frame():
     plain = OneStepProvider(Scripted("[1, 0, 1, 0, 0]"), refine=False).propose(clip)
     assert plain.indices == [0, 2]
     assert plain.starts_s is None
-    # What begins before the frame does is there from its beginning.
+    # A sound that begins before the frame is there from the start of the frame.
     early = replace(clip, waveform=torch.cat([tones[9_600:], tones[-9_600:]]))
     points = OneStepProvider(Scripted("[1, 0, 1, 0, 0]")).propose(early)
     assert points.starts_s.tolist() == [0, 2]
@@ -417,7 +418,7 @@ def test_they_are_registered():
     assert {"one_step", "three_step", "rcpg"} <= set(coprop.list_providers())
 
 
-def test_a_wrapped_model_is_anchored_by_config(tmp_path):
+def test_a_wrapped_model_takes_a_config(tmp_path):
     (tmp_path / "store.jsonl").write_text(STORE.text())
     config = dict(
         type="rcpg",
@@ -439,7 +440,7 @@ def test_a_wrapped_model_is_anchored_by_config(tmp_path):
     assert kept["log"]["windows"][0]["conversation"][2]["answer"] == LIST
 
 
-def test_settings_say_all_that_the_flags_depend_on():
+def test_settings_hold_everything_that_the_flags_depend_on():
     plain = RCPGProvider(Scripted(LIST), STORE).settings
     json.dumps(plain)
     changes = [dict(k=1), dict(refine=False), dict(window_s=9), dict(overlap_s=1)]

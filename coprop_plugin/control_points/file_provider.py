@@ -1,4 +1,4 @@
-"""Control points from a file."""
+"""Control points from a JSON file."""
 
 import difflib
 import json
@@ -14,14 +14,13 @@ from coprop_plugin.types.timeline import snap
 
 @PROVIDERS.register_module(name=["FileProvider", "file"])
 class FileProvider:
-    """Reads control points from a JSON file, again when it was changed.
+    """Control points from a JSON file, which is read again when it has changed.
 
-    The file holds what `ControlPoints.to_dict` gives, or a bare list of flags, or
-    `{"seconds": [...]}`: when the sound changes, which is snapped to the clip's frames. A file of
-    the first kind that was written for another number of frames is snapped too, if it has seconds.
-    Or it holds any of these for many clips, `{"clips": {name: ...}}`, as `coprop anchor ... -o
-    points.json` writes it; the clip's own `name` says which, in a drop-in call the one given by
-    `coprop_plugin.naming`.
+    The file holds the content of `ControlPoints.to_dict`, or a list of flags, or
+    `{"seconds": [...]}`: times of changes, which are snapped to the clip's frames. A file of the
+    first kind for another number of frames is snapped, too, if it has seconds. Or it holds any of
+    these for many clips, `{"clips": {name: ...}}`, as `coprop anchor ... -o points.json` writes it;
+    the clip's `name` selects one, in a drop-in call the name given by `coprop_plugin.naming`.
 
     Args:
         path: The file.
@@ -33,15 +32,16 @@ class FileProvider:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._content: tuple[Any, Any] = (None, None)
+        # Replaced together, for threads that share a provider.
+        self._stamp_and_content: tuple[tuple[int, int, int] | None, Any] = (None, None)
 
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the file's control points for this clip.
 
         Raises:
             ControlPointParseError: If the file is missing or holds no control points.
-            ControlPointError: If it holds flags for another number of frames, and no seconds; or
-                many clips, but not this one.
+            ControlPointError: If it holds flags for another number of frames and no seconds, or
+                many clips but not this one.
         """
         content = self._read()
         if isinstance(content, dict) and isinstance(content.get("clips"), dict):
@@ -49,27 +49,27 @@ class FileProvider:
         if isinstance(content, list):
             content = {"flags": content}
         if not isinstance(content, dict):
-            raise self._foreign(f"it holds a {type(content).__name__}")
+            raise self._unreadable(f"it holds a {type(content).__name__}")
         if "seconds" in content and not _fits(content, clip):
             return self._snapped(content, clip)
         try:
             points = ControlPoints.from_dict(content)
         except ControlPointError as error:
-            raise self._foreign(str(error)) from error
+            raise self._unreadable(str(error)) from error
         checked_length(points, clip, str(self.path))
         self._check_seconds(content.get("seconds"), points, clip)
         return points
 
     def _of_clip(self, content: dict[str, Any], clip: Clip) -> Any:
         clips = content["clips"]
-        # Of files with one stem the whole name tells which.
+        # Files with the same stem are distinguished by the whole name.
         for name in (clip.name, clip.source and Path(clip.source).name):
             if name in clips:
                 return clips[name]
         if clip.name is None:
             raise ControlPointError(
                 f"{self.path} holds control points of {len(clips)} clips, and this clip has no "
-                "name. Make it with `name=...`; around a model's own call say "
+                "name. Make it with `name=...`, or put a model's own call into "
                 "`with coprop_plugin.naming(*names):`."
             )
         why = "; it was not among the inputs"
@@ -77,35 +77,35 @@ class FileProvider:
         if isinstance(failed, dict) and clip.name in failed:
             why = f": it failed ({failed[clip.name]})"
         elif near := difflib.get_close_matches(clip.name, clips, n=3):
-            why = f"; there is {', '.join(near)}"
+            why = f"; similar names: {', '.join(near)}"
         raise ControlPointError(
             f"{self.path} holds control points of {len(clips)} clips, but none of "
             f"{clip.name!r}{why}. Run `coprop anchor` again with all clips."
         )
 
     def _check_seconds(self, seconds: Any, points: ControlPoints, clip: Clip) -> None:
-        """Refuse a file of which only the seconds, or all but the seconds, were edited."""
+        """Refuse a file in which only the seconds, or everything but the seconds, was edited."""
         times = clip.times[points.indices].tolist()
         if seconds is None:
             return
         if not isinstance(seconds, list):
-            raise self._foreign('"seconds" is not a list of numbers')
+            raise self._unreadable('"seconds" is not a list of numbers')
         same = len(seconds) == len(times) and all(map(_is_number, seconds))
         if not same or any(abs(a - b) > 1e-3 for a, b in zip(seconds, times, strict=True)):
             raise ControlPointError(
                 f"{self.path} has seconds {str(seconds)[:80]}, but its flags mean the frames at "
-                f"{str([round(t, 3) for t in times])[:80]} s. Remove what is not to count: the "
+                f"{str([round(t, 3) for t in times])[:80]} s. Remove those that are wrong: the "
                 "seconds, or flags and indices."
             )
 
     def _snapped(self, content: dict[str, Any], clip: Clip) -> ControlPoints:
         seconds = content["seconds"]
         if not isinstance(seconds, list) or not all(_is_number(s) for s in seconds):
-            raise self._foreign('"seconds" is not a list of numbers')
+            raise self._unreadable('"seconds" is not a list of numbers')
         try:
             frames = snap(sorted(seconds), clip)
         except ControlPointError as error:
-            raise self._foreign(str(error)) from error
+            raise self._unreadable(str(error)) from error
         log = {"seconds": sorted(seconds), "snapped_from": str(self.path)}
         source = str(content.get("source", "file"))
         return ControlPoints.from_indices(frames, clip.num_frames, source, log)
@@ -114,10 +114,11 @@ class FileProvider:
         try:
             stat = self.path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            if self._content[0] != stamp:
-                text = read_text(self.path, ControlPointParseError)
-                self._content = stamp, json.loads(text)
-            return self._content[1]
+            known, content = self._stamp_and_content
+            if known != stamp:
+                content = json.loads(read_text(self.path, ControlPointParseError))
+                self._stamp_and_content = stamp, content
+            return content
         except OSError as error:
             reason = error.strerror or str(error)
             raise ControlPointParseError(
@@ -127,33 +128,33 @@ class FileProvider:
         except ControlPointParseError:
             raise
         except (ValueError, RecursionError) as error:
-            raise self._foreign(f"it is not JSON ({error})") from error
+            raise self._unreadable(f"it is not JSON ({error})") from error
 
-    def _foreign(self, reason: str) -> ControlPointParseError:
+    def _unreadable(self, reason: str) -> ControlPointParseError:
         return ControlPointParseError(
-            f"{self.path} holds no control points: {reason}. Wanted JSON: what "
-            '`ControlPoints.to_dict()` gives, a list of flags [1, 0, ...], or {"seconds": [...]}.'
+            f"{self.path} holds no control points: {reason}. Write JSON: the content of "
+            '`ControlPoints.to_dict()`, a list of flags [1, 0, ...], or {"seconds": [...]}.'
         )
 
 
 def _fits(content: dict[str, Any], clip: Clip) -> bool:
-    """Tell whether a file has flags or indices for exactly this many frames."""
+    """Whether a file has flags or indices for exactly the frames of the clip."""
     if isinstance(content.get("flags"), list):
         return len(content["flags"]) == clip.num_frames
     return "indices" in content and content.get("num_frames") == clip.num_frames
 
 
-def _is_number(value: Any) -> bool:
-    # JSON has whole numbers of any length, and Python's has NaN and Infinity.
+def _is_number(value: object) -> bool:
+    # JSON has integers of any length, and Python's has NaN and Infinity.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 def checked_length(points: ControlPoints, clip: Clip, origin: str) -> ControlPoints:
-    """Return `points`, unless they are for another number of frames than the clip has."""
+    """Return `points`; raises if they are for another number of frames than the clip has."""
     if points.num_frames != clip.num_frames:
         raise ControlPointError(
-            f"Got control points for {points.num_frames} frames from {origin}, but the clip has "
-            f"{clip.num_frames}. Give one flag per frame, or read the clip at the frame rate they "
-            "were made for."
+            f"Expected control points for the {clip.num_frames} frames of the clip, got "
+            f"{points.num_frames} from {origin}. Give one flag per frame, or read the clip at the "
+            "frame rate that they were made for."
         )
     return points

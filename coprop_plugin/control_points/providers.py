@@ -1,4 +1,4 @@
-"""Control-point providers that need no language model, all registered."""
+"""Control-point providers from flags, true masks, a fixed interval, or cosine similarity."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 
-_COUNTED = 65_536
+_LARGEST_COUNTED_ID = 65_536
 
 __all__ = [
     "CosineProvider",
@@ -27,13 +27,13 @@ __all__ = [
 
 @PROVIDERS.register_module(name=["FlagsProvider", "flags"])
 class FlagsProvider:
-    """Says what it was told: one 0 or 1 per frame.
+    """Control points that are given: one 0 or 1 per frame.
 
     Args:
         flags: `[T]`, the first one 1; or `ControlPoints`.
 
     Raises:
-        ControlPointError: If they are not zeros and ones that begin with 1.
+        ControlPointError: If they are not zeros and ones that start with 1.
 
     Example:
         >>> FlagsProvider([1, 0, 1]).propose(Clip(torch.rand(3, 3, 8, 8))).indices
@@ -42,13 +42,15 @@ class FlagsProvider:
 
     def __init__(self, flags: Sequence[int] | Tensor | ControlPoints) -> None:
         try:
-            self.points = flags if isinstance(flags, ControlPoints) else ControlPoints(flags)
+            self.points = (
+                flags if isinstance(flags, ControlPoints) else ControlPoints(torch.as_tensor(flags))
+            )
         except ControlPointError:
             raise
         except (TypeError, ValueError, RuntimeError) as error:
             raise ControlPointError(
-                f"Got {str(flags)[:160]} as control points; wanted one 0 or 1 per frame, such as "
-                "[1, 0, 0, 1, 0]; a registered name is given as a string."
+                "Expected control points as one 0 or 1 per frame, e.g. [1, 0, 0, 1, 0], got "
+                f"{str(flags)[:160]}. Give a registered name as a string."
             ) from error
 
     def propose(self, clip: Clip) -> ControlPoints:
@@ -62,10 +64,10 @@ class FlagsProvider:
 
 @PROVIDERS.register_module(name=["EveryNProvider", "every_n"])
 class EveryNProvider:
-    """Puts a control point on every n-th frame, whatever sounds.
+    """A control point on every n-th frame, independent of the audio.
 
     Args:
-        n: Frames from one control point to the next; 1 makes every frame a keyframe, which is the
+        n: Frames from one control point to the next; 1 makes every frame a keyframe, i.e. runs the
             wrapped model alone.
 
     Raises:
@@ -79,7 +81,7 @@ class EveryNProvider:
     def __init__(self, n: int = 5) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ControlPointError(
-                f"Got n={n!r}; wanted a whole number of frames, 1 or more. It is not seconds."
+                f"Expected n as a whole number of frames, 1 or more (not seconds), got {n!r}."
             )
         self.n = n
 
@@ -91,13 +93,13 @@ class EveryNProvider:
 
 @PROVIDERS.register_module(name=["OracleProvider", "oracle"])
 class OracleProvider:
-    """Knows the true masks, see `from_masks`.
+    """Control points of the true masks; see `from_masks`.
 
     Args:
         masks: `[T, H, W]`, whole numbers, 0 the silent background.
 
     Raises:
-        ControlPointError: If the masks are not that.
+        ControlPointError: If the masks have another shape or type.
 
     Example:
         >>> masks = torch.tensor([0, 3, 3]).reshape(3, 1, 1)
@@ -120,8 +122,8 @@ class OracleProvider:
 def from_masks(masks: Tensor) -> ControlPoints:
     """Find control points in true masks, as the paper annotates them (appendix A.1).
 
-    A frame is one if the set of ids in its mask differs from that of the frame before. Where and
-    how large the objects are does not count.
+    A frame is a control point if the set of ids in its mask differs from that of the frame before,
+    regardless of the position and size of the objects.
 
     Args:
         masks: `[T, H, W]`, bool or whole numbers: class or instance ids, 0 the silent background.
@@ -139,8 +141,8 @@ def from_masks(masks: Tensor) -> ControlPoints:
     masks = torch.as_tensor(masks)
     if masks.ndim != 3 or len(masks) == 0 or masks.is_floating_point() or masks.is_complex():
         raise ControlPointError(
-            f"Got masks of shape {list(masks.shape)} and {masks.dtype}; wanted [T, H, W] whole "
-            "numbers, 0 the background. Take the argmax, or `probs > 0.5`, first."
+            "Expected masks [T, H, W] of whole numbers, 0 the background, got shape "
+            f"{list(masks.shape)} and {masks.dtype}. Take the argmax, or `probs > 0.5`, first."
         )
     ids = [[i for i in _ids_in(mask) if i != 0] for mask in masks]
     frames = [t for t in range(len(ids)) if t == 0 or ids[t] != ids[t - 1]]
@@ -149,7 +151,7 @@ def from_masks(masks: Tensor) -> ControlPoints:
 
 def _ids_in(mask: Tensor) -> list[int]:
     flat = mask.flatten().long()
-    if len(flat) and 0 <= int(flat.min()) and int(flat.max()) < _COUNTED:
+    if len(flat) and 0 <= int(flat.min()) and int(flat.max()) < _LARGEST_COUNTED_ID:
         # Counting is far faster than sorting all pixels.
         return flat.bincount().nonzero().flatten().tolist()
     return flat.unique().tolist()
@@ -157,14 +159,14 @@ def _ids_in(mask: Tensor) -> list[int]:
 
 @PROVIDERS.register_module(name=["CosineProvider", "cosine"])
 class CosineProvider:
-    """The paper's baseline: a control point where two frames in a row sound unlike (Table 2 (a)).
+    """The paper's baseline: control points where consecutive frames differ in sound (Table 2 (a)).
 
     The paper gives neither the feature nor the threshold. Here it is the cosine similarity of
     `frame_features`: VGGish embeddings if there are any, else averaged log-mels.
 
     Args:
-        threshold: A similarity below it is a control point. None: 0.98 for averaged log-mels, which
-            are all alike, and 0.9 for embeddings.
+        threshold: A frame with a similarity below it is a control point. None: 0.98 for averaged
+            log-mels, which are similar for all sounds, and 0.9 for embeddings.
         vggish: A network from `coprop_plugin.audio.vggish.load_vggish`, for clips without
             embeddings.
 
@@ -179,10 +181,10 @@ class CosineProvider:
         self.vggish = vggish
 
     def propose(self, clip: Clip) -> ControlPoints:
-        """Return the frames whose sound is unlike that of the frame before.
+        """Return the frames whose audio differs from that of the frame before.
 
         Raises:
-            ClipError: If the clip has no sound in any form.
+            ClipError: If the clip has no audio in any form.
         """
         similarity = consecutive_similarity(frame_features(clip, self.vggish))
         threshold = self.threshold

@@ -1,18 +1,25 @@
-"""Which control-point provider a user means."""
+"""From a name, a config, a file or flags to a control-point provider."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError, CopropError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS, build
-from coprop_plugin.types import ControlPointProvider
+from coprop_plugin.types import ControlPointProvider, ControlPoints
+
+ProviderSource = (
+    ControlPointProvider | str | Path | Mapping[str, Any] | ControlPoints | Sequence[int] | Tensor
+)
+"""What `wrap(control_points=...)` takes; see `as_provider`."""
 
 
-def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
-    """Return the provider that `wrap(control_points=...)` means.
+def as_provider(control_points: ProviderSource = "novelty") -> ControlPointProvider:
+    """Return the provider that a user names or hands in.
 
     Args:
         control_points: A registered name, a config, the path of a JSON file with a config (an
@@ -21,7 +28,12 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
 
     Raises:
         UnknownNameError: If a name is not registered.
+        ArgumentError: If a config lacks an argument of its provider, or has others.
         ControlPointError: If a list is not flags, or a file's config makes no provider.
+
+    Example:
+        >>> as_provider({"type": "every_n", "n": 3}).n
+        3
     """
     if isinstance(control_points, ControlPointProvider):
         return control_points
@@ -38,22 +50,22 @@ def as_provider(control_points: Any = "novelty") -> ControlPointProvider:
 
 
 def _of_file(config: Mapping[str, Any], path: Path) -> ControlPointProvider:
-    """Build what a file says; whatever is wrong with that is the file's fault."""
+    """Build the provider of a file's config; any error is reported as one of the file."""
     try:
         return build(PROVIDERS, config, "propose")
     except CopropError:
         raise
     except Exception as error:
         raise ControlPointError(
-            f"{path} holds a config from which no provider can be made: {error}. Wanted an object "
-            "with `type`, a name that `coprop list providers` says, and that provider's arguments."
+            f"Expected a provider's config in {path}, got one that fails: {error}. Write an object "
+            "with `type`, a name that `coprop list providers` shows, and that provider's arguments."
         ) from error
 
 
 def _config_in(path: Path) -> Mapping[str, Any] | None:
-    """Return the config of a provider that a file holds, if it holds one."""
+    """Return the config of a provider in a file; None if the file holds anything else."""
     try:
         content = json.loads(read_text(path, ControlPointError))
     except (OSError, ValueError, RecursionError):
-        return None  # `FileProvider` says what is wrong with the file.
+        return None  # `FileProvider` reports what is wrong with the file.
     return content if isinstance(content, dict) and "type" in content else None

@@ -1,11 +1,11 @@
-"""Annotated sounds to learn from, D, and the search in them, R(q, D) of Eq. (4)."""
+"""Example store D and its retrieval R(q, D) of Eq. (4)."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -14,6 +14,7 @@ from coprop_plugin.control_points.language.categories import alike, mentioned, o
 from coprop_plugin.control_points.language.examples import (
     Categories,
     Example,
+    LabelledT,
     annotated,
     length_s,
     reason_to_skip,
@@ -24,21 +25,24 @@ from coprop_plugin.errors import ControlPointError
 from coprop_plugin.limits import read_text
 from coprop_plugin.types import Clip
 
+FoundBy = Literal["category", "text", "sound", "nothing"]
+"""How examples were found: common categories, similar spelling, similar timbre, or not at all."""
+
 
 @dataclass(frozen=True)
 class Retrieved:
-    """What Eq. (4) gives.
+    """The result of Eq. (4).
 
     Args:
-        categories: q, as understood from the model's answer.
+        categories: q, the categories in the model's answer.
         examples: D_q, the nearest first.
-        by: How they were found: "category", "text", "sound" or "nothing".
+        by: How they were found.
         left_out: Ids of examples that are the query itself.
     """
 
     categories: list[str]
     examples: list[Example]
-    by: str
+    by: FoundBy
     left_out: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,12 +60,12 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Query:
-    """The sound that is asked about.
+    """The audio for which examples are retrieved.
 
     Args:
-        names: How it may be called in a data set: examples with such an id are the sound itself.
-        content: `audio_hash` of the whole of it; so are examples with the same.
-        embedding: Its `timbre`, or that of the part that is asked about.
+        names: Its possible names in a data set: examples with such an id are the query itself.
+        content: `audio_hash` of the whole audio; examples with the same hash are the query itself.
+        embedding: `timbre` of the audio, or of the part in question.
         duration_s: The length of that part.
     """
 
@@ -72,20 +76,20 @@ class Query:
 
     @classmethod
     def of(cls, clip: Clip) -> "Query":
-        """Return what is known of a clip."""
+        """Return the query of a whole clip."""
         names = {clip.name} if clip.name else set()
         if clip.source is not None:
-            # AVSS keeps the sound of a clip as <id>/audio.wav.
+            # AVSS stores the audio of a clip as <id>/audio.wav.
             source = Path(clip.source)
             names |= {source.stem, source.name, source.parent.name}
         query = cls(frozenset(names), duration_s=length_s(clip))
         if clip.waveform is None:
             return query
         content = audio_hash(clip.waveform, clip.sample_rate)
-        return replace(query, content=content).about(clip.waveform, clip.sample_rate)
+        return replace(query, content=content).part(clip.waveform, clip.sample_rate)
 
-    def about(self, waveform: Tensor, sample_rate: int) -> "Query":
-        """Return the query about a part of the same sound."""
+    def part(self, waveform: Tensor, sample_rate: int) -> "Query":
+        """Return the query of a part of the same audio."""
         return replace(
             self,
             embedding=timbre(waveform, sample_rate),
@@ -93,15 +97,15 @@ class Query:
         )
 
     def is_same(self, example: Example) -> bool:
-        """Tell whether an example is the sound itself."""
+        """Whether an example is the query itself."""
         named = bool(example.id) and example.id in self.names
         return named or (bool(example.content) and example.content == self.content)
 
 
 class Store:
-    """Annotated sounds, kept as JSON lines.
+    """Annotated examples, stored as JSON lines.
 
-    Two stores in a row, `cat a.jsonl b.jsonl`, are one; lines may be written by hand:
+    Stores can be joined, `cat a.jsonl b.jsonl`, and lines written by hand:
     `{"categories": ["dog", "girl"], "control_points": [1, 0, 0, 1, 0]}`.
 
     Args:
@@ -126,8 +130,8 @@ class Store:
     @classmethod
     def build(
         cls,
-        samples: Iterable[Any],
-        categories: Categories = None,
+        samples: Iterable[LabelledT],
+        categories: Categories[LabelledT] = None,
         classes: Sequence[str] = (),
         skipped: Callable[[str, str], None] | None = None,
     ) -> "Store":
@@ -136,13 +140,13 @@ class Store:
         Args:
             samples: Each has `id`, `clip` (with a waveform) and `control_points` (of that clip, or
                 None where not every frame is labelled); `masks` and `category` if it has them.
-            categories: What sounds, by id or as a function of the sample. None: the classes in the
+            categories: Categories by id, or as a function of the sample. None: the classes in the
                 masks if `classes` are given, else the sample's `category`.
-            classes: Names of the numbers in `masks`, the first one the background's.
+            classes: Names of the ids in `masks`, the first one the background's.
             skipped: Called with id and reason for each sample that cannot be an example.
 
         Returns:
-            The store; nothing is written.
+            The store, in memory.
 
         Raises:
             ControlPointError: If two samples have the same id.
@@ -156,8 +160,8 @@ class Store:
                 continue
             if sample.id in examples:
                 raise ControlPointError(
-                    f"Got two samples with the id {sample.id!r}; ids tell an example from the clip "
-                    "that is asked about. Build a store for each data set, and join the files."
+                    f"Expected unique ids, got two samples with the id {sample.id!r}. Ids separate "
+                    "examples from the query; build a store per data set, and join the files."
                 )
             examples[sample.id] = annotated(sample, categories, classes)
         return cls(examples.values())
@@ -167,14 +171,15 @@ class Store:
         """Read a store.
 
         Raises:
-            ControlPointError: If the file cannot be read, or a line is no example; it says which.
+            ControlPointError: If the file cannot be read, or a line is not an example; it says
+                which.
         """
         try:
             lines = read_text(path, ControlPointError).split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ControlPointError(
                 f"The store {path} cannot be read: {error}. Make one with `coprop anchor index "
-                f"DATASET -o {path}`, or say store=None to ask without examples."
+                f"DATASET -o {path}`, or use store=None to ask without examples."
             ) from error
         examples = []
         for number, line in enumerate(lines, 1):
@@ -184,32 +189,32 @@ class Store:
                 examples.append(Example.from_line(line))
             except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise ControlPointError(
-                    f"{path}, line {number} is no example: {error}. Wanted JSON with "
-                    '"categories" and "control_points", one flag a second.'
+                    f"{path}, line {number} is not an example: {error}. Write JSON with "
+                    '"categories" and "control_points", one flag per second.'
                 ) from error
         return cls(examples)
 
     @cached_property
     def version(self) -> str:
-        """How many examples there are, and a hash of them."""
+        """The number of examples, and a hash of them."""
         return f"{len(self)}-{hashlib.sha256(self.text().encode()).hexdigest()[:8]}"
 
     def text(self) -> str:
-        """Return what `load` reads."""
+        """Return the content of the file that `load` reads."""
         return "".join(f"{example.to_line()}\n" for example in self.examples)
 
     def retrieve(self, answer: str, query: Query | None = None, k: int = 3) -> Retrieved:
-        """Find annotated sounds of the categories that an answer names: Eq. (4).
+        """Find examples with the categories that an answer names: Eq. (4).
 
-        First those with a category in common, most in common first. If there are none, those whose
-        categories are written most alike to words of the answer; if there are none either, those
-        that sound most alike. Ties are broken by likeness of sound, of length, and by id. The sound
-        itself is never found, by whatever name or in whatever file.
+        First those with common categories, most in common first. If there are none, those whose
+        categories are spelled most similarly to words of the answer; if there are none either,
+        those with the most similar timbre. Ties are broken by similarity of timbre, of length, and
+        by id. The query itself is never found, under any name and in any file.
 
         Args:
-            answer: What the model said when asked for the categories.
-            query: The sound that is asked about.
-            k: How many examples at most.
+            answer: The model's answer to the question for categories.
+            query: The audio in question.
+            k: Maximum number of examples.
 
         Returns:
             The examples, and how they were found.
@@ -218,17 +223,19 @@ class Store:
         others = [example for example in self.examples if not query.is_same(example)]
         left_out = [example.id for example in self.examples if query.is_same(example)]
         names = mentioned(answer, self.vocabulary)
-        spelled = {name: alike(answer, name) for name in self.vocabulary}
-        heard = [_likeness(query.embedding, example.embedding) for example in others]
-        ways = {
+        spelling = {name: alike(answer, name) for name in self.vocabulary}
+        timbres = [_similarity(query.embedding, example.embedding) for example in others]
+        scores_by: dict[FoundBy, list[float]] = {
             "category": [overlap(example.categories, names) for example in others],
-            "text": [max(map(spelled.get, e.categories), default=0.0) for e in others],
-            "sound": heard,
+            "text": [max((spelling[c] for c in e.categories), default=0.0) for e in others],
+            "sound": timbres,
         }
-        for by, scores in ways.items():
+        for by, scores in scores_by.items():
             order = sorted(
                 (-score, -sound, abs(e.duration_s - query.duration_s), e.id, number)
-                for number, (score, sound, e) in enumerate(zip(scores, heard, others, strict=True))
+                for number, (score, sound, e) in enumerate(
+                    zip(scores, timbres, others, strict=True)
+                )
                 if score > 0
             )
             if order:
@@ -236,6 +243,6 @@ class Store:
         return Retrieved(names, [], "nothing", left_out)
 
 
-def _likeness(a: Sequence[float], b: Sequence[float]) -> float:
+def _similarity(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the cosine similarity of two timbres, 0 if one is not known."""
     return round(float(np.dot(a, b)), 6) if a and len(a) == len(b) else 0.0

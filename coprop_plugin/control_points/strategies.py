@@ -1,28 +1,32 @@
-"""Control points from a language model that listens: the three ways of Table 2 (b), registered."""
+"""Control points from an audio language model: the three strategies of Table 2 (b)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from coprop_plugin.control_points.language.base import Log, Strategy
 from coprop_plugin.control_points.language.conversation import Conversation
 from coprop_plugin.control_points.language.examples import Example
+from coprop_plugin.control_points.llm.resolve import LLMSource
+from coprop_plugin.control_points.prompts import DEFAULT
+from coprop_plugin.control_points.resolve import ProviderSource
 from coprop_plugin.control_points.retrieval import Query, Store
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
-from coprop_plugin.types import AudioLLM, Clip
+from coprop_plugin.types import Clip
 
 
 @PROVIDERS.register_module(name=["OneStepProvider", "one_step"])
 class OneStepProvider(Strategy):
-    """Asks a language model for the list of control points at once: 1-Step of Table 2 (b).
+    """Control points from one question to a language model: 1-Step of Table 2 (b).
 
-    As for all three strategies: the sound is divided evenly into frames of about a second, in
-    windows that the model takes, and the model is asked for one flag a frame. An answer that cannot
-    be read (see `parsing`) is asked for once more; then the fallback answers for that window, and
-    `source` and the log say so. Changes are moved from whole seconds to the moment within half a
-    second at which they are heard. Where the clip has more frames than were asked about, they are
-    snapped to those; elsewhere the frames are those of the answer, and `starts_s` has the moments.
+    As in all three strategies, the audio is divided evenly into frames of about a second, in
+    windows that the model takes, and the model is asked for one flag per frame. If an answer cannot
+    be read (see `parsing`), the question is repeated once; then the fallback provider is used for
+    that window, which `source` and the log record. Changes are moved from whole seconds to the
+    moment within half a second at which the audio changes. If the clip has more frames than the
+    question, changes are snapped to the frames at these moments; else the frames are those of the
+    answer, and `starts_s` holds the moments.
 
     The log holds the model and its settings, the version of the prompts, and for each window every
     question with its raw answer and the flags read from it. Errors of the client are not caught.
@@ -30,16 +34,18 @@ class OneStepProvider(Strategy):
     Args:
         llm: An `AudioLLM`, its registered name, its config, or a function `(messages, waveform,
             sample_rate) -> str`.
-        prompts: `"paper-1"`, or a folder with texts of your own; see `Prompts`.
-        fallback: Who answers where the model's answer cannot be read, or a clip has no waveform to
-            ask about: what `wrap(control_points=...)` takes. None: that is an error.
-        refine: Whether to move changes; else they stay on the seconds asked about.
-        window_s: How much sound the model hears at once; less if it takes less. None: all it takes.
-        overlap_s: What two windows have in common, at most half of one.
+        prompts: `"paper-1"`, or a folder with your own texts; see `Prompts`.
+        fallback: Provider for windows whose answer cannot be read, and for clips without a
+            waveform: what `wrap(control_points=...)` takes. None: these are errors.
+        refine: Whether to move changes to the moments at which the audio changes; else they stay
+            on whole seconds.
+        window_s: How much audio the model gets at once, at most as much as it takes. None: as much
+            as it takes.
+        overlap_s: Overlap of two windows, at most half of one.
 
     Raises:
         UnknownNameError: If a name is not registered.
-        ControlPointError: If there are no such prompts, or the seconds make no sense.
+        ControlPointError: If there are no such prompts, or the seconds are out of range.
 
     Example:
         >>> import torch
@@ -51,21 +57,22 @@ class OneStepProvider(Strategy):
 
     name = "one_step"
 
-    def converse(self, conversation: Conversation, about: Any, record: Log) -> list[int]:
+    def converse(self, conversation: Conversation, query: Any, record: Log) -> list[int]:
         """Ask for the list."""
         return conversation.ask_for_flags("one_step_list")
 
 
 @PROVIDERS.register_module(name=["ThreeStepProvider", "three_step"])
 class ThreeStepProvider(Strategy):
-    """Asks what sounds, how many categories there are, then for the list: 3-Step of Table 2 (b).
+    """Control points from a conversation of three questions: 3-Step of Table 2 (b).
 
-    One conversation; arguments, errors and the log are those of `OneStepProvider`.
+    What sounds, how many categories there are, then the list. Arguments, errors and the log are
+    those of `OneStepProvider`.
     """
 
     name = "three_step"
 
-    def converse(self, conversation: Conversation, about: Any, record: Log) -> list[int]:
+    def converse(self, conversation: Conversation, query: Any, record: Log) -> list[int]:
         """Ask three questions."""
         return _three_steps(conversation)
 
@@ -80,58 +87,73 @@ def _three_steps(conversation: Conversation) -> list[int]:
 class RCPGProvider(Strategy):
     """Retrieval-augmented Control Points Generation, section 3.2 and algorithm 1 of the paper.
 
-    One conversation: describe the sound (Q1), name its categories (Q2), and, shown annotated sounds
-    of the same categories, give the list. In the log of each window, `eq_4` has q and D_q, and how
-    D_q was found; `eq_5` what was asked with it, and the flags.
+    One conversation: describe the audio (Q1), name its categories (Q2), and, given annotated
+    examples of the same categories, return the list. In the log of each window, `eq_4` has q, D_q
+    and how D_q was found; `eq_5` the question with D_q, and the flags.
 
-    Without examples to search in, it asks as `three_step` does, and says so in the log.
+    With an empty store it asks the questions of `three_step`, and the log has a note.
 
     Args:
-        llm: As in `OneStepProvider`, like all that is not below.
-        store: Annotated sounds: a `Store`, or its file.
-        k: How many examples are shown at most.
-        **options: See `OneStepProvider`.
+        llm: As in `OneStepProvider`.
+        store: Annotated examples: a `Store`, or its file.
+        k: Maximum number of examples in the question.
+        prompts: As in `OneStepProvider`.
+        fallback: As in `OneStepProvider`.
+        refine: As in `OneStepProvider`.
+        window_s: As in `OneStepProvider`.
+        overlap_s: As in `OneStepProvider`.
 
     Raises:
-        ControlPointError: If the store cannot be read, or k is below 1.
+        ControlPointError: If the store cannot be read, k is below 1, or as in `OneStepProvider`.
     """
 
     name = "rcpg"
 
     def __init__(
         self,
-        llm: AudioLLM | Callable[..., str] | str | Mapping[str, Any],
+        llm: LLMSource,
         store: Store | str | Path | None = None,
         *,
         k: int = 3,
-        **options: Any,
+        prompts: str | Path = DEFAULT,
+        fallback: ProviderSource | None = "novelty",
+        refine: bool = True,
+        window_s: float | None = 30.0,
+        overlap_s: float = 5.0,
     ) -> None:
-        super().__init__(llm, **options)
+        super().__init__(
+            llm,
+            prompts=prompts,
+            fallback=fallback,
+            refine=refine,
+            window_s=window_s,
+            overlap_s=overlap_s,
+        )
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ControlPointError(f"Got k={k!r}; wanted how many examples to show, 1 or more.")
+            raise ControlPointError(f"Expected k as a number of examples, 1 or more, got {k!r}.")
         self.k = k
         self.store = store if isinstance(store, Store) else Store.load(store) if store else Store()
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the flags depend on beside the sound and the model, as JSON."""
+        """What the flags depend on besides the audio and the model, as JSON."""
         return super().settings | {"k": self.k, "store": self.store.version}
 
-    def about(self, clip: Clip) -> Query:
-        """Return by what the clip itself is told from other examples."""
+    def query(self, clip: Clip) -> Query:
+        """Return what identifies the clip among the examples."""
         return Query.of(clip)
 
-    def converse(self, conversation: Conversation, about: Query, record: Log) -> list[int]:
+    def converse(self, conversation: Conversation, query: Query, record: Log) -> list[int]:
         """Ask three questions, the last one with examples."""
         if not len(self.store):
-            record["note"] = "The store is empty: asked as three_step does."
+            record["note"] = "The store is empty: the questions are those of three_step."
             return _three_steps(conversation)
         conversation.ask("rcpg_describe")
         answer = conversation.ask("rcpg_categories")
-        query = about.about(conversation.waveform, conversation.sample_rate)
-        found = self.store.retrieve(answer, query, self.k)
+        part = query.part(conversation.waveform, conversation.sample_rate)
+        found = self.store.retrieve(answer, part, self.k)
         record["eq_4"] = found.to_dict()
-        flags = conversation.ask_for_flags("rcpg_list", self._shown(found.examples))
+        flags = conversation.ask_for_flags("rcpg_list", self._text(found.examples))
         record["eq_5"] = {
             "D_q": [example.id for example in found.examples],
             "x": self.prompts.text("rcpg_list", conversation.num_frames),
@@ -139,7 +161,7 @@ class RCPGProvider(Strategy):
         }
         return flags
 
-    def _shown(self, examples: Sequence[Example]) -> str:
+    def _text(self, examples: Sequence[Example]) -> str:
         """Return D_q as text."""
         lines = [
             self.prompts.text(

@@ -1,4 +1,4 @@
-"""What sounds, in one word for each kind: "playing_violin", "a fiddle" and "Violins" are one."""
+"""Category names, normalised: "playing_violin", "a fiddle" and "Violins" are one category."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,12 @@ from pathlib import Path
 _SYNONYMS = Path(__file__).resolve().parent / "synonyms.txt"
 _WORDS = re.compile(r"[^\W_]+")
 _FILLING = frozenset("a an the of playing sound sounds noise audio driving".split())
-_DISTANT = 0.25
-"""Texts that share less of their letter triples than this have nothing in common."""
+_LEAST_SHARE = 0.25
+"""Texts that share fewer of their letter triples than this are not similar."""
 
 
 def normalised(category: str) -> str:
-    """Return the one name of a category.
+    """Return the normalised name of a category.
 
     Example:
         >>> [normalised(name) for name in ("playing_violin", "a fiddle", "Violins", "theremin")]
@@ -25,13 +25,13 @@ def normalised(category: str) -> str:
 
 
 def mentioned(text: str, vocabulary: Iterable[str] = ()) -> list[str]:
-    """Return the categories that a text speaks of, in the order of their first mention.
+    """Return the categories that a text mentions, in the order of their first mention.
 
-    Of phrases that overlap, the longest counts: "electric guitar", "car horn".
+    Of overlapping phrases the longest counts: "electric guitar", "car horn".
 
     Args:
-        text: What a language model said.
-        vocabulary: Normalised categories to look for beside those of `synonyms.txt`.
+        text: The answer of a language model.
+        vocabulary: Normalised categories to find in addition to those of `synonyms.txt`.
 
     Example:
         >>> mentioned("Two types of audio, one for the cello, the other of pianos.")
@@ -52,9 +52,9 @@ def mentioned(text: str, vocabulary: Iterable[str] = ()) -> list[str]:
 
 
 def alike(text: str, category: str) -> float:
-    """Return how alike a category and the most alike words of a text are written, 0..1.
+    """Return the spelling similarity of a category and the most similar words of a text, 0..1.
 
-    It is the share of letter triples in common; below a quarter, as any two words have it, it is 0.
+    It is the share of common letter triples; below a quarter, which any two words have, it is 0.
 
     Example:
         >>> alike("Some hurdygurdy music.", "hurdy-gurdy") > 0.25, alike("a dog", "violin")
@@ -67,11 +67,11 @@ def alike(text: str, category: str) -> float:
         for found in map(_triples, [*((word,) for word in words), *pairs])
     ]
     most = max(shares, default=0.0)
-    return most if most >= _DISTANT else 0.0
+    return most if most >= _LEAST_SHARE else 0.0
 
 
 def overlap(a: Sequence[str], b: Sequence[str]) -> float:
-    """Return which share of the categories of two sounds is common to both, 0..1."""
+    """Return the share of the categories of two examples that both have, 0..1."""
     return len(set(a) & set(b)) / max(len(set(a) | set(b)), 1)
 
 
@@ -96,7 +96,7 @@ def _singular(word: str) -> str:
 
 @lru_cache(maxsize=1)
 def _known() -> dict[tuple[str, ...], str]:
-    """Return from each phrase of `synonyms.txt` to the name of its kind."""
+    """Return the category of each phrase of `synonyms.txt`."""
     phrases: dict[tuple[str, ...], str] = {}
     for line in _SYNONYMS.read_text(encoding="utf-8").splitlines():
         if line and not line.startswith("#"):

@@ -1,4 +1,4 @@
-"""Which categories does a detector listen for? A language model names them."""
+"""A language model names the categories that a detector is to find."""
 
 import json
 import re
@@ -21,20 +21,20 @@ _ARTICLE = re.compile(r"^(?:a|an|the|some)\s+", re.IGNORECASE)
 def ask_for_categories(llm: AudioLLM, clip: Clip) -> tuple[list[str], list[dict[str, Any]]]:
     """Ask a language model what sounds in a clip.
 
-    Sound longer than it takes, or than half a minute, is asked about piece by piece.
+    Audio longer than it takes, or than half a minute, is split into windows.
 
     Args:
-        llm: Who is asked.
+        llm: The language model.
         clip: With a waveform.
 
     Returns:
-        The names, each once, in the order in which they were named; and question and raw answer
+        The names, each once, in the order of their first mention; and questions with raw answers
         for the log.
 
     Raises:
         ClipError: If the clip has no waveform.
-        AudioLLMError: If the model cannot be asked.
-        ControlPointParseError: If an answer names nothing that could be a category.
+        AudioLLMError: If the model gives no answer.
+        ControlPointParseError: If an answer is not a list of names.
     """
     waveform, _ = waveform_around(clip)
     rate = clip.sample_rate
@@ -51,10 +51,10 @@ def ask_for_categories(llm: AudioLLM, clip: Clip) -> tuple[list[str], list[dict[
 
 
 def read_names(answer: str) -> list[str]:
-    r"""Read the names in an answer: a JSON list, or a list of lines, or with commas.
+    r"""Read the names in an answer: a JSON list, one name per line, or names with commas.
 
     Raises:
-        ControlPointParseError: If it holds no list of short names.
+        ControlPointParseError: If it has no list of short names.
 
     Example:
         >>> read_names('Sure! ["dog", "a violin"]'), read_names("1. Dog\n2. Violin")
@@ -73,8 +73,8 @@ def read_names(answer: str) -> list[str]:
     names = [name for name in names if name]
     if not names or any(len(name.split()) > _MOST_WORDS for name in names):
         raise ControlPointParseError(
-            f"Got the answer {answer[:160]!r} to what sounds, which is no list of names. Name the "
-            "`categories` yourself, or ask another model."
+            f"Expected a list of names as the answer to what sounds, got {answer[:160]!r}. Give "
+            "the `categories`, or use another model."
         )
     return names
 

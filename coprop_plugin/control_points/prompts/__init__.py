@@ -1,12 +1,26 @@
-"""The questions that language models are asked: texts in folders, one folder a version."""
+"""Prompts for language models: text files in folders, one folder per version."""
 
 import hashlib
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Literal, get_args
 
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.limits import read_text
+
+PromptName = Literal[
+    "one_step_list",
+    "rcpg_categories",
+    "rcpg_describe",
+    "rcpg_example",
+    "rcpg_examples",
+    "rcpg_list",
+    "repair",
+    "three_step_categories",
+    "three_step_describe",
+    "three_step_list",
+]
+"""Names of the texts, without `.txt`."""
 
 FOLDER = Path(__file__).resolve().parent
 DEFAULT = "paper-1"
@@ -22,17 +36,17 @@ _NUMBERS = (
 
 
 class Prompts:
-    """A version of the questions.
+    """A version of the prompts.
 
     Args:
-        version: `"paper-1"`, the paper's own words; or a folder of texts, in which `README.txt` of
-            `paper-1` says what may stand. Texts that a folder lacks are those of `paper-1`.
+        version: `"paper-1"`, the paper's own wording; or a folder of texts, as described in
+            `README.txt` of `paper-1`. Texts that a folder lacks are those of `paper-1`.
 
     Attributes:
         version: The folder's name and a hash of all texts, so that no two wordings share it.
 
     Raises:
-        ControlPointError: If there is no such version or folder, or it has no text that is known.
+        ControlPointError: If there is no such version or folder, or it has none of these texts.
 
     Example:
         >>> Prompts().text("one_step_list", num_frames=5)[:34]
@@ -43,29 +57,28 @@ class Prompts:
         self._texts = _read(FOLDER / DEFAULT)
         folder = Path(version)
         if str(version) != DEFAULT:
-            known = set(self._texts)
             own = _read(folder) if folder.is_dir() else {}
-            self._texts.update({name: own[name] for name in known & set(own)})
-            if not known & set(own):
+            if not own:
                 raise ControlPointError(
-                    f"Got prompts={str(version)!r}, which is neither {DEFAULT!r} nor a folder with "
-                    f"one of {', '.join(sorted(known))} (.txt). Copy {FOLDER / DEFAULT} and edit "
-                    "the copy."
+                    f"Expected prompts={DEFAULT!r} or a folder with one of "
+                    f"{', '.join(get_args(PromptName))} (.txt), got {str(version)!r}. Copy "
+                    f"{FOLDER / DEFAULT} and edit the copy."
                 )
+            self._texts.update(own)
         content = "\0".join(f"{name}\0{text}" for name, text in sorted(self._texts.items()))
         name = folder.resolve().name if folder.is_dir() else str(version)
         self.version = f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
-    def text(self, name: str, num_frames: int | None = None, **fields: Any) -> str:
-        """Return a question with its blanks filled in.
+    def text(self, name: PromptName, num_frames: int | None = None, **fields: str | int) -> str:
+        """Return a text with its placeholders filled in.
 
         Args:
             name: Of the text, without `.txt`.
-            num_frames: How many frames are asked about: `$number`, `$ordinal` and `$count`.
-            **fields: What else to fill in.
+            num_frames: Number of frames in the question: `$number`, `$ordinal` and `$count`.
+            **fields: Values of other placeholders.
 
         Raises:
-            ControlPointError: If the text has a blank that nothing is known for.
+            ControlPointError: If the text has a placeholder without a value.
         """
         if num_frames is not None:
             fields.update(
@@ -75,16 +88,16 @@ class Prompts:
             return Template(self._texts[name]).substitute(fields)
         except (KeyError, ValueError) as error:
             raise ControlPointError(
-                f"The prompt {name}.txt of {self.version} has a blank that nothing is known for "
-                f"({error}); it may have {', '.join(f'${field}' for field in sorted(fields))}. "
-                "Write $$ for a dollar sign."
+                f"The prompt {name}.txt of {self.version} has a placeholder without a value "
+                f"({error}). Use {', '.join(f'${field}' for field in sorted(fields))} only, and $$ "
+                "for a dollar sign."
             ) from error
 
 
 def _read(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.glob("*.txt") if path.name != "README.txt")
+    paths = [folder / f"{name}.txt" for name in get_args(PromptName)]
     try:
-        return {path.stem: read_text(path, ControlPointError).strip() for path in paths}
+        return {p.stem: read_text(p, ControlPointError).strip() for p in paths if p.exists()}
     except (OSError, UnicodeDecodeError) as error:
         raise ControlPointError(
             f"A text in {folder} cannot be read: {error}. Save the prompts as UTF-8."
@@ -92,7 +105,7 @@ def _read(folder: Path) -> dict[str, str]:
 
 
 def number_word(number: int) -> str:
-    """Return a number as the paper writes it.
+    """Return a number as the paper writes it: in words up to twenty.
 
     Example:
         >>> number_word(10), number_word(30)
@@ -102,7 +115,7 @@ def number_word(number: int) -> str:
 
 
 def ordinal(number: int) -> str:
-    """Return which one the last of so many is.
+    """Return an ordinal number: in words up to twenty.
 
     Example:
         >>> ordinal(10), ordinal(22), ordinal(111)
