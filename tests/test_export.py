@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from coprop_plugin import cli, media, wrap
 from coprop_plugin.errors import MediaError, MissingExtraError
 from coprop_plugin.keyframes import load_keyframe_processor
-from coprop_plugin.media import class_names, export, read_clip, read_waveform
-from coprop_plugin.media.coco import run_lengths
+from coprop_plugin.media import class_names, export, read_clip, read_waveform, run_lengths
 from coprop_plugin.pipeline.redo import redo
 from coprop_plugin.training.run import read_config
 from coprop_plugin.world.objects import KINDS
@@ -99,6 +98,13 @@ def test_pictures_are_those_that_save_writes(tmp_path):
     for name in everything_in(saved / "alpha"):
         assert (run / "alpha" / name).read_bytes() == (saved / "alpha" / name).read_bytes()
     assert everything_in(saved) == everything_in(run)
+
+
+def test_class_names_that_are_too_long_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "names.txt").write_text("background\nviolin\n")
+    monkeypatch.setenv("COPROP_MAX_TEXT_BYTES", "10")
+    with pytest.raises(MediaError, match="names.txt: 18 bytes of text exceeds the limit of 10"):
+        class_names(1, tmp_path / "names.txt")
 
 
 @pytest.mark.parametrize(("mask", "counts"), GOLDEN)

@@ -1,7 +1,7 @@
 """The folder of a result: complete or not there, and nothing else is touched."""
 
-import errno
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -140,14 +140,27 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     assert len(list((folder / "masks").iterdir())) == 4
 
 
-def test_a_full_disk_is_reported(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
+@contextmanager
+def small_files(num_bytes):
+    """A process that may write no larger files, as on a disk that is almost full."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(MediaError, match="out cannot be written .No space left.*disk has room"):
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_full_disk_is_reported(tmp_path, earlier):
+    if earlier:
+        result_of(clip_in_memory()).save(tmp_path / "out", overlay=False)
+    before = everything_in(tmp_path)
+    match = "out cannot be written .File too large.*disk has room"
+    with small_files(100), pytest.raises(MediaError, match=match):
         result_of(clip_in_memory()).save(tmp_path / "out")
-    assert not list(tmp_path.iterdir())
+    assert everything_in(tmp_path) == before
 
 
 def test_frames_come_in_order(tmp_path):

@@ -4,6 +4,7 @@ Files are read and written with PyAV (FFmpeg). `import coprop_plugin` does not i
 """
 
 from coprop_plugin.media.class_name_files import class_names
+from coprop_plugin.media.coco import run_lengths
 from coprop_plugin.media.container import MediaWarning
 from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.encode import write_clip
@@ -54,6 +55,7 @@ __all__ = [
     "read_waveform",
     "recover_folder",
     "replace_folder",
+    "run_lengths",
     "save_result",
     "source_of",
     "to_supervision",
