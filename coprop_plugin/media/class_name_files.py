@@ -4,7 +4,6 @@ import json
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import read_text
@@ -13,7 +12,7 @@ _AVSS_CLASSES = 71
 
 
 def class_names(
-    num_classes: int, file: str | Path | None = None, known: Any = None
+    num_classes: int, file: str | Path | None = None, known: object = None
 ) -> tuple[str, ...]:
     """Return the name of every class; for models of 71 classes, AVSBench-semantic's names.
 
@@ -43,9 +42,9 @@ def class_names(
                 f"{len(names)}. List all of them in the order of the class ids."
             )
         return names
-    listed = isinstance(known, list | tuple) and len(known) == wanted
-    if listed and all(isinstance(name, str) for name in known):
-        return tuple(known)
+    if isinstance(known, list | tuple) and len(known) == wanted:
+        if all(isinstance(name, str) for name in known):
+            return tuple(known)
     if num_classes == 1:
         return ("silent", "sounding")
     if num_classes == _AVSS_CLASSES:

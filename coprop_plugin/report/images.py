@@ -2,7 +2,6 @@
 
 import base64
 import io
-from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -53,7 +52,7 @@ def mask_picture(mask: np.ndarray) -> str:
         colours[[place, place + 128]] = class_colours()[class_id]
         alphas[[place, place + 128]] = (0, 0) if class_id == 0 else (_FILL_ALPHA, 255)
     picture.putpalette(colours.tobytes())
-    return data_uri(picture, "PNG", transparency=alphas.tobytes())
+    return png_uri(picture, alphas.tobytes())
 
 
 def spectrogram_picture(waveform: Tensor, sample_rate: int) -> str:
@@ -69,7 +68,7 @@ def spectrogram_picture(waveform: Tensor, sample_rate: int) -> str:
     colours = [np.interp(np.linspace(0, 1, 256), steps, _MAGMA[:, channel]) for channel in range(3)]
     picture = Image.fromarray((level.clip(0, 1) * 255).round().astype(np.uint8))
     picture.putpalette(np.stack(colours, 1).round().astype(np.uint8).tobytes())
-    return data_uri(picture, "PNG")
+    return png_uri(picture)
 
 
 def peaks(waveform: Tensor) -> list[tuple[float, float]]:
@@ -86,10 +85,24 @@ def peaks(waveform: Tensor) -> list[tuple[float, float]]:
     ]
 
 
-def data_uri(picture: Image.Image, image_format: Literal["PNG", "JPEG"], **options: Any) -> str:
-    """Return an image as a `data:` URI."""
+def png_uri(picture: Image.Image, transparency: bytes | None = None) -> str:
+    """Return an image as a PNG in a `data:` URI.
+
+    Args:
+        picture: The image.
+        transparency: With a palette, the alpha value of each of its colours.
+    """
     buffer = io.BytesIO()
-    picture.save(buffer, image_format, optimize=True, **options)
-    return (
-        f"data:image/{image_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    )
+    picture.save(buffer, "PNG", optimize=True, transparency=transparency)
+    return _data_uri("png", buffer)
+
+
+def jpeg_uri(picture: Image.Image, quality: int = 70) -> str:
+    """Return an image as a JPEG in a `data:` URI."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", optimize=True, quality=quality)
+    return _data_uri("jpeg", buffer)
+
+
+def _data_uri(image_format: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{image_format};base64,{base64.b64encode(buffer.getvalue()).decode()}"

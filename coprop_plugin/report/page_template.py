@@ -20,7 +20,7 @@ _SCRIPTS: dict[PageName, tuple[str, ...]] = {
 }
 
 
-def render_page(name: PageName, values: Mapping[str, Any], data: Any) -> str:
+def render_page(name: PageName, values: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Render a page with its values, style, script and data inside.
 
     Every value is escaped. The page's Content-Security-Policy refuses everything that would load

@@ -12,7 +12,7 @@ from torch import Tensor
 from coprop_plugin import media
 from coprop_plugin.media.encode import VideoWriter, mono_audio
 from coprop_plugin.media.video_source import VideoSource
-from coprop_plugin.report.images import data_uri, shown_size
+from coprop_plugin.report.images import jpeg_uri, shown_size
 
 _THUMBNAIL = 160
 """Pixels of the longer side of the still."""
@@ -71,7 +71,7 @@ def write_page_video(source: Path, path: Path, still_s: float = 0.0) -> PageVide
     height, width = still.shape[:2]
     thumbnail = Image.fromarray(still)
     thumbnail.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    uri = data_uri(thumbnail, "JPEG", quality=70)
+    uri = jpeg_uri(thumbnail)
     return PageVideo((height, width), info.duration_s, waveform, sample_rate, uri)
 
 

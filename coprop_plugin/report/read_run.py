@@ -211,7 +211,9 @@ def _truth(folder: Path, content: dict[str, Any]) -> Layer:
 def _video_of(folder: Path, content: dict[str, Any], video: str | Path | None) -> tuple[Path, bool]:
     if video is not None:
         if not Path(video).is_file():
-            raise ReportError(f"There is no file {video}. Name the video that was segmented.")
+            raise ReportError(
+                f"The file {video} does not exist. Name the video that was segmented."
+            )
         return Path(video), False
     source = media.source_of(folder, content)
     if source is not None:

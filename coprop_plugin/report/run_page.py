@@ -181,7 +181,7 @@ def _legend(run: Run, names: Sequence[str]) -> list[_LegendEntry]:
 
 
 def _points(run: Run, points: ControlPoints) -> list[dict[str, Any]]:
-    said = reasons_of(points, run.spans)
+    found = reasons_of(points, run.spans)
     return [
         {
             "frame": segment.start,
@@ -191,7 +191,7 @@ def _points(run: Run, points: ControlPoints) -> list[dict[str, Any]]:
             "silent": points.is_silent(segment.start),
             "reasons": [list(reason) for reason in reasons],
         }
-        for segment, reasons in zip(points.segments, said, strict=True)
+        for segment, reasons in zip(points.segments, found, strict=True)
     ]
 
 
