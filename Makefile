@@ -1,6 +1,7 @@
 # make demo   make the environment, run the main job on a made-up clip, say which files to open
 # make test   make the environment if needed, check the style, run the tests
 #             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
+# make quick  run the tests of the files that you changed, in under a minute (tests/quick.py says which)
 # make types  check the types with mypy
 # make style  format the code
 # make fuzz   give every reader of files 10,000 broken inputs (make fuzz INPUTS=500 READERS=video)
@@ -13,7 +14,7 @@ VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test types style fuzz docs build wheels clean
+.PHONY: demo test quick types style fuzz docs build wheels clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -22,6 +23,9 @@ test: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --durations=10 $(TESTS)
+
+quick: $(READY)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile $$($(PY) tests/quick.py)
 
 # An import of coprop_plugin.adapters must find adapters/, so both lie in one folder here.
 types: $(READY)

@@ -3,7 +3,6 @@
 import configparser
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,20 +54,8 @@ def test_help_answers_without_torch():
         "import sys; from coprop_plugin import cli\n"
         "try:\n    cli.app(['--help'])\n"
         "except SystemExit:\n    pass\n"
-        "assert 'torch' not in sys.modules"
+        "assert not {'torch', 'mmengine', 'numpy', 'av'} & set(sys.modules), sorted(sys.modules)"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "run" in done.stdout
-    # 0.2 s on an idle machine; the rest is for a busy one.
-    assert time.perf_counter() - start < 3
-
-
-def test_public_names_are_there():
-    import coprop_plugin
-
-    for name in coprop_plugin.__all__:
-        assert getattr(coprop_plugin, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = coprop_plugin.nothing

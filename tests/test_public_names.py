@@ -1,0 +1,100 @@
+"""Names that users import, or that a config or a weights file may mention, stay where they are."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+import coprop_plugin
+from coprop_plugin import registry, training
+
+TOP = (
+    "Clip CoProp ControlPoints CopropError FrameResult SegmentationResult list_audio_llms "
+    "list_backends list_propagators list_providers naming unwrap wrap"
+)
+# Module -> names of it that the documentation and scripts use.
+MODULES = {
+    "registry": "MODELS DATASETS METRICS PROVIDERS AUDIO_LLMS build find names short_names",
+    "errors": "CopropError AdapterError AudioLLMError CheckpointError ClipError ControlPointError "
+    "ControlPointParseError DatasetError LimitError MediaError MetricError MissingExtraError "
+    "PropagationError ReportError TrainingError UnknownNameError WorkerError",
+    "limits": "Limit PIXELS DURATION_S FRAMES CLIP_BYTES SAMPLE_RATE TEXT_BYTES WEIGHTS_BYTES",
+    "types": "AudioLLM Clip ControlPointProvider ControlPoints FrameResult KeyframeBackend "
+    "Propagator SegmentationResult UnpackedCall naming",
+    "media": "MediaWarning ResultWriter export probe read_clip read_waveform save_result "
+    "to_supervision write_clip write_overlay",
+    "world": "KINDS Scene SceneObject TruthBackend",
+    "report": "film_strip write_clips_page write_report write_reports",
+    "keyframes": "KeyframeProcessor load_keyframe_processor save_keyframe_processor",
+    "propagation": "AudioInsertPropagator FlowPropagator HoldPropagator",
+    "training.run": "config_names evaluate read_config train",
+    "benchmark.metrics": "AlignmentScores BoundaryScores ControlPointScores MaskScores Outcome "
+    "SemanticScores aligned_frames avsbench_scores dataset_scores f_curves matched_control_points",
+    "benchmark.datasets": "AVSDataset AVSS Keyframes MOC MS3 S4 Sample read_log_mel",
+    "benchmark.plug_and_play": "Row default_rows plug_and_play",
+    "batch": "Job Manifest Options Shard anchor_many find_inputs run_many",
+    "cli": "app main",
+    "audio.log_mel": "clip_log_mel log_mel log_mel_examples",
+    "audio.vggish": "VGGish load_vggish",
+    "pipeline": "CoProp",
+    "control_points.providers": "CosineProvider EveryNProvider FlagsProvider OracleProvider",
+    "control_points.strategies": "OneStepProvider ThreeStepProvider RCPGProvider",
+    "control_points.parsing": "parse_flags flags_schema",
+    "control_points.retrieval": "Store",
+    "control_points.llm": "CallableAudioLLM OpenAICompatibleLLM QwenAudioLLM",
+    "control_points.novelty": "NoveltyProvider",
+    "control_points.sed": "SoundEventProvider",
+    "control_points.clap": "ClapProvider",
+    "control_points.ensemble": "EnsembleProvider",
+    "control_points.gate": "GateProvider",
+    "control_points.file_provider": "FileProvider",
+    "adapters.callable": "CallableBackend",
+    "adapters.convert": "convert load_released load_state save_released",
+    "adapters.mmseg": "MMSegBackend",
+    "adapters.recognise": "find_backend",
+    "adapters.registered": "FAMILIES",
+    "adapters.released": "Family",
+}
+# Registry -> names under which configs and weights find something of ours, aliases included.
+REGISTERED = {
+    "MODELS": "AVSBiGenBackend AVSegFormer AVSegFormerBackend AudioInsertPropagator CATRBackend "
+    "CallableBackend CoProp FamilyTraining FlowPropagator HoldPropagator KeyframeProcessor "
+    "KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder TPAVIBackend VGGish "
+    "audio_insert avs_bigen avsegformer callable catr coprop flow hold keyframe_processor mmseg "
+    "small_log_mel tpavi vggish",
+    "DATASETS": "AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
+    "InterleavedDataset WorldClips WorldFrames WorldSeconds",
+    "METRICS": "AlignmentMetric BoundaryMetric ControlPointMetric MaskMetric SemanticMetric",
+    "FUNCTIONS": "affine_clips labelled_frames moved_clips sounding_clips",
+    "HOOKS": "AverageWeights SeedEachStep",
+    "PROVIDERS": "ClapProvider CosineProvider EnsembleProvider EveryNProvider FileProvider "
+    "FlagsProvider GateProvider NoveltyProvider OneStepProvider OracleProvider RCPGProvider "
+    "SoundEventProvider ThreeStepProvider clap cosine ensemble every_n file flags gate novelty "
+    "one_step oracle rcpg sed three_step",
+    "AUDIO_LLMS": "CachedLLM CallableAudioLLM OpenAICompatibleLLM QwenAudioLLM cached callable "
+    "openai_compatible qwen2_audio",
+}
+
+
+def test_the_package_has_its_13_names():
+    assert coprop_plugin.__all__ == TOP.split()
+    for name in TOP.split():
+        assert getattr(coprop_plugin, name).__module__.startswith("coprop_plugin")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = coprop_plugin.nothing
+
+
+@pytest.mark.parametrize(("module", "names"), MODULES.items(), ids=list(MODULES))
+def test_a_module_keeps_its_names(module, names):
+    imported = importlib.import_module(f"coprop_plugin.{module}")
+    assert [name for name in names.split() if not hasattr(imported, name)] == []
+
+
+@pytest.mark.parametrize(("kind", "names"), REGISTERED.items(), ids=list(REGISTERED))
+def test_a_registered_name_is_found(kind, names):
+    # Configs import what is registered here before they name it.
+    for module in pkgutil.iter_modules(training.__path__):
+        importlib.import_module(f"coprop_plugin.training.{module.name}")
+    for name in names.split():
+        found = registry.find(getattr(registry, kind), f"coprop_plugin.{name}")
+        assert found.__module__.startswith("coprop_plugin"), name
