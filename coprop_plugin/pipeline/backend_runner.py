@@ -1,79 +1,243 @@
-"""Puts frames to the wrapped model."""
+"""Runs the wrapped model on keyframes, Eq. (2): in eval mode, in memory-bounded batches."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.eval_mode import evaluating
-from coprop_plugin.pipeline.schedule import Asked
-from coprop_plugin.pipeline.windows import Window
-from coprop_plugin.types import Clip, Hook, KeyframeBackend, checked_class_names
+from coprop_plugin.pipeline.windows import ScheduledWindow
+from coprop_plugin.types import (
+    Clip,
+    DropInBackend,
+    Hook,
+    KeyframeBackend,
+    RevisableCall,
+    UnpackedCall,
+    checked_class_names,
+)
 
-# Logits of one batch of keyframes are kept under this, so that 71 classes of a large picture fit.
 KEYFRAME_LOGITS_BYTES = 256 * 2**20
+"""Most logits of one batch of keyframes, so that 71 classes of a large picture fit."""
+
+FRAMES_AT_ONCE = 16
+"""Most keyframes of one batch, for backends that do not say their own `frames_at_once`."""
+
+BATCH_PIXELS = 2**26
+"""Most pixels of segments whose candidates are compared at once."""
+
+Keyframes = Mapping[int, Tensor]
+"""The keyframes of one segment: logits `[C, H, W]` by index in the clip; empty where silent."""
+
+SegmentIn = tuple[ScheduledWindow, range]
+"""A segment, in frames of the video, and the window that it begins in."""
+
+Request = tuple[ScheduledWindow, Sequence[int]]
+"""Frames of a window's clip to run the model on."""
 
 
-class Asker:
-    """Asks a wrapped model about frames, Eq. (2): in eval mode, as many at once as memory allows.
+class Runner(Protocol):
+    """Runs a wrapped model on keyframes of windows, or of the clips of a drop-in call."""
+
+    backend: KeyframeBackend
+    runs_on_silence: bool
+    """Whether the model is run at the first frame of silent segments, too."""
+
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+        """Yield the keyframe of each segment that begins in these windows, in order."""
+        ...
+
+    def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
+        """Yield the segments that begin in these windows, in lists that fit into memory."""
+        ...
+
+    def run_on(self, requests: Sequence[Request]) -> list[list[Tensor]]:
+        """Run the model on chosen frames; returns the logits `[C, H, W]` for each request."""
+        ...
+
+    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+        """Note the frames of each window that are keyframes in the end."""
+        ...
+
+
+class BackendRunner:
+    """Runs the backend in eval mode, in memory-bounded batches.
 
     Args:
-        backend: The model.
+        backend: The wrapped model.
+        hook: See `CoProp.segment`.
+        max_frames: Most frames a batch; by default the backend's `frames_at_once`, or
+            `FRAMES_AT_ONCE` where it has none.
     """
 
-    def __init__(self, backend: KeyframeBackend) -> None:
-        self.backend = backend
+    runs_on_silence = False
+
+    def __init__(
+        self, backend: KeyframeBackend, hook: Hook | None = None, max_frames: int | None = None
+    ) -> None:
+        self.backend, self._hook = backend, hook
+        self._max_frames = max_frames or getattr(backend, "frames_at_once", FRAMES_AT_ONCE)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """What the model calls its classes, if it says so.
+        """The names of the backend's classes, if it has any.
 
         Raises:
-            AdapterError: If there is not one name for each.
+            AdapterError: If there is not one name a class.
         """
         names = getattr(self.backend, "class_names", None)
         return checked_class_names(names, self.backend.num_classes, AdapterError)
 
-    def frames_at_once(self, clip: Clip) -> int:
-        """Return how many frames of a clip's size to ask about in one go."""
-        height, width = clip.size
-        return max(1, KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width))
+    def batch_size(self, clip: Clip) -> int:
+        """Return how many frames of a clip's size make a batch."""
+        return max(1, min(self._fitting(clip), self._max_frames))
 
-    def ask(self, clip: Clip, indices: Sequence[int]) -> Tensor:
-        """Return the model's logits `[K, C, H, W]` of frames of a clip.
+    def _fitting(self, clip: Clip) -> int:
+        height, width = clip.size
+        return KEYFRAME_LOGITS_BYTES // (4 * self.backend.num_classes * height * width)
+
+    def logits(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Run the backend once; returns logits `[K, C, H, W]`.
 
         Raises:
-            AdapterError: If it gives logits of another shape.
+            AdapterError: If they have another shape.
         """
         with torch.no_grad(), evaluating(self.backend):
             logits = self.backend.segment_keyframes(clip, indices)
-        wanted = (len(indices), self.backend.num_classes, *clip.size)
-        if tuple(logits.shape) != wanted:
+        expected = (len(indices), self.backend.num_classes, *clip.size)
+        if tuple(logits.shape) != expected:
             raise AdapterError(
-                f"Got logits of shape {list(logits.shape)} from {type(self.backend).__name__} for "
-                f"{len(indices)} keyframes; wanted {list(wanted)}: [K, num_classes, H, W] at the "
-                "clip's own size."
+                f"Expected logits of shape {list(expected)} from {type(self.backend).__name__} "
+                f"for {len(indices)} keyframes ([K, num_classes, H, W] at the clip's own size), "
+                f"got {list(logits.shape)}."
             )
         return logits
 
-    def keyframes(self, window: Window, asked: Asked, hook: Hook | None) -> Iterator[Tensor | None]:
-        """Yield the logits `[C, H, W]` of each keyframe of a window, None where silent."""
-        at_once = self.frames_at_once(window.clip)
-        indices = [i for i in asked.bounds[:-1] if i in window.frames]
-        waiting = [i for i in indices if asked.is_put_to_model(i) and i >= asked.first_put]
-        # Whoever goes on asks about the same frames at once, as their number may change a last bit.
-        while waiting[:at_once] and waiting[:at_once][-1] < asked.start:
-            waiting = waiting[at_once:]
-        heard = window.hearing_segments(asked)
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+        """Yield the keyframe of each segment that begins in these windows: its first frame."""
+        for window in windows:
+            yield from self._run_window(window)
+
+    def _run_window(self, window: ScheduledWindow) -> Iterator[Keyframes]:
+        schedule, shift = window.schedule, window.window.start
+        size, num_classes = self.batch_size(window.clip), self.backend.num_classes
+        starts = [s.start for s in window.segments if s.start < schedule.stop]
+        waiting = [i for i in starts if schedule.runs_model(i) and i >= schedule.first_run]
+        # A resumed run must batch the same frames as an uninterrupted one: the size of a batch may
+        # change a last bit.
+        while waiting[:size] and waiting[:size][-1] < schedule.start:
+            waiting = waiting[size:]
+        aligned = window.window.with_segment_audio(schedule)
         batch: dict[int, Tensor] = {}
-        for index in (i for i in indices if i >= asked.start):
-            if not batch and asked.is_put_to_model(index):
-                chosen, waiting = waiting[:at_once], waiting[at_once:]
-                logits = self.ask(heard, [i - window.start for i in chosen])
-                batch = dict(zip(chosen, logits, strict=True))
-                batch = {i: row for i, row in batch.items() if i >= asked.start}
-                if hook:
-                    done = asked.indices.index(chosen[-1]) + 1
-                    hook("keyframes", {"indices": chosen, "logits": logits}, done, len(asked))
-            yield batch.pop(index, asked.given_logits(index, self.backend.num_classes))
+        for index in (i for i in starts if i >= schedule.start):
+            if not batch and schedule.runs_model(index):
+                chosen, waiting = waiting[:size], waiting[size:]
+                logits = self.logits(aligned, [i - shift for i in chosen])
+                batch = {
+                    i: row for i, row in zip(chosen, logits, strict=True) if i >= schedule.start
+                }
+                self._report(window, chosen, logits, chosen[-1])
+            row = batch.pop(index, schedule.given_logits(index, num_classes))
+            yield {} if row is None else {index - shift: row}
+
+    def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
+        """Yield segments in lists that fit into memory: the same ones for a resumed run."""
+        for window in windows:
+            height, width = window.clip.size
+            most = min(self._fitting(window.clip), BATCH_PIXELS // (height * width))
+            batch: list[SegmentIn] = []
+            for segment in window.segments:
+                if batch and segment.stop - batch[0][1].start > most:
+                    yield batch
+                    batch = []
+                batch.append((window, segment))
+            if batch:
+                yield batch
+
+    def run_on(self, requests: Sequence[Request]) -> list[list[Tensor]]:
+        """Run the model on chosen frames of one window."""
+        window, shift = requests[0][0], requests[0][0].window.start
+        every = range(shift, shift + window.clip.num_frames)
+        # Every frame that may be a keyframe, or context of one, has its own segment's audio.
+        aligned = window.window.with_segment_audio(window.schedule, every)
+        frames = [t for _, indices in requests for t in indices]
+        size = self.batch_size(window.clip)
+        batches = [frames[n : n + size] for n in range(0, len(frames), size)]
+        logits = [row for batch in batches for row in self.logits(aligned, batch)]
+        if frames:
+            self._report(window, [t + shift for t in frames], logits, max(frames) + shift)
+        rows = iter(logits)
+        return [[next(rows) for _ in indices] for _, indices in requests]
+
+    def _report(
+        self,
+        window: ScheduledWindow,
+        frames: Sequence[int],
+        logits: Tensor | Sequence[Tensor],
+        last: int,
+    ) -> None:
+        if self._hook:
+            schedule = window.schedule
+            done = bisect_right(schedule.indices, last)
+            self._hook("keyframes", {"indices": frames, "logits": logits}, done, len(schedule))
+
+    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+        """Do nothing: frames that were run and are not keyframes leave no trace."""
+
+
+class CallRunner:
+    """Runs the wrapped model in one call, as its own signature is for whole batches of clips.
+
+    Args:
+        backend: The wrapped model.
+        call: What it unpacked.
+    """
+
+    runs_on_silence = True
+
+    def __init__(self, backend: DropInBackend, call: UnpackedCall) -> None:
+        self.backend, self._call = backend, call
+        self._frames: list[set[int]] = [set() for _ in call]
+        self.device = torch.device("cpu")
+
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+        """Yield the keyframe of each segment of the call: its first frame."""
+        starts = [window.schedule.indices for window in windows]
+        for frames, logits in zip(starts, self._segment(starts), strict=True):
+            yield from ({t: row} for t, row in zip(frames, logits, strict=True))
+
+    def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
+        """Yield all segments at once."""
+        yield [(window, segment) for window in windows for segment in window.segments]
+
+    def run_on(self, requests: Sequence[Request]) -> list[list[Tensor]]:
+        """Run the model on chosen frames, and again on those that it was run on before."""
+        clips = {id(clip): number for number, clip in enumerate(self._call)}
+        numbers = [clips[id(window.clip)] for window, _ in requests]
+        for number, (_, indices) in zip(numbers, requests, strict=True):
+            self._frames[number].update(indices)
+        frames = [sorted(indices) for indices in self._frames]
+        known = [
+            dict(zip(*pair, strict=True)) for pair in zip(frames, self._segment(frames), strict=True)
+        ]
+        return [
+            [known[number][t] for t in indices]
+            for number, (_, indices) in zip(numbers, requests, strict=True)
+        ]
+
+    def _segment(self, frames: Sequence[Sequence[int]]) -> list[Tensor]:
+        logits = self.backend.segment_call(self._call, frames)
+        self.device = logits[0].device
+        return logits
+
+    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+        """Leave the call with these keyframes of each clip alone."""
+        if isinstance(self._call, RevisableCall):
+            self._call.keep(keyframes)
+        else:
+            self.backend.segment_call(self._call, keyframes)
+
+

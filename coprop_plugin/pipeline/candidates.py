@@ -1,44 +1,49 @@
-"""Recovery from a bad keyframe: several answers a stretch, of which those that agree are carried.
+"""Several candidate keyframes a segment, of which those that agree are propagated.
 
-The paper carries whatever the wrapped model says of a segment's first frame, and so spoils the
-segment where that is wrong (its section on limitations). Here the model is asked about a few
-frames, each answer is carried over the stretch, and they are compared where they meet.
+The paper propagates the wrapped model's masks of a segment's first frame, and so spoils the segment
+where they are wrong (its section on limitations). Here the model is run on several frames of each
+segment, each prediction is propagated over the segment, and they are compared where they meet.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.pipeline.schedule import Asked, check_reanchor
-from coprop_plugin.types import ControlPoints
+from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.pipeline.backend_runner import BATCH_PIXELS, Keyframes, Runner, SegmentIn
+from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
+from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_reanchor
+from coprop_plugin.pipeline.segments import Propagate, both_ways, propagate_batch
+from coprop_plugin.pipeline.windows import ScheduledWindow
+from coprop_plugin.types import Clip, ControlPoints, Propagator
 
-CANDIDATES = 3
-MOST_EXTRA = 2
-THRESHOLD = 0.5
-# No stretch is longer, so that a stream holds little at once.
-STRETCH_S = 5.0
-STRETCH_PIXELS = 2**26
+# Predictions that overlap less show different things; the alignment rate has the same bound.
+MIN_AGREEMENT = 0.5
+# Masks with uncertainty above this are ignored when comparing predictions.
+MAX_UNCERTAINTY = 0.5
 
 
 @dataclass(frozen=True)
-class Recovery:
-    """Which frames to ask about, beside the first of each stretch, to get over a bad answer.
+class CandidateOptions:
+    """Which frames to run the model on, beside the first of each segment, to recover from errors.
 
     Args:
-        candidates: How many frames of a stretch are asked about from the start, evenly spread.
-        extra: How many more, at most, where answers disagree or masks are in doubt.
-        threshold: From which doubt on (0..1) a frame is asked about; None leaves doubt alone.
-        seconds: At least one candidate in so many seconds, too.
+        candidates: How many frames of a segment the model is run on at first, evenly spread.
+        extra: How many more, at most, where predictions disagree or masks are uncertain.
+        threshold: Uncertainty (0..1) above which a frame is a further candidate; None for never.
+        seconds: At least one candidate in so many seconds.
+        segment_s: Longer segments are cut, so that a stream holds little at once.
 
     Example:
-        >>> Recovery.of("confident", None)
-        Recovery(candidates=3, extra=2, threshold=None, seconds=None)
-        >>> Recovery.of("first", 2.0) is None
+        >>> CandidateOptions.of("confident", None)
+        CandidateOptions(candidates=3, extra=2, threshold=None, seconds=None, segment_s=5.0)
+        >>> CandidateOptions.of("first", 2.0) is None
         True
     """
 
@@ -46,21 +51,26 @@ class Recovery:
     extra: int = 0
     threshold: float | None = None
     seconds: float | None = None
+    segment_s: float = 5.0
 
     @classmethod
-    def of(cls, keyframe: Any = "first", reanchor: Any = None) -> "Recovery | None":
-        """Read what `CoProp` was asked for; None is the paper's way, also with seconds.
+    def of(
+        cls,
+        keyframe: str | Mapping[str, Any] = "first",
+        reanchor: float | str | Mapping[str, Any] | None = None,
+    ) -> "CandidateOptions | None":
+        """Read the options of `CoProp`; None is one keyframe a segment, the paper's way.
 
         Raises:
-            ControlPointError: If it is none of what `CoProp` takes.
+            ControlPointError: If they are not among those that `CoProp` takes.
         """
-        usual = dict(candidates=CANDIDATES, extra=MOST_EXTRA)
-        chosen = _options(keyframe, "keyframe", ("first", "confident"), usual)
+        defaults: dict[str, Any] = dict(candidates=3, extra=2, segment_s=cls.segment_s)
+        chosen = _options(keyframe, "keyframe", ("first", "confident"), defaults)
         if reanchor is None or (isinstance(reanchor, Real) and reanchor is not True):
-            again = dict(type=None, seconds=reanchor, extra=0, threshold=None)
+            again: dict[str, Any] = dict(type=None, seconds=reanchor, extra=0, threshold=None)
         else:
-            usual = dict(threshold=THRESHOLD, extra=MOST_EXTRA, seconds=None)
-            again = _options(reanchor, "reanchor", ("uncertain",), usual)
+            defaults = dict(threshold=0.5, extra=2, seconds=None)
+            again = _options(reanchor, "reanchor", ("uncertain",), defaults)
         check_reanchor(again["seconds"])
         is_first = chosen["type"] == "first"
         if is_first and again["type"] is None:
@@ -70,6 +80,7 @@ class Recovery:
             extra=max(again["extra"], 0 if is_first else chosen["extra"]),
             threshold=again["threshold"],
             seconds=again["seconds"],
+            segment_s=chosen["segment_s"],
         )
         made._check()
         return made
@@ -80,15 +91,16 @@ class Recovery:
         threshold = 0.0 if self.threshold is None else self.threshold
         if not whole or not isinstance(threshold, Real) or not 0 <= threshold <= 1:
             raise ControlPointError(
-                f"Got {self}; wanted whole numbers, candidates from 1 and extra from 0, and a "
-                "threshold in 0..1 or None."
+                "Expected whole numbers, `candidates` from 1 and `extra` from 0, and a `threshold` "
+                f"in 0..1 or None; got {self}."
             )
+        check_reanchor(self.segment_s)
 
     def first_frames(self, frames: range, times: Sequence[float] | Tensor) -> list[int]:
-        """Return the candidates of a stretch, the first frame among them.
+        """Return the first candidates of a segment, its first frame among them.
 
         Args:
-            frames: The stretch, half-open.
+            frames: The segment, half-open.
             times: Of every frame that the indices count, in seconds.
         """
         number = min(self.candidates, len(frames))
@@ -100,48 +112,232 @@ class Recovery:
                 last = index
         return sorted(chosen)
 
-    @staticmethod
-    def asked(
+    def schedule(
+        self,
         points: ControlPoints,
-        times: Tensor,
-        size: tuple[int, int],
+        clip: Clip,
         start: int = 0,
         stop: int | None = None,
         given: Mapping[int, Tensor] | None = None,
-    ) -> Asked:
-        """Return the stretches to carry masks over: segments, the long ones cut.
+    ) -> KeyframeSchedule:
+        """Return a schedule whose segments are those between control points, long ones cut.
 
         Args:
-            points: Where segments begin.
-            times: `[T]`, the time of every frame, in seconds.
-            size: Height and width in pixels.
-            start: A frame; its stretch is the first one.
-            stop: A frame; the stretch of the one before it is the last one.
-            given: As of `Asked`.
-
-        Raises:
-            ControlPointError: If there is no frame `start` or `stop`.
+            points: The control points.
+            clip: The video.
+            start: A frame; its segment is the first one.
+            stop: A frame; the segment of the one before it is the last one.
+            given: As for `KeyframeSchedule`.
         """
-        height, width = size
-        most_frames = max(1, STRETCH_PIXELS // (height * width))
-        cut = partial(Asked, points, times, STRETCH_S, given=given, most_frames=most_frames)
-        bounds = cut().bounds
+        height, width = clip.size
+        most_frames = max(1, BATCH_PIXELS // (height * width))
+        cut = partial(
+            KeyframeSchedule,
+            points,
+            clip.times,
+            self.segment_s,
+            given=given,
+            most_frames=most_frames,
+        )
+        bounds = [*cut().indices, points.num_frames]
         start = max((i for i in bounds[:-1] if i <= start), default=start)
         if stop is not None:
             stop = min((i for i in bounds if i >= stop), default=stop)
-        return cut(start, stop)
+        return cut(start=start, stop=stop)
 
 
 def _options(
-    given: Any, name: str, types: Sequence[str], usual: Mapping[str, Any]
+    given: Any, name: str, types: Sequence[str], defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the options of `type` or `dict(type=..., ...)`, the usual ones where not given."""
+    """Return the options of `type` or `dict(type=..., ...)`, with defaults filled in."""
     options = dict(given) if isinstance(given, Mapping) else dict(type=given)
     kind = options.pop("type", None)
-    if kind not in types or set(options) - set(usual):
+    if kind not in types or set(options) - set(defaults):
         known = " or ".join(map(repr, types))
         raise ControlPointError(
-            f"Got {name}={given!r}; wanted {known}, or dict(type={types[-1]!r}) with any of "
-            f"{', '.join(usual)}{', or seconds above 0, or None' if name == 'reanchor' else ''}."
+            f"Expected {name} to be {known}, or dict(type={types[-1]!r}) with any of "
+            f"{', '.join(defaults)}{', or seconds above 0, or None' if name == 'reanchor' else ''}; "
+            f"got {given!r}."
         )
-    return dict(type=kind, **{**usual, **options})
+    return dict(type=kind, **{**defaults, **options})
+
+
+class CandidateSegment:
+    """The model's predictions for some frames of a segment, and which of them agree.
+
+    Call `requested` and `add` until nothing is requested; then read `keyframes`.
+
+    Args:
+        clip: The clip.
+        frames: The segment, indices in the clip, half-open.
+        sound: Audio features of the whole clip, one row a frame, or None.
+        first: The frames to run the model on in any case.
+        options: Which further frames to run it on.
+        propagate: Propagates masks over segments.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        frames: range,
+        sound: Tensor | None,
+        first: Sequence[int],
+        options: CandidateOptions,
+        propagate: Propagate,
+    ) -> None:
+        self.clip, self.frames, self.options = clip, frames, options
+        self._sound, self._first, self._propagate = sound, list(first), propagate
+        self._trusted: list[int] = []
+        self._disagree = False
+        self._predictions: dict[int, Tensor] = {}
+        self._views: dict[int, list[tuple[Tensor, float]]] = {}
+
+    @property
+    def requested(self) -> list[int]:
+        """The frames to run the model on next; none where enough is known."""
+        if not self._predictions:
+            return self._first
+        if len(self._predictions) >= len(self._first) + self.options.extra:
+            return []
+        return self._uncertain()
+
+    @property
+    def keyframes(self) -> Keyframes:
+        """The predictions that are trusted: logits `[C, H, W]` by frame, rising."""
+        return {t: self._predictions[t] for t in self._trusted}
+
+    def add(self, predictions: Keyframes) -> None:
+        """Add the model's logits of requested frames."""
+        self._predictions |= predictions
+        self._trusted = sorted(self._predictions)
+        if len(self._trusted) == 1:
+            return
+        best, others = self._best()
+        agreed = [t for t in self._trusted if t == best or self._trusts(best, t, others[t])]
+        self._disagree = len(agreed) == 1
+        if self._disagree:
+            # Propagated masks are ignored where propagation fails, so only empty ones lose.
+            agreed = [t for t in self._trusted if self._own_confidence(t) > 0] or agreed
+        self._trusted = agreed
+
+    def _view(self, keyframe: int, t: int) -> tuple[Tensor, float]:
+        """Return the mask `[H, W]` that a prediction gives for frame t, and its confidence."""
+        if keyframe not in self._views:
+            logits = self._predictions[keyframe]
+            rows = both_ways(
+                self._propagate, self.clip, keyframe, self.frames, self._sound, logits
+            )
+            masks = [(row, row.mask) for row in rows]
+            self._views[keyframe] = [(mask, confidence(row, mask)) for row, mask in masks]
+        return self._views[keyframe][t - self.frames.start]
+
+    def _best(self) -> tuple[int, dict[int, float]]:
+        """Return the prediction that the others support most, and how far each does, in 0..1."""
+        support: dict[int, dict[int, float]] = {a: {} for a in sorted(self._predictions)}
+        for a in support:
+            for b in support:
+                if a < b:
+                    support[a][b] = support[b][a] = (self._meets(a, b) + self._meets(b, a)) / 2
+        best = max(support, key=lambda a: self._own_confidence(a) + sum(support[a].values()))
+        return best, support[best]
+
+    def _meets(self, a: int, b: int) -> float:
+        """Return how well the masks propagated from a agree with the prediction at b."""
+        return agreement(self._view(a, b)[0], self._view(b, b)[0])
+
+    def _own_confidence(self, t: int) -> float:
+        mask, confident = self._view(t, t)
+        # Something sounds here, so an empty mask is the least likely prediction.
+        return confident if bool(mask.any()) else 0.0
+
+    def _trusts(self, best: int, t: int, agree: float) -> bool:
+        """Whether a prediction agrees with the best one, or that one is too uncertain there."""
+        return agree >= MIN_AGREEMENT or self._uncertainty(best, t) > MAX_UNCERTAINTY
+
+    def _uncertainty(self, keyframe: int, t: int) -> float:
+        """Return how uncertain a prediction is at frame t: 1 where it is empty and alone so."""
+        mask, confident = self._view(keyframe, t)
+        return 1 - confident if bool(mask.any()) or self._is_confirmed_empty(keyframe) else 1.0
+
+    def _is_confirmed_empty(self, keyframe: int) -> bool:
+        """Whether a prediction is empty, and another one is, too."""
+        empty = [t for t in self._predictions if not bool(self._view(t, t)[0].any())]
+        return keyframe in empty and len(empty) > 1
+
+    def _uncertain(self) -> list[int]:
+        """Return the frame to run next: where predictions disagree, else the most uncertain."""
+        left = [t for t in self.frames if t not in self._predictions]
+        distance = {t: min(abs(k - t) for k in self._predictions) for t in left}
+        if self._disagree:
+            return [max(distance, key=lambda t: distance[t])] if distance else []
+        threshold, doubts = self.options.threshold, {}
+        for t in left if threshold is not None else ():
+            doubt = self._uncertainty(min(self._trusted, key=lambda k: abs(k - t)), t)
+            if doubt > threshold:
+                doubts[t] = (doubt, distance[t])
+        return [max(doubts, key=lambda t: doubts[t])] if doubts else []
+
+
+class CandidateRunner:
+    """Runs the model on several frames a segment, and yields the keyframes that agree.
+
+    Args:
+        runner: Runs the model.
+        propagator: Propagates masks of objects, to compare them.
+        options: Which frames to run the model on.
+        segment_batch: Most predictions to propagate at once.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        propagator: Propagator,
+        options: CandidateOptions,
+        segment_batch: int,
+    ) -> None:
+        self.runner, self.propagator, self.options = runner, propagator, options
+        classes = runner.backend.num_classes
+        self._propagate: Propagate = lambda segments: propagate_batch(
+            propagator, classes, segments, segment_batch
+        )
+
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+        """Yield the trusted keyframes of each segment that begins in these windows, in order."""
+        kept: dict[int, list[int]] = {id(window): [] for window in windows}
+        for batch in self.runner.batches(windows):
+            if not any(segment.start in window.frames for window, segment in batch):
+                continue
+            for (window, segment), keyframes in zip(batch, self._settle(batch), strict=True):
+                kept[id(window)] += keyframes
+                if segment.start in window.frames:
+                    yield keyframes
+        self.runner.keep([*kept.values()])
+
+    def _settle(self, batch: Sequence[SegmentIn]) -> list[Keyframes]:
+        """Run the model on what segments request, all of them at once, until none requests more."""
+        segments = [self._segment(*each) for each in batch]
+        active = [(w, s) for (w, _), s in zip(batch, segments, strict=True) if s]
+        while any(requested := [segment.requested for _, segment in active]):
+            requests = [(w, frames) for (w, _), frames in zip(active, requested, strict=True)]
+            rows = self.runner.run_on(requests)
+            for (_, segment), frames, logits in zip(active, requested, rows, strict=True):
+                if frames:
+                    segment.add(dict(zip(frames, logits, strict=True)))
+        return [segment.keyframes if segment else {} for segment in segments]
+
+    def _segment(self, window: ScheduledWindow, segment: range) -> CandidateSegment | None:
+        """Return a segment with its first candidates; None where it is silent."""
+        schedule, frames = window.schedule, window.local(segment)
+        given = schedule.given_logits(segment.start, self.runner.backend.num_classes)
+        silent = schedule.is_silent(segment.start) and not self.runner.runs_on_silence
+        if given is None and silent:
+            return None
+        with torch.no_grad(), evaluating(self.propagator):
+            sound = window.audio(self.propagator)
+        options = self.options if given is None else replace(self.options, extra=0)
+        first = options.first_frames(segment, schedule.times) if given is None else []
+        first = [index - window.window.start for index in first]
+        made = CandidateSegment(window.clip, frames, sound, first, options, self._propagate)
+        if given is not None:
+            made.add({frames.start: given})
+        return made

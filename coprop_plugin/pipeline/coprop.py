@@ -1,9 +1,10 @@
-"""Co-Prop around any model: find the control points, segment the keyframes, carry the masks."""
+"""Co-Prop around any model: find control points, segment keyframes, propagate masks."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +12,38 @@ from torch import Tensor, nn
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.eval_mode import device_of, evaluating
-from coprop_plugin.pipeline.backend_runner import Asker
-from coprop_plugin.pipeline.candidates import STRETCH_S, Recovery
+from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
+from coprop_plugin.pipeline.candidates import CandidateOptions, CandidateRunner
 from coprop_plugin.pipeline.mask_logits import MaskLogits
-from coprop_plugin.pipeline.prefetch import AskedAhead, PointsAhead
-from coprop_plugin.pipeline.progress import watched
-from coprop_plugin.pipeline.recovering_tmp import Recovering
-from coprop_plugin.pipeline.schedule import Asked, checked
-from coprop_plugin.pipeline.segments import SegmentCarrier, all_logits, check_segment_batch
-from coprop_plugin.pipeline.windows import Window, stream_windows
+from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints, StreamingSchedule
+from coprop_plugin.pipeline.progress import progress_hook
+from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
+from coprop_plugin.pipeline.segments import FrameMasks, WindowPropagator, check_segment_batch
+from coprop_plugin.pipeline.windows import ScheduledWindow, StreamedVideo, Window, WindowLimits
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import (
     Clip,
+    ControlPointProvider,
     ControlPoints,
+    DropInBackend,
     FrameResult,
     Hook,
     KeyframeBackend,
+    Propagator,
     Sampling,
     SegmentationResult,
     Source,
+    StreamingProvider,
 )
+
+Keyframe = Literal["first", "confident"] | Mapping[str, Any]
+"""Which frames of a segment the model is run on; see `CoProp`."""
+
+Reanchor = float | Literal["uncertain"] | Mapping[str, Any] | None
+"""When the model is run again within a segment; see `CoProp`."""
+
+_log = logging.getLogger(__name__)
 
 
 @MODELS.register_module(name=["CoProp", "coprop"])
@@ -40,20 +52,24 @@ class CoProp(nn.Module):
 
     Args:
         backend: Eq. (2): a `KeyframeBackend`, or an mmengine config of one, in which `model` may
-            be a config too.
+            be a config of a registered model.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
             (one 0 or 1 per frame).
         propagator: Eq. (3): None for the default, a path to safetensors of ours or to a released
             AOT checkpoint, a registered name, a config, or a `Propagator`.
-        device: Where the propagator runs; None is where the wrapped model lives.
-        reanchor: Seconds after which the wrapped model is asked again within a segment, so that
-            masks are not carried further; None is the paper's way, at control points alone.
-            `"uncertain"`, or `dict(type="uncertain", threshold=0.5, extra=2, seconds=None)`: where
-            masks are in doubt, see `Recovery`.
-        segment_batch: How many segments to carry at once, at most; more take more memory.
-        keyframe: `"first"`, the paper's way; or `"confident"`, or `dict(type="confident",
-            candidates=3)`: of several frames in a segment those whose masks bear one another out,
-            carried both ways; see `Recovery`.
+        device: Where the propagator runs; by default where the wrapped model is, and for a model
+            without parameters the default accelerator.
+        reanchor: Seconds after which the model is run again within a segment, so that masks are not
+            propagated further; None is the paper's way, at control points alone. `"uncertain"`, or
+            `dict(type="uncertain", threshold=0.5, extra=2, seconds=None)`: where masks are
+            uncertain, see `CandidateOptions`.
+        segment_batch: Most segments to propagate at once; more take more memory.
+        keyframe: `"first"`, the paper's way: the first frame of each segment. `"confident"`, or
+            `dict(type="confident", candidates=3)`: run several candidates a segment, keep those
+            that agree, propagate both ways; see `CandidateOptions`.
+
+    Attributes:
+        window_limits: How much of a streamed video is held in memory.
 
     Raises:
         UnknownNameError: If a name is not registered.
@@ -74,29 +90,26 @@ class CoProp(nn.Module):
     def __init__(
         self,
         backend: KeyframeBackend | Mapping[str, Any],
-        control_points: Any = "novelty",
-        propagator: Any = None,
+        control_points: str | Mapping[str, Any] | Sequence[int] | ControlPointProvider = "novelty",
+        propagator: str | Path | Mapping[str, Any] | Propagator | None = None,
         device: torch.device | str | None = None,
-        reanchor: float | str | Mapping[str, Any] | None = None,
+        reanchor: Reanchor = None,
         segment_batch: int = 1,
-        keyframe: str | Mapping[str, Any] = "first",
+        keyframe: Keyframe = "first",
     ) -> None:
         super().__init__()
-        self.recovery = Recovery.of(keyframe, reanchor)
+        self.candidates = CandidateOptions.of(keyframe, reanchor)
         check_segment_batch(segment_batch)
         self.segment_batch = segment_batch
-        if isinstance(backend, Mapping):
-            backend = dict(backend)
-            if isinstance(backend.get("model"), Mapping):
-                backend["model"] = MODELS.build(backend["model"])
-            backend = build(MODELS, backend, verb="segment_keyframes")
-        self.backend, self.reanchor, self.keyframe = backend, reanchor, keyframe
+        self.window_limits = WindowLimits()
+        self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
+        self.reanchor, self.keyframe = reanchor, keyframe
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(propagator)
         if isinstance(self.propagator, nn.Module):
-            self.propagator.to(device or device_of(backend))
+            self.propagator.to(_propagator_device(self.backend, device))
         # In a tuple, so that it is not registered a second time beside the backend's.
-        self._wrapped = (getattr(backend, "model", backend),)
+        self._wrapped = (getattr(self.backend, "model", self.backend),)
 
     def segment(
         self,
@@ -107,7 +120,7 @@ class CoProp(nn.Module):
         hook: Hook | None = None,
         progress: bool = False,
     ) -> SegmentationResult:
-        """Segment what sounds in every frame.
+        """Segment the sounding objects in every frame.
 
         Args:
             source: A file, a `Clip`, or (frames `[T, 3, H, W]`, waveform `[samples]`, Hz).
@@ -122,23 +135,124 @@ class CoProp(nn.Module):
 
         Raises:
             MediaError: If the file cannot be read.
-            ClipError: If frames and sound make no clip.
+            ClipError: If frames and audio do not make a clip.
             ControlPointError: If control points do not fit the clip.
         """
         clip = Clip.of(source, fps, sampling)
-        with watched(hook, progress) as hook:
+        with progress_hook(hook, progress) as hook:
             points = self.anchor(clip, hook)
-            asked = self.asking(points, clip)
-            frames = list(self._frames([Window.whole(clip)], asked, hook))
-        return SegmentationResult(clip, points, frames)
+            frames = self._results([Window.whole(clip)], self.schedule(points, clip), hook)
+            return SegmentationResult(clip, points, list(frames))
+
+    def stream(
+        self,
+        path: str | Path,
+        *,
+        fps: float | None = 1.0,
+        sampling: Sampling = "pts",
+        hook: Hook | None = None,
+        progress: bool = False,
+    ) -> Iterator[FrameResult]:
+        """Segment a video of any length, frame by frame, in bounded memory.
+
+        The audio is read first, to find the control points; then frames are read, segmented and
+        forgotten window by window. Results equal those of `segment`. A `StreamingProvider`, e.g. a
+        language model, finds the control points of what comes next meanwhile.
+
+        Args:
+            path: A video file.
+            fps: Frames a second to segment; None takes all.
+            sampling: `"pts"` or `"avsbench"`; see `Clip.from_file`.
+            hook: Called as `hook(step, artifact, done, total)` after each step.
+            progress: Whether to show a progress bar on stderr.
+
+        Yields:
+            One result a frame, in order.
+
+        Raises:
+            MediaError: If the file cannot be read.
+            ControlPointError: If the control points do not fit the video.
+        """
+        with progress_hook(hook, progress) as hook:
+            video = StreamedVideo(path, fps, sampling, self.window_limits)
+            yield from self.stream_part(video, hook=hook)
+
+    def stream_part(
+        self,
+        video: StreamedVideo,
+        points: ControlPoints | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        given: Mapping[int, Tensor] | None = None,
+        hook: Hook | None = None,
+    ) -> Iterator[FrameResult]:
+        """Segment a part of an open video: `stream` for runs that resume or redo.
+
+        Args:
+            video: The video, read as `window_limits` say.
+            points: Its control points, if they are known; else they are found.
+            start: The frame to resume at, a keyframe. Results are those of an uninterrupted run.
+            stop: The frame before which to stop, a keyframe. With it, the model is not run before
+                `start`; otherwise it is, where batches of keyframes need it.
+            given: Masks `[H, W]` of class ids by frame, to propagate instead of the model's own.
+            hook: As for `stream`.
+
+        Yields:
+            One result a frame, in order.
+
+        Raises:
+            MediaError: If the file cannot be read.
+            ControlPointError: If `points` do not fit the video, or no segment begins at `start` or
+                `stop`.
+        """
+        extra_s = self.candidates.segment_s if self.candidates else 0.0
+        windows, audio = video.windows(start, stop, extra_s), video.audio
+        partial = points is not None or stop is not None or self.candidates or given
+        if isinstance(self.provider, StreamingProvider) and not partial:
+            with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
+                growing = StreamingSchedule(prefetched, audio, self.reanchor_s, start)
+                yield from self._results(growing.follow(windows, hook), growing, hook)
+            return
+        points = self.anchor(audio, hook) if points is None else check_points(points, audio)
+        schedule = self.schedule(points, audio, start=start, stop=stop, given=given)
+        for result in self._results(windows, schedule, hook):
+            # With candidates the first segment may begin before `start`.
+            if result.index >= start and (stop is None or result.index < stop):
+                yield result
+
+    @torch.no_grad()
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the wrapped model's own way: its arguments, its return value, aligned masks.
+
+        At keyframes the numbers are the wrapped model's own; between them masks are propagated.
+        Side outputs of a propagated frame are those of its segment's keyframe.
+
+        Raises:
+            AdapterError: If the backend is not a `DropInBackend`; use `segment`.
+        """
+        if not isinstance(self.backend, DropInBackend):
+            raise AdapterError(
+                f"{type(self.backend).__name__} has no call of its own to stand in for. Use "
+                "`model.segment(clip)`, or give the backend `unpack`, `segment_call` and `repack`."
+            )
+        with evaluating(self):
+            call = self.backend.unpack(*args, **kwargs)
+            schedules = [self.schedule(self.anchor(clip), clip) for clip in call]
+            windows = [ScheduledWindow(Window.whole(c), s) for c, s in zip(call, schedules)]
+            runner = CallRunner(self.backend, call)
+            logits: dict[int, list[Tensor]] = {id(window): [] for window in windows}
+            for frame in self._masks([windows], runner, lookahead=sum(map(len, schedules))):
+                logits[id(frame.window)].append(frame.masks.all_classes().to(runner.device))
+            return self.backend.repack(call, [torch.stack(rows) for rows in logits.values()])
 
     def segment_bare(
         self, source: Source, *, fps: float | None = 1.0, sampling: Sampling = "pts"
     ) -> SegmentationResult:
-        """Ask the wrapped model about every frame, as if Co-Prop were not there; to compare with.
+        """Run the wrapped model on every frame, without Co-Prop; to compare with.
 
-        Each frame hears what the model would hear without us: the 0.975 s that end about 0.04 s
-        after it, or AVSBench's second.
+        The audio window of a frame is the model's own: the 0.975 s that end about 0.04 s after it,
+        or AVSBench's second.
 
         Args:
             source: As for `segment`.
@@ -150,71 +264,14 @@ class CoProp(nn.Module):
         """
         clip = Clip.of(source, fps, sampling)
         points = ControlPoints(torch.ones(clip.num_frames), source="bare")
-        asker, frames = Asker(self.backend), []
-        at_once = asker.frames_at_once(clip)
-        for first in range(0, clip.num_frames, at_once):
-            indices = list(range(first, min(first + at_once, clip.num_frames)))
-            for index, logits in zip(indices, asker.ask(clip, indices), strict=True):
-                masks = MaskLogits.of_keyframe(logits)
-                time_s = float(clip.times[index])
-                frames.append(masks.result(index, time_s, True, asker.class_names))
+        runner, frames = BackendRunner(self.backend), []
+        size = runner.batch_size(clip)
+        for first in range(0, clip.num_frames, size):
+            indices = list(range(first, min(first + size, clip.num_frames)))
+            for index, logits in zip(indices, runner.logits(clip, indices), strict=True):
+                masks, time_s = MaskLogits.of_keyframe(logits), float(clip.times[index])
+                frames.append(masks.result(index, time_s, True, runner.class_names))
         return SegmentationResult(clip, points, frames)
-
-    def stream(
-        self,
-        path: str | Path,
-        *,
-        fps: float | None = 1.0,
-        sampling: Sampling = "pts",
-        hook: Hook | None = None,
-        progress: bool = False,
-        points: ControlPoints | None = None,
-        start: int = 0,
-        stop: int | None = None,
-        given: Mapping[int, Tensor] | None = None,
-    ) -> Iterator[FrameResult]:
-        """Segment a video of any length, frame by frame, in bounded memory.
-
-        The sound is read first, to find the control points; the pictures are then read, segmented
-        and forgotten stretch by stretch. Results equal those of `segment`. A language model is
-        asked about a stretch of sound while the pictures before it are segmented.
-
-        Args:
-            path: A video file.
-            fps: Frames a second to segment; None takes all.
-            sampling: `"pts"` or `"avsbench"`; see `Clip.from_file`.
-            hook: Called as `hook(step, artifact, done, total)` after each step.
-            progress: Whether to show a progress bar on stderr.
-            points: The control points, where they were found before.
-            start: The frame to go on with after an interruption, one that the model is asked
-                about; from there on, results are what they would have been.
-            stop: The frame to end before, likewise. If it is given, nothing before `start` is
-                asked about; otherwise frames that would have been asked about at once are.
-            given: Masks `[H, W]` of class ids by frame, to carry on from instead of asking.
-
-        Yields:
-            One result a frame, in order.
-
-        Raises:
-            MediaError: If the file cannot be read.
-            ControlPointError: If `points` do not fit the video, or the model is not asked about
-                frame `start` or `stop`.
-        """
-        with watched(hook, progress) as hook:
-            ahead_s = STRETCH_S if self.recovery else 0.0
-            sound, windows = stream_windows(path, fps, sampling, ahead_s)
-            ahead = hasattr(self.provider, "propose_ahead") and not (self.recovery or given)
-            if ahead and points is None and stop is None:
-                with closing(PointsAhead(self.provider, sound)) as coming:
-                    asked = AskedAhead(coming, sound, self.reanchor, start)
-                    frames = self._frames(asked.in_time(windows, hook), asked, hook)
-                    yield from (frame for frame in frames if frame.index >= start)
-                return
-            points = self.anchor(sound, hook) if points is None else checked(points, sound)
-            asked = self.asking(points, sound, start, stop, given)
-            stop = points.num_frames if stop is None else stop
-            frames = self._frames(windows, asked, hook)
-            yield from (frame for frame in frames if start <= frame.index < stop)
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
         """Find the control points of a clip, Eq. (1).
@@ -222,79 +279,89 @@ class CoProp(nn.Module):
         Raises:
             ControlPointError: If the provider's flags are not one a frame.
         """
-        points = checked(self.provider.propose(clip), clip)
+        points = check_points(self.provider.propose(clip), clip)
         if hook:
             hook("control_points", points, 1, 1)
         return points
 
-    def asking(self, points: ControlPoints, clip: Clip, *options: Any) -> Asked:
-        """Return which frames the model is asked about; `options` are those of `stream`."""
-        if self.recovery:
-            return self.recovery.asked(points, clip.times, clip.size, *options)
-        return Asked(points, clip.times, self.reanchor, *options)
+    def schedule(
+        self,
+        points: ControlPoints,
+        clip: Clip,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        given: Mapping[int, Tensor] | None = None,
+    ) -> KeyframeSchedule:
+        """Return the frames at which the model is run; the options are those of `stream_part`."""
+        if self.candidates:
+            return self.candidates.schedule(points, clip, start, stop, given)
+        return KeyframeSchedule(points, clip.times, self.reanchor_s, start, stop, given)
 
     @property
-    def _recovering(self) -> Recovering:
-        return Recovering(Asker(self.backend), self.propagator, self.recovery, self.segment_batch)
+    def reanchor_s(self) -> float | None:
+        """Seconds after which the model is run again within a segment; None for never."""
+        return self.reanchor if isinstance(self.reanchor, int | float) else None
 
-    def _frames(
-        self, windows: Iterable[Window], asked: Asked, hook: Hook | None
+    def _results(
+        self, windows: Iterable[Window], schedule: KeyframeSchedule, hook: Hook | None
     ) -> Iterator[FrameResult]:
-        """Eq. (2) and (3) over windows: one result a frame, in order."""
-        names = Asker(self.backend).class_names
-        if self.recovery:
-            for index, time_s, masks, is_keyframe in self._recovering.frames(windows, asked, hook):
-                result = masks.result(index, time_s, is_keyframe, names)
-                if hook:
-                    hook("propagation", result, index + 1, asked.points.num_frames)
-                yield result
-            return
-        num_classes = self.backend.num_classes
-        carrier = SegmentCarrier(self.propagator, num_classes, self.segment_batch)
-        for window in windows:
-            clip, keyframes = window.clip, Asker(self.backend).keyframes(window, asked, hook)
-            wanted = range(
-                max(window.frames.start, asked.start), min(window.frames.stop, asked.stop)
-            )
-            if wanted.start >= asked.stop:
-                return
-            if not wanted:
-                continue
-            starts = [i - window.start for i in asked.bounds]
-            with torch.no_grad(), evaluating(self.propagator):
-                carrier.look_at(clip, starts, wanted.stop - window.start, keyframes)
-            for index in wanted:
-                t, is_keyframe = index - window.start, index in asked
-                with torch.no_grad(), evaluating(self.propagator):
-                    masks = carrier.at(t)
-                    result = masks.result(index, float(clip.times[t]), is_keyframe, names)
-                if hook:
-                    hook("propagation", result, index + 1, asked.points.num_frames)
-                yield result
+        """Segment the frames of a video that is read in windows: one result a frame, in order."""
+        runner = BackendRunner(self.backend, hook)
+        groups = ([ScheduledWindow(window, schedule)] for window in windows)
+        for frame in self._masks(groups, runner):
+            time_s = float(schedule.times[frame.index])
+            result = frame.masks.result(frame.index, time_s, frame.is_keyframe, runner.class_names)
+            if hook:
+                hook("propagation", result, frame.index + 1, schedule.points.num_frames)
+            yield result
 
-    @torch.no_grad()
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the wrapped model's own way: its arguments, its return value, aligned masks.
-
-        At control points the numbers are the wrapped model's own; between them the masks are
-        carried. Side outputs of a carried frame are those of its segment's keyframe.
-
-        Raises:
-            AdapterError: If this backend has no call of its own; use `segment`.
-        """
-        if not hasattr(self.backend, "unpack"):
-            raise AdapterError(
-                f"{type(self.backend).__name__} has no call of its own to stand in for. Use "
-                "`model.segment(clip)`, or give the backend `unpack`, `segment_call` and `repack`."
+    def _masks(
+        self,
+        groups: Iterable[Sequence[ScheduledWindow]],
+        runner: Runner,
+        lookahead: int | None = None,
+    ) -> Iterator[FrameMasks]:
+        """Eq. (2) and (3) for all there is: one window of a video after the other, or a whole call."""
+        keyframes_of: Runner | CandidateRunner = runner
+        if self.candidates:
+            keyframes_of = CandidateRunner(
+                runner, self.propagator, self.candidates, self.segment_batch
             )
-        with evaluating(self):
-            call = self.backend.unpack(*args, **kwargs)
-            asked = [self.asking(self.anchor(clip), clip) for clip in call]
-            if self.recovery:
-                return self.backend.repack(call, self._recovering.call(call, asked))
-            indices, classes = [a.indices for a in asked], self.backend.num_classes
-            keyframes = self.backend.segment_call(call, indices)
-            logits = all_logits(
-                self.propagator, classes, call, indices, keyframes, self.segment_batch
-            )
-            return self.backend.repack(call, logits)
+        propagator = WindowPropagator(
+            self.propagator, self.backend.num_classes, self.segment_batch
+        )
+        for windows in groups:
+            keyframes = keyframes_of.run(windows)
+            yield from propagator.run(windows, keyframes, lookahead)
+
+
+def _build_backend(config: Mapping[str, Any]) -> KeyframeBackend:
+    """Build a backend from an mmengine config, in which the model may be one, too."""
+    config = dict(config)
+    if isinstance(config.get("model"), Mapping):
+        config["model"] = build(MODELS, config["model"])
+    return build(MODELS, config, verb="segment_keyframes")
+
+
+def _propagator_device(
+    backend: KeyframeBackend, device: torch.device | str | None
+) -> torch.device:
+    """Return where the propagator runs: as asked, beside the model, or on the accelerator."""
+    modules = [backend, *vars(backend).values()] if hasattr(backend, "__dict__") else []
+    parts = [part for part in modules if isinstance(part, nn.Module)]
+    placed = next((part for part in parts if next(part.parameters(), None) is not None), None)
+    if device is not None:
+        chosen, why = torch.device(device), "as asked"
+    elif placed is not None:
+        chosen, why = device_of(placed), "beside the wrapped model"
+    else:
+        chosen, why = _default_device(), "the default device: the model has no parameters"
+    _log.info("The propagator runs on %s (%s).", chosen, why)
+    return chosen
+
+
+def _default_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

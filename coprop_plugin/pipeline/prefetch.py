@@ -1,115 +1,132 @@
-"""Control points that are asked about while the pictures before them are segmented."""
+"""Control points of what comes next, found while the frames before it are segmented."""
 
 import threading
 from collections.abc import Iterable, Iterator
 from queue import Full, Queue
-from typing import Any
 
-from coprop_plugin.pipeline.schedule import Asked, checked
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
 from coprop_plugin.pipeline.windows import Window
-from coprop_plugin.types import Clip, ControlPointProvider, ControlPoints, Hook
+from coprop_plugin.types import Clip, ControlPoints, Hook, StreamingProvider
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
-class PointsAhead:
-    """A thread that asks for the control points of a long sound, a little ahead of who needs them.
+class PrefetchedControlPoints:
+    """A thread that finds the control points of long audio a little ahead of their use.
 
-    One answer waits while the next question is under way; there are no more. Answers, and the error
-    that ends them, come in their order whenever they arrive.
+    One result waits while the next one is computed; there are no more. Results, and the error that
+    ends them, come in order.
 
     Args:
-        provider: With `propose_ahead(clip)`, see `ControlPointProvider`.
-        clip: The sound.
+        provider: A provider with `propose_ahead`.
+        clip: The audio.
 
     Example:
         >>> import torch
         >>> from coprop_plugin.control_points.strategies import OneStepProvider
         >>> provider = OneStepProvider(lambda messages, waveform, rate: "[1, 0, 0, 1, 0]")
-        >>> coming = PointsAhead(provider, Clip(torch.rand(5, 3, 8, 8), torch.rand(80_000)))
-        >>> coming.until(2).indices  # frame 2 is shown from 2.94 s on
+        >>> clip = Clip(torch.rand(5, 3, 8, 8), torch.rand(80_000))
+        >>> prefetched = PrefetchedControlPoints(provider, clip)
+        >>> prefetched.until(2).indices  # frame 2 is shown from 2.94 s on
         [0, 2]
-        >>> coming.close()
+        >>> prefetched.close()
     """
 
-    def __init__(self, provider: ControlPointProvider, clip: Clip) -> None:
-        self._clip = clip
-        self._answers: Queue[Any] = Queue(maxsize=1)
+    def __init__(self, provider: StreamingProvider, clip: Clip) -> None:
+        self._clip, self._name = clip, type(provider).__name__
+        self._results: Queue[tuple[ControlPoints, int] | BaseException] = Queue(maxsize=1)
         self._closed = threading.Event()
-        self._settled = 0
+        self._final = 0
         parts = provider.propose_ahead(clip)
-        # Nobody waits for a question that is under way when all is over.
-        ask = threading.Thread(target=self._ask, args=(parts,), daemon=True, name="coprop-ahead")
-        ask.start()
+        # Daemon thread: a pending request must not block interpreter exit.
+        thread = threading.Thread(
+            target=self._find, args=(parts,), daemon=True, name="coprop-prefetch"
+        )
+        thread.start()
 
-    def _ask(self, parts: Iterator[tuple[ControlPoints, int]]) -> None:
+    def _find(self, parts: Iterator[tuple[ControlPoints, int]]) -> None:
+        final = 0
         try:
-            for part in parts:
-                if not self._hand_over(part):
+            for points, final in parts:
+                if not self._hand_over((points, final)):
                     return
+            if final < self._clip.num_frames:
+                raise ControlPointError(
+                    f"Expected {self._name}.propose_ahead to end with points that are final for "
+                    f"all {self._clip.num_frames} frames, but it ended after {final}. Yield "
+                    "`(points, clip.num_frames)` last."
+                )
         except BaseException as error:
             self._hand_over(error)
 
-    def _hand_over(self, answer: Any) -> bool:
+    def _hand_over(self, result: tuple[ControlPoints, int] | BaseException) -> bool:
         while not self._closed.is_set():
             try:
-                self._answers.put(answer, timeout=_LOOK_S)
+                self._results.put(result, timeout=_POLL_S)
                 return True
             except Full:
                 continue
         return False
 
     def until(self, frame: int) -> ControlPoints:
-        """Return control points that hold for all frames before this one; waits for them.
+        """Wait for control points that are final for all frames before this one.
 
         Raises:
-            CopropError: Whatever the provider raised where it asked about these frames.
+            ControlPointError: If the provider ended before them.
+            CopropError: Whatever the provider raised for these frames.
         """
-        while self._settled < frame:
-            answer = self._answers.get()
-            if isinstance(answer, BaseException):
-                raise answer
-            points, self._settled = answer
-            self._points = checked(points, self._clip)
+        while self._final < frame:
+            result = self._results.get()
+            if isinstance(result, BaseException):
+                # Asked once more, the answer is the same.
+                self._results.put(result)
+                raise result
+            points, self._final = result
+            self._points = check_points(points, self._clip)
         return self._points
 
     @property
     def all_known(self) -> bool:
-        """Whether the last answer was needed."""
-        return self._settled >= self._clip.num_frames
+        """Whether the control points are final for all frames."""
+        return self._final >= self._clip.num_frames
 
     def close(self) -> None:
-        """Ask no more."""
+        """Find no more."""
         self._closed.set()
 
 
-class AskedAhead(Asked):
-    """The frames that the wrapped model is asked about, as far as they are known.
+class StreamingSchedule(KeyframeSchedule):
+    """A schedule that grows as control points become known.
 
     Args:
-        coming: The control points.
-        clip: The sound.
-        reanchor_s: As for `Asked`.
-        start: As for `Asked`.
+        prefetched: The control points.
+        clip: The audio.
+        reanchor_s: As for `KeyframeSchedule`.
+        start: As for `KeyframeSchedule`.
 
     Raises:
-        ControlPointError: As of `Asked`.
-        CopropError: Whatever the provider raises where it asks about what comes before `start`.
+        ControlPointError: As for `KeyframeSchedule`.
+        CopropError: Whatever the provider raises for the frames up to `start`.
     """
 
     def __init__(
-        self, coming: PointsAhead, clip: Clip, reanchor_s: float | None, start: int
+        self,
+        prefetched: PrefetchedControlPoints,
+        clip: Clip,
+        reanchor_s: float | None = None,
+        start: int = 0,
     ) -> None:
-        self._coming, self._reanchor_s = coming, reanchor_s
-        super().__init__(coming.until(start + 1), clip.times, reanchor_s, start)
+        self._prefetched, self._reanchor_s = prefetched, reanchor_s
+        super().__init__(prefetched.until(start + 1), clip.times, reanchor_s, start)
 
-    def in_time(self, windows: Iterable[Window], hook: Hook | None) -> Iterator[Window]:
-        """Yield windows, each when all that it needs is known."""
-        told = False
+    def follow(self, windows: Iterable[Window], hook: Hook | None) -> Iterator[Window]:
+        """Yield each window when the control points of its frames are final."""
+        reported = False
         for window in windows:
-            points = self._coming.until(window.start + window.clip.num_frames)
+            points = self._prefetched.until(window.start + window.clip.num_frames)
             super().__init__(points, self.times, self._reanchor_s, self.start)
-            if hook and self._coming.all_known and not told:
+            if hook and self._prefetched.all_known and not reported:
                 hook("control_points", points, 1, 1)
-                told = True
+                reported = True
             yield window

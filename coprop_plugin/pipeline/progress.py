@@ -61,7 +61,7 @@ class ProgressHook:
 
 
 @contextmanager
-def watched(hook: Hook | None, progress: bool, title: str = "") -> Iterator[Hook | None]:
+def progress_hook(hook: Hook | None, progress: bool, title: str = "") -> Iterator[Hook | None]:
     """Give one hook that calls the caller's and, where it is wanted, draws a progress bar."""
     if not progress:
         yield hook

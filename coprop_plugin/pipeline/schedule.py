@@ -1,7 +1,7 @@
-"""Which frames the wrapped model is asked about."""
+"""Frames at which the wrapped model is run, and the segments that begin there."""
 
-from bisect import bisect_right
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from numbers import Real
 
@@ -15,28 +15,35 @@ from coprop_plugin.types import Clip, ControlPoints
 _ROUNDING_S = 1e-6
 
 
-class Asked:
-    """The frames that the wrapped model is asked about: control points, and those between.
+class KeyframeSchedule:
+    """Frames at which the wrapped model is run: control points, and further ones between them.
+
+    Every scheduled frame begins a segment, over which its masks are propagated.
 
     Args:
-        points: Where segments begin.
+        points: Control points of the whole video.
         times: `[T]`, the time of every frame, in seconds.
-        reanchor_s: Where the last frame that was asked about lies so many seconds back, the model
-            is asked again within a segment; None asks at control points alone, as the paper does.
-        start: Which of these frames to begin with.
-        stop: Before which of them to end; None is the end of the video, for whoever goes on.
-        given: Masks `[H, W]` of class ids that somebody made, by frame. The model is not asked
-            there; masks are carried on from them like from its own.
-        most_frames: With `reanchor_s`, from how many frames back on the model is asked again, too.
+        reanchor_s: Run the model again within a segment when its last keyframe is so many seconds
+            old. None runs it at control points alone, as the paper does.
+        start: First frame to compute, one that begins a segment.
+        stop: Frame before which to stop, one that begins a segment; None is the end of the video.
+        given: Masks `[H, W]` of class ids by frame, e.g. painted by hand. They are propagated
+            instead of the model's own.
+        most_frames: With `reanchor_s`, also run the model again after so many frames.
+
+    Attributes:
+        indices: The scheduled frames, rising.
+        first_run: First frame at which the model is run. A resumed run must batch the same frames
+            as an uninterrupted one, so this is 0 where `stop` is None.
 
     Raises:
-        ControlPointError: If `reanchor_s` is not above 0, or `start` or `stop` is none of the
-            frames.
+        ControlPointError: If `reanchor_s` is not above 0, or no segment begins at `start` or
+            `stop`.
 
     Example:
         >>> import torch
         >>> points = ControlPoints([1, 0, 0, 0, 0, 1, 0])
-        >>> Asked(points, torch.arange(7) / 2, reanchor_s=1.0).indices
+        >>> KeyframeSchedule(points, torch.arange(7) / 2, reanchor_s=1.0).indices
         [0, 2, 4, 5]
     """
 
@@ -52,21 +59,20 @@ class Asked:
     ) -> None:
         check_reanchor(reanchor_s)
         self.points, self.times, self.given = points, times, given or {}
-        self.indices = points.indices
+        indices = points.indices
         if reanchor_s is not None:
             most_frames = most_frames or points.num_frames
-            self.indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S, most_frames)
-        self.indices = sorted({*self.indices, *self.given})
-        self._set = frozenset(self.indices)
+            indices = _with_more(points, times.tolist(), reanchor_s - _ROUNDING_S, most_frames)
+        self.indices = sorted({*indices, *self.given})
         self.start, self.stop = start, points.num_frames if stop is None else stop
-        # Whoever goes on asks about the same frames at once as whoever goes through.
-        self.first_put = 0 if stop is None else start
+        self.first_run = 0 if stop is None else start
+        self._set = frozenset(self.indices)
         for name, index in (("start", start), ("stop", self.stop)):
             if index not in self._set and (name, index) != ("stop", points.num_frames):
+                before = max((i for i in self.indices if i < index), default=0)
                 raise ControlPointError(
-                    f"Got {name}={index}, a frame that the model is not asked about; masks are "
-                    "carried there from before. Take the last one that it is asked about: "
-                    f"{max((i for i in self.indices if i < index), default=0)}."
+                    f"{name}={index} is not a keyframe. A run can resume or end only at a "
+                    f"keyframe; the previous one is {before}."
                 )
 
     def __contains__(self, index: int) -> bool:
@@ -76,29 +82,36 @@ class Asked:
         return len(self.indices)
 
     @property
-    def bounds(self) -> list[int]:
-        """Where stretches begin that are carried by themselves; last, where to stop."""
-        return [*(i for i in self.indices if i < self.stop), self.stop]
-
-    @property
-    def stretches(self) -> list[range]:
-        """What is carried by itself, wherever to start and stop: half-open, every frame once."""
+    def segments(self) -> list[range]:
+        """All segments, half-open, whatever `start` and `stop` are; every frame once."""
         return [range(*ends) for ends in pairwise([*self.indices, self.points.num_frames])]
 
+    def segments_in(self, frames: range) -> list[range]:
+        """Return the segments that begin in a range of frames."""
+        first, last = (bisect_left(self.indices, end) for end in (frames.start, frames.stop))
+        ends = [*self.indices[first : last + 1], self.points.num_frames]
+        return [range(*pair) for pair in pairwise(ends[: last - first + 1])]
+
+    def end_of_segment(self, index: int) -> int:
+        """Return the first frame after the segment that a frame lies in."""
+        following = bisect_right(self.indices, index)
+        ends = self.indices[following : following + 1]
+        return ends[0] if ends else self.points.num_frames
+
     def segment_of(self, index: int) -> int:
-        """Return the number of the segment that a frame is in."""
+        """Return the number of the segment between control points that a frame lies in."""
         return bisect_right(self.points.indices, index) - 1
 
     def is_silent(self, index: int) -> bool:
-        """Whether nothing can be heard in the segment of a frame, so that nothing is asked."""
+        """Whether a frame's segment is silent, so that the model is not run."""
         return self.points.is_silent(self.points.indices[self.segment_of(index)])
 
-    def is_put_to_model(self, index: int) -> bool:
-        """Whether the model has to say what sounds in one of these frames."""
+    def runs_model(self, index: int) -> bool:
+        """Whether the model is run at a scheduled frame: it is not silent and no mask is given."""
         return index not in self.given and not self.is_silent(index)
 
     def given_logits(self, index: int, num_classes: int) -> Tensor | None:
-        """Return a given mask as sure logits `[C, H, W]`; None where none is given."""
+        """Return a given mask as certain logits `[C, H, W]`; None where none is given."""
         if index not in self.given:
             return None
         mask = self.given[index]
@@ -106,42 +119,42 @@ class Asked:
         return torch.where(mask[None] == classes[:, None, None], -ABSENT, ABSENT)
 
 
-def checked(points: ControlPoints, clip: Clip) -> ControlPoints:
+def check_points(points: ControlPoints, clip: Clip) -> ControlPoints:
     """Return control points that fit a clip.
 
     Raises:
-        ControlPointError: If they are not one flag a frame.
+        ControlPointError: If there is not one flag a frame.
     """
     if points.num_frames != clip.num_frames:
         raise ControlPointError(
-            f"Got {points.num_frames} flags from {points.source!r} for a clip of "
-            f"{clip.num_frames} frames; there must be one a frame. If they were made for "
-            "another frame rate, pass that rate as `fps`."
+            f"Expected one flag a frame for a clip of {clip.num_frames} frames, got "
+            f"{points.num_frames} from {points.source!r}. If they were made for another frame "
+            "rate, pass that rate as `fps`."
         )
     return points
 
 
 def check_reanchor(reanchor_s: float | None) -> None:
-    """Refuse what is no time.
+    """Check that an age is None or a number of seconds above 0.
 
     Raises:
-        ControlPointError: If it is neither None nor a number above 0.
+        ControlPointError: If it is neither.
     """
     if reanchor_s is not None and not (isinstance(reanchor_s, Real) and reanchor_s > 0):
         raise ControlPointError(
-            f"Got reanchor={reanchor_s!r}; wanted seconds above 0 after which the model is asked "
-            "again within a segment, or None for never."
+            "Expected `reanchor` in seconds above 0, after which the model is run again within a "
+            f"segment, or None for never; got {reanchor_s!r}."
         )
 
 
 def _with_more(
-    points: ControlPoints, times: list[float], reanchor_s: float, most_frames: int
+    points: ControlPoints, times: Sequence[float], reanchor_s: float, most_frames: int
 ) -> list[int]:
     indices: list[int] = []
     for segment in points.segments:
         indices.append(segment.start)
         for index in () if points.is_silent(segment.start) else segment[1:]:
-            waited_s, waited = times[index] - times[indices[-1]], index - indices[-1]
-            if waited_s >= reanchor_s or waited >= most_frames:
+            age_s, age = times[index] - times[indices[-1]], index - indices[-1]
+            if age_s >= reanchor_s or age >= most_frames:
                 indices.append(index)
     return indices

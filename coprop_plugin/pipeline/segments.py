@@ -1,28 +1,30 @@
-"""Several segments at once: control points make them independent of one another."""
+"""Propagates masks from keyframes over their segments, Eq. (3)."""
 
-from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.layers.eval_mode import device_of
-from coprop_plugin.pipeline.mask_logits import Carrier, MaskLogits, hard_mask
-from coprop_plugin.types import Clip, Propagator
+from coprop_plugin.layers.eval_mode import device_of, evaluating
+from coprop_plugin.pipeline.backend_runner import Keyframes
+from coprop_plugin.pipeline.mask_logits import MaskLogits, hard_mask
+from coprop_plugin.pipeline.windows import ScheduledWindow
+from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A stretch of a clip that begins with a keyframe.
+    """Frames of a clip that begin with a keyframe.
 
     Args:
         clip: The clip.
-        frames: Indices in it, half-open; the first is the keyframe.
-        sound: What the propagator hears of the whole clip, one row a frame, or None.
+        frames: Indices in it, half-open, rising or falling; the first is the keyframe.
+        sound: The propagator's audio features of the whole clip, one row a frame, or None.
         logits: The wrapped model's `[C, H, W]` of the keyframe.
     """
 
@@ -32,213 +34,345 @@ class Segment:
     logits: Tensor
 
 
+Propagate = Callable[[Sequence[Segment]], list[list[MaskLogits]]]
+"""From segments to the masks of their frames: `propagate_batch` of a propagator."""
+
+
+class FrameMasks(NamedTuple):
+    """The masks of one frame.
+
+    Attributes:
+        window: Where the frame is.
+        index: Of the frame in the video.
+        masks: The masks.
+        is_keyframe: Whether the masks are the wrapped model's own, or given.
+    """
+
+    window: ScheduledWindow
+    index: int
+    masks: MaskLogits
+    is_keyframe: bool
+
+
+class SegmentPropagator:
+    """Propagates the masks of one segment, frame by frame.
+
+    Classes become object ids within the segment and are mapped back: object n is the n-th class
+    present in the keyframe. Where the keyframe is empty the segment stays empty, and the propagator
+    does not run.
+
+    Args:
+        propagator: Propagates masks of objects.
+        num_classes: C of the wrapped model.
+    """
+
+    def __init__(self, propagator: Propagator, num_classes: int) -> None:
+        self.propagator, self.num_classes = propagator, num_classes
+        self.class_ids: tuple[int, ...] = ()
+        self._memory: Any = None
+        self._encoded = 0
+
+    def start(self, clip: Clip, t: int, sound: Tensor | None, logits: Tensor) -> MaskLogits:
+        """Start a segment at frame t of `clip` with the wrapped model's logits `[C, H, W]`."""
+        objects, self._memory, self._encoded = self.number_objects(logits), None, 0
+        if self.class_ids:
+            frame, sound = self._inputs(clip, [t], sound)
+            self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
+        return MaskLogits.of_keyframe(logits)
+
+    def start_silent(self, clip: Clip) -> MaskLogits:
+        """Start a segment in which nothing sounds."""
+        self._memory, self.class_ids = None, ()
+        return self.nothing(clip)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything sounds in this segment."""
+        return self._memory is not None
+
+    def step(
+        self, clip: Clip, t: int, sound: Tensor | None, following: Sequence[int] = ()
+    ) -> MaskLogits:
+        """Propagate the masks of the previous frame to frame t of `clip`.
+
+        Args:
+            clip: The clip.
+            t: Index in it.
+            sound: Audio features of the clip, one row a frame, or None.
+            following: Frames after t in this segment, as far as they are known: a
+                `LookaheadPropagator` encodes `encode_ahead` of them at once.
+        """
+        if self._memory is None:
+            return self.nothing(clip)
+        if not self._encoded:
+            self._look_ahead(clip, [t, *following], sound)
+        self._encoded -= 1
+        frame, sound = self._inputs(clip, [t], sound)
+        return self.with_classes(self.propagator.step(self._memory, frame, sound)[0])
+
+    def number_objects(self, logits: Tensor) -> Tensor:
+        """Turn the classes of a keyframe's logits `[C, H, W]` into object ids `[H, W]` from 1."""
+        mask = hard_mask(logits)
+        self.class_ids = tuple(c for c in mask.unique().tolist() if c != 0)
+        objects = torch.zeros_like(mask)
+        for object_id, class_id in enumerate(self.class_ids, start=1):
+            objects[mask == class_id] = object_id
+        return objects
+
+    def with_classes(self, logits: Tensor) -> MaskLogits:
+        """Map the propagator's logits `[1 + n, H, W]` back to classes."""
+        if self.num_classes == 1:
+            return MaskLogits((1,), logits[1:2] - logits[:1], 1)
+        return MaskLogits((0, *self.class_ids), logits, self.num_classes)
+
+    def nothing(self, clip: Clip) -> MaskLogits:
+        """Return the masks of a frame in which nothing sounds."""
+        return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)
+
+    def _look_ahead(self, clip: Clip, frames: Sequence[int], sound: Tensor | None) -> None:
+        self._encoded = 1
+        if not isinstance(self.propagator, LookaheadPropagator):
+            return
+        chosen = list(islice(frames, self.propagator.encode_ahead))
+        self._encoded = len(chosen)
+        if len(chosen) > 1:
+            pictures, sound = self._inputs(clip, chosen, sound)
+            sound = None if sound is None else sound[:, None]
+            self.propagator.look_ahead(self._memory, pictures[:, None], sound)
+
+    def _inputs(
+        self, clip: Clip, frames: Sequence[int], sound: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        device, frames = device_of(self.propagator), list(frames)
+        return clip.rgb(frames).to(device), None if sound is None else sound[frames].to(device)
+
+
+class WindowPropagator:
+    """Propagates keyframe masks over all frames of windows, in order.
+
+    A segment goes on over the border of a window without a cut, frame by frame. Of the segments
+    that end in the window they begin in, several are propagated at once.
+
+    Args:
+        propagator: Propagates masks of objects.
+        num_classes: C of the wrapped model.
+        segment_batch: Most segments to propagate at once. The masks of their frames are held until
+            it is their turn.
+    """
+
+    def __init__(self, propagator: Propagator, num_classes: int, segment_batch: int) -> None:
+        self._segment = SegmentPropagator(propagator, num_classes)
+        self._propagator, self._segment_batch = propagator, segment_batch
+        self._ready: Iterator[MaskLogits] = iter(())
+        self._keyframes: set[int] = set()
+
+    def run(
+        self,
+        windows: Sequence[ScheduledWindow],
+        keyframes: Iterator[Keyframes],
+        lookahead: int | None = None,
+    ) -> Iterator[FrameMasks]:
+        """Yield the masks of every frame of these windows.
+
+        Args:
+            windows: One window of a video, or all clips of a call.
+            keyframes: The keyframes of each segment that begins in them, in order.
+            lookahead: How many segments to get keyframes for at a time; None is `segment_batch`.
+        """
+        segments = iter([(w, s) for w in windows for s in w.segments if s.start in w.frames])
+        lookahead = lookahead or self._segment_batch
+        coming: deque[tuple[Keyframes, Sequence[MaskLogits]]] = deque()
+        for window in windows:
+            for index in window.frames:
+                with torch.no_grad(), evaluating(self._propagator):
+                    if index in window.schedule:
+                        if not coming:
+                            batch = list(islice(segments, lookahead))
+                            coming.extend(self._propagate(batch, keyframes))
+                        masks = self._start(window, index, *coming.popleft())
+                    else:
+                        masks = next(self._ready, None) or self._step(window, index)
+                yield FrameMasks(window, index, masks, index in self._keyframes)
+
+    def _start(
+        self,
+        window: ScheduledWindow,
+        index: int,
+        keyframes: Keyframes,
+        masks: Sequence[MaskLogits],
+    ) -> MaskLogits:
+        t = index - window.window.start
+        self._keyframes = {k + window.window.start for k in keyframes or [t]}
+        self._ready = iter(masks)
+        if masks:
+            return next(self._ready)
+        if not keyframes:
+            return self._segment.start_silent(window.clip)
+        sound = window.audio(self._propagator) if _any_object(keyframes[t]) else None
+        return self._segment.start(window.clip, t, sound, keyframes[t])
+
+    def _step(self, window: ScheduledWindow, index: int) -> MaskLogits:
+        t, following = index - window.window.start, range(0)
+        sound = None
+        if self._segment.is_active:
+            sound = window.audio(self._propagator)
+            following = window.local(window.rest_of_segment(index))
+        return self._segment.step(window.clip, t, sound, following)
+
+    def _propagate(
+        self, batch: Sequence[tuple[ScheduledWindow, range]], keyframes: Iterator[Keyframes]
+    ) -> Iterator[tuple[Keyframes, Sequence[MaskLogits]]]:
+        """Yield the keyframes of segments, and their masks where they are known as a whole."""
+        known = [next(keyframes) for _ in batch]
+        masks: list[Sequence[MaskLogits]] = [()] * len(batch)
+        whole: dict[int, Segment] = {}
+        for n, ((window, segment), rows) in enumerate(zip(batch, known, strict=True)):
+            frames = window.local(segment)
+            if [*rows] not in ([], [frames.start]):
+                masks[n] = self._both_ways(window, frames, rows)
+            elif rows and segment.stop <= window.frames.stop and _any_object(rows[frames.start]):
+                sound = window.audio(self._propagator)
+                whole[n] = Segment(window.clip, frames, sound, rows[frames.start])
+        if self._segment_batch > 1 and len(whole) > 1:
+            for n, row in zip(whole, self._batch([*whole.values()]), strict=True):
+                masks[n] = row
+        return zip(known, masks, strict=True)
+
+    def _both_ways(
+        self, window: ScheduledWindow, frames: range, keyframes: Keyframes
+    ) -> list[MaskLogits]:
+        """Propagate each of several keyframes to the frames that are nearest to it."""
+        indices, sound = sorted(keyframes), window.audio(self._propagator)
+        borders = [frames.start, *(sum(pair) // 2 + 1 for pair in pairwise(indices)), frames.stop]
+        return [
+            masks
+            for t, near in zip(indices, pairwise(borders), strict=True)
+            for masks in both_ways(self._batch, window.clip, t, range(*near), sound, keyframes[t])
+        ]
+
+    def _batch(self, segments: Sequence[Segment]) -> list[list[MaskLogits]]:
+        classes = self._segment.num_classes
+        return propagate_batch(self._propagator, classes, segments, self._segment_batch)
+
+
+def both_ways(
+    propagate: Propagate,
+    clip: Clip,
+    keyframe: int,
+    frames: range,
+    sound: Tensor | None,
+    logits: Tensor,
+) -> list[MaskLogits]:
+    """Propagate a keyframe to the frames before and after it; returns one mask a frame.
+
+    Args:
+        propagate: From segments to the masks of their frames.
+        clip: The clip.
+        keyframe: One of `frames`.
+        frames: Indices in the clip, half-open.
+        sound: As in `Segment`.
+        logits: Of the keyframe, `[C, H, W]`.
+    """
+    ways = (range(keyframe, frames.start - 1, -1), range(keyframe, frames.stop))
+    back, forth = propagate([Segment(clip, way, sound, logits) for way in ways])
+    return [*reversed(back), *forth[1:]]
+
+
 def check_segment_batch(segment_batch: int) -> None:
-    """Refuse what is no number of segments.
+    """Check that a number of segments is a whole number from 1.
 
     Raises:
-        PropagationError: If it is not a whole number of 1 or more.
+        PropagationError: If it is not.
     """
     if not isinstance(segment_batch, int) or segment_batch < 1:
         raise PropagationError(
-            f"Got segment_batch={segment_batch!r}; wanted how many segments to carry at once, a "
-            "whole number from 1 (one after the other)."
+            "Expected `segment_batch`, the number of segments to propagate at once, to be a whole "
+            f"number from 1 (one after the other); got {segment_batch!r}."
         )
 
 
-def carry_together(
+@torch.no_grad()
+def propagate_batch(
     propagator: Propagator, num_classes: int, segments: Sequence[Segment], at_once: int
 ) -> list[list[MaskLogits]]:
-    """Carry segments, of one clip or of several, as a `Carrier` would one after the other.
+    """Propagate segments, of one clip or of several: control points make them independent.
 
-    Those with frames of one size, equally many objects and the same kind of sound go together,
-    long ones first; where one ends the others go on without it. So nothing is padded, and what
-    comes out differs from one after the other by the rounding of larger products alone. A
-    propagator without `first` is asked about one segment after the other.
+    Segments with frames of one size, equally many objects and the same kind of audio features go
+    together, long ones first; where one ends the others go on without it. So nothing is padded,
+    and the result differs from one after the other by the rounding of larger products alone. A
+    propagator that is not a `BatchedPropagator` gets one segment after the other.
 
     Args:
-        propagator: What carries masks of objects.
+        propagator: Propagates masks of objects.
         num_classes: C of the wrapped model.
         segments: The segments.
-        at_once: How many of them to carry at once, at most.
+        at_once: Most segments to propagate at once.
 
     Returns:
         The masks of each segment's frames.
     """
-    at_once = at_once if hasattr(propagator, "first") else 1
+    at_once = at_once if isinstance(propagator, BatchedPropagator) else 1
     alike: dict[tuple, list[int]] = defaultdict(list)
     for number, segment in enumerate(segments):
         sound = None if segment.sound is None else segment.sound.shape[1:]
         objects = len(hard_mask(segment.logits).unique().nonzero())
         alike[objects, segment.clip.size, sound].append(number)
     masks: dict[int, list[MaskLogits]] = {}
-    for numbers in alike.values():
-        numbers.sort(key=lambda number: -len(segments[number].frames))
-        for start in range(0, len(numbers), at_once):
-            chosen = numbers[start : start + at_once]
-            carried = _carry(propagator, num_classes, [segments[n] for n in chosen])
-            masks.update(zip(chosen, carried, strict=True))
+    with evaluating(propagator):
+        for numbers in alike.values():
+            numbers.sort(key=lambda number: -len(segments[number].frames))
+            for start in range(0, len(numbers), at_once):
+                chosen = numbers[start : start + at_once]
+                rows = _propagate_alike(propagator, num_classes, [segments[n] for n in chosen])
+                masks.update(zip(chosen, rows, strict=True))
     return [masks[number] for number in range(len(segments))]
 
 
-def all_logits(
-    propagator: Propagator,
-    num_classes: int,
-    clips: Sequence[Clip],
-    indices: Sequence[Sequence[int]],
-    keyframes: Sequence[Tensor],
-    at_once: int,
-) -> list[Tensor]:
-    """Return logits `[T, C, H, W]` of each clip from those of its keyframes.
-
-    Args:
-        propagator: What carries masks of objects.
-        num_classes: C of the wrapped model.
-        clips: The clips.
-        indices: The keyframes of each, the first one 0.
-        keyframes: The wrapped model's logits of them, `[K, C, H, W]` each.
-        at_once: How many segments to carry at once, at most.
-    """
-    segments = []
-    for clip, starts, rows in zip(clips, indices, keyframes, strict=True):
-        stops = [*starts[1:], clip.num_frames]
-        sound = propagator.hear(clip) if any(_any_object(row) for row in rows) else None
-        segments += [
-            Segment(clip, range(start, stop), sound, row)
-            for start, stop, row in zip(starts, stops, rows, strict=True)
-        ]
-    carried = iter(carry_together(propagator, num_classes, segments, at_once))
-    return [
-        torch.cat([_dense(next(carried), rows.device) for _ in starts])
-        for starts, rows in zip(indices, keyframes, strict=True)
-    ]
-
-
-class SegmentCarrier:
-    """Carries the masks of a video that is read in windows, some segments at once.
-
-    A segment that does not end in the window it begins in is carried by itself, frame by frame.
-
-    Args:
-        propagator: What carries masks of objects.
-        num_classes: C of the wrapped model.
-        at_once: How many segments to carry at once, at most. The masks of their frames are held
-            until it is their turn.
-    """
-
-    def __init__(self, propagator: Propagator, num_classes: int, at_once: int) -> None:
-        self._carrier, self._at_once = Carrier(propagator, num_classes), at_once
-        self._coming: deque[tuple[Tensor | None, Sequence[MaskLogits]]] = deque()
-        self._ready: Iterator[MaskLogits] = iter(())
-
-    def look_at(
-        self, clip: Clip, starts: Sequence[int], stop: int, keyframes: Iterator[Tensor | None]
-    ) -> None:
-        """Take the next window.
-
-        Args:
-            clip: The frames that may be looked at.
-            starts: Where the segments of the video begin, and last where the video ends, counted
-                from the clip's first frame; below 0 before it.
-            stop: Where the frames to be carried now end, counted likewise.
-            keyframes: Logits `[C, H, W]` of those that begin in this window, in order; None where
-                nothing sounds.
-        """
-        self._clip, self._starts, self._stop, self._keyframes = clip, starts, stop, keyframes
-        self._number = {start: number for number, start in enumerate(starts[:-1])}
-        self._heard: list[Tensor | None] = []
-
-    def at(self, t: int) -> MaskLogits:
-        """Return the masks of frame t of the clip; to be called for one frame after the other."""
-        if t not in self._number:
-            ready = next(self._ready, None)
-            return self._advance(t) if ready is None else ready
-        if not self._coming:
-            self._coming.extend(self._carry_ahead(self._number[t]))
-        logits, carried = self._coming.popleft()
-        self._ready = iter(carried)
-        if carried:
-            return next(self._ready)
-        if logits is None:
-            return self._carrier.rest(self._clip)
-        sound = self._sound() if _any_object(logits) else None
-        return self._carrier.begin(self._clip, t, sound, logits)
-
-    def _sound(self) -> Tensor | None:
-        """Listen to the window, once, and only if something is to be carried."""
-        if not self._heard:
-            self._heard.append(self._carrier.hear(self._clip))
-        return self._heard[0]
-
-    def _advance(self, t: int) -> MaskLogits:
-        stop = min(self._starts[bisect_right(self._starts, t)], self._stop)
-        sound = self._sound() if self._carrier.is_carrying else None
-        return self._carrier.advance(self._clip, t, sound, range(t + 1, stop))
-
-    def _carry_ahead(self, number: int) -> Iterator[tuple[Tensor | None, Sequence[MaskLogits]]]:
-        """Give keyframes that come next, and the masks of whole segments carried at once."""
-        ends = self._starts[number : number + self._at_once + 1]
-        spans = [range(*span) for span in pairwise(ends) if span[0] < self._stop]
-        logits = [next(self._keyframes) for _ in spans]
-        whole = [
-            (span, row)
-            for span, row in zip(spans, logits, strict=True)
-            if span.stop <= self._stop and row is not None and _any_object(row)
-        ]
-        carrier, carried = self._carrier, {}
-        if len(whole) > 1:
-            whole = [Segment(self._clip, span, self._sound(), row) for span, row in whole]
-            rows = carry_together(carrier.propagator, carrier.num_classes, whole, self._at_once)
-            carried = {each.frames.start: row for each, row in zip(whole, rows, strict=True)}
-        return zip(logits, [carried.get(span.start, ()) for span in spans], strict=True)
-
-
-def _any_object(logits: Tensor) -> bool:
-    return bool(hard_mask(logits).any())
-
-
-def _dense(masks: Sequence[MaskLogits], device: torch.device) -> Tensor:
-    return torch.stack([each.all_classes().to(device) for each in masks])
-
-
-def _carry(
+def _propagate_alike(
     propagator: Propagator, num_classes: int, segments: Sequence[Segment]
 ) -> list[list[MaskLogits]]:
-    """Carry segments that are alike, the longest first."""
-    if len(segments) == 1:
-        return [_carry_alone(propagator, num_classes, segments[0])]
-    carriers = [Carrier(propagator, num_classes) for _ in segments]
+    """Propagate segments that are alike, the longest first."""
+    if len(segments) == 1 or not isinstance(propagator, BatchedPropagator):
+        return [_propagate_one(propagator, num_classes, segment) for segment in segments]
+    states = [SegmentPropagator(propagator, num_classes) for _ in segments]
     masks = [[MaskLogits.of_keyframe(segment.logits)] for segment in segments]
-    objects = [c.number_objects(s.logits) for c, s in zip(carriers, segments, strict=True)]
-    if not carriers[0].class_ids:
-        for segment, carrier, row in zip(segments, carriers, masks, strict=True):
-            row += [carrier.rest(segment.clip) for _ in segment.frames[1:]]
+    objects = [state.number_objects(s.logits) for state, s in zip(states, segments, strict=True)]
+    if not states[0].class_ids:
+        for segment, state, row in zip(segments, states, masks, strict=True):
+            row += [state.nothing(segment.clip) for _ in segment.frames[1:]]
         return masks
     device = device_of(propagator)
-    frames, sound = _inputs(segments, 0, device)
+    frames, sound = _batched_inputs(segments, 0, device)
     memory = propagator.start(frames, sound, torch.stack(objects).to(device))
-    going = len(segments)
+    active = len(segments)
     for step in range(1, len(segments[0].frames)):
         still = sum(step < len(segment.frames) for segment in segments)
-        memory, going = memory if still == going else propagator.first(memory, still), still
-        logits = propagator.step(memory, *_inputs(segments[:going], step, device))
-        for carrier, row, one in zip(carriers, masks, logits, strict=False):
-            row.append(carrier.answer(one))
+        memory, active = memory if still == active else propagator.first(memory, still), still
+        logits = propagator.step(memory, *_batched_inputs(segments[:active], step, device))
+        for state, row, one in zip(states, masks, logits, strict=False):
+            row.append(state.with_classes(one))
     return masks
 
 
-def _carry_alone(propagator: Propagator, num_classes: int, segment: Segment) -> list[MaskLogits]:
-    carrier, clip, sound = Carrier(propagator, num_classes), segment.clip, segment.sound
-    masks = [carrier.begin(clip, segment.frames[0], sound, segment.logits)]
+def _propagate_one(
+    propagator: Propagator, num_classes: int, segment: Segment
+) -> list[MaskLogits]:
+    state, clip, sound = SegmentPropagator(propagator, num_classes), segment.clip, segment.sound
+    masks = [state.start(clip, segment.frames[0], sound, segment.logits)]
     for n, t in enumerate(segment.frames[1:], start=2):
-        masks.append(carrier.advance(clip, t, sound, segment.frames[n:]))
+        masks.append(state.step(clip, t, sound, segment.frames[n:]))
     return masks
 
 
-def _inputs(
+def _batched_inputs(
     segments: Sequence[Segment], step: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
     frames = torch.cat([segment.clip.rgb([segment.frames[step]]) for segment in segments])
     if segments[0].sound is None:
         return frames.to(device), None
-    sound = torch.stack([segment.sound[segment.frames[step]] for segment in segments])
-    return frames.to(device), sound.to(device)
+    rows = [segment.sound[segment.frames[step]] for segment in segments]
+    return frames.to(device), torch.stack(rows).to(device)
+
+
+def _any_object(logits: Tensor) -> bool:
+    return bool(hard_mask(logits).any())

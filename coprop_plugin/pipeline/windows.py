@@ -1,34 +1,45 @@
-"""A video of any length as a row of short clips, with enough context on both sides."""
+"""A video of any length as a sequence of short windows, each with context on both sides."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from coprop_plugin.pipeline.schedule import Asked
-from coprop_plugin.types import Clip, Sampling
+from coprop_plugin import media
+from coprop_plugin.errors import MediaError
+from coprop_plugin.pipeline.schedule import KeyframeSchedule
+from coprop_plugin.types import Clip, Propagator, Sampling
 
-# What a window may look at before its first and after its last own frame: the clip length of the
-# models we wrap (five frames, a second apart) on either side.
-CONTEXT_S = 5.0
-# Of all pictures that are held, unless their context alone takes more.
-FRAMES_BYTES = 32 * 2**20
-# No window is longer, so that memory does not grow with the length of a video of small frames.
-WINDOW_S = 60.0
-# Longer sound is on disk: 4 MB, or a minute at 16 kHz.
-SOUND_SAMPLES = 2**20
-# Where in its second AVSBench takes a frame, and so how much of it the frame hears.
+# Where in its second AVSBench takes a frame, and so how much of it the frame's audio covers.
 FRAME_IN_ITS_SECOND_S = 15 / 16
+
+
+@dataclass(frozen=True)
+class WindowLimits:
+    """How much of a video is held in memory at once.
+
+    Args:
+        context_s: Seconds of context before and after a window's own frames: the clip length of
+            the models we wrap (five frames, a second apart).
+        frames_bytes: Of all frames of a window, unless their context alone takes more.
+        window_s: No window is longer, so that memory does not grow with small frames.
+        audio_samples: Longer audio is kept in a file: 4 MB, or a minute at 16 kHz.
+    """
+
+    context_s: float = 5.0
+    frames_bytes: int = 32 * 2**20
+    window_s: float = 60.0
+    audio_samples: int = 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """A stretch of a video, and the stretch in the middle of it that is its own.
+    """A piece of a video held in memory, and the frames in its middle that are its own.
 
     Args:
-        clip: The frames that may be looked at.
+        clip: The frames at hand.
         start: Index in the video of the clip's first frame.
         frames: Indices in the video of the window's own frames, half-open.
     """
@@ -42,92 +53,200 @@ class Window:
         """Return the window that is a whole clip."""
         return cls(clip, 0, range(clip.num_frames))
 
-    def hearing_segments(self, asked: Asked, frames: Iterable[int] | None = None) -> Clip:
-        """Return the clip in which each frame that is asked about hears its own segment.
+    def with_segment_audio(
+        self, schedule: KeyframeSchedule, frames: Iterable[int] | None = None
+    ) -> Clip:
+        """Align each keyframe's audio window with its own segment.
 
-        A frame's sound is the 0.975 s before it, as released models were trained; at a control
-        point that would be the segment before, or with AVSBench's sampling, which takes frames at
-        the end of their second, some of it. So frames listen to the 0.975 s that begin with what
-        they stand for, not before their segment begins, or to what comes before them where that is
-        later; and to the end of the segment at most.
+        The audio of a frame is the 0.975 s before it, as released models were trained. At a control
+        point that would be the previous segment, or with AVSBench's sampling, which takes frames at
+        the end of their second, a part of it. So a keyframe's window begins no earlier than its
+        segment, and ends with the segment at the latest.
 
         Args:
-            asked: What is asked.
-            frames: The frames that are asked about; by default those that `asked` knows.
+            schedule: Where segments begin.
+            frames: The keyframes; those of the schedule by default.
         """
         spans, heard_at = self.clip.spans, self.clip.times.clone()
         last = self.start + self.clip.num_frames
-        begins_s, segments = asked.points.starts_s, asked.points.segments
-        for index in asked.indices if frames is None else frames:
-            if not self.start <= index < last or index in asked.given:
+        starts_s, segments = schedule.points.starts_s, schedule.points.segments
+        for index in schedule.indices if frames is None else frames:
+            if not self.start <= index < last or index in schedule.given:
                 continue
-            k = asked.segment_of(index)
+            k = schedule.segment_of(index)
             t, end = index - self.start, min(segments[k].stop, last) - self.start
             start_s, end_s = float(spans[t, 0]), float(spans[end - 1, 1])
-            if begins_s is not None:
-                start_s = max(start_s, float(begins_s[k]))
-                end_s = min([end_s, *begins_s[k + 1 : k + 2].tolist()])
+            if starts_s is not None:
+                start_s = max(start_s, float(starts_s[k]))
+                end_s = min([end_s, *starts_s[k + 1 : k + 2].tolist()])
             heard_at[t] = min(max(float(heard_at[t]), start_s + FRAME_IN_ITS_SECOND_S), end_s)
         return replace(self.clip, heard_at=heard_at)
 
 
-def stream_windows(
-    path: str | Path, fps: float | None, sampling: Sampling, ahead_s: float = 0.0
-) -> tuple[Clip, Iterator[Window]]:
-    """Open a video file for reading in windows.
+@dataclass(eq=False)
+class ScheduledWindow:
+    """A window, or a clip of a drop-in call, with the schedule of its keyframes.
+
+    Args:
+        window: The frames.
+        schedule: Where segments begin in the video.
+    """
+
+    window: Window
+    schedule: KeyframeSchedule
+    _audio: list[Tensor | None] = field(default_factory=list)
+
+    @property
+    def clip(self) -> Clip:
+        """The frames at hand."""
+        return self.window.clip
+
+    @property
+    def segments(self) -> list[range]:
+        """The segments that begin here, in frames of the video."""
+        return self.schedule.segments_in(self.window.frames)
+
+    @property
+    def frames(self) -> range:
+        """The window's own frames between the schedule's `start` and `stop`."""
+        own, schedule = self.window.frames, self.schedule
+        return range(max(own.start, schedule.start), min(own.stop, schedule.stop))
+
+    def rest_of_segment(self, index: int) -> range:
+        """Return the frames after one that lie in its segment and in this window."""
+        return range(index + 1, min(self.schedule.end_of_segment(index), self.frames.stop))
+
+    def local(self, frames: range) -> range:
+        """Return frames of the video as frames of the clip at hand."""
+        return range(frames.start - self.window.start, frames.stop - self.window.start)
+
+    def audio(self, propagator: Propagator) -> Tensor | None:
+        """Return the propagator's audio features of the clip, computed once."""
+        if not self._audio:
+            self._audio.append(propagator.hear(self.clip))
+        return self._audio[0]
+
+
+class StreamedVideo:
+    """A video file that is read in windows: probed once, its audio read once.
 
     Args:
         path: A video file.
         fps: Frames a second to read; None takes all.
         sampling: See `Clip.from_file`.
-        ahead_s: How many seconds behind its own frames a window is to have the context of, too.
+        limits: How much to hold in memory.
 
-    Returns:
-        The whole video as a clip whose pictures are absent (all zero, no memory), for whoever
-        only listens; and its windows, which cover every frame once and are read as they come.
-        The pictures of a window are overwritten by those of the next one.
+    Attributes:
+        audio: The whole video as a clip whose frames are absent (all zero, no memory).
 
     Raises:
         MediaError: If the file cannot be read.
     """
-    from coprop_plugin import media
 
-    video = media.probe(path, fps=fps, sampling=sampling)
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float | None = 1.0,
+        sampling: Sampling = "pts",
+        limits: WindowLimits | None = None,
+    ) -> None:
+        self.path, self.fps, self.sampling = Path(path), fps, sampling
+        self.limits = limits or WindowLimits()
+        self.info = media.probe(path, fps=fps, sampling=sampling)
+        self.audio = _audio_of(self.info, self.limits)
+
+    def windows(
+        self, start: int = 0, stop: int | None = None, extra_s: float = 0.0
+    ) -> Iterator[Window]:
+        """Read the windows that hold the frames from `start` to `stop`.
+
+        Args:
+            start: The first frame that is wanted. With `stop` it is the first one that is read,
+                but for context; without, the windows are those of the whole video, so that a
+                resumed run sees what an uninterrupted one does.
+            stop: The frame before which to stop.
+            extra_s: Seconds of further context at both ends.
+
+        Yields:
+            Windows that cover each frame once. The frames of a window are overwritten by those of
+            the next one.
+
+        Raises:
+            MediaError: If the file cannot be read, or has changed since it was opened.
+        """
+        times, num_frames = self.audio.times, self.audio.num_frames
+        height, width = self.audio.size
+        context = _frames_within(times, self.limits.context_s + extra_s)
+        longest = _frames_within(times, self.limits.window_s)
+        fit = self.limits.frames_bytes // (3 * height * width) - 2 * context
+        own = max(context, min(fit, longest))
+        first, end = (start // own * own, num_frames) if stop is None else (start, stop)
+        begin = max(0, first - context)
+        frames = media.open_video_at(self.info, begin)
+        # One buffer for all windows: memory that is freed and allocated for each makes a process
+        # grow.
+        room = min(own + 2 * context, num_frames)
+        buffer = torch.empty(room, 3, height, width, dtype=torch.uint8)
+        held, read = begin, begin
+        for window_start in range(first, end, own):
+            window_stop = min(window_start + own, end)
+            begin, until = max(0, window_start - context), min(window_stop + context, num_frames)
+            for index in range(begin, read):
+                buffer[index - begin] = buffer[index - held]
+            for index in range(read, until):
+                buffer[index - begin] = self._next(frames)
+            held, read = begin, until
+            clip = replace(self.audio[begin:until], frames=buffer[: until - begin])
+            yield Window(clip, begin, range(window_start, window_stop))
+
+    def _next(self, frames: Iterator[Tensor]) -> Tensor:
+        frame = next(frames, None)
+        if frame is None:
+            raise MediaError(
+                f"{self.path} has fewer frames than when it was opened: it was changed meanwhile. "
+                "Start again once the file is complete."
+            )
+        return frame
+
+
+def read_audio(
+    path: str | Path,
+    fps: float | None = 1.0,
+    sampling: Sampling = "pts",
+    limits: WindowLimits | None = None,
+) -> Clip:
+    """Read the audio of a video as a clip whose frames are absent; no frame is decoded.
+
+    The times of the frames are those of the file's packets. Where these are irregular (missing or
+    backward time stamps), frames are decoded to find them.
+
+    Args:
+        path: A video file.
+        fps: Frames a second; None takes all.
+        sampling: See `Clip.from_file`.
+        limits: How much audio to hold in memory.
+
+    Raises:
+        MediaError: If the file cannot be read.
+    """
+    info = media.probe(path, fps=fps, sampling=sampling, decode=False)
+    return _audio_of(info, limits or WindowLimits())
+
+
+def _audio_of(info: media.VideoInfo, limits: WindowLimits) -> Clip:
     waveform, sample_rate = media.read_waveform(
-        path, start_s=video.start_s, duration_s=video.duration_s, in_memory=SOUND_SAMPLES
+        info.path,
+        start_s=info.start_s,
+        duration_s=info.duration_s,
+        in_memory=limits.audio_samples,
     )
-    shape = (len(video.times), 3, *video.size)
-    no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(shape)
-    sound = Clip(
-        no_pictures, waveform, sample_rate, video.times, sampling=sampling, source=Path(path)
+    absent = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(info.times), 3, *info.size)
+    return Clip(
+        absent, waveform, sample_rate, info.times, sampling=info.sampling, source=info.path
     )
-    frames = media.open_video(path, fps=fps, sampling=sampling)
-    return sound, _windows(sound, (frame for _, frame in frames), CONTEXT_S + ahead_s)
-
-
-def _windows(sound: Clip, frames: Iterator[Tensor], context_s: float) -> Iterator[Window]:
-    height, width = sound.size
-    context = _frames_within(sound.times, context_s)
-    longest = _frames_within(sound.times, WINDOW_S)
-    own = max(context, min(FRAMES_BYTES // (3 * height * width) - 2 * context, longest))
-    # In one place from the first window to the last: what is freed and taken anew for each of them
-    # makes a process grow.
-    room = min(own + 2 * context, sound.num_frames)
-    pictures = torch.empty(room, 3, height, width, dtype=torch.uint8)
-    first, read = 0, 0
-    for start in range(0, sound.num_frames, own):
-        stop = min(start + own, sound.num_frames)
-        begin, end = max(0, start - context), min(stop + context, sound.num_frames)
-        for index in range(begin, read):
-            pictures[index - begin] = pictures[index - first]
-        for index in range(read, end):
-            pictures[index - begin] = next(frames)
-        first, read = begin, end
-        clip = replace(sound[begin:end], frames=pictures[: end - begin])
-        yield Window(clip, begin, range(start, stop))
 
 
 def _frames_within(times: Tensor, seconds: float) -> int:
-    """How many frames at most lie within some seconds after any frame."""
+    """Return the largest number of frames that lie within some seconds after any frame."""
     ends = torch.searchsorted(times, times + seconds, right=True)
     return int((ends - torch.arange(len(times))).max())

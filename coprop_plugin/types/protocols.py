@@ -71,6 +71,15 @@ class DropInBackend(KeyframeBackend, Protocol):
 
 
 @runtime_checkable
+class RevisableCall(Protocol):
+    """An unpacked call that can take keyframes back; spares a further `segment_call`."""
+
+    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+        """Forget all keyframes of each clip but these."""
+        ...
+
+
+@runtime_checkable
 class ControlPointProvider(Protocol):
     """Eq. (1): finds when the set of sounding objects changes."""
 
@@ -160,15 +169,20 @@ class Propagator(Protocol):
 
 @runtime_checkable
 class BatchedPropagator(Propagator, Protocol):
-    """A propagator that can propagate several segments at once, and encode frames ahead."""
+    """A propagator that can propagate several segments at once."""
 
-    encode_ahead: int
-    """How many frames of a segment to encode at once; 1 for one after the other."""
-
-    def first(self, memory: Any, count: int) -> Any:
-        """Return the memory of the first `count` segments of a batch."""
+    def first(self, memory: Any, clips: int) -> Any:
+        """Return the memory of the first segments of a batch, to go on with them alone."""
         ...
 
+
+@runtime_checkable
+class LookaheadPropagator(Propagator, Protocol):
+    """A propagator that can encode several frames of a segment at once, before their steps."""
+
+    encode_ahead: int
+    """How many frames to encode at once; 1 for one after the other."""
+
     def look_ahead(self, memory: Any, frames: Tensor, sound: Tensor | None) -> None:
-        """Encode the next frames of a segment, `[N, B, 3, H, W]`, at once for the steps to come."""
+        """Encode the frames that `step` gets next, `[T, B, 3, H, W]`, with their sound."""
         ...
