@@ -180,7 +180,9 @@ def drop_in():
     for name, (model, args) in calls.items():
         balance(model, args)
         for label, options in {"plain": {}, "confident": dict(keyframe="confident")}.items():
-            wrapped = wrap(model, control_points=dict(type="every_n", n=3), propagator="flow", **options)
+            wrapped = wrap(
+                model, control_points=dict(type="every_n", n=3), propagator="flow", **options
+            )
             said = tensors(wrapped(*args))
             yield {f"drop_in/{name}/{label}/{k}": v.numpy() for k, v in enumerate(said)}
 

@@ -203,3 +203,27 @@ def nan_wav(path, seconds=1, sample_rate=16_000):
     body += b"data" + struct.pack("<I", len(data)) + data
     path.write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
     return path
+
+
+def write_long(path, seconds, fps=8, size=32):
+    """A square that moves, and noise that comes and goes every ten seconds."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("mpeg4", rate=fps)
+        video.width = video.height = size
+        audio = out.add_stream("aac", rate=16_000, layout="mono")
+        for k in range(seconds * fps):
+            picture = np.full((size, size, 3), 60, np.uint8)
+            picture[8:20, k % 20 : k % 20 + 8] = 220
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = k, Fraction(1, fps)
+            out.mux(video.encode(frame))
+            if k % fps == 0:
+                loud = 0.3 if k // fps % 20 < 10 else 0.0
+                noise = (rng.standard_normal((1, 16_000)) * loud).astype(np.float32)
+                sound = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+                sound.pts, sound.rate = k // fps * 16_000, 16_000
+                out.mux(audio.encode(sound))
+        out.mux(video.encode(None))
+        out.mux(audio.encode(None))
+    return path

@@ -11,7 +11,7 @@ from coprop_plugin import media, wrap
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media import ResultWriter
-from coprop_plugin.pipeline import windows
+from coprop_plugin.pipeline import StreamedVideo, WindowLimits
 from coprop_plugin.types import ControlPoints
 from coprop_plugin.world import TruthBackend
 
@@ -37,11 +37,15 @@ class Dying(TruthBackend):
         return super().segment_keyframes(clip, indices)
 
 
+def short_windows(*args, **options):
+    """Wrap a model that reads videos in windows of about a second, as if frames were large."""
+    model = wrap(*args, **options)
+    model.window_limits = WindowLimits(frames_bytes=1, context_s=1.0)
+    return model
+
+
 @pytest.fixture
-def video(scene, tmp_path, monkeypatch):
-    # Windows of a second, as if the pictures were large.
-    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
-    monkeypatch.setattr(windows, "CONTEXT_S", 1.0)
+def video(scene, tmp_path):
     return media.write_clip(scene.clip(fps=8), tmp_path / "scene.mp4")
 
 
@@ -52,11 +56,13 @@ def contents(folder):
 @pytest.mark.parametrize("points", ["novelty", EVERY_5])
 def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points):
     options = Options(fps=8, alpha=True, overlay=False)
-    whole = do_job(wrap(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options)
+    whole = do_job(
+        short_windows(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options
+    )
     assert whole.status == "done", whole.error
     folder, partial = tmp_path / "b", tmp_path / ".b.part"
     with pytest.raises(Killed):
-        do_job(wrap(Dying(scene, 4.0), control_points=points), Job(video, folder), options)
+        do_job(short_windows(Dying(scene, 4.0), control_points=points), Job(video, folder), options)
     assert not folder.exists()
     # A kill may cut anything short: the last pictures, the journal, an overlay.
     last = sorted((partial / "masks").iterdir())[-1]
@@ -65,7 +71,7 @@ def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points)
         file.write('{"times": [1.0, 2')
     (partial / ".overlay.1.part.mp4").write_text("half")
     backend = Dying(scene)
-    again = do_job(wrap(backend, control_points=points), Job(video, folder), options)
+    again = do_job(short_windows(backend, control_points=points), Job(video, folder), options)
     assert again.to_dict() == {**whole.to_dict(), "output": str(folder)}
     assert contents(folder) == contents(tmp_path / "a")
     # What was done is not done again: only from the last keyframe on is the model asked.
@@ -78,7 +84,9 @@ def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
     folder, partial = tmp_path / "out", tmp_path / ".out.part"
     options = Options(fps=8, overlay=False)
     with pytest.raises(Killed):
-        do_job(wrap(Dying(scene, 4.0), control_points=EVERY_5), Job(video, folder), options)
+        do_job(
+            short_windows(Dying(scene, 4.0), control_points=EVERY_5), Job(video, folder), options
+        )
     journal = partial / "journal.jsonl"
     if damaged == "journal":
         *lines, lost, last = journal.read_bytes().splitlines(keepends=True)
@@ -90,37 +98,39 @@ def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
     else:
         (partial / f"{damaged}s" / "00003.png").write_bytes(b"")
     backend = Dying(scene)
-    done = do_job(wrap(backend, control_points=EVERY_5), Job(video, folder), options)
+    done = do_job(short_windows(backend, control_points=EVERY_5), Job(video, folder), options)
     assert done.status == "done", done.error
     assert min(backend.asked) == 0.0
-    whole = do_job(wrap(Dying(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options)
+    whole = do_job(
+        short_windows(Dying(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options
+    )
     assert whole.status == "done"
     assert contents(folder) == contents(tmp_path / "b")
 
 
 def test_other_settings_begin_anew(scene, video, tmp_path):
     folder = tmp_path / "out"
-    model = wrap(Dying(scene, 4.0), control_points=EVERY_5)
+    model = short_windows(Dying(scene, 4.0), control_points=EVERY_5)
     with pytest.raises(Killed):
         do_job(model, Job(video, folder), Options(fps=8, overlay=False))
     for options in (Options(fps=4, overlay=False), Options(fps=8, overlay=False, redo=True)):
         backend = Dying(scene)
-        done = do_job(wrap(backend, control_points=EVERY_5), Job(video, folder), options)
+        done = do_job(short_windows(backend, control_points=EVERY_5), Job(video, folder), options)
         assert done.status == "done"
         assert min(backend.asked) == 0.0
 
 
-def test_a_stream_begins_where_the_model_is_asked(scene, video):
-    model = wrap(TruthBackend(scene), control_points=EVERY_5, propagator="flow")
+def test_a_stream_resumes_at_a_keyframe(scene, video):
+    model = short_windows(TruthBackend(scene), control_points=EVERY_5, propagator="flow")
     whole = list(model.stream(video, fps=8))
-    rest = list(model.stream(video, fps=8, start=15))
+    rest = list(model.stream_part(StreamedVideo(video, 8), start=15))
     assert [frame.index for frame in rest] == list(range(15, 48))
     for frame, other in zip(rest, whole[15:], strict=True):
         assert torch.equal(frame.class_probs, other.class_probs)
-    with pytest.raises(ControlPointError, match="start=16.*asked about: 15"):
-        list(model.stream(video, fps=8, start=16))
-    with pytest.raises(ControlPointError, match="3 flags.*48 frames"):
-        list(model.stream(video, fps=8, points=ControlPoints([1, 0, 0])))
+    with pytest.raises(ControlPointError, match="start=16 is not a keyframe.*15"):
+        list(model.stream_part(StreamedVideo(video, 8), start=16))
+    with pytest.raises(ControlPointError, match="48 frames, got 3"):
+        list(model.stream_part(StreamedVideo(video, 8), ControlPoints([1, 0, 0])))
 
 
 def _try_to_write(folder, queue):

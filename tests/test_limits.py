@@ -29,7 +29,7 @@ from coprop_plugin.errors import (
 )
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import open_video, probe, read_clip, read_waveform
-from coprop_plugin.pipeline.mask_logits import MaskLogits
+from coprop_plugin.pipeline import MaskLogits
 from coprop_plugin.propagation.checkpoint import load
 
 

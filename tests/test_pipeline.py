@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from coprop_plugin import Clip, ControlPoints, CoProp, unwrap, wrap
+from coprop_plugin import Clip, ControlPoints, CoProp, media, unwrap, wrap
 from coprop_plugin.errors import AdapterError, ClipError, ControlPointError, UnknownNameError
+from coprop_plugin.pipeline import WindowLimits
 from coprop_plugin.world import TruthBackend
 
 
@@ -177,14 +178,10 @@ def test_semantic_masks_keep_their_class(scene, clip):
     assert torch.equal(result.probs.argmax(1)[keyframes], truth[keyframes])
 
 
-def test_stream_gives_what_segment_gives(scene, tmp_path, monkeypatch):
-    from coprop_plugin import media
-    from coprop_plugin.pipeline import windows
-
+def test_stream_equals_segment(scene, tmp_path):
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
-    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
-    monkeypatch.setattr(windows, "CONTEXT_S", 0.6)
     model = wrap(TruthBackend(scene))
+    model.window_limits = WindowLimits(frames_bytes=1, context_s=0.6)
     whole = model.segment(path, fps=4)
     streamed = list(model.stream(path, fps=4))
     assert [frame.index for frame in streamed] == list(range(len(whole.times)))

@@ -5,7 +5,7 @@ import torch
 
 from coprop_plugin import Clip, wrap
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.pipeline.segments import Segment, all_logits, carry_together
+from coprop_plugin.pipeline import Segment, propagate_batch
 from coprop_plugin.propagation import AudioInsertPropagator
 
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
@@ -57,7 +57,7 @@ def carried(propagator, *segments):
         for start, (length, logits) in zip(starts, segments, strict=True)
     ]
     with torch.no_grad():
-        return carry_together(propagator, 3, made, at_once=1)
+        return propagate_batch(propagator, 3, made, at_once=1)
 
 
 @pytest.mark.parametrize("options", [{}, dict(guide="flow")])
@@ -119,21 +119,18 @@ def test_empty_segments_cost_nothing():
     assert not any(propagator.calls.values())
 
 
-@pytest.mark.parametrize("call", ["segment", "all_logits"])
+@pytest.mark.parametrize("call", ["segment", "forward"])
 def test_a_video_of_empty_segments_is_not_even_listened_to(call):
     propagator, whole = Counting(), clip(6)
-    if call == "all_logits":
-        rows = torch.full((2, 1, *SIZE), -9.0)
-        logits = all_logits(propagator, 1, [whole], [[0, 3]], [rows], 1)
-        assert bool((logits[0] < 0).all())
+    model = wrap(
+        lambda frames, audio=None: frames[:, :1] * 0 - 9,
+        backend=dict(type="callable", audio="none"),
+        control_points=[1, 0, 0, 1, 0, 0],
+        propagator=propagator,
+    )
+    if call == "forward":
+        assert bool((model(whole.frames, None) < 0).all())
     else:
-        model = wrap(
-            lambda frames, audio: frames[:, :1] * 0 - 9,
-            backend="callable",
-            control_points=[1, 0, 0, 1, 0, 0],
-            propagator=propagator,
-        )
-        # The model is asked, says that there is nothing, and that is that.
         assert not model.segment(whole).masks.any()
     assert not any(propagator.calls.values())
 

@@ -3,11 +3,9 @@
 import pytest
 import torch
 
-from coprop_plugin import Clip, CoProp, wrap
+from coprop_plugin import Clip, CoProp, media, wrap
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.pipeline.schedule import Asked
-from coprop_plugin.pipeline.segments import Segment, carry_together
-from coprop_plugin.pipeline.windows import Window
+from coprop_plugin.pipeline import Segment, WindowLimits, propagate_batch
 from coprop_plugin.propagation import AudioInsertPropagator, FlowPropagator
 
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
@@ -70,10 +68,10 @@ def _in_double(monkeypatch):
 def test_together_is_one_by_one(counts, options):
     propagator = toy(**options)
     made = segments(propagator, counts)
-    alone = carry_together(propagator, 5, made, at_once=1)
+    alone = propagate_batch(propagator, 5, made, at_once=1)
     steps = len(propagator.batches)
     assert set(propagator.batches) <= {1}
-    together = carry_together(propagator, 5, made, at_once=4)
+    together = propagate_batch(propagator, 5, made, at_once=4)
     assert sum(propagator.batches[steps:]) == steps
     assert len(propagator.batches) - steps < max(steps, 1)
     for length, one, other in zip(LENGTHS, alone, together, strict=True):
@@ -87,7 +85,7 @@ def test_together_is_one_by_one(counts, options):
 def test_a_guide_goes_along():
     propagator = toy(guide="flow")
     made = segments(propagator, (1, 1, 1, 1, 1, 1))
-    alone, together = (carry_together(propagator, 5, made, at_once=n) for n in (1, 6))
+    alone, together = (propagate_batch(propagator, 5, made, at_once=n) for n in (1, 6))
     for one, other in zip(alone, together, strict=True):
         for a, b in zip(one, other, strict=True):
             torch.testing.assert_close(a.logits, b.logits)
@@ -109,7 +107,7 @@ def test_a_propagator_that_cannot_go_on_with_some_clips_is_asked_one_by_one():
             return self.inner.step(memory, frame.float(), sound)
 
     made = segments(FlowPropagator(), (1, 1, 1, 1, 1, 1))
-    assert [len(row) for row in carry_together(OneByOne(), 5, made, at_once=4)] == list(LENGTHS)
+    assert [len(row) for row in propagate_batch(OneByOne(), 5, made, at_once=4)] == list(LENGTHS)
 
 
 FLAGS = [int(t in (0, 3, 4, 10, 14, 20)) for t in range(22)]
@@ -130,20 +128,16 @@ def model(segment_batch, propagator=None):
     )
 
 
-@pytest.mark.parametrize("window", [None, 11])
-def test_a_video_comes_out_the_same(window):
+@pytest.mark.parametrize("limits", [WindowLimits(), WindowLimits(frames_bytes=1, context_s=1.0)])
+def test_a_video_is_the_same_for_any_segment_batch(limits, tmp_path):
     """Also where it is read in windows, whose borders cut through segments."""
-    whole, counted = clip(22), []
+    video = media.write_clip(clip(22), tmp_path / "clip.mp4")
+    counted = []
     for segment_batch in (1, 3):
         propagator = toy(insert_layers=(), audio_identity=False)
         wrapped = model(segment_batch, propagator)
-        step = window or 22
-        windows = (
-            Window(whole[max(0, a - 2) : a + step + 2], max(0, a - 2), range(a, min(a + step, 22)))
-            for a in range(0, 22, step)
-        )
-        asked = Asked(wrapped.anchor(whole), whole.times)
-        counted.append((list(wrapped._frames(windows, asked, None)), propagator.batches))
+        wrapped.window_limits = limits
+        counted.append((list(wrapped.stream(video, fps=None)), propagator.batches))
     (alone, single), (together, batches) = counted
     assert set(single) == {1}
     assert max(batches) > 1

@@ -1,4 +1,4 @@
-"""A bad keyframe is got over."""
+"""Several candidate keyframes a segment: a wrong one does not spoil it."""
 
 from functools import partial
 
@@ -6,12 +6,20 @@ import pytest
 import torch
 from stand_ins import AVSegFormer
 
-from coprop_plugin import Clip, ControlPoints, wrap
+from coprop_plugin import Clip, ControlPoints, CoProp, media, wrap
+from coprop_plugin.batch import make_model
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.pipeline.candidates import Recovery
-from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, sureness
-from coprop_plugin.pipeline.segments import Segment, carry_together
-from coprop_plugin.propagation.baselines import FlowPropagator, HoldPropagator
+from coprop_plugin.pipeline import (
+    CandidateOptions,
+    MaskLogits,
+    Segment,
+    StreamedVideo,
+    WindowLimits,
+    agreement,
+    confidence,
+    propagate_batch,
+)
+from coprop_plugin.propagation import FlowPropagator, HoldPropagator
 from coprop_plugin.world import TruthBackend
 
 BOTH = dict(keyframe="confident", reanchor="uncertain")
@@ -96,7 +104,7 @@ def test_backward_is_forward_through_the_frames_reversed(clip, scene, propagator
         Segment(clip, range(7, 1, -1), None, logits),
         Segment(mirrored, range(last - 7, last - 1), None, logits),
     ]
-    back, forth = carry_together(propagator, 1, ways, at_once=1)
+    back, forth = propagate_batch(propagator, 1, ways, at_once=1)
     assert len(back) == 6
     for one, other in zip(back, forth, strict=True):
         assert torch.equal(one.logits, other.logits)
@@ -160,21 +168,17 @@ def test_silent_segments_are_not_asked_about(scene, clip):
 
 
 @pytest.mark.parametrize("segment_batch", [1, 4])
-def test_a_stream_gives_what_the_whole_clip_gives(scene, tmp_path, monkeypatch, segment_batch):
+def test_a_stream_equals_the_whole_clip(scene, tmp_path, segment_batch):
     """Also begun in the middle, also where segments are cut, and windows are short."""
-    from coprop_plugin import media
-    from coprop_plugin.pipeline import candidates, windows
-
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
-    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
-    monkeypatch.setattr(windows, "CONTEXT_S", 0.6)
-    monkeypatch.setattr(candidates, "STRETCH_S", 1.3)
-    monkeypatch.setattr("coprop_plugin.pipeline.coprop.STRETCH_S", 1.3)
     backend = Spoiled(scene, moved, [0.0, 1.0, 3.0])
-    model = wrap(backend, propagator="flow", segment_batch=segment_batch, **BOTH)
+    options = dict(keyframe=dict(type="confident", segment_s=1.3), reanchor="uncertain")
+    model = wrap(backend, propagator="flow", segment_batch=segment_batch, **options)
+    model.window_limits = WindowLimits(frames_bytes=1, context_s=0.6)
     whole = model.segment(path, fps=4)
     for start, stop in ((0, None), (3, None), (9, 17)):
-        streamed = list(model.stream(path, fps=4, start=start, stop=stop))
+        video = StreamedVideo(path, 4, limits=model.window_limits)
+        streamed = list(model.stream_part(video, start=start, stop=stop))
         wanted = whole.frame_results[start:stop]
         assert [frame.index for frame in streamed] == [frame.index for frame in wanted]
         for frame, other in zip(streamed, wanted, strict=True):
@@ -184,24 +188,23 @@ def test_a_stream_gives_what_the_whole_clip_gives(scene, tmp_path, monkeypatch, 
 
 
 def test_what_a_stream_holds_is_bounded(scene, clip):
-    asked = Recovery.asked(ControlPoints.from_indices([0], 240), torch.arange(240) / 4, (8, 8))
-    assert {len(frames) for frames in asked.stretches} == {20}
-    asked = Recovery.asked(
-        ControlPoints.from_indices([0], 240), torch.arange(240) / 24, (1080, 1920)
-    )
-    assert max(len(frames) for frames in asked.stretches) == 32
+    points, options = ControlPoints.from_indices([0], 240), CandidateOptions()
+    for size, fps, most in (((8, 8), 4, 20), ((1080, 1920), 24, 32)):
+        frames = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(240, 3, *size)
+        long = Clip(frames, torch.zeros(16_000), times=torch.arange(240) / fps)
+        segments = options.schedule(points, long).segments
+        assert max(map(len, segments)) == most
+        assert [t for segment in segments for t in segment] == list(range(240))
 
 
 def test_a_mask_that_somebody_made_is_carried_as_it_is(scene, tmp_path):
-    from coprop_plugin import media
-
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
     mask = torch.zeros(48, 64, dtype=torch.long)
     mask[5:9, 5:9] = 1
     points = ControlPoints.from_indices([0, 8], 24)
     backend = Spoiled(scene, emptied, ())
     model = wrap(backend, control_points=points, propagator="hold", **BOTH)
-    frames = list(model.stream(path, fps=4, given={8: mask}))
+    frames = list(model.stream_part(StreamedVideo(path, 4), given={8: mask}))
     assert max(backend.asked) < 2.0
     assert all(torch.equal(frame.mask.long(), mask) for frame in frames[8:])
 
@@ -228,8 +231,6 @@ def test_the_models_own_call_leaves_bad_answers_out():
 
     options = dict(control_points=[1, 0, 0, 0, 0, 0], propagator="hold")
     backend = dict(type="CallableBackend", function=noting, audio="none")
-    from coprop_plugin import CoProp
-
     plain = CoProp(backend, **options)(frames)
     assert torch.equal(plain[0], noting(frames)[0])
     assert not torch.equal(plain[5] > 0, noting(frames)[5] > 0)
@@ -274,16 +275,14 @@ def test_what_is_no_way_of_recovery_is_refused(scene, wrong):
 
 
 def test_a_command_line_says_the_same_in_words(tmp_path):
-    from coprop_plugin.batch import make_model
-
     path = tmp_path / "segmenters.py"
     path.write_text("def bright(frames, audio):\n    return frames[:, :1] - 0.5\n")
     made = partial(make_model, f"{path}:bright", propagator="hold")
-    assert made().recovery is None
-    assert made(reanchor="1.5").recovery is None
-    assert made(reanchor="uncertain").recovery == Recovery(1, 2, 0.5)
+    assert made().candidates is None
+    assert made(reanchor="1.5").candidates is None
+    assert made(reanchor="uncertain").candidates == CandidateOptions(1, 2, 0.5)
     five = made(keyframe='{"type": "confident", "candidates": 5}', reanchor="1.5")
-    assert five.recovery == Recovery(5, 2, None, 1.5)
+    assert five.candidates == CandidateOptions(5, 2, None, 1.5)
     with pytest.raises(ControlPointError, match="--keyframe .*no JSON"):
         made(keyframe="{confident}")
 
@@ -320,7 +319,7 @@ def test_masks_agree_by_what_both_say_of_what_either_sees():
 
 
 @pytest.mark.parametrize("num_classes", [1, 3])
-def test_sureness_is_the_overlap_to_be_expected(num_classes):
+def test_confidence_is_the_overlap_to_be_expected(num_classes):
     """Against drawing truths from the probabilities."""
     torch.manual_seed(0)
     logits = torch.randn(num_classes, 30, 40) * 2
@@ -332,12 +331,12 @@ def test_sureness_is_the_overlap_to_be_expected(num_classes):
     for _ in range(200):
         drawn = torch.rand_like(sounding) < sounding
         overlaps.append(float((drawn & inside).sum() / (drawn | inside).sum()))
-    assert sureness(masks) == pytest.approx(sum(overlaps) / len(overlaps), abs=0.01)
+    assert confidence(masks) == pytest.approx(sum(overlaps) / len(overlaps), abs=0.01)
 
 
 def test_an_empty_mask_is_as_sure_as_its_likeliest_pixel():
     logits = torch.full((1, 4, 4), -9.0)
-    assert sureness(MaskLogits((1,), logits, 1)) > 0.99
+    assert confidence(MaskLogits((1,), logits, 1)) > 0.99
     logits[0, 1, 1] = -0.01
-    assert sureness(MaskLogits((1,), logits, 1)) == pytest.approx(0.5, abs=0.01)
-    assert sureness(MaskLogits((), logits[:0], 1)) == 1
+    assert confidence(MaskLogits((1,), logits, 1)) == pytest.approx(0.5, abs=0.01)
+    assert confidence(MaskLogits((), logits[:0], 1)) == 1

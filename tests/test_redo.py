@@ -15,7 +15,7 @@ from coprop_plugin.adapters import CallableBackend
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media.masks import avsbench_palette
-from coprop_plugin.pipeline import windows
+from coprop_plugin.pipeline import WindowLimits
 from coprop_plugin.pipeline.redo import redo
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
@@ -67,11 +67,11 @@ def video(scene, tmp_path_factory):
     return media.write_clip(scene.clip(fps=FPS), tmp_path_factory.mktemp("video") / "scene.mp4")
 
 
-@pytest.fixture(autouse=True)
-def _windows_of_a_second(monkeypatch):
-    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
-    for module in ("windows", "redo"):
-        monkeypatch.setattr(f"coprop_plugin.pipeline.{module}.CONTEXT_S", 1.0)
+def short_windows(*args, **options):
+    """Wrap a model that reads videos in windows of about a second."""
+    model = wrap(*args, **options)
+    model.window_limits = WindowLimits(frames_bytes=1, context_s=1.0)
+    return model
 
 
 class Given:
@@ -87,7 +87,9 @@ def at(*indices, **known):
 
 
 def segmented(video, folder, points, context="frame", num_classes=1, **options):
-    model = wrap(Noting(context, num_classes), control_points=Given(points), propagator=Carrying())
+    model = short_windows(
+        Noting(context, num_classes), control_points=Given(points), propagator=Carrying()
+    )
     done = do_job(model, Job(video, folder), Options(fps=FPS, overlay=False, **options))
     assert done.status == "done", done.error
     return folder
@@ -95,7 +97,7 @@ def segmented(video, folder, points, context="frame", num_classes=1, **options):
 
 def redone(video, run, folder, points=None, context="frame", **options):
     """Redo; returns what `redo` says, the frames that were asked about, and the steps carried."""
-    model = wrap(Noting(context), propagator=Carrying())
+    model = short_windows(Noting(context), propagator=Carrying())
     said = redo(model, video, run, folder, points=points, fps=FPS, overlay=False, **options)
     return said, model.backend.asked, model.propagator.steps
 
@@ -138,9 +140,9 @@ def test_only_the_segments_of_an_edited_control_point_are_computed(
     video, run, tmp_path, points, anew, asked
 ):
     said, were_asked, steps = redone(video, run, tmp_path / "new", at(*points))
-    assert list(said.anew) == anew
+    assert list(said.computed) == anew
     assert were_asked == asked
-    assert steps == said.num_anew - len(asked)
+    assert steps == said.num_computed - len(asked)
     # Segmenting all of it with these points gives the very same pictures.
     fresh = segmented(video, tmp_path / "fresh", at(*points))
     assert differing(tmp_path / "new", fresh) == []
@@ -151,7 +153,7 @@ def test_only_the_segments_of_an_edited_control_point_are_computed(
 def test_a_painted_mask_is_carried_on_and_nothing_before_it_changes(video, base, run, tmp_path):
     Image.fromarray(PAINTED * 255).save(run / "masks/00030.png")
     said, asked, steps = redone(video, run, tmp_path / "new")
-    assert (list(said.anew), asked, steps) == ([range(30, 40)], [], 9)
+    assert (list(said.computed), asked, steps) == ([range(30, 40)], [], 9)
     assert said.painted == (30,)
     new = tmp_path / "new"
     np.testing.assert_array_equal(media.read_mask(new / "masks/00030.png"), PAINTED)
@@ -166,13 +168,13 @@ def test_a_painted_mask_is_carried_on_and_nothing_before_it_changes(video, base,
 def test_a_painted_mask_stays_a_beginning_until_it_is_deleted(video, base, run, tmp_path):
     Image.fromarray(PAINTED).save(run / "masks/00020.png")
     second, asked, _ = redone(video, run, tmp_path / "second")
-    assert (list(second.anew), asked) == ([range(20, 40)], [])
+    assert (list(second.computed), asked) == ([range(20, 40)], [])
     third, asked, _ = redone(video, tmp_path / "second", tmp_path / "third", at(0, 20, 50))
-    assert (list(third.anew), asked, third.painted) == ([range(20, 60)], [50], (20,))
+    assert (list(third.computed), asked, third.painted) == ([range(20, 60)], [50], (20,))
     np.testing.assert_array_equal(media.read_mask(tmp_path / "third/masks/00020.png"), PAINTED)
     (tmp_path / "second/masks/00020.png").unlink()
     fourth, asked, _ = redone(video, tmp_path / "second", tmp_path / "fourth")
-    assert (list(fourth.anew), asked, fourth.painted) == ([range(20, 40)], [20], ())
+    assert (list(fourth.computed), asked, fourth.painted) == ([range(20, 40)], [20], ())
     assert differing(tmp_path / "fourth", base) == []
 
 
@@ -182,7 +184,7 @@ def test_a_mask_painted_where_nothing_was_heard_sounds(video, tmp_path):
     assert not media.read_mask(run / "masks/00025.png").any()
     Image.fromarray(PAINTED).save(run / "masks/00025.png")
     said, asked, _ = redone(video, run, tmp_path / "new")
-    assert (list(said.anew), asked) == ([range(25, 40)], [])
+    assert (list(said.computed), asked) == ([range(25, 40)], [])
     assert media.read_mask(tmp_path / "new/masks/00039.png").any()
 
 
@@ -191,7 +193,7 @@ def test_what_new_points_do_not_say_is_taken_from_the_run(video, tmp_path):
     points = at(0, 20, 40, silent=silent, starts_s=[0.0, 1.9, 3.95])
     run = segmented(video, tmp_path / "run", points)
     said, asked, _ = redone(video, run, tmp_path / "new", at(0, 10, 20, 40))
-    assert (list(said.anew), asked) == ([range(10, 20)], [10])
+    assert (list(said.computed), asked) == ([range(10, 20)], [10])
     assert said.control_points.silent.tolist() == points.silent.tolist()
     assert said.control_points.starts_s.tolist() == [0.0, 1.0, 1.9, 3.95]
     with pytest.raises(ControlPointError, match="frame 20, which is left at 2.100 s. Remove"):
@@ -202,7 +204,7 @@ def test_a_segment_changes_with_what_its_keyframe_hears(video, tmp_path):
     """A segment of half a second hears to its end, so its end decides what it hears."""
     run = segmented(video, tmp_path / "run", at(0, 20, 25, 40))
     said, asked, _ = redone(video, run, tmp_path / "new", at(0, 20, 23, 40))
-    assert (list(said.anew), asked) == ([range(20, 40)], [20, 23])
+    assert (list(said.computed), asked) == ([range(20, 40)], [20, 23])
     fresh = segmented(video, tmp_path / "fresh", at(0, 20, 23, 40))
     assert differing(tmp_path / "new", fresh) == []
 
@@ -210,12 +212,12 @@ def test_a_segment_changes_with_what_its_keyframe_hears(video, tmp_path):
 def test_models_that_look_around_a_keyframe_are_asked_again_about_neighbours(video, tmp_path):
     run = segmented(video, tmp_path / "run", at(0, 20, 28, 45), context="window")
     said, asked, _ = redone(video, run, tmp_path / "new", at(0, 20, 29, 45), context="window")
-    assert (list(said.anew), asked) == ([range(20, 45)], [20, 29])
+    assert (list(said.computed), asked) == ([range(20, 45)], [20, 29])
 
 
 def test_silence_is_part_of_an_edit(video, run, tmp_path):
     said, asked, _ = redone(video, run, tmp_path / "new", at(0, 20, 40, silent=[0] * 40 + [1] * 20))
-    assert (list(said.anew), asked) == ([range(40, 60)], [])
+    assert (list(said.computed), asked) == ([range(40, 60)], [])
     assert not media.read_mask(tmp_path / "new/masks/00050.png").any()
 
 
@@ -228,36 +230,40 @@ def test_a_result_can_be_redone_in_place(video, tmp_path):
         json.dumps({"indices": [0, 20, 45], "num_frames": points["num_frames"]})
     )
     said, asked, _ = redone(video, run, run, alpha=True)
-    assert (list(said.anew), asked) == ([range(20, 60)], [20, 45])
+    assert (list(said.computed), asked) == ([range(20, 60)], [20, 45])
     assert pictures(run / "bare") == bare
     assert len(bare) == 2 * NUM_FRAMES
     assert pictures(run, "alpha").keys() == kept.keys()
     again, asked, _ = redone(video, run, tmp_path / "again")
-    assert (again.anew, asked) == ((), [])
+    assert (again.computed, asked) == ((), [])
 
 
 def test_the_model_is_asked_again_where_it_was(video, tmp_path):
     run = tmp_path / "run"
     backend, points = Noting(), at(0, 20)
-    model = wrap(backend, control_points=Given(points), propagator=Carrying(), reanchor=1.0)
+    model = short_windows(
+        backend, control_points=Given(points), propagator=Carrying(), reanchor=1.0
+    )
     do_job(model, Job(video, run), Options(fps=FPS, overlay=False))
     assert backend.asked == [0, 10, 20, 30, 40, 50]
     backend.asked.clear()
     Image.fromarray(PAINTED).save(run / "masks/00035.png")
     said = redo(model, video, run, tmp_path / "new", fps=FPS, overlay=False)
-    assert (list(said.anew), backend.asked) == ([range(35, 40)], [])
+    assert (list(said.computed), backend.asked) == ([range(35, 40)], [])
 
 
 def test_where_several_answers_decide_the_result_is_that_of_a_whole_run(video, tmp_path):
     def recovering(points):
-        return wrap(Noting(), control_points=Given(points), propagator="flow", keyframe="confident")
+        return short_windows(
+            Noting(), control_points=Given(points), propagator="flow", keyframe="confident"
+        )
 
     for name, wanted in (("run", at(0, 20, 40)), ("fresh", at(0, 15, 40))):
         job = Job(video, tmp_path / name)
         assert do_job(recovering(wanted), job, Options(fps=FPS, overlay=False)).status == "done"
     model, new = recovering(None), tmp_path / "new"
     said = redo(model, video, tmp_path / "run", new, points=at(0, 15, 40), fps=FPS, overlay=False)
-    assert list(said.anew) == [range(40)]
+    assert list(said.computed) == [range(40)]
     assert differing(new, tmp_path / "fresh") == []
 
 
@@ -313,7 +319,7 @@ def test_results_of_something_else_are_refused(scene, video, run, tmp_path):
     other = media.write_clip(scene.clip(fps=FPS)[:30], tmp_path / "other.mp4")
     with pytest.raises(MediaError, match="is of another video .scene.mp4.*very video"):
         redone(other, run, new)
-    model = wrap(Noting(), propagator="hold")
+    model = short_windows(Noting(), propagator="hold")
     with pytest.raises(MediaError, match="60 frames where these options give 30.*another fps"):
         redo(model, video, run, new, fps=5)
     with pytest.raises(MediaError, match="one of 1 classes, not of 71"):
@@ -331,15 +337,17 @@ def test_results_of_something_else_are_refused(scene, video, run, tmp_path):
 
 def test_the_same_video_elsewhere_is_the_same_video(video, run, tmp_path):
     moved = shutil.copyfile(video, tmp_path / "renamed.mp4")
-    assert redone(moved, run, tmp_path / "new", at(0, 20, 40))[0].anew == ()
+    assert redone(moved, run, tmp_path / "new", at(0, 20, 40))[0].computed == ()
 
 
 def test_a_saved_result_is_reused_too(video, tmp_path):
-    model = wrap(Noting(), control_points=at(0, 20, 40).flags.int().tolist(), propagator="flow")
+    model = short_windows(
+        Noting(), control_points=at(0, 20, 40).flags.int().tolist(), propagator="flow"
+    )
     result = model.segment(video, fps=FPS)
     result.save(tmp_path / "run", overlay=False)
     said, asked, _ = redone(video, tmp_path / "run", tmp_path / "new", at(0, 20, 50))
-    assert (list(said.anew), asked) == ([range(20, 60)], [20, 50])
+    assert (list(said.computed), asked) == ([range(20, 60)], [20, 50])
     assert "control_points.json" in everything_in(tmp_path / "new")
     memory = replace(Clip.from_file(video, fps=FPS), source=None)
     model.segment(memory).save(tmp_path / "memory", overlay=False)

@@ -5,13 +5,18 @@ import threading
 import pytest
 import torch
 from chat_server import ChatServer, after, answers
-from test_stream_memory import write_long
+from make_media import write_long
 
-from coprop_plugin import wrap
+from coprop_plugin import ControlPoints, wrap
 from coprop_plugin.control_points.llm.openai_compatible import OpenAICompatibleLLM
 from coprop_plugin.control_points.strategies import OneStepProvider
-from coprop_plugin.errors import AudioLLMError
-from coprop_plugin.pipeline import windows
+from coprop_plugin.errors import AudioLLMError, ControlPointError
+from coprop_plugin.pipeline import (
+    PrefetchedControlPoints,
+    StreamedVideo,
+    WindowLimits,
+    read_audio,
+)
 
 SECONDS, FPS = 60, 4
 # Of ten seconds, two of which the next one hears, too.
@@ -24,11 +29,7 @@ def video(tmp_path_factory):
     return write_long(tmp_path_factory.mktemp("ahead") / "long.mp4", SECONDS, fps=FPS)
 
 
-@pytest.fixture(autouse=True)
-def short_windows(monkeypatch):
-    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
-    monkeypatch.setattr(windows, "CONTEXT_S", 1.0)
-    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
+SMALL = WindowLimits(frames_bytes=1, context_s=1.0, audio_samples=1000)
 
 
 class Listener:
@@ -54,7 +55,9 @@ def asking(llm, **options):
 
 def wrapped(provider):
     bright = lambda frames, audio: frames.mean(1, keepdim=True) - 0.5  # noqa: E731
-    return wrap(bright, backend="callable", propagator="hold", control_points=provider)
+    model = wrap(bright, backend="callable", propagator="hold", control_points=provider)
+    model.window_limits = SMALL
+    return model
 
 
 def same(ours, theirs):
@@ -65,7 +68,7 @@ def same(ours, theirs):
 
 
 def sound_of(video, fps=FPS):
-    return windows.stream_windows(video, fps, "pts")[0]
+    return read_audio(video, fps, limits=SMALL)
 
 
 def calls_about(unread):
@@ -123,7 +126,8 @@ def test_a_stream_that_goes_on_asks_ahead_too(video):
     provider = asking(Listener())
     whole = list(wrapped(provider).stream(video, fps=FPS))
     start = [frame.index for frame in whole if frame.is_keyframe][3]
-    same(list(wrapped(provider).stream(video, fps=FPS, start=start)), whole[start:])
+    rest = wrapped(provider).stream_part(StreamedVideo(video, FPS, limits=SMALL), start=start)
+    same(list(rest), whole[start:])
 
 
 def test_an_error_comes_when_it_is_its_turn(video):
@@ -146,7 +150,7 @@ def test_who_stops_reading_stops_asking(video):
     next(stream)
     stream.close()
     for thread in threading.enumerate():
-        if thread.name == "coprop-ahead":
+        if thread.name == "coprop-prefetch":
             thread.join(60)
             assert not thread.is_alive()
     assert listener.calls <= 4
@@ -163,3 +167,35 @@ def test_a_server_is_asked_one_thing_at_a_time(video):
     assert len(server.requests) == WINDOWS
     assert server.most_at_once == 1
     assert frames == SECONDS * FPS - 1
+
+
+class Ending:
+    """A provider that yields some points and then ends, or yields none at all."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def propose(self, clip):
+        return ControlPoints.from_indices([0], clip.num_frames)
+
+    def propose_ahead(self, clip):
+        for final in self.parts:
+            yield self.propose(clip), final
+
+
+@pytest.mark.parametrize(("parts", "after"), [((), 0), ((40,), 40)])
+def test_a_provider_that_ends_early_is_an_error(video, parts, after):
+    """It used to wait for ever."""
+    frames = []
+    with pytest.raises(ControlPointError, match=f"Ending.propose_ahead.*239.*ended after {after}"):
+        for frame in wrapped(Ending(*parts)).stream(video, fps=FPS):
+            frames.append(frame)
+    assert len(frames) <= after
+
+
+def test_an_error_is_raised_each_time(video):
+    prefetched = PrefetchedControlPoints(Ending(), sound_of(video))
+    for _ in range(2):
+        with pytest.raises(ControlPointError, match="ended after 0"):
+            prefetched.until(1)
+    prefetched.close()

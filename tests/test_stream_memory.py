@@ -6,13 +6,13 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from make_media import write_long
 
 from coprop_plugin import media, wrap
 from coprop_plugin.adapters.sound import waveform_of
@@ -20,7 +20,9 @@ from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.audio.resample import resample, resample_stretch
 from coprop_plugin.control_points.providers import NoveltyProvider
 from coprop_plugin.errors import MediaError
-from coprop_plugin.pipeline import windows
+from coprop_plugin.pipeline import WindowLimits, read_audio
+
+SMALL = WindowLimits(frames_bytes=1, context_s=1.0, audio_samples=1000)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,20 +96,17 @@ def test_sound_on_disk_is_heard_as_in_memory(scene, sampling):
     torch.testing.assert_close(waveform_of(stored[5:], late[:2]), waveform_of(clip[5:], late[:2]))
 
 
-def test_long_sound_is_read_to_disk(tmp_path, monkeypatch, scene):
+def test_long_audio_is_read_to_disk(tmp_path, scene):
     path = media.write_clip(scene.clip(fps=4), tmp_path / "scene.mp4")
-    short, _ = windows.stream_windows(path, 4, "pts")
-    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
-    long, _ = windows.stream_windows(path, 4, "pts")
+    short, long = read_audio(path, 4), read_audio(path, 4, limits=SMALL)
     assert [is_mapped(short.waveform), is_mapped(long.waveform)] == [False, True]
     assert torch.equal(long.waveform, short.waveform)
 
 
-def test_long_silence_takes_no_memory(tmp_path, monkeypatch, scene):
+def test_long_silence_takes_no_memory(tmp_path, scene):
     path = media.write_clip(replace(scene.clip(fps=4), waveform=None), tmp_path / "mute.mp4")
-    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
     with pytest.warns(media.MediaWarning, match="no audio track"):
-        sound, _ = windows.stream_windows(path, 4, "pts")
+        sound = read_audio(path, 4, limits=SMALL)
     assert is_mapped(sound.waveform)
     assert len(sound.waveform) == 6 * 16_000
     assert not sound.waveform.any()
@@ -115,7 +114,7 @@ def test_long_silence_takes_no_memory(tmp_path, monkeypatch, scene):
 
 
 @pytest.mark.parametrize("sample_rate", [16_000, 44_100])
-def test_a_stream_is_what_the_whole_video_is(tmp_path, monkeypatch, scene, sample_rate):
+def test_a_stream_equals_the_whole_video(tmp_path, scene, sample_rate):
     clip = scene.clip(fps=4)
     sound = resample(clip.waveform, clip.sample_rate, sample_rate)
     clip = replace(clip, waveform=sound, sample_rate=sample_rate)
@@ -128,9 +127,7 @@ def test_a_stream_is_what_the_whole_video_is(tmp_path, monkeypatch, scene, sampl
 
     model = wrap(level, backend="callable", propagator="flow")
     whole = model.segment(path, fps=4)
-    monkeypatch.setattr(windows, "SOUND_SAMPLES", 1000)
-    monkeypatch.setattr(windows, "FRAMES_BYTES", 1)
-    monkeypatch.setattr(windows, "CONTEXT_S", 1.0)
+    model.window_limits = SMALL
     told = {}
     stream = model.stream(
         path, fps=4, hook=lambda step, artifact, *_: told.update({step: artifact})
@@ -145,43 +142,18 @@ def test_a_stream_is_what_the_whole_video_is(tmp_path, monkeypatch, scene, sampl
     assert points.log == whole.control_points.log
 
 
-def write_long(path, seconds, fps=8, size=32):
-    """A square that moves, and noise that comes and goes every ten seconds."""
-    rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("mpeg4", rate=fps)
-        video.width = video.height = size
-        audio = out.add_stream("aac", rate=16_000, layout="mono")
-        for k in range(seconds * fps):
-            picture = np.full((size, size, 3), 60, np.uint8)
-            picture[8:20, k % 20 : k % 20 + 8] = 220
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = k, Fraction(1, fps)
-            out.mux(video.encode(frame))
-            if k % fps == 0:
-                loud = 0.3 if k // fps % 20 < 10 else 0.0
-                noise = (rng.standard_normal((1, 16_000)) * loud).astype(np.float32)
-                sound = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
-                sound.pts, sound.rate = k // fps * 16_000, 16_000
-                out.mux(audio.encode(sound))
-        out.mux(video.encode(None))
-        out.mux(audio.encode(None))
-    return path
-
-
 GROWTH = """
 import json, re, sys
 from pathlib import Path
 from coprop_plugin import wrap
-from coprop_plugin.errors import MediaError
-from coprop_plugin.pipeline import windows
+from coprop_plugin.pipeline import WindowLimits
 
 def peak_kb():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
-windows.SOUND_SAMPLES = 100_000
 model = wrap(lambda frames, audio: frames.mean(1, keepdim=True) - 0.5, backend="callable",
              propagator="flow")
+model.window_limits = WindowLimits(audio_samples=100_000)
 peaks, keyframes = [peak_kb()], 0
 for frame in model.stream(sys.argv[1], fps=8):
     keyframes += frame.is_keyframe

@@ -13,7 +13,8 @@ from coprop_plugin.batch.inputs import fingerprint
 from coprop_plugin.batch.outcome import Outcome, one_line
 from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.progress import watched
+from coprop_plugin.pipeline.progress import progress_hook
+from coprop_plugin.pipeline.windows import StreamedVideo
 from coprop_plugin.types import Sampling
 
 
@@ -112,14 +113,10 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
         if step == "control_points":
             writer.write_points(artifact)
 
-    with writer, watched(remember, progress, title=path.name) as hook:
-        frames = model.stream(
-            path,
-            fps=options.fps,
-            sampling=options.sampling,
-            hook=hook,
-            points=writer.control_points,
-            start=writer.num_written,
+    with writer, progress_hook(remember, progress, title=path.name) as hook:
+        video = StreamedVideo(path, options.fps, options.sampling, model.window_limits)
+        frames = model.stream_part(
+            video, writer.control_points, start=writer.num_written, hook=hook
         )
         for frame in frames:
             writer.write(frame)

@@ -20,7 +20,7 @@ from coprop_plugin.benchmark.datasets.open import (
 )
 from coprop_plugin.control_points.providers import FileProvider
 from coprop_plugin.errors import CopropError, DatasetError, MediaError
-from coprop_plugin.pipeline.windows import stream_windows
+from coprop_plugin.pipeline.windows import read_audio
 from coprop_plugin.types import Clip, ControlPointProvider, ControlPoints, Sampling
 
 FORMAT = "coprop.control_points_set/1"
@@ -51,7 +51,7 @@ class Item:
             MediaError: If it cannot be read.
         """
         if self.num_frames is None:
-            return stream_windows(self.path, self.fps, self.sampling)[0]
+            return read_audio(self.path, self.fps, self.sampling)
         waveform, sample_rate = media.read_waveform(self.path)
         nothing = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(self.num_frames, 3, 1, 1)
         known = dict(sampling="avsbench", source=self.path, name=self.name)

@@ -152,7 +152,7 @@ def redo_file(
                 done.control_points,
                 tuple(done.times[done.control_points.indices].tolist()),
                 took_s=time.monotonic() - began,
-                num_anew=done.num_anew,
+                num_anew=done.num_computed,
             )
         except (CopropError, OSError) as error:
             outcome = Outcome(path, "failed", error=one_line(error))

@@ -13,8 +13,8 @@ from coprop_plugin.batch.outcome import Outcome, one_line
 from coprop_plugin.batch.workers import compute_with
 from coprop_plugin.errors import CopropError
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.progress import watched
-from coprop_plugin.pipeline.windows import stream_windows
+from coprop_plugin.pipeline.progress import progress_hook
+from coprop_plugin.pipeline.windows import read_audio
 from coprop_plugin.types import ControlPointProvider, Sampling
 
 Numbered = Iterator[tuple[int, Outcome]]
@@ -90,7 +90,7 @@ def _one_by_one(
 def _counted(outcomes: Numbered, total: int, progress: bool) -> Numbered:
     """Show how many are done while waiting for the next one."""
     for done in range(total):
-        with watched(None, progress) as hook:
+        with progress_hook(None, progress) as hook:
             if hook:
                 hook("inputs", None, done, total)
             arrived = next(outcomes, None)
@@ -126,7 +126,7 @@ def anchor_many(
     """Find the control points of files; yields what became of each, in order."""
     for path, name in zip(paths, names_of(paths), strict=True):
         try:
-            sound, _ = stream_windows(path, fps, sampling)
+            sound = read_audio(path, fps, sampling)
             points = provider.propose(sound)
             target = None
             if out is not None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import CLIP_BYTES, FRAMES
+from coprop_plugin.media.packet_source import PacketSource
 from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.types import Clip, Sampling
@@ -39,6 +40,9 @@ class VideoInfo:
         sampling: The requested sampling.
         start_s: The container's own time at time 0.
         has_sound: Whether there is an audio stream.
+        is_regular: Whether nothing is damaged and time stamps rise, so that reading can begin in
+            the middle.
+        fps: As asked for.
     """
 
     path: Path
@@ -50,6 +54,8 @@ class VideoInfo:
     sampling: Sampling
     start_s: float
     has_sound: bool
+    is_regular: bool = False
+    fps: float | None = None
 
 
 def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> Clip:
@@ -130,7 +136,13 @@ def open_video(
             yield time_s, torch.from_numpy(_channels_first(source.picture(frame)))
 
 
-def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> VideoInfo:
+def probe(
+    path: str | Path,
+    fps: float | None = 1.0,
+    sampling: Sampling = "pts",
+    *,
+    decode: bool = True,
+) -> VideoInfo:
     """Return the properties of a video file and the times that `open_video` will yield.
 
     Every picture is decoded once (but not converted), because a container's index does not always
@@ -140,6 +152,8 @@ def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts")
         path: As for `read_clip`.
         fps: As for `read_clip`.
         sampling: As for `read_clip`.
+        decode: Whether to decode every frame. Without, the times are those of the file's packets,
+            as long as these are regular; a frame that cannot be decoded is counted, too.
 
     Raises:
         MediaError: As for `read_clip`.
@@ -148,24 +162,77 @@ def probe(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts")
         >>> probe("street.mp4", fps=2).times  # doctest: +SKIP
     """
     _check_sampling(fps, sampling)
+    if not decode and (packets := PacketSource.of(path)):
+        return _info_of(packets, fps, sampling)
+    with VideoSource(path) as source:
+        return _info_of(source, fps, sampling)
+
+
+def _info_of(
+    source: VideoSource | PacketSource, fps: float | None, sampling: Sampling
+) -> VideoInfo:
     times: list[float] = []
     size = (0, 0)
-    with VideoSource(path) as source:
-        for time_s, frame in _sampled(source, fps, sampling):
-            if not times:
-                size = source.picture(frame).shape[:2]
-            times.append(time_s)
-        return VideoInfo(
-            path=Path(path),
-            size=size,
-            duration_s=_duration_s(source),
-            frame_rate=source.frame_rate,
-            num_source_frames=source.num_frames,
-            times=torch.tensor(times, dtype=torch.float64),
-            sampling=sampling,
-            start_s=source.start_s or 0.0,
-            has_sound=source.has_sound,
-        )
+    for time_s, frame in _sampled(source, fps, sampling):
+        if not times:
+            size = source.picture(frame).shape[:2]
+        times.append(time_s)
+    return VideoInfo(
+        path=source.path,
+        size=size,
+        duration_s=_duration_s(source),
+        frame_rate=source.frame_rate,
+        num_source_frames=source.num_frames,
+        times=torch.tensor(times, dtype=torch.float64),
+        sampling=sampling,
+        start_s=source.start_s or 0.0,
+        has_sound=source.has_sound,
+        is_regular=source.is_regular,
+        fps=fps,
+    )
+
+
+def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
+    """Yield the frames that `probe` found, from one of them on, without decoding all before it.
+
+    Where the file is not regular, or has no key frame to begin at, it is decoded from its start.
+
+    Args:
+        info: The video.
+        start: Number of the first frame to yield.
+
+    Yields:
+        The frames from `start` on, `[3, H, W]` uint8 RGB, upright; the same as of `open_video`.
+
+    Raises:
+        MediaError: As `read_clip` does.
+
+    Example:
+        >>> next(open_video_at(probe("street.mp4"), 30)).shape  # doctest: +SKIP
+    """
+    if start and info.is_regular and start < len(info.times):
+        with VideoSource(info.path, quiet=True) as source:
+            if source.seek(float(info.times[start]), info.start_s):
+                for frame in _sampled_from(source, info, start):
+                    yield torch.from_numpy(_channels_first(source.picture(frame)))
+                return
+    for number, (_, frame) in enumerate(open_video(info.path, info.fps, info.sampling)):
+        if number >= start:
+            yield frame
+
+
+def _sampled_from(source: VideoSource, info: VideoInfo, start: int) -> Iterator[av.VideoFrame]:
+    """Yield the pictures of the frames that a sampling keeps, from number `start` on."""
+    if info.fps is not None and info.sampling == "pts":
+        yield from (frame for _, frame in sample_at_instants(source, info.fps, start))
+        return
+    # These samplings keep pictures under their own time stamps.
+    wanted = iter(info.times[start:].tolist())
+    time_s = next(wanted, None)
+    for shown_s, frame in source.frames():
+        if time_s is not None and shown_s >= time_s - source.tick_s / 2:
+            yield frame
+            time_s = next(wanted, None)
 
 
 def _check_sampling(fps: float | None, sampling: Sampling) -> None:
@@ -182,15 +249,14 @@ def _check_sampling(fps: float | None, sampling: Sampling) -> None:
         )
 
 
-def _duration_s(source: VideoSource) -> float:
-    # A single picture stands for a second, as in Clip.spans; its own length is too short.
+def _duration_s(source: VideoSource | PacketSource) -> float:
+    # A single picture stands for a second, as in Clip.spans, or its sound would be a blip.
     return max(source.end_s, 1.0) if source.num_frames == 1 else source.end_s
 
 
-TimedFrame = tuple[float, av.VideoFrame]
-
-
-def _sampled(source: VideoSource, fps: float | None, sampling: Sampling) -> Iterator[TimedFrame]:
+def _sampled(
+    source: VideoSource | PacketSource, fps: float | None, sampling: str
+) -> Iterator[tuple]:
     if fps is None:
         frames = source.frames()
     elif sampling == "avsbench":
@@ -202,15 +268,17 @@ def _sampled(source: VideoSource, fps: float | None, sampling: Sampling) -> Iter
         yield frame
 
 
-def sample_at_rate(source: VideoSource, fps: float) -> Iterator[TimedFrame]:
-    """Keep the frame shown at k / fps for k = 0, 1, 2, and so on; see `read_clip`.
+def sample_at_instants(
+    source: VideoSource | PacketSource, fps: float, first: int = 0
+) -> Iterator[tuple]:
+    """Keep the frame on screen at k / fps for k = first, first + 1, ..; see `read_clip`.
 
     A time in the last half frame of the video is left out; otherwise ten seconds of video at
     29.97 fps would end with an eleventh frame that stands for 0.01 s.
     """
     rounding_s = min(source.tick_s / 2, MAX_ROUNDING_S)
-    k = 0
-    current: TimedFrame | None = None
+    k = first
+    current = None
     for following in source.frames():
         if current is not None:
             for time_s in _kept_times(current[0], following[0] - rounding_s, k, fps):

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -50,6 +51,8 @@ class VideoSource:
         self.end_s = 0.0
         self.num_frames = 0
         self._num_damaged = 0
+        self._num_irregular = 0
+        self._sought: Iterator[av.VideoFrame] | None = None
         self._size: tuple[int, int] | None = None
         self._on_its_side = False
 
@@ -87,6 +90,36 @@ class VideoSource:
         """Whether the file has an audio stream."""
         return bool(self.container.streams.audio)
 
+    @property
+    def is_regular(self) -> bool:
+        """Whether so far nothing is damaged, time stamps rise and frames have one size."""
+        return not (self._num_damaged or self._num_irregular) and bool(self.container.duration)
+
+    def seek(self, time_s: float, start_s: float) -> bool:
+        """Go to the last key frame up to a time, so that `frames` begins there.
+
+        Args:
+            time_s: In seconds from the first picture.
+            start_s: Where the container's own clock stands at time 0.
+
+        Returns:
+            Whether there is such a key frame. If not, open the file again to read it.
+        """
+        self.start_s = start_s
+        offset = int((start_s + time_s) / self.stream.time_base)
+        try:
+            self.container.seek(offset, stream=self.stream, backward=True)
+        except av.error.FFmpegError:
+            return False
+        frames = self._decoded()
+        first = next(frames, None)
+        if first is None or not first.key_frame or first.pts is None:
+            return False
+        if float(first.pts * first.time_base) - start_s > time_s + self.tick_s / 2:
+            return False
+        self._sought = chain([first], frames)
+        return True
+
     def frames(self) -> Iterator[tuple[float, av.VideoFrame]]:
         """Yield each picture with its time in seconds, strictly rising.
 
@@ -99,13 +132,16 @@ class VideoSource:
         """
         nominal_s = 1 / self.frame_rate
         time_s = -nominal_s
-        for frame in self._decoded():
+        size: tuple[int, int] | None = None
+        for frame in self._sought or self._decoded():
             time_s = self._time_after(time_s, frame, nominal_s)
             self.num_frames += 1
             self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
             DURATION_S.check(self.end_s, self.path, MediaError)
             # The size may change within a video.
             PIXELS.check(frame.width * frame.height, self.path, MediaError)
+            size = size or (frame.width, frame.height)
+            self._num_irregular += size != (frame.width, frame.height)
             yield time_s, frame
         if not self.num_frames:
             raise MediaError(
@@ -143,6 +179,7 @@ class VideoSource:
     def _time_after(self, previous_s: float, frame: av.VideoFrame, nominal_s: float) -> float:
         if frame.pts is None or frame.time_base is None:
             self.start_s = 0.0 if self.start_s is None else self.start_s
+            self._num_irregular += 1
             return previous_s + nominal_s
         stamp_s = float(frame.pts * frame.time_base)
         if self.start_s is None:
@@ -150,6 +187,7 @@ class VideoSource:
         time_s = stamp_s - self.start_s
         if previous_s < time_s <= previous_s + max_jump_s(self.container):
             return time_s
+        self._num_irregular += 1
         return previous_s + nominal_s
 
     def _decoded(self) -> Iterator[av.VideoFrame]:

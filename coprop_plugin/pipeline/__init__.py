@@ -1,5 +1,28 @@
-"""The three steps of Co-Prop around a model: control points, keyframes, propagation."""
+"""The three steps of Co-Prop around a model: control points, keyframes, propagation.
 
+`coprop.CoProp` reads as the paper's figure; `wrap` puts it around a model, `redo` computes the
+segments of a result that an edit changes.
+"""
+
+from coprop_plugin.pipeline.candidates import CandidateOptions
 from coprop_plugin.pipeline.coprop import CoProp
+from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
+from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints
+from coprop_plugin.pipeline.schedule import KeyframeSchedule
+from coprop_plugin.pipeline.segments import Segment, propagate_batch
+from coprop_plugin.pipeline.windows import StreamedVideo, WindowLimits, read_audio
 
-__all__ = ["CoProp"]
+__all__ = [
+    "CandidateOptions",
+    "CoProp",
+    "KeyframeSchedule",
+    "MaskLogits",
+    "PrefetchedControlPoints",
+    "Segment",
+    "StreamedVideo",
+    "WindowLimits",
+    "agreement",
+    "confidence",
+    "propagate_batch",
+    "read_audio",
+]

@@ -221,7 +221,8 @@ class CallRunner:
             self._frames[number].update(indices)
         frames = [sorted(indices) for indices in self._frames]
         known = [
-            dict(zip(*pair, strict=True)) for pair in zip(frames, self._segment(frames), strict=True)
+            dict(zip(*pair, strict=True))
+            for pair in zip(frames, self._segment(frames), strict=True)
         ]
         return [
             [known[number][t] for t in indices]
@@ -239,5 +240,3 @@ class CallRunner:
             self._call.keep(keyframes)
         else:
             self.backend.segment_call(self._call, keyframes)
-
-

@@ -17,7 +17,7 @@ from torch import Tensor
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.pipeline.backend_runner import BATCH_PIXELS, Keyframes, Runner, SegmentIn
-from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
+from coprop_plugin.pipeline.mask_logits import agreement, confidence
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_reanchor
 from coprop_plugin.pipeline.segments import Propagate, both_ways, propagate_batch
 from coprop_plugin.pipeline.windows import ScheduledWindow
@@ -153,11 +153,12 @@ def _options(
     options = dict(given) if isinstance(given, Mapping) else dict(type=given)
     kind = options.pop("type", None)
     if kind not in types or set(options) - set(defaults):
-        known = " or ".join(map(repr, types))
+        known, more = " or ".join(map(repr, types)), ""
+        if name == "reanchor":
+            more = ", or seconds above 0, or None"
         raise ControlPointError(
             f"Expected {name} to be {known}, or dict(type={types[-1]!r}) with any of "
-            f"{', '.join(defaults)}{', or seconds above 0, or None' if name == 'reanchor' else ''}; "
-            f"got {given!r}."
+            f"{', '.join(defaults)}{more}; got {given!r}."
         )
     return dict(type=kind, **{**defaults, **options})
 
@@ -224,9 +225,7 @@ class CandidateSegment:
         """Return the mask `[H, W]` that a prediction gives for frame t, and its confidence."""
         if keyframe not in self._views:
             logits = self._predictions[keyframe]
-            rows = both_ways(
-                self._propagate, self.clip, keyframe, self.frames, self._sound, logits
-            )
+            rows = both_ways(self._propagate, self.clip, keyframe, self.frames, self._sound, logits)
             masks = [(row, row.mask) for row in rows]
             self._views[keyframe] = [(mask, confidence(row, mask)) for row, mask in masks]
         return self._views[keyframe][t - self.frames.start]

@@ -239,7 +239,10 @@ class CoProp(nn.Module):
         with evaluating(self):
             call = self.backend.unpack(*args, **kwargs)
             schedules = [self.schedule(self.anchor(clip), clip) for clip in call]
-            windows = [ScheduledWindow(Window.whole(c), s) for c, s in zip(call, schedules)]
+            windows = [
+                ScheduledWindow(Window.whole(clip), schedule)
+                for clip, schedule in zip(call, schedules, strict=True)
+            ]
             runner = CallRunner(self.backend, call)
             logits: dict[int, list[Tensor]] = {id(window): [] for window in windows}
             for frame in self._masks([windows], runner, lookahead=sum(map(len, schedules))):
@@ -322,15 +325,13 @@ class CoProp(nn.Module):
         runner: Runner,
         lookahead: int | None = None,
     ) -> Iterator[FrameMasks]:
-        """Eq. (2) and (3) for all there is: one window of a video after the other, or a whole call."""
+        """Eq. (2) and (3), over the windows of a video one by one, or over all clips of a call."""
         keyframes_of: Runner | CandidateRunner = runner
         if self.candidates:
             keyframes_of = CandidateRunner(
                 runner, self.propagator, self.candidates, self.segment_batch
             )
-        propagator = WindowPropagator(
-            self.propagator, self.backend.num_classes, self.segment_batch
-        )
+        propagator = WindowPropagator(self.propagator, self.backend.num_classes, self.segment_batch)
         for windows in groups:
             keyframes = keyframes_of.run(windows)
             yield from propagator.run(windows, keyframes, lookahead)
@@ -344,9 +345,7 @@ def _build_backend(config: Mapping[str, Any]) -> KeyframeBackend:
     return build(MODELS, config, verb="segment_keyframes")
 
 
-def _propagator_device(
-    backend: KeyframeBackend, device: torch.device | str | None
-) -> torch.device:
+def _propagator_device(backend: KeyframeBackend, device: torch.device | str | None) -> torch.device:
     """Return where the propagator runs: as asked, beside the model, or on the accelerator."""
     modules = [backend, *vars(backend).values()] if hasattr(backend, "__dict__") else []
     parts = [part for part in modules if isinstance(part, nn.Module)]

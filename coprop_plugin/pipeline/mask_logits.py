@@ -39,8 +39,8 @@ class MaskLogits:
             return cls((1,), logits, 1)
         if len(logits) > OBJECTS + 1:
             raise PropagationError(
-                f"Expected logits of at most {OBJECTS + 1} classes (masks hold 8 bits a pixel), got "
-                f"{len(logits)}. Keep the classes that can sound."
+                f"Expected logits of at most {OBJECTS + 1} classes (masks hold 8 bits a pixel), "
+                f"got {len(logits)}. Keep the classes that can sound."
             )
         kept = (0, *(c for c in hard_mask(logits).unique().tolist() if c != 0))
         return cls(kept, logits[list(kept)], len(logits))

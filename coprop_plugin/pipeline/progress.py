@@ -13,13 +13,13 @@ from coprop_plugin.types import Hook
 _SAYS = {
     "inputs": "Segmenting videos",
     "keyframes": "Segmenting keyframes",
-    "propagation": "Carrying masks",
+    "propagation": "Propagating masks",
     "benchmark": "Scoring clips and rows",
 }
 
 
 class ProgressHook:
-    """Shows on stderr how far each step of the pipeline is.
+    """Progress bars on stderr, one for each step of the pipeline.
 
     Example:
         >>> with ProgressHook() as hook:
@@ -51,7 +51,7 @@ class ProgressHook:
         self._progress.stop()
 
     def __call__(self, step: str, artifact: Any, done: int, total: int) -> None:
-        """Note that `done` of `total` pieces of `step` are made."""
+        """Note that `done` of `total` items of `step` are done."""
         if step not in _SAYS:
             return
         if step not in self._tasks:
@@ -62,7 +62,7 @@ class ProgressHook:
 
 @contextmanager
 def progress_hook(hook: Hook | None, progress: bool, title: str = "") -> Iterator[Hook | None]:
-    """Give one hook that calls the caller's and, where it is wanted, draws a progress bar."""
+    """Return one hook that calls the caller's and, if wanted, draws a progress bar."""
     if not progress:
         yield hook
         return

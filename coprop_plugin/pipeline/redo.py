@@ -1,9 +1,9 @@
-"""Doing again what a person edited: only stretches that change are computed, the rest is copied.
+"""Redo of a result after an edit: only segments that change are computed, the rest is copied.
 
-What a stretch of frames comes to depends on the frame that it begins with (the control point, or a
-mask that a person painted), on what the model hears there, and on the frames up to its end; the
-propagator carries nothing over a beginning. So a stretch is kept if its beginning is the same, the
-model would be asked the same question there, and it does not reach farther than it did.
+The masks of a segment depend on the keyframe that it begins with (a control point, or a mask
+painted by hand), on the audio of that keyframe, and on the frames up to its end; no memory of the
+propagator crosses the start of a segment. So a segment is kept if its start is the same, the model
+would be run on the same input there, and it is no longer than it was.
 """
 
 from collections.abc import Iterator
@@ -18,37 +18,38 @@ from coprop_plugin import __version__, media
 from coprop_plugin.control_points.file_provider import FileProvider
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.pipeline.coprop import CoProp
-from coprop_plugin.pipeline.schedule import Asked, checked
-from coprop_plugin.pipeline.windows import CONTEXT_S, Window, stream_windows
+from coprop_plugin.pipeline.progress import progress_hook
+from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
+from coprop_plugin.pipeline.windows import StreamedVideo, Window
 from coprop_plugin.types import Clip, ControlPoints
 
 _SAME_S = 1e-6
-# Where frames are sparse, a model's own clip length reaches so many of them.
+# Where frames are sparse, a model's own clip length covers so many of them.
 _CONTEXT_FRAMES = 5
 
 
 @dataclass(frozen=True)
 class Redone:
-    """What `redo` made.
+    """The result of `redo`.
 
     Attributes:
         folder: The new result.
         control_points: Of the new result.
         times: `[T]`, of every frame in seconds.
-        anew: Frames that were computed, half-open stretches; all others are copies.
-        painted: Frames whose mask a person made.
+        computed: Frames that were computed, half-open ranges; all others are copies.
+        painted: Frames whose mask was painted by hand.
     """
 
     folder: Path
     control_points: ControlPoints
     times: Tensor
-    anew: tuple[range, ...]
+    computed: tuple[range, ...]
     painted: tuple[int, ...]
 
     @property
-    def num_anew(self) -> int:
+    def num_computed(self) -> int:
         """How many frames were computed."""
-        return sum(map(len, self.anew))
+        return sum(map(len, self.computed))
 
 
 def redo(
@@ -66,20 +67,20 @@ def redo(
 ) -> Redone:
     """Make a new result from an earlier one with other control points, or masks painted over.
 
-    A mask in `RUN/masks` that was edited is a beginning: the model is not asked there, and the mask
-    is carried on to where the model is asked next. A mask that was deleted is made anew. Frames of
-    stretches in which nothing changes are copied, byte for byte.
+    A mask in `RUN/masks` that was edited becomes a keyframe: the model is not run there, and the
+    mask is propagated up to the next keyframe. A mask that was deleted is computed again. Frames of
+    segments in which nothing changes are copied, byte for byte.
 
     Args:
-        model: The model that made the earlier result. That it is the same one is for the caller to
-            know; `coprop run --reuse` checks.
+        model: The model that made the earlier result. The caller has to know that it is the same
+            one; `coprop run --reuse` checks.
         video: The file that was segmented.
         run: The folder of the earlier result.
         folder: Where to write; may be `run` itself.
         points: The new control points, or a file of them (see `FileProvider`); None takes
-            `RUN/control_points.json` as it is now. Of what they do not say, `silent` and
-            `starts_s`, the earlier ones count.
-        fps: As the earlier result was made with.
+            `RUN/control_points.json` as it is now. Where they lack `silent`
+            or `starts_s`, those of the earlier ones are used.
+        fps: The frame rate of the earlier result.
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/`.
         about: See `ResultWriter`.
@@ -95,53 +96,48 @@ def redo(
         ... # doctest: +SKIP
     """
     earlier = media.PreviousResult.read(run)
-    sound, _ = stream_windows(video, fps, earlier.content["sampling"])
-    _refuse_other(earlier, model, Path(video), sound)
+    stream = StreamedVideo(video, fps, earlier.content["sampling"], model.window_limits)
+    audio = stream.audio
+    _refuse_other(earlier, model, Path(video), audio)
     if not isinstance(points, ControlPoints):
         file = earlier.folder / "control_points.json" if points is None else points
-        points = FileProvider(file).propose(sound)
-    points = _completed(checked(points, sound), earlier.points, sound)
+        points = FileProvider(file).propose(audio)
+    points = _completed(check_points(points, audio), earlier.points, audio)
     painted, changed = earlier.painted()
     given = {t: torch.from_numpy(mask) for t, mask in painted.items()}
-    before = model.asking(earlier.points, sound, 0, None, dict.fromkeys(earlier.edited))
-    now = model.asking(points, sound, 0, None, given)
-    plan = list(_joined(_plan(model, sound, before, now, changed)))
-    with media.ResultWriter(
-        folder,
-        source=video,
-        sampling=sound.sampling,
-        control_points=points,
-        overlay=overlay,
-        alpha=alpha,
-        about=about,
-        reuse=earlier,
-        edited=frozenset(given),
-    ) as writer:
-        for stretch, same in plan:
+    before = model.schedule(earlier.points, audio, given=dict.fromkeys(earlier.edited))
+    now = model.schedule(points, audio, given=given)
+    plan = list(_joined(_plan(model, audio, before, now, changed)))
+    with (
+        media.ResultWriter(
+            folder,
+            source=video,
+            sampling=audio.sampling,
+            control_points=points,
+            overlay=overlay,
+            alpha=alpha,
+            about=about,
+            reuse=earlier,
+            edited=frozenset(given),
+        ) as writer,
+        progress_hook(None, progress) as hook,
+    ):
+        for frames, same in plan:
             if same:
-                for t in stretch:
-                    writer.keep(float(sound.times[t]))
+                for t in frames:
+                    writer.keep(float(audio.times[t]))
                 continue
-            frames = model.stream(
-                video,
-                fps=fps,
-                sampling=sound.sampling,
-                progress=progress,
-                points=points,
-                start=stretch.start,
-                stop=stretch.stop,
-                given=given,
-            )
-            for frame in frames:
+            part = dict(start=frames.start, stop=frames.stop, given=given)
+            for frame in model.stream_part(stream, points, **part, hook=hook):
                 writer.write(frame)
-    anew = tuple(stretch for stretch, same in plan if not same)
-    return Redone(writer.folder, points, sound.times, anew, tuple(sorted(given)))
+    computed = tuple(frames for frames, same in plan if not same)
+    return Redone(writer.folder, points, audio.times, computed, tuple(sorted(given)))
 
 
-def _refuse_other(earlier: media.PreviousResult, model: CoProp, video: Path, sound: Clip) -> None:
-    """Refuse an earlier result whose frames cannot stand beside new ones."""
+def _refuse_other(earlier: media.PreviousResult, model: CoProp, video: Path, audio: Clip) -> None:
+    """Check that the frames of an earlier result fit new ones."""
     content, wrong = earlier.content, None
-    times = [round(t, 6) for t in sound.times.tolist()]
+    times = [round(t, 6) for t in audio.times.tolist()]
     if content["version"] != __version__:
         wrong = f"was made by version {content['version']}, this is {__version__}"
     elif content["source_digest"] != media.content_digest(video):
@@ -158,16 +154,16 @@ def _refuse_other(earlier: media.PreviousResult, model: CoProp, video: Path, sou
         )
     if wrong is not None:
         raise MediaError(
-            f"{earlier.folder} {wrong}. Its masks cannot stand beside new ones: reuse the run of "
-            "this very video, model and frame rate, or segment without reuse."
+            f"{earlier.folder} {wrong}. Its masks cannot be reused: reuse a run of the same video, "
+            "model and frame rate, or segment without reuse."
         )
 
 
 def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> ControlPoints:
-    """Take what new control points do not say from earlier ones.
+    """Fill in what new control points lack from earlier ones.
 
     Raises:
-        ControlPointError: If a segment begins later than its first frame is left.
+        ControlPointError: If a segment starts after the end of its first frame.
     """
     if points.silent is None:
         points = replace(points, silent=earlier.silent)
@@ -179,60 +175,64 @@ def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> Con
         for t, start_s in zip(points.indices, points.starts_s.tolist(), strict=True):
             if start_s > float(clip.spans[t, 1]) + _SAME_S:
                 raise ControlPointError(
-                    f"Got starts_s={start_s:.3f} for the segment that begins with frame {t}, which "
-                    f"is left at {float(clip.spans[t, 1]):.3f} s. Remove `starts_s` to keep that "
-                    "of the control points that stay, or correct it."
+                    f"starts_s={start_s:.3f} s lies after the end "
+                    f"({float(clip.spans[t, 1]):.3f} s) of frame {t}, the first frame of its segment. Correct it, or remove "
+                    "`starts_s` to keep the earlier values."
                 )
     return points
 
 
 def _plan(
-    model: CoProp, clip: Clip, before: Asked, now: Asked, changed: frozenset[int]
+    model: CoProp,
+    clip: Clip,
+    before: KeyframeSchedule,
+    now: KeyframeSchedule,
+    changed: frozenset[int],
 ) -> Iterator[tuple[range, bool]]:
-    """Yield each stretch, and whether it is what it was."""
-    # Where any mask of a stretch may decide, a stretch is the same only as a whole.
-    whole = model.recovery is not None
-    heard = [_listening_times(clip, asked, whole) for asked in (before, now)]
-    ends = {stretch.start: stretch.stop for stretch in before.stretches}
-    for stretch in now.stretches:
-        start, stop = stretch.start, stretch.stop
+    """Yield each segment, and whether it is what it was."""
+    # Where candidates are compared, a segment is the same only as a whole.
+    whole = model.candidates is not None
+    audio_times = [_audio_times(clip, schedule, whole) for schedule in (before, now)]
+    ends = {segment.start: segment.stop for segment in before.segments}
+    for segment in now.segments:
+        start, stop = segment.start, segment.stop
         same = start in ends and (stop == ends[start] if whole else stop <= ends[start])
         same = same and (start in before.given) == (start in now.given)
-        same = same and not changed.intersection(stretch)
+        same = same and not changed.intersection(segment)
         same = same and before.is_silent(start) == now.is_silent(start)
-        if same and now.is_put_to_model(start):
-            asked = stretch if whole else range(start, start + 1)
-            same = _sounds_alike(model.backend, clip.times, asked, *heard)
-        yield stretch, same
+        if same and now.runs_model(start):
+            frames = segment if whole else range(start, start + 1)
+            same = _same_audio(model, clip.times, frames, *audio_times)
+        yield segment, same
 
 
-def _listening_times(clip: Clip, asked: Asked, everywhere: bool) -> Tensor:
+def _audio_times(clip: Clip, schedule: KeyframeSchedule, everywhere: bool) -> Tensor:
     frames = range(clip.num_frames) if everywhere else None
-    return Window.whole(clip).hearing_segments(asked, frames).listening_times
+    return Window.whole(clip).with_segment_audio(schedule, frames).listening_times
 
 
-def _sounds_alike(backend: Any, times: Tensor, asked: range, before: Tensor, now: Tensor) -> bool:
-    """Whether a model that is asked about some frames would hear what it heard."""
-    first, last = asked.start, asked.stop - 1
-    if getattr(backend, "context", None) != "frame":
-        reach_s = CONTEXT_S + _SAME_S
+def _same_audio(model: CoProp, times: Tensor, frames: range, before: Tensor, now: Tensor) -> bool:
+    """Whether the model would get the audio that it got, if it were run on some frames again."""
+    first, last = frames.start, frames.stop - 1
+    if getattr(model.backend, "context", None) != "frame":
+        reach_s = model.window_limits.context_s + _SAME_S
         near = (times >= times[first] - reach_s) & (times <= times[last] + reach_s)
-        near = near.nonzero().flatten()
-        first = max(0, min(int(near[0]), first - _CONTEXT_FRAMES))
-        last = max(int(near[-1]), last + _CONTEXT_FRAMES)
+        indices = near.nonzero().flatten()
+        first = max(0, min(int(indices[0]), first - _CONTEXT_FRAMES))
+        last = max(int(indices[-1]), last + _CONTEXT_FRAMES)
     differs = (before[first : last + 1] - now[first : last + 1]).abs() > _SAME_S
     return not bool(differs.any())
 
 
 def _joined(plan: Iterator[tuple[range, bool]]) -> Iterator[tuple[range, bool]]:
-    """Join stretches that follow one another and are treated alike."""
+    """Join segments that follow one another and are treated alike."""
     held: tuple[range, bool] | None = None
-    for stretch, same in plan:
+    for segment, same in plan:
         if held is not None and held[1] == same:
-            held = range(held[0].start, stretch.stop), same
+            held = range(held[0].start, segment.stop), same
             continue
         if held is not None:
             yield held
-        held = stretch, same
+        held = segment, same
     if held is not None:
         yield held

@@ -354,9 +354,7 @@ def _propagate_alike(
     return masks
 
 
-def _propagate_one(
-    propagator: Propagator, num_classes: int, segment: Segment
-) -> list[MaskLogits]:
+def _propagate_one(propagator: Propagator, num_classes: int, segment: Segment) -> list[MaskLogits]:
     state, clip, sound = SegmentPropagator(propagator, num_classes), segment.clip, segment.sound
     masks = [state.start(clip, segment.frames[0], sound, segment.logits)]
     for n, t in enumerate(segment.frames[1:], start=2):

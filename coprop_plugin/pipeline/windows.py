@@ -241,9 +241,7 @@ def _audio_of(info: media.VideoInfo, limits: WindowLimits) -> Clip:
         in_memory=limits.audio_samples,
     )
     absent = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(info.times), 3, *info.size)
-    return Clip(
-        absent, waveform, sample_rate, info.times, sampling=info.sampling, source=info.path
-    )
+    return Clip(absent, waveform, sample_rate, info.times, sampling=info.sampling, source=info.path)
 
 
 def _frames_within(times: Tensor, seconds: float) -> int:

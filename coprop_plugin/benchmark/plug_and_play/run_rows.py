@@ -21,7 +21,7 @@ from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import ControlPointError, DatasetError, MetricError
 from coprop_plugin.layers.eval_mode import device_of
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.progress import watched
+from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import (
     ControlPoints,
@@ -100,7 +100,7 @@ def plug_and_play(
     total = sum(map(len, ids.values())) * len(bench.cells)
     done, failures, records = 0, [], {cell: {} for cell in bench.cells}
     lines = None if out is None else Path(out) / "records.jsonl"
-    with watched(hook, progress) as hook, Journal(lines, redo) as journal:
+    with progress_hook(hook, progress) as hook, Journal(lines, redo) as journal:
         for set_name, index in ((name, i) for name in data for i in range(len(ids[name]))):
             clip = (set_name, ids[set_name][index])
             read = partial(data[set_name].__getitem__, index)

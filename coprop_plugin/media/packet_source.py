@@ -1,0 +1,101 @@
+"""The times of a video's frames from its packets, without decoding them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import DURATION_S
+from coprop_plugin.media.container import max_jump_s, packets_of
+from coprop_plugin.media.video_source import VideoSource
+
+
+@dataclass
+class PacketSource:
+    """A stand-in for `VideoSource` that knows when frames appear, and only one of them.
+
+    Attributes:
+        path: The file.
+        frame_rate: As of `VideoSource`.
+        start_s: As of `VideoSource`.
+        end_s: As of `VideoSource`.
+        tick_s: As of `VideoSource`.
+        has_sound: As of `VideoSource`.
+        num_frames: Packets of frames that are shown.
+    """
+
+    path: Path
+    frame_rate: float
+    start_s: float
+    end_s: float
+    tick_s: float
+    has_sound: bool
+    num_frames: int
+    _times: list[float]
+    _first: np.ndarray
+    is_regular: bool = True
+
+    @classmethod
+    def of(cls, path: str | Path) -> "PacketSource | None":
+        """Read the packets of a file; None where they do not say when frames appear.
+
+        Raises:
+            MediaError: If the file cannot be opened, or its first frame cannot be decoded.
+        """
+        damage: Counter[str] = Counter()
+        with VideoSource(path, quiet=True) as source:
+            stamps = _stamps(source, damage)
+            longest_s = max_jump_s(source.container)
+        with VideoSource(path, quiet=True) as source:
+            _, frame = next(source.frames())
+            if damage or stamps is None or frame.pts != stamps[0][0] or not source.is_regular:
+                return None
+            start_s, tick = source.start_s or 0.0, source.stream.time_base
+            times = [float(pts * tick) - start_s for pts, _ in stamps]
+            gaps = np.diff(times)
+            if len(gaps) and not (gaps.min() > 0 and gaps.max() <= longest_s):
+                return None
+            last = float((stamps[-1][1] or 0) * tick) or 1 / source.frame_rate
+            if source.stream.duration and source.stream.codec_context.has_b_frames:
+                left_s = source.declared_s - times[-1]
+                last = min(last, left_s if left_s > 0 else 1 / source.frame_rate)
+            return cls(
+                Path(path),
+                source.frame_rate,
+                start_s,
+                times[-1] + last,
+                source.tick_s,
+                source.has_sound,
+                len(times),
+                times,
+                source.picture(frame),
+            )
+
+    def frames(self) -> Iterator[tuple[float, None]]:
+        """Yield the time of each frame, in seconds, and nothing in the place of its picture."""
+        for time_s in self._times:
+            yield time_s, None
+
+    def picture(self, frame: None) -> np.ndarray:
+        """Return the first frame upright, `[H, W, 3]` uint8 RGB."""
+        return self._first
+
+
+def _stamps(source: VideoSource, damage: Counter[str]) -> list[tuple[int, int | None]] | None:
+    """Return time stamp and duration of each packet, in the order of showing; None without."""
+    stamps = []
+    for packet in packets_of(source.container, source.stream, damage):
+        if packet.is_discard or not packet.size:
+            continue
+        if packet.is_corrupt or packet.pts is None:
+            return None
+        stamps.append((packet.pts, packet.duration))
+    if not stamps:
+        return None
+    stamps.sort(key=lambda stamp: stamp[0])
+    seconds = (stamps[-1][0] - stamps[0][0]) * float(source.stream.time_base or 0)
+    DURATION_S.check(seconds, source.path, MediaError)
+    return stamps
