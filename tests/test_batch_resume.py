@@ -37,7 +37,7 @@ class Dying(TruthBackend):
         return super().segment_keyframes(clip, indices)
 
 
-def short_windows(*args, **options):
+def in_windows(*args, **options):
     """Wrap a model that reads videos in windows of about a second, as if frames were large."""
     model = wrap(*args, **options)
     model.window_limits = WindowLimits(frames_bytes=1, context_s=1.0)
@@ -57,12 +57,12 @@ def contents(folder):
 def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points):
     options = Options(fps=8, alpha=True, overlay=False)
     whole = do_job(
-        short_windows(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options
+        in_windows(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options
     )
     assert whole.status == "done", whole.error
     folder, partial = tmp_path / "b", tmp_path / ".b.part"
     with pytest.raises(Killed):
-        do_job(short_windows(Dying(scene, 4.0), control_points=points), Job(video, folder), options)
+        do_job(in_windows(Dying(scene, 4.0), control_points=points), Job(video, folder), options)
     assert not folder.exists()
     # A kill may cut anything short: the last pictures, the journal, an overlay.
     last = sorted((partial / "masks").iterdir())[-1]
@@ -71,7 +71,7 @@ def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points)
         file.write('{"times": [1.0, 2')
     (partial / ".overlay.1.part.mp4").write_text("half")
     backend = Dying(scene)
-    again = do_job(short_windows(backend, control_points=points), Job(video, folder), options)
+    again = do_job(in_windows(backend, control_points=points), Job(video, folder), options)
     assert again.to_dict() == {**whole.to_dict(), "output": str(folder)}
     assert contents(folder) == contents(tmp_path / "a")
     # What was done is not done again: only from the last keyframe on is the model asked.
@@ -84,9 +84,7 @@ def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
     folder, partial = tmp_path / "out", tmp_path / ".out.part"
     options = Options(fps=8, overlay=False)
     with pytest.raises(Killed):
-        do_job(
-            short_windows(Dying(scene, 4.0), control_points=EVERY_5), Job(video, folder), options
-        )
+        do_job(in_windows(Dying(scene, 4.0), control_points=EVERY_5), Job(video, folder), options)
     journal = partial / "journal.jsonl"
     if damaged == "journal":
         *lines, lost, last = journal.read_bytes().splitlines(keepends=True)
@@ -98,11 +96,11 @@ def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
     else:
         (partial / f"{damaged}s" / "00003.png").write_bytes(b"")
     backend = Dying(scene)
-    done = do_job(short_windows(backend, control_points=EVERY_5), Job(video, folder), options)
+    done = do_job(in_windows(backend, control_points=EVERY_5), Job(video, folder), options)
     assert done.status == "done", done.error
     assert min(backend.asked) == 0.0
     whole = do_job(
-        short_windows(Dying(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options
+        in_windows(Dying(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options
     )
     assert whole.status == "done"
     assert contents(folder) == contents(tmp_path / "b")
@@ -110,18 +108,18 @@ def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
 
 def test_other_settings_begin_anew(scene, video, tmp_path):
     folder = tmp_path / "out"
-    model = short_windows(Dying(scene, 4.0), control_points=EVERY_5)
+    model = in_windows(Dying(scene, 4.0), control_points=EVERY_5)
     with pytest.raises(Killed):
         do_job(model, Job(video, folder), Options(fps=8, overlay=False))
     for options in (Options(fps=4, overlay=False), Options(fps=8, overlay=False, redo=True)):
         backend = Dying(scene)
-        done = do_job(short_windows(backend, control_points=EVERY_5), Job(video, folder), options)
+        done = do_job(in_windows(backend, control_points=EVERY_5), Job(video, folder), options)
         assert done.status == "done"
         assert min(backend.asked) == 0.0
 
 
 def test_a_stream_resumes_at_a_keyframe(scene, video):
-    model = short_windows(TruthBackend(scene), control_points=EVERY_5, propagator="flow")
+    model = in_windows(TruthBackend(scene), control_points=EVERY_5, propagator="flow")
     whole = list(model.stream(video, fps=8))
     rest = list(model.stream_part(StreamedVideo(video, 8), start=15))
     assert [frame.index for frame in rest] == list(range(15, 48))

@@ -128,7 +128,7 @@ def model(segment_batch, propagator=None):
     )
 
 
-@pytest.mark.parametrize("limits", [WindowLimits(), WindowLimits(frames_bytes=1, context_s=1.0)])
+@pytest.mark.parametrize("limits", [WindowLimits(), WindowLimits(frames_bytes=1, context_s=10.0)])
 def test_a_video_is_the_same_for_any_segment_batch(limits, tmp_path):
     """Also where it is read in windows, whose borders cut through segments."""
     video = media.write_clip(clip(22), tmp_path / "clip.mp4")

@@ -304,10 +304,10 @@ def test_answers_that_cannot_be_compared_are_all_trusted_but_the_empty_ones(scen
 
 def test_candidates_are_spread_and_no_further_apart_than_seconds():
     times = torch.arange(20) / 4
-    assert Recovery(3).first_frames(range(0, 12), times) == [0, 4, 8]
-    assert Recovery(3).first_frames(range(5, 7), times) == [5, 6]
-    assert Recovery(1, seconds=1.0).first_frames(range(2, 12), times) == [2, 6, 10]
-    assert Recovery(2, seconds=1.0).first_frames(range(0, 12), times) == [0, 4, 6, 10]
+    assert CandidateOptions(3).first_frames(range(0, 12), times) == [0, 4, 8]
+    assert CandidateOptions(3).first_frames(range(5, 7), times) == [5, 6]
+    assert CandidateOptions(1, seconds=1.0).first_frames(range(2, 12), times) == [2, 6, 10]
+    assert CandidateOptions(2, seconds=1.0).first_frames(range(0, 12), times) == [0, 4, 6, 10]
 
 
 def test_masks_agree_by_what_both_say_of_what_either_sees():

@@ -306,11 +306,13 @@ class CandidateRunner:
         for batch in self.runner.batches(windows):
             if not any(segment.start in window.frames for window, segment in batch):
                 continue
-            for (window, segment), keyframes in zip(batch, self._settle(batch), strict=True):
+            settled = self._settle(batch)
+            for (window, _), keyframes in zip(batch, settled, strict=True):
                 kept[id(window)] += keyframes
+            self.runner.keep([*kept.values()])
+            for (window, segment), keyframes in zip(batch, settled, strict=True):
                 if segment.start in window.frames:
                     yield keyframes
-        self.runner.keep([*kept.values()])
 
     def _settle(self, batch: Sequence[SegmentIn]) -> list[Keyframes]:
         """Run the model on what segments request, all of them at once, until none requests more."""

@@ -206,16 +206,18 @@ class CoProp(nn.Module):
             ControlPointError: If `points` do not fit the video, or no segment begins at `start` or
                 `stop`.
         """
-        extra_s = self.candidates.segment_s if self.candidates else 0.0
-        windows, audio = video.windows(start, stop, extra_s), video.audio
+        audio = video.audio
         partial = points is not None or stop is not None or self.candidates or given
         if isinstance(self.provider, StreamingProvider) and not partial:
             with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
                 growing = StreamingSchedule(prefetched, audio, self.reanchor_s, start)
-                yield from self._results(growing.follow(windows, hook), growing, hook)
+                windows = growing.follow(video.windows(start), hook)
+                yield from self._results(windows, growing, hook)
             return
         points = self.anchor(audio, hook) if points is None else check_points(points, audio)
         schedule = self.schedule(points, audio, start=start, stop=stop, given=given)
+        extra_s = self.candidates.segment_s if self.candidates else 0.0
+        windows = video.windows(schedule.start, None if stop is None else schedule.stop, extra_s)
         for result in self._results(windows, schedule, hook):
             # With candidates the first segment may begin before `start`.
             if result.index >= start and (stop is None or result.index < stop):

@@ -176,8 +176,8 @@ def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> Con
             if start_s > float(clip.spans[t, 1]) + _SAME_S:
                 raise ControlPointError(
                     f"starts_s={start_s:.3f} s lies after the end "
-                    f"({float(clip.spans[t, 1]):.3f} s) of frame {t}, the first frame of its segment. Correct it, or remove "
-                    "`starts_s` to keep the earlier values."
+                    f"({float(clip.spans[t, 1]):.3f} s) of frame {t}, the first frame of its "
+                    "segment. Correct it, or remove `starts_s` to keep the earlier values."
                 )
     return points
 
