@@ -224,7 +224,7 @@ def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
 def _sampled_from(source: VideoSource, info: VideoInfo, start: int) -> Iterator[av.VideoFrame]:
     """Yield the pictures of the frames that a sampling keeps, from number `start` on."""
     if info.fps is not None and info.sampling == "pts":
-        yield from (frame for _, frame in sample_at_instants(source, info.fps, start))
+        yield from (frame for _, frame in sample_at_rate(source, info.fps, start))
         return
     # These samplings keep pictures under their own time stamps.
     wanted = iter(info.times[start:].tolist())
@@ -268,7 +268,7 @@ def _sampled(
         yield frame
 
 
-def sample_at_instants(
+def sample_at_rate(
     source: VideoSource | PacketSource, fps: float, first: int = 0
 ) -> Iterator[tuple]:
     """Keep the frame on screen at k / fps for k = first, first + 1, ..; see `read_clip`.
