@@ -35,6 +35,10 @@ class Reader:
         words: Of its JSON; None if it reads none.
         tokens: Bytes that mean something to it.
         beside: Makes what else the folder must hold.
+        good: A pattern that the outcome of at least one good input must match: "read", or the
+            message of a refusal that comes after all of it was read.
+        names_limit: Whether a file that is too large is refused in words that name the limit; false
+            where it counts as damaged, or as a file of another kind.
     """
 
     name: str
@@ -44,6 +48,8 @@ class Reader:
     words: Sequence[str] | None = None
     tokens: Sequence[bytes] = ()
     beside: Callable[[Path], object] = lambda folder: None
+    good: str = "read"
+    names_limit: bool = True
 
     def inputs(self, folder):
         """Return a strategy of broken inputs."""
@@ -106,7 +112,11 @@ def _videos(folder):
 
 
 @reader(
-    "video", "in.mp4", _videos, tokens=[b"moov", b"mdat", b"trak", b"stts", b"tkhd", b"#EXTM3U"]
+    "video",
+    "in.mp4",
+    _videos,
+    tokens=[b"moov", b"mdat", b"trak", b"stts", b"tkhd", b"#EXTM3U"],
+    names_limit=False,
 )
 def _read_video(folder):
     from coprop_plugin.media import probe, read_clip
@@ -136,7 +146,13 @@ def _sounds(folder):
     return [path.read_bytes() for path in made]
 
 
-@reader("sound", "in.wav", _sounds, tokens=[b"RIFF", b"fmt ", b"data", b"OggS", b"fLaC", b"ID3"])
+@reader(
+    "sound",
+    "in.wav",
+    _sounds,
+    tokens=[b"RIFF", b"fmt ", b"data", b"OggS", b"fLaC", b"ID3"],
+    names_limit=False,
+)
 def _read_sound(folder):
     from coprop_plugin.audio.log_mel import log_mel_examples
     from coprop_plugin.media import read_waveform
@@ -164,7 +180,13 @@ def _pictures(folder):
     return made
 
 
-@reader("picture", "in.png", _pictures, tokens=[b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"iTXt"])
+@reader(
+    "picture",
+    "in.png",
+    _pictures,
+    tokens=[b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"iTXt"],
+    names_limit=False,
+)
 def _read_picture(folder):
     from coprop_plugin.benchmark.datasets import read_pictures
 
@@ -247,7 +269,9 @@ TABLE_TOKENS = [
 ]
 
 
-@reader("table", "table.csv", _tables, tokens=TABLE_TOKENS, beside=_beside_tables)
+@reader(
+    "table", "table.csv", _tables, tokens=TABLE_TOKENS, beside=_beside_tables, names_limit=False
+)
 def _read_table(folder):
     from coprop_plugin.benchmark.datasets import AVSS, MS3, S4
 
@@ -306,7 +330,7 @@ PICKLE_TOKENS += [
 ]
 
 
-@reader("log_mel", "in.pkl", _log_mels, tokens=PICKLE_TOKENS)
+@reader("log_mel", "in.pkl", _log_mels, tokens=PICKLE_TOKENS, names_limit=False)
 def _read_log_mel(folder):
     from coprop_plugin.benchmark.datasets import read_log_mel
 
@@ -422,6 +446,7 @@ RESULT_WORDS = (
     lambda folder: [(_run(folder) / "result.json").read_bytes()],
     words=RESULT_WORDS,
     beside=_run,
+    names_limit=False,
 )
 def _read_result(folder):
     from coprop_plugin.media import PreviousResult, class_names, export
@@ -568,11 +593,92 @@ def _released_weights(folder):
     return made
 
 
-@reader("released_weights", "in.pth", _released_weights, tokens=PICKLE_TOKENS)
+# A whole file would fill a model of 400 MB, which `test_released` does once.
+@reader(
+    "released_weights",
+    "in.pth",
+    _released_weights,
+    tokens=PICKLE_TOKENS,
+    good="CheckpointError: The 40 weights in .* are of no known family",
+)
 def _read_released_weights(folder):
     from coprop_plugin.adapters import load_released
 
     load_released(folder / "in.pth")
+
+
+def _network_folder(folder):
+    _toy_processor().save_pretrained(folder / "network")
+    return [(folder / "network" / "config.json").read_bytes()]
+
+
+@reader(
+    "hub_config",
+    "network/config.json",
+    _network_folder,
+    words="format config width num_classes backbone coprop_plugin.KeyframeProcessor/1".split(),
+    beside=_network_folder,
+)
+def _read_network_folder(folder):
+    from coprop_plugin.keyframes import KeyframeProcessor
+
+    KeyframeProcessor.from_pretrained(folder / "network")
+
+
+@reader(
+    "vggish",
+    "in.pth",
+    lambda folder: [_saved({"features.0.bias": torch.zeros(64)}), _saved({"a": opens()})],
+    tokens=PICKLE_TOKENS,
+    good="CheckpointError: Expected the names of torchvggish's file.*missing",
+)
+def _read_vggish(folder):
+    from coprop_plugin.audio.vggish import load_vggish
+
+    load_vggish(folder / "in.pth")
+
+
+# Lists and journals.
+
+
+@reader(
+    "class_names",
+    "names.txt",
+    lambda folder: [b"silent\ndog\ncat\n", b'["silent", "dog", "cat"]'],
+    tokens=[b"\n", b"\r", b"\xff", b"["],
+)
+def _read_class_names(folder):
+    from coprop_plugin.media import class_names
+
+    assert len(class_names(3, file=folder / "names.txt")) == 3
+
+
+@reader(
+    "inputs",
+    "inputs.txt",
+    lambda folder: [b"# videos\na.mp4\n../b.mov\n"],
+    tokens=[b"\n", b"\0", b"#", b"\xff", b"@"],
+)
+def _read_inputs(folder):
+    from coprop_plugin.batch import find_inputs
+
+    assert find_inputs([folder / "inputs.txt"])
+
+
+def _json_lines(folder):
+    from coprop_plugin.media import JsonLines
+
+    lines = JsonLines(folder / "lines.jsonl")
+    lines.append({"key": "a", "times": [0.0, 0.5], "shape": [4, 4, 1]})
+    return [lines.path.read_bytes(), b'{"key": "b"}']
+
+
+@reader("json_lines", "lines.jsonl", _json_lines, words="key times shape control_points".split())
+def _read_json_lines(folder):
+    from coprop_plugin.media import JsonLines
+
+    lines = JsonLines(folder / "lines.jsonl")
+    assert all(isinstance(record, dict) for record in lines.read())
 
 
 def contents(reader, folder):

@@ -5,6 +5,7 @@ A few inputs of each reader here; `make fuzz` gives each of them ten thousand, s
 
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def test_the_good_inputs_are_good(name, tmp_path):
             outcomes.append("read")
         except Exception as error:
             outcomes.append(f"{type(error).__name__}: {error}")
-    assert "read" in outcomes or name == "released_weights", outcomes
+    assert any(re.match(reader.good, outcome) for outcome in outcomes), outcomes
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path):

@@ -28,7 +28,14 @@ from coprop_plugin.errors import (
     PropagationError,
 )
 from coprop_plugin.keyframes import load_keyframe_processor
-from coprop_plugin.media import open_video, probe, read_clip, read_waveform
+from coprop_plugin.media import (
+    open_video,
+    probe,
+    read_clip,
+    read_mask,
+    read_painted_mask,
+    read_waveform,
+)
 from coprop_plugin.pipeline import MaskLogits
 from coprop_plugin.propagation.checkpoint import load
 
@@ -110,11 +117,22 @@ def png_of(path, width, height):
     return path
 
 
-def test_a_picture_that_announces_billions_of_pixels_is_refused_unread(tmp_path):
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_pictures.binary_mask,
+        read_mask,
+        lambda path: read_painted_mask(path, (4, 4), num_classes=1),
+    ],
+    ids=["data set", "result", "painted"],
+)
+def test_a_picture_that_announces_billions_of_pixels_is_refused_unread(read, tmp_path):
     path = png_of(tmp_path / "mask.png", 12_000, 12_000)
     tracemalloc.start()
-    with pytest.raises(DatasetError, match="mask.png: 144,000,000 pixels.*COPROP_MAX_PIXELS"):
-        read_pictures.binary_mask(path)
+    with pytest.raises(
+        (DatasetError, MediaError), match="mask.png: 144,000,000 pixels.*COPROP_MAX_PIXELS"
+    ):
+        read(path)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 2**20

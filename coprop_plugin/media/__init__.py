@@ -13,6 +13,7 @@ from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.media.masks import (
     avsbench_palette,
+    open_image,
     picture_name,
     read_mask,
     read_painted_mask,
@@ -43,6 +44,7 @@ __all__ = [
     "export",
     "folders_in",
     "is_result",
+    "open_image",
     "open_video",
     "open_video_at",
     "paint",

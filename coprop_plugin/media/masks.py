@@ -1,13 +1,16 @@
 """Masks as 8-bit images, one per frame, whose pixel values are class ids."""
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from coprop_plugin.errors import MediaError
+from coprop_plugin.errors import CopropError, MediaError
+from coprop_plugin.limits import PIXELS
 from coprop_plugin.media.folders import writing
 
 
@@ -16,9 +19,27 @@ def picture_name(index: int) -> str:
     return f"{index:05d}.png"
 
 
+@contextmanager
+def open_image(path: str | Path, error: type[CopropError] = MediaError) -> Iterator[Image.Image]:
+    """Open an image whose number of pixels is within `limits.PIXELS`; none are decoded yet.
+
+    Args:
+        path: The image.
+        error: The class of the error to raise if it is too large.
+
+    Raises:
+        CopropError: An `error`, if it is too large.
+        OSError: If it is not an image.
+    """
+    with Image.open(path) as image:
+        PIXELS.check(image.width * image.height, path, error)
+        yield image
+
+
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask that `ResultWriter` wrote: class ids `[H, W]` uint8."""
-    return np.array(Image.open(path))
+    with open_image(path) as image:
+        return np.array(image)
 
 
 def read_picture(folder: Path, index: int) -> np.ndarray:
@@ -93,8 +114,10 @@ def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int)
         MediaError: If it is not an image, has another size, or a colour that stands for no class.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
+    except MediaError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MediaError(
             f"{path} cannot be read as an image ({error}). Save it as PNG, or delete it to have "

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from coprop_plugin import media
 from coprop_plugin.errors import ReportError
@@ -59,7 +58,7 @@ class Layer:
 
     def mask(self, t: int) -> np.ndarray:
         """Read the mask of frame t: `[H, W]` uint8, 0 where nothing sounds."""
-        with Image.open(self.masks[t]) as image:
+        with media.open_image(self.masks[t]) as image:
             return np.array(image if image.mode in ("1", "L", "P") else image.convert("L"), "uint8")
 
 
@@ -198,7 +197,7 @@ def _truth(folder: Path, content: dict[str, Any]) -> Layer:
             f"Expected one true mask (PNG) for each of {content['num_frames']} frames, got "
             f"{len(masks)} in {folder}. Segment at the frame rate of the true masks (--fps)."
         )
-    with Image.open(masks[0]) as first:
+    with media.open_image(masks[0]) as first:
         size = (first.height, first.width)
     if list(size) != content["size"]:
         raise ReportError(
