@@ -9,7 +9,7 @@ from coprop_plugin.media.container import MediaWarning
 from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.export_result import FORMATS, ExportFormat, export
-from coprop_plugin.media.folders import write_text
+from coprop_plugin.media.folders import BARE, REPORT_NAMES, write_text
 from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.media.masks import (
     avsbench_palette,
@@ -29,11 +29,13 @@ from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.waveform_file import WaveformFile
 
 __all__ = [
+    "BARE",
     "ExportFormat",
     "FORMATS",
     "JsonLines",
     "MediaWarning",
     "PreviousResult",
+    "REPORT_NAMES",
     "ResultWriter",
     "VideoInfo",
     "WaveformFile",

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from coprop_plugin.media.video_source import VideoSource
 
 @dataclass
 class PacketSource:
-    """A stand-in for `VideoSource` that knows when frames appear, and only one of them.
+    """A `FrameSource` that has the times of all frames, but only the first picture.
 
     Attributes:
         path: The file.
@@ -24,7 +25,7 @@ class PacketSource:
         end_s: As of `VideoSource`.
         tick_s: As of `VideoSource`.
         has_sound: As of `VideoSource`.
-        num_frames: Packets of frames that are shown.
+        num_frames: Number of packets whose frames are shown.
     """
 
     path: Path
@@ -40,7 +41,7 @@ class PacketSource:
 
     @classmethod
     def of(cls, path: str | Path) -> "PacketSource | None":
-        """Read the packets of a file; None where they do not say when frames appear.
+        """Read the packets of a file; None if their time stamps cannot be relied on.
 
         Raises:
             MediaError: If the file cannot be opened, or its first frame cannot be decoded.
@@ -53,7 +54,7 @@ class PacketSource:
             _, frame = next(source.frames())
             if damage or stamps is None or frame.pts != stamps[0][0] or not source.is_regular:
                 return None
-            start_s, tick = source.start_s or 0.0, source.stream.time_base
+            start_s, tick = source.start_s or 0.0, source.stream.time_base or Fraction(0)
             times = [float(pts * tick) - start_s for pts, _ in stamps]
             gaps = np.diff(times)
             if len(gaps) and not (gaps.min() > 0 and gaps.max() <= longest_s):
@@ -75,7 +76,7 @@ class PacketSource:
             )
 
     def frames(self) -> Iterator[tuple[float, None]]:
-        """Yield the time of each frame, in seconds, and nothing in the place of its picture."""
+        """Yield the time of each frame in seconds, and None instead of its picture."""
         for time_s in self._times:
             yield time_s, None
 
@@ -85,7 +86,7 @@ class PacketSource:
 
 
 def _stamps(source: VideoSource, damage: Counter[str]) -> list[tuple[int, int | None]] | None:
-    """Return time stamp and duration of each packet, in the order of showing; None without."""
+    """Return time stamp and duration of each packet in display order; None without them."""
     stamps = []
     for packet in packets_of(source.container, source.stream, damage):
         if packet.is_discard or not packet.size:

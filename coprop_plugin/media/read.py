@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import Protocol, TypeVar, get_args
 
 import av
 import numpy as np
@@ -25,6 +26,48 @@ Picture = TypeVar("Picture")
 MAX_ROUNDING_S = 0.0005
 
 
+class FrameSource(Protocol[Picture]):
+    """What sampling needs of a `VideoSource`; see there."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Average frames per second."""
+
+    @property
+    def start_s(self) -> float | None:
+        """The container's own time at time 0."""
+
+    @property
+    def end_s(self) -> float:
+        """End of the last picture."""
+
+    @property
+    def tick_s(self) -> float:
+        """Step of the time stamps in seconds."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of pictures so far."""
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether there is an audio stream."""
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the file can be read from the middle."""
+
+    def frames(self) -> Iterator[tuple[float, Picture]]:
+        """Yield each picture with its time in seconds."""
+
+    def picture(self, frame: Picture) -> np.ndarray:
+        """Return a picture `[H, W, 3]` uint8 RGB."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """Properties of a video file, and the frames that a sampling would keep.
@@ -40,9 +83,9 @@ class VideoInfo:
         sampling: The requested sampling.
         start_s: The container's own time at time 0.
         has_sound: Whether there is an audio stream.
-        is_regular: Whether nothing is damaged and time stamps rise, so that reading can begin in
+        is_regular: Whether nothing is damaged and time stamps rise, so that reading can start in
             the middle.
-        fps: As asked for.
+        fps: The requested frames per second.
     """
 
     path: Path
@@ -152,8 +195,8 @@ def probe(
         path: As for `read_clip`.
         fps: As for `read_clip`.
         sampling: As for `read_clip`.
-        decode: Whether to decode every frame. Without, the times are those of the file's packets,
-            as long as these are regular; a frame that cannot be decoded is counted, too.
+        decode: Whether to decode every frame. Otherwise the times are those of the file's packets
+            if these are regular, and frames that cannot be decoded are included.
 
     Raises:
         MediaError: As for `read_clip`.
@@ -168,9 +211,7 @@ def probe(
         return _info_of(source, fps, sampling)
 
 
-def _info_of(
-    source: VideoSource | PacketSource, fps: float | None, sampling: Sampling
-) -> VideoInfo:
+def _info_of(source: FrameSource[Picture], fps: float | None, sampling: Sampling) -> VideoInfo:
     times: list[float] = []
     size = (0, 0)
     for time_s, frame in _sampled(source, fps, sampling):
@@ -193,19 +234,19 @@ def _info_of(
 
 
 def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
-    """Yield the frames that `probe` found, from one of them on, without decoding all before it.
+    """Yield the frames that `probe` found from a given one on, without decoding all before it.
 
-    Where the file is not regular, or has no key frame to begin at, it is decoded from its start.
+    If the file is not regular, or has no key frame to start from, it is decoded from its start.
 
     Args:
         info: The video.
-        start: Number of the first frame to yield.
+        start: Index of the first frame to yield.
 
     Yields:
         The frames from `start` on, `[3, H, W]` uint8 RGB, upright; the same as of `open_video`.
 
     Raises:
-        MediaError: As `read_clip` does.
+        MediaError: As for `read_clip`.
 
     Example:
         >>> next(open_video_at(probe("street.mp4"), 30)).shape  # doctest: +SKIP
@@ -216,17 +257,16 @@ def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
                 for frame in _sampled_from(source, info, start):
                     yield torch.from_numpy(_channels_first(source.picture(frame)))
                 return
-    for number, (_, frame) in enumerate(open_video(info.path, info.fps, info.sampling)):
-        if number >= start:
-            yield frame
+    frames = open_video(info.path, info.fps, info.sampling)
+    yield from (frame for _, frame in islice(frames, start, None))
 
 
 def _sampled_from(source: VideoSource, info: VideoInfo, start: int) -> Iterator[av.VideoFrame]:
-    """Yield the pictures of the frames that a sampling keeps, from number `start` on."""
+    """Yield the pictures of the frames that a sampling keeps, from index `start` on."""
     if info.fps is not None and info.sampling == "pts":
         yield from (frame for _, frame in sample_at_rate(source, info.fps, start))
         return
-    # These samplings keep pictures under their own time stamps.
+    # These samplings keep pictures with their own time stamps.
     wanted = iter(info.times[start:].tolist())
     time_s = next(wanted, None)
     for shown_s, frame in source.frames():
@@ -249,14 +289,14 @@ def _check_sampling(fps: float | None, sampling: Sampling) -> None:
         )
 
 
-def _duration_s(source: VideoSource | PacketSource) -> float:
-    # A single picture stands for a second, as in Clip.spans, or its sound would be a blip.
+def _duration_s(source: FrameSource[Picture]) -> float:
+    # A single picture stands for a second, as in Clip.spans; its own length is too short.
     return max(source.end_s, 1.0) if source.num_frames == 1 else source.end_s
 
 
 def _sampled(
-    source: VideoSource | PacketSource, fps: float | None, sampling: str
-) -> Iterator[tuple]:
+    source: FrameSource[Picture], fps: float | None, sampling: Sampling
+) -> Iterator[tuple[float, Picture]]:
     if fps is None:
         frames = source.frames()
     elif sampling == "avsbench":
@@ -269,16 +309,16 @@ def _sampled(
 
 
 def sample_at_rate(
-    source: VideoSource | PacketSource, fps: float, first: int = 0
-) -> Iterator[tuple]:
-    """Keep the frame on screen at k / fps for k = first, first + 1, ..; see `read_clip`.
+    source: FrameSource[Picture], fps: float, first: int = 0
+) -> Iterator[tuple[float, Picture]]:
+    """Keep the frame shown at k / fps for k = first, first + 1, and so on; see `read_clip`.
 
     A time in the last half frame of the video is left out; otherwise ten seconds of video at
     29.97 fps would end with an eleventh frame that stands for 0.01 s.
     """
     rounding_s = min(source.tick_s / 2, MAX_ROUNDING_S)
     k = first
-    current = None
+    current: tuple[float, Picture] | None = None
     for following in source.frames():
         if current is not None:
             for time_s in _kept_times(current[0], following[0] - rounding_s, k, fps):

@@ -92,20 +92,22 @@ class VideoSource:
 
     @property
     def is_regular(self) -> bool:
-        """Whether so far nothing is damaged, time stamps rise and frames have one size."""
+        """Whether everything so far was undamaged, with rising time stamps and of one size."""
         return not (self._num_damaged or self._num_irregular) and bool(self.container.duration)
 
     def seek(self, time_s: float, start_s: float) -> bool:
-        """Go to the last key frame up to a time, so that `frames` begins there.
+        """Seek to the last key frame up to a time, so that `frames` starts there.
 
         Args:
             time_s: In seconds from the first picture.
-            start_s: Where the container's own clock stands at time 0.
+            start_s: The container's own time at time 0.
 
         Returns:
             Whether there is such a key frame. If not, open the file again to read it.
         """
         self.start_s = start_s
+        if self.stream.time_base is None:
+            return False
         offset = int((start_s + time_s) / self.stream.time_base)
         try:
             self.container.seek(offset, stream=self.stream, backward=True)
@@ -113,7 +115,7 @@ class VideoSource:
             return False
         frames = self._decoded()
         first = next(frames, None)
-        if first is None or not first.key_frame or first.pts is None:
+        if first is None or not first.key_frame or first.pts is None or first.time_base is None:
             return False
         if float(first.pts * first.time_base) - start_s > time_s + self.tick_s / 2:
             return False
