@@ -240,7 +240,7 @@ def test_the_model_is_not_asked_about_a_single_frame():
         (dict(window_s=0), "window_s=0"),
         (dict(overlap_s=-1), "overlap_s=-1"),
         (dict(prompts="nowhere"), "Expected prompts='paper-1' or a folder"),
-        (dict(store=STORE, k=0), "Expected k.*got 0"),
+        (dict(store=STORE, k=0), "1 or more, got k=0"),
         (dict(store="no.jsonl"), "coprop anchor index"),
     ],
 )

@@ -81,7 +81,7 @@ class EveryNProvider:
     def __init__(self, n: int = 5) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ControlPointError(
-                f"Expected n as a whole number of frames, 1 or more (not seconds), got {n!r}."
+                f"Expected a whole number of frames, 1 or more, got n={n!r}. It is not in seconds."
             )
         self.n = n
 

@@ -130,7 +130,7 @@ class RCPGProvider(Strategy):
             overlap_s=overlap_s,
         )
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ControlPointError(f"Expected k as a number of examples, 1 or more, got {k!r}.")
+            raise ControlPointError(f"Expected a number of examples, 1 or more, got k={k!r}.")
         self.k = k
         self.store = store if isinstance(store, Store) else Store.load(store) if store else Store()
 
