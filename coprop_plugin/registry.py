@@ -219,8 +219,8 @@ def _check_arguments(kind: Any, name: str, arguments: Mapping[str, Any]) -> None
             "...", f'"{name}"', 1
         )
         raise ArgumentError(
-            f"{name!r} needs {_listed(missing)}, which a name alone does not give. Use a config, "
-            f"{{{example}}}; on the command line, the path of a JSON file that holds it."
+            f"{name!r} needs {_listed(missing)}. Use a config, {{{example}}}; on the command line, "
+            "the path of a JSON file with that config in place of the name."
         )
     names = [p.name for p in named]
     unknown = [key for key in arguments if key not in names]
