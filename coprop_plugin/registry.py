@@ -8,16 +8,16 @@ modules to import at the first look-up. Nothing heavy is imported before that.
     PROVIDERS   control-point providers; called with a config, they must have `propose(clip)`
     AUDIO_LLMS  clients of audio language models; they must have `chat(messages, ...)`
     DATASETS    clips with their true masks
-    METRICS     what an mmengine evaluator computes of predictions and truth
-    the others  samplers, hooks, loops ... of this library, and so that an mmengine Runner whose
-                default scope is `coprop_plugin` finds a registry for everything it builds
+    METRICS     metrics of predictions and truth, for an mmengine evaluator
+    the others  samplers, hooks, loops ... of this library; an mmengine Runner whose default scope
+                is `coprop_plugin` needs a registry for everything it builds
 """
 
 import importlib.metadata
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
@@ -75,10 +75,10 @@ DATASETS = _child(
     "coprop_plugin.world.clips",
     "coprop_plugin.world.seconds",
 )
-"""Clips with their true masks, and what to train on."""
+"""Clips with their true masks, and training data."""
 
 METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.mmengine_metrics")
-"""What an mmengine evaluator computes of predictions and truth."""
+"""Metrics of predictions and truth, for an mmengine evaluator."""
 
 globals().update({name: _child(name) for name in _CHILDREN})
 
@@ -105,8 +105,20 @@ AUDIO_LLMS = Registry(
 """Audio language models: built from a config, each has `chat(messages, waveform, ...) -> str`."""
 
 
-def names(registry: Registry, verb: str = "") -> list[str]:
-    """Return the registered names, sorted; with a `verb`, only of what has a method of that name.
+Verb = Literal[
+    "segment_keyframes", "accepts", "step", "conv_map", "propose", "chat", "masks", "__getitem__"
+]
+"""A method that a registered class must have to be built for a role."""
+
+_ROLES: dict[str, str] = {
+    "segment_keyframes": "backend",
+    "step": "propagator",
+    "conv_map": "audio encoder",
+}
+
+
+def names(registry: Registry, verb: Verb | None = None) -> list[str]:
+    """Return the registered names, sorted; with a `verb`, only of classes with such a method.
 
     Example:
         >>> from coprop_plugin.registry import MODELS, names
@@ -119,8 +131,8 @@ def names(registry: Registry, verb: str = "") -> list[str]:
     )
 
 
-def short_names(registry: Registry, verb: str = "") -> list[str]:
-    """Return one name for each registered thing, its shortest, sorted; for people to read."""
+def short_names(registry: Registry, verb: Verb | None = None) -> list[str]:
+    """Return the shortest name of each registered class, sorted, for messages."""
     shortest: dict[type, str] = {}
     for name in sorted(names(registry, verb), key=len, reverse=True):
         shortest[registry.module_dict[name]] = name
@@ -128,7 +140,7 @@ def short_names(registry: Registry, verb: str = "") -> list[str]:
 
 
 def list_backends() -> list[str]:
-    """Return the names that `wrap(backend=...)` knows.
+    """Return the names that `wrap(backend=...)` accepts.
 
     Example:
         >>> {"avsegformer", "catr", "tpavi", "mmseg", "callable"} <= set(list_backends())
@@ -138,7 +150,7 @@ def list_backends() -> list[str]:
 
 
 def list_providers() -> list[str]:
-    """Return the names that `wrap(control_points=...)` knows.
+    """Return the names that `wrap(control_points=...)` accepts.
 
     Example:
         >>> {"novelty", "every_n", "file", "rcpg"} <= set(list_providers())
@@ -148,7 +160,7 @@ def list_providers() -> list[str]:
 
 
 def list_audio_llms() -> list[str]:
-    """Return the names of clients that a language model can be asked through.
+    """Return the names of the clients of audio language models.
 
     Example:
         >>> {"qwen2_audio", "openai_compatible", "callable"} <= set(list_audio_llms())
@@ -158,7 +170,7 @@ def list_audio_llms() -> list[str]:
 
 
 def list_propagators() -> list[str]:
-    """Return the names that `wrap(propagator=...)` knows.
+    """Return the names that `wrap(propagator=...)` accepts.
 
     Example:
         >>> {"audio_insert", "flow", "hold"} <= set(list_propagators())
@@ -168,7 +180,7 @@ def list_propagators() -> list[str]:
 
 
 def build(
-    registry: Registry, config: str | Mapping[str, Any], verb: str = "", **defaults: Any
+    registry: Registry, config: str | Mapping[str, Any], verb: Verb | None = None, **defaults: Any
 ) -> Any:
     """Build a registered object from its name or from an mmengine config.
 
@@ -176,7 +188,7 @@ def build(
         registry: One of this module's registries.
         config: A registered name, or a mapping whose `type` is one (or the class itself). Names
             may carry the scope (`coprop_plugin.Novelty`).
-        verb: What the object must be able to do, `"segment_keyframes"` say. Names of other things
+        verb: A method that the object must have, e.g. `"segment_keyframes"`. Names of other classes
             in the same registry count as unknown.
         **defaults: Constructor arguments that the config may override.
 
@@ -195,8 +207,8 @@ def build(
     arguments = {"type": config} if isinstance(config, str) else dict(config)
     if "type" not in arguments:
         raise UnknownNameError(
-            f"Got a {registry.name} config without `type`: {arguments}. Name one of "
-            f"{', '.join(short_names(registry, verb))}."
+            f"Expected a config of a {_role(registry, verb)} with `type`, one of "
+            f"{', '.join(short_names(registry, verb))}, got {arguments}."
         )
     kind = arguments.pop("type")
     name = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
@@ -235,11 +247,11 @@ def _listed(arguments: Sequence[str]) -> str:
     return f"the argument{'s'[: len(arguments) - 1]} {', '.join(f'`{a}`' for a in arguments)}"
 
 
-def find(registry: Registry, name: str, verb: str = "") -> type:
-    """Return what is registered under a name, with or without the scope in front.
+def find(registry: Registry, name: str, verb: Verb | None = None) -> type:
+    """Return the class that is registered under a name, with or without the scope in front.
 
     Raises:
-        UnknownNameError: If nothing that has a method `verb` is; the message lists what is.
+        UnknownNameError: If there is none with a method `verb`; the message lists the names.
 
     Example:
         >>> find(PROVIDERS, "coprop_plugin.every_n").__name__
@@ -252,19 +264,22 @@ def find(registry: Registry, name: str, verb: str = "") -> type:
     found = _of_another_scope(registry, bare_name)
     if found is None or not hasattr(found, verb or "__class__"):
         raise UnknownNameError(
-            f"Got {name!r}, which is no registered {registry.name}"
-            f"{f' that can `{verb}`' if verb else ''}. There are: "
+            f"{name!r} is not a registered {_role(registry, verb)}. Registered are: "
             f"{', '.join(short_names(registry, verb))}. To add your own, decorate its class with "
             "the registry's `register_module()` and import that module first."
         )
     return found
 
 
-def _of_another_scope(registry: Registry, name: str) -> type | None:
-    """Return what `mmseg.DiceLoss` names, if mmseg's registry is imported and has it.
+def _role(registry: Registry, verb: Verb | None) -> str:
+    return _ROLES.get(verb or "", registry.name)
 
-    `registry.get` would take any importable name, `subprocess.Popen` say: configs come from files
-    of strangers too.
+
+def _of_another_scope(registry: Registry, name: str) -> type | None:
+    """Return the class of a name such as `mmseg.DiceLoss`, if mmseg's registry has it.
+
+    `registry.get` would accept any importable name, e.g. `subprocess.Popen`, and configs may come
+    from untrusted files.
     """
     scope, _, rest = name.partition(".")
     other = {registry.root.scope: registry.root, **registry.root.children}.get(scope)

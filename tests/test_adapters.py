@@ -233,7 +233,7 @@ def test_a_context_that_does_not_exist_is_refused():
 
 
 def test_a_clip_without_sound_is_refused():
-    with pytest.raises(ClipError, match="no sound at all"):
+    with pytest.raises(ClipError, match="no audio at all"):
         make("avsegformer").segment_keyframes(Clip(torch.rand(5, 3, 8, 8)), [0])
 
 

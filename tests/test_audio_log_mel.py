@@ -165,10 +165,10 @@ def test_clip_log_mel_with_time_stamps_is_log_mel_at():
 
 def test_a_clip_that_has_only_embeddings_is_refused():
     clip = clip_of(None, 2, audio_embedding=torch.zeros(2, 128))
-    with pytest.raises(ClipError, match="only audio_embedding; log-mels need a waveform"):
+    with pytest.raises(ClipError, match="waveform to compute log-mels from.*only audio_embedding"):
         clip_log_mel(clip)
 
 
 def test_a_clip_without_sound_is_refused():
-    with pytest.raises(ClipError, match=r"no sound at all.*Give the clip its waveform"):
+    with pytest.raises(ClipError, match=r"no audio at all.*Give the clip its waveform"):
         clip_log_mel(clip_of(None, 2))

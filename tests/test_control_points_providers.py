@@ -216,5 +216,5 @@ def test_two_silent_rows_are_alike():
 
 
 def test_cosine_needs_audio():
-    with pytest.raises(ClipError, match="no sound at all"):
+    with pytest.raises(ClipError, match="no audio at all"):
         CosineProvider().propose(clip_of(2))

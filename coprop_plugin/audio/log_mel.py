@@ -14,14 +14,14 @@ SAMPLE_RATE = 16_000
 HOP = 160
 """Samples from one log-mel frame to the next: 10 ms."""
 WINDOW = 400
-"""Samples that one log-mel frame sees: 25 ms."""
+"""Samples of one log-mel frame: 25 ms."""
 NUM_BANDS = 64
 EXAMPLE_FRAMES = 96
 AVSBENCH_SECONDS = 10
 EXAMPLE_SAMPLES = WINDOW + (EXAMPLE_FRAMES - 1) * HOP
-"""Samples that one example sees: 15 600, or 0.975 s."""
+"""Samples of one example: 15 600, or 0.975 s."""
 EXAMPLE_LEAD_S = EXAMPLE_SAMPLES / SAMPLE_RATE - AVSBENCH_INSTANT_S
-"""How far an example reaches past its frame: AVSBench takes frame 0 at 15/16 s, while the first
+"""How far an example extends past its frame: AVSBench takes frame 0 at 15/16 s, while the first
 example ends at 0.975 s."""
 SILENCE = -4.605170185988091
 """ln(0.01): the log-mel of digital silence."""
@@ -29,16 +29,16 @@ SILENCE = -4.605170185988091
 _FFT_SIZE = 512
 _LOW_HZ, _HIGH_HZ = 125.0, 7500.0
 _LOG_OFFSET = 0.01
-# Few enough that what is made of them stays in the processor's cache.
+# Few enough that the intermediate arrays fit the processor's cache.
 _CHUNK_FRAMES = 480
 
 
 def log_mel(waveform: Tensor, sample_rate: int) -> Tensor:
     """Compute the log-mel spectrogram, one row every 10 ms.
 
-    Row r sees the samples from r * 160 up to, not including, r * 160 + 400 at 16 kHz: magnitude
+    Row r covers the samples from r * 160 up to, not including, r * 160 + 400 at 16 kHz: magnitude
     of the windowed Fourier transform, 64 HTK mel bands between 125 and 7500 Hz, ln(mel + 0.01).
-    Float64 inside, as upstream; nothing is padded, an incomplete last window is dropped.
+    Computed in float64, as upstream; without padding, and without an incomplete last window.
 
     Args:
         waveform: `[samples]`, float in [-1, 1], of any length.
@@ -67,7 +67,7 @@ def log_mel(waveform: Tensor, sample_rate: int) -> Tensor:
 def log_mel_examples(waveform: Tensor, sample_rate: int) -> Tensor:
     """Cut the log-mel spectrogram into VGGish's examples, as AVSBench's preprocessing does.
 
-    Example i covers the sound from 0.96 i up to 0.96 i + 0.975 s; an incomplete last one is
+    Example i covers the audio from 0.96 i up to 0.96 i + 0.975 s; an incomplete last one is
     dropped. 5 s give 5 examples, 10 s give 10, less than 0.975 s none.
 
     Args:
@@ -92,9 +92,9 @@ def log_mel_examples(waveform: Tensor, sample_rate: int) -> Tensor:
 def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tensor) -> Tensor:
     """Compute the example that belongs to each of the given times.
 
-    It is the 0.975 s that end 0.0375 s after that time, which is what released AVS weights were
-    trained on: AVSBench takes frame 0 at 15/16 s and its example ends at 0.975 s. Before the
-    start and after the end of the waveform there is silence.
+    It is the 0.975 s that end 0.0375 s after that time, as in the training of released AVS
+    weights: AVSBench takes frame 0 at 15/16 s and its example ends at 0.975 s. Before the start and
+    after the end of the waveform there is silence.
 
     Args:
         waveform: `[samples]`, float in [-1, 1]; sample 0 is time 0.
@@ -116,7 +116,7 @@ def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tens
     out = torch.empty(len(starts), 1, EXAMPLE_FRAMES, NUM_BANDS, device=waveform.device)
     if not len(starts):
         return out
-    # Of hours of sound only what is asked about is looked at.
+    # Only the part of a long waveform that is needed is resampled.
     first, last = max(0, int(starts.min())), int(starts.max()) + EXAMPLE_SAMPLES
     waveform = resample_stretch(waveform, sample_rate, SAMPLE_RATE, first, last)
     starts = starts - first
@@ -137,13 +137,13 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
 
     The clip's own `log_mel`, if it has one. With `"avsbench"` sampling AVSBench's examples, the
     one of second s for the frame of second s; if there are fewer of them the last one is repeated,
-    as S4 and MS3 do. Otherwise, from second 10 on, and where a frame listens to another time than
-    its own, `log_mel_at` its listening time: examples are 0.96 s apart, and in clips longer than
+    as S4 and MS3 do. Otherwise, from second 10 on, and where a frame's audio window ends at another
+    time than its own, `log_mel_at` that time: examples are 0.96 s apart, and in clips longer than
     AVSBench's they would run ahead of the frames.
 
     Args:
         clip: A clip with a waveform or with log-mels.
-        indices: Frame indices; None is all. Examples of other frames are then not computed.
+        indices: Frame indices; None is all. Only their examples are computed.
 
     Returns:
         `[T, 1, 96, 64]` float32, or as many rows as indices.
@@ -159,10 +159,10 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
     if clip.log_mel is not None:
         return clip.log_mel[chosen].float()
     if clip.waveform is None:
-        known = "only audio_embedding" if clip.audio_embedding is not None else "no sound at all"
+        known = "only audio_embedding" if clip.audio_embedding is not None else "no audio at all"
         raise ClipError(
-            f"Got a clip with {known}; log-mels need a waveform. Give the clip its waveform, or "
-            "its log_mel [T, 1, 96, 64]."
+            f"Expected a clip with a waveform to compute log-mels from, got one with {known}. Give "
+            "the clip its waveform, or its log_mel [T, 1, 96, 64]."
         )
     times, numbers = clip.listening_times[chosen], avsbench_examples(clip)[chosen]
     counted = numbers >= 0
@@ -176,9 +176,9 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
 
 
 def avsbench_examples(clip: Clip) -> Tensor:
-    """Return which of AVSBench's examples each frame hears, `[T]`; -1 where it hears none of them.
+    """Return the number of each frame's example in AVSBench, `[T]`; -1 for frames without one.
 
-    Example n is the 0.975 s from 0.96 n s on. `clip_log_mel` says which frames they belong to.
+    Example n is the 0.975 s from 0.96 n s on; see `clip_log_mel` for the frames that have one.
 
     Example:
         >>> clip = Clip(torch.rand(3, 3, 8, 8), torch.zeros(48_000), sampling="avsbench")
@@ -191,7 +191,7 @@ def avsbench_examples(clip: Clip) -> Tensor:
         return torch.full_like(seconds, -1)
     samples = len(clip.waveform_at(SAMPLE_RATE, 0, _avsbench_samples(clip)))
     rows = max(0, samples - WINDOW) // HOP + 1
-    # A sound too short for a single example still fills the first one.
+    # Audio too short for a single example is padded to the first one.
     last = max(1, rows // EXAMPLE_FRAMES) - 1
     return seconds.clamp_max(last).where(counted, -1)
 
@@ -210,7 +210,7 @@ def _first_examples(clip: Clip) -> Tensor:
 def mel_matrix() -> Tensor:
     """Return the weights of 257 Fourier bins in 64 mel bands, `[257, 64]` float64.
 
-    HTK's mel scale; triangles are straight in mel, not in Hz, and the bin of 0 Hz counts nowhere.
+    HTK's mel scale; triangles are linear in mel, not in Hz, and the bin of 0 Hz has no weight.
     """
     bins = _mel(torch.linspace(0, SAMPLE_RATE / 2, _FFT_SIZE // 2 + 1, dtype=torch.float64))
     low, high = _mel(torch.tensor([_LOW_HZ, _HIGH_HZ], dtype=torch.float64)).tolist()

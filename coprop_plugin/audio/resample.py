@@ -13,9 +13,9 @@ from coprop_plugin.errors import ClipError
 _ZERO_CROSSINGS = 50
 _ROLLOFF = 0.9173473712608761
 _KAISER_BETA = 12.984585247040009
-# resampy looks its filter up in a table of this many entries a zero crossing and steps through it
-# in whole entries. At 44.1 kHz that stretches the filter by 5e-5, which the log-mels of quiet
-# bands show, so the same step is taken here.
+# resampy looks its filter up in a table of this many entries per zero crossing and steps through it
+# in whole entries. At 44.1 kHz that stretches the filter by 5e-5, which is visible in the log-mels
+# of quiet bands, so the same step is used here.
 _TABLE_STEPS = 8192
 
 _CHUNK_ELEMENTS = 1 << 18
@@ -31,7 +31,7 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
     Args:
         waveform: `[samples]`, float.
         from_hz: Its sample rate, in Hz.
-        to_hz: The wanted sample rate, in Hz.
+        to_hz: The new sample rate, in Hz.
 
     Returns:
         `[floor(samples * to_hz / from_hz)]` float32; the waveform itself, as float32, where the
@@ -47,13 +47,14 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
     """
     if waveform.ndim != 1 or not waveform.is_floating_point():
         raise ClipError(
-            f"Got a waveform of shape {list(waveform.shape)} and {waveform.dtype}; wanted mono "
-            "[samples], float in [-1, 1]. Average the channels, divide int16 by 32768."
+            "Expected a mono waveform [samples], float in [-1, 1], got shape "
+            f"{list(waveform.shape)} and {waveform.dtype}. Average the channels, divide int16 by "
+            "32768."
         )
     if not (from_hz == int(from_hz) > 0 and to_hz == int(to_hz) > 0):
         raise ClipError(
-            f"Got sample rates {from_hz} and {to_hz}; wanted whole numbers of samples per second, "
-            "44100 and 16000 say."
+            "Expected whole numbers of samples per second, e.g. 44100 and 16000, got "
+            f"{from_hz} and {to_hz}."
         )
     if from_hz == to_hz:
         return waveform.float()
@@ -62,20 +63,20 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
 
 
 def resampled_length(length: int, from_hz: int, to_hz: int) -> int:
-    """Return how many samples `resample` makes of `length`."""
+    """Return the length of `resample`'s output for an input of `length` samples."""
     common = gcd(int(from_hz), int(to_hz))
     return length * (int(to_hz) // common) // (int(from_hz) // common)
 
 
 def resample_stretch(waveform: Tensor, from_hz: int, to_hz: int, start: int, stop: int) -> Tensor:
-    """Return samples start..stop-1 of `resample`, looking only at the sound around them.
+    """Return samples start..stop-1 of `resample`, computed from the samples around them alone.
 
     Args:
         waveform: As in `resample`.
         from_hz: As in `resample`.
         to_hz: As in `resample`.
-        start: Of the resampled waveform; what lies before its first sample is left out.
-        stop: Likewise; what lies after its last one is left out.
+        start: First sample of the resampled waveform; cut to its first one.
+        stop: Sample after the last one; cut to its length.
 
     Example:
         >>> resample_stretch(torch.zeros(44_100), 44_100, 16_000, 15_000, 20_000).shape
@@ -88,7 +89,7 @@ def resample_stretch(waveform: Tensor, from_hz: int, to_hz: int, start: int, sto
     if down == up:
         return waveform[start:stop].float()
     reach = ceil(_ZERO_CROSSINGS / min(1.0, up / down)) + 2
-    # Stretches begin where input and output fall together, so that filters are the same.
+    # Begin where samples of input and output coincide, so that the filters are the same.
     periods = max(0, start // up - ceil(2 * reach / down))
     piece = waveform[periods * down : ceil(stop * down / up) + 2 * reach]
     return resample(piece, down, up)[start - periods * up : stop - periods * up]
@@ -98,12 +99,12 @@ def _interpolate(waveform: Tensor, down: int, up: int) -> Tensor:
     """Resample by up / down (coprime): every output is a dot product of input and filter.
 
     The filter of output t depends on t modulo `up` alone, so outputs are computed as matrix
-    products: rows are stretches of the input `period_in` apart, columns are filters.
+    products: rows are pieces of the input `period_in` apart, columns are filters.
     """
     scale = min(1.0, up / down)
     step = floor(scale * _TABLE_STEPS) / _TABLE_STEPS
     wing = ceil(_ZERO_CROSSINGS / step)
-    # Several periods in one, where a period is shorter than the filter: fewer, larger products.
+    # Join several periods where one is shorter than the filter: fewer, larger products.
     repeats = ceil(2 * wing / down)
     period_in, period_out = down * repeats, up * repeats
 
@@ -126,7 +127,7 @@ def _interpolate(waveform: Tensor, down: int, up: int) -> Tensor:
 
 
 def _phase_groups(period_out: int, down: int, up: int, spread: int) -> Iterator[tuple[int, int]]:
-    """Cut the outputs of a period into runs whose places in the input lie within `spread`."""
+    """Cut the outputs of a period into groups whose places in the input lie within `spread`."""
     size = max(1, spread * up // down)
     for first in range(0, period_out, size):
         yield first, min(first + size, period_out)

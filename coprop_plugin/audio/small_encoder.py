@@ -9,7 +9,7 @@ from coprop_plugin.registry import MODELS
 
 @MODELS.register_module(name=["SmallLogMelEncoder", "small_log_mel"])
 class SmallLogMelEncoder(nn.Module):
-    """A small audio encoder with VGGish's interface, to be trained with what listens through it.
+    """A small audio encoder with VGGish's interface, trained together with its network.
 
     Four times convolution, group norm, ReLU and 2x2 max-pool.
 
@@ -41,7 +41,7 @@ class SmallLogMelEncoder(nn.Module):
 
     def conv_map(self, log_mel: Tensor) -> Tensor:
         """Encode log-mel examples [N, 1, 96, 64] into maps [N, 8 width, 6, 4]."""
-        # Padding is zero, so silence should be, too.
+        # The padding is zero, so silence must be zero, too.
         return self.layers(log_mel - SILENCE)
 
     def embed(self, conv_map: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,8 @@ from torch.overrides import TorchFunctionMode
 from coprop_plugin.checkpoints.untrusted import existing
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.limits import WEIGHTS_BYTES
+
+Module = TypeVar("Module", bound=nn.Module)
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 """The folder of the weights that are part of the library."""
@@ -74,7 +76,7 @@ def save_module(
     return path
 
 
-def load_module(path: str | Path, format: str, build: Callable[..., nn.Module]) -> nn.Module:
+def load_module(path: str | Path, format: str, build: Callable[..., Module]) -> Module:
     """Load a file of `save_module`, strictly both ways.
 
     A network that is larger than the weights in the file is not built: a few bytes cannot ask for
@@ -154,7 +156,7 @@ def _ready(value: Tensor, dtype: torch.dtype | None) -> Tensor:
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 
 
-def _built(path: Path, config: str, build: Callable[..., nn.Module]) -> nn.Module:
+def _built(path: Path, config: str, build: Callable[..., Module]) -> Module:
     try:
         return build(**json.loads(config))
     except CheckpointError:

@@ -42,7 +42,8 @@ class TransformersBackbone(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.widths = tuple(model.channels)
+        channels: Any = model.channels
+        self.widths: tuple[int, ...] = tuple(channels)
 
     def forward(self, frames: Tensor) -> list[Tensor]:
         """Encode normalised frames [B, 3, H, W] into four maps [B, C, H / s, W / s]."""
@@ -101,10 +102,10 @@ def _transformers_backbone(
     # Imported here because transformers takes seconds.
     from transformers import PvtV2Backbone, PvtV2Config, ResNetBackbone, ResNetConfig
 
-    is_pvt = name in PVT_V2
-    kind = PvtV2Backbone if is_pvt else ResNetBackbone
+    kind: Any = PvtV2Backbone if name in PVT_V2 else ResNetBackbone
+    config_kind: Any = PvtV2Config if name in PVT_V2 else ResNetConfig
     fields = {**PVT_V2, **RESNETS}[name] | options
-    config = (PvtV2Config if is_pvt else ResNetConfig)(
+    config = config_kind(
         **{field: _listed(value) for field, value in fields.items()}, out_features=list(STAGES)
     )
     if pretrained is None:

@@ -1,5 +1,6 @@
 """Frozen batch norm as part of the convolution before it, where no gradient is recorded."""
 
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 Stamp = tuple[ref[torch.UntypedStorage], int, int]
 """Which memory a tensor uses, from where on, and how often it was written."""
 
+_TENSORS = ("running_mean", "running_var", "weight", "bias")
 # Kept beside the modules, not in them: a network's attributes and its files stay what they were.
 _FOLDED: WeakKeyDictionary[nn.Module, tuple[tuple[Stamp, ...], Tensor, Tensor]] = (
     WeakKeyDictionary()
@@ -42,21 +44,23 @@ def convolve(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -> Tensor:
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    parts = (convolution.weight, norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    stamps = tuple(_stamp(part) for part in parts)
-    known, weight, bias = _FOLDED.get(norm, (None, None, None))
-    if known != stamps:
-        kernel, mean, variance, scale, shift = parts
-        weight, bias = fuse_conv_bn_weights(kernel, None, mean, variance, norm.eps, scale, shift)
-        if weight.device.type == "cpu":
-            # The layout of the kernel is that of what comes out.
-            weight = weight.detach().contiguous(memory_format=torch.channels_last)
-        weight, bias = weight.detach(), bias.detach()
-        _FOLDED[norm] = stamps, weight, bias
-    return weight, bias
+    tensors: list[Tensor] = [getattr(norm, name) for name in _TENSORS]
+    stamps = tuple(_stamp(part) for part in (convolution.weight, *tensors))
+    known = _FOLDED.get(norm)
+    if known is not None and known[0] == stamps:
+        return known[1:]
+    eps: Any = norm.eps
+    mean, variance, scale, shift = tensors
+    kernel, bias = fuse_conv_bn_weights(convolution.weight, None, mean, variance, eps, scale, shift)
+    weight = kernel.detach()
+    if weight.device.type == "cpu":
+        # The memory layout of the kernel becomes that of the output.
+        weight = weight.contiguous(memory_format=torch.channels_last)
+    _FOLDED[norm] = stamps, weight, bias.detach()
+    return weight, bias.detach()
 
 
 def _stamp(part: Tensor) -> Stamp:
     # A pointer alone will not do: memory that is freed is soon given to another tensor. Weak
     # references are equal while their storage lives, and only to those of the same storage.
-    return ref(part.untyped_storage()), part.storage_offset(), part._version
+    return ref(part.untyped_storage()), int(part.storage_offset()), part._version

@@ -214,7 +214,7 @@ class ControlPoints:
         """Control points are equal if their flags are, whatever their source."""
         return isinstance(other, ControlPoints) and torch.equal(self.flags, other.flags)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # equal points may differ in their log
 
 
 def _short(value: Any, limit: int = 160) -> str:
