@@ -1,4 +1,4 @@
-"""What the examples run on with --tiny: untrained toys of released families, and a made-up clip."""
+"""What the examples run on with --tiny: untrained toys of released families, and a synthetic clip."""
 
 import tempfile
 from pathlib import Path
@@ -21,7 +21,7 @@ SIZES = dict(
 
 
 def video():
-    """Write a made-up clip of five seconds, and return its path."""
+    """Write a synthetic clip of five seconds, and return its path."""
     scene = Scene.made_up(seed=2, duration_s=5.0, size=(64, 96))
     return media.write_clip(scene.clip(fps=10), Path(tempfile.mkdtemp()) / "made_up.mp4")
 

@@ -26,7 +26,7 @@ def bright(frames, audio):
 
 # The arguments of `wrap`; yours here, dict(model="avsegformer", weights="MS3_best.pth") say.
 MODELS = {
-    "keyframe processor (knows the made-up world)": dict(model="keyframe_processor"),
+    "keyframe processor (knows the synthetic world)": dict(model="keyframe_processor"),
     "what is bright (a toy)": dict(model=bright, backend="callable"),
 }
 

@@ -45,7 +45,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", nargs="?")
     parser.add_argument("-o", "--out", default="out")
-    parser.add_argument("--tiny", action="store_true", help="a made-up clip")
+    parser.add_argument("--tiny", action="store_true", help="a synthetic clip")
     args = parser.parse_args()
 
     torch.manual_seed(0)

@@ -35,7 +35,7 @@ def main():
     parser.add_argument("video", nargs="?")
     parser.add_argument("--config")
     parser.add_argument("-o", "--out", default="out")
-    parser.add_argument("--tiny", action="store_true", help="a made-up clip and the config above")
+    parser.add_argument("--tiny", action="store_true", help="a synthetic clip and the config above")
     args = parser.parse_args()
     if args.tiny:
         args.config = Path(tempfile.mkdtemp()) / "tiny.py"

@@ -24,9 +24,9 @@ class MyModel(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", help="S4, MS3 or AVSS; else the made-up world")
+    parser.add_argument("folder", nargs="?", help="S4, MS3 or AVSS; else the synthetic world")
     parser.add_argument("-o", "--out", default="bench_out")
-    parser.add_argument("--tiny", action="store_true", help="two small made-up scenes")
+    parser.add_argument("--tiny", action="store_true", help="two small synthetic scenes")
     args = parser.parse_args()
 
     # Clips with their true masks: a data set of the library, or any list of `Sample`s.

@@ -30,7 +30,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", nargs="?")
     parser.add_argument("--fps", type=float, default=4.0)
-    parser.add_argument("--tiny", action="store_true", help="a made-up clip")
+    parser.add_argument("--tiny", action="store_true", help="a synthetic clip")
     args = parser.parse_args()
     clip = coprop.Clip.from_file(_tiny.video() if args.tiny else args.video, fps=args.fps)
 

@@ -18,7 +18,7 @@ def main():
     parser.add_argument("video", nargs="?")
     parser.add_argument("--weights")
     parser.add_argument("-o", "--out", default="out")
-    parser.add_argument("--tiny", action="store_true", help="an untrained toy and a made-up clip")
+    parser.add_argument("--tiny", action="store_true", help="an untrained toy and a synthetic clip")
     args = parser.parse_args()
 
     weights = _tiny.weights("avsegformer") if args.tiny else args.weights

@@ -1,4 +1,4 @@
-"""Pages of Markdown as tests see them: blocks of code, with what is said of them in comments.
+"""Reads pages of Markdown: their blocks of code, and the comments that say how to test them.
 
 A block of Python prints what the block of text right behind it says; without one, what its own
 comments at the left edge say. A comment before a block, which readers do not see, may say
@@ -23,7 +23,8 @@ from pathlib import Path
 from coprop_plugin.errors import CopropError
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *SITE]
 
 _BLOCK = re.compile(
     r"(?:^<!-- (?P<note>(?:not run|raised by|warned by).*?)\s*-->\n\n?)?"

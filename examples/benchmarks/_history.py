@@ -1,4 +1,4 @@
-"""What benchmarks share: a JSON history, made-up videos, a process watched while it runs."""
+"""What benchmarks share: a JSON history, synthetic videos, a process watched while it runs."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def new_figure():
 
 
 def write_video(path: Path, seconds: int, fps: int, size: int, seed: int = 0) -> Path:
-    """Write a made-up video: a square goes round, and what sounds changes every few seconds."""
+    """Write a synthetic video: a square goes round, and what sounds changes every few seconds."""
     random = np.random.default_rng(seed)
     tones, until = (0.0, 0.0), 0
     with av.open(str(path), "w") as out:

@@ -2,7 +2,7 @@
 
     python examples/benchmarks/anchoring_error_curve.py --scenes 30 --out anchoring_error
 
-Test scenes of the made-up world, 10 frames each, one a second. Of the true control points some are
+Test scenes of the synthetic world, 10 frames each, one a second. Of the true control points some are
 left out, false ones are added, or they are moved by a frame; the keyframes they name get the true
 mask of that very frame, and a propagator carries it through the segment. So what is lost is the
 timing's fault alone; a false control point costs a call of the model, and here helps, because this

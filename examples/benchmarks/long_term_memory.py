@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python examples/benchmarks/long_term_memory.py propagator.safetensors
 
-Clips of the made-up world, 400 frames at 8 frames a second in one single segment: scenes in which
+Clips of the synthetic world, 400 frames at 8 frames a second in one single segment: scenes in which
 what sounds first is followed wherever it is seen (no sound is given), scenes in which one object
 sounds all the time (with their sound), and things of any shape. True masks begin; M_J is that of
 AVSBench. A memory is `all`, or a policy and a limit: `useful:8`.

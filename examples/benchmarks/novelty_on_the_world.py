@@ -1,4 +1,4 @@
-"""How well does `novelty` find the true control points of the made-up world?
+"""How well does `novelty` find the true control points of the synthetic world?
 
     python examples/benchmarks/novelty_on_the_world.py --scenes 100
 

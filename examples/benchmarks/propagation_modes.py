@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python examples/benchmarks/propagation_modes.py
     python examples/benchmarks/propagation_modes.py --device cuda --sizes 225x225,481x849,577x1041
 
-A scene of the made-up world is carried from its first mask, in one segment. A mode is a precision
+A scene of the synthetic world is carried from its first mask, in one segment. A mode is a precision
 (`float32`, `bf16`, `fp16`: autocast) and any of `compiled`, `ahead:4` (frames encoded at once),
 `batch:4` (segments at once; four times the same one). Milliseconds a frame are the median, of this
 process's CPU time or, on a GPU, of the clock; `flipped` is the share of pixels whose mask is not

@@ -3,7 +3,7 @@
     python examples/benchmarks/recovery.py --scenes 60 --fps 4
     python examples/benchmarks/recovery.py --folder CLIPS --fps 1
 
-Test scenes of the made-up world with the weights that ship; or a folder of clips with true masks
+Test scenes of the synthetic world with the weights that ship; or a folder of clips with true masks
 (see `propagation_baseline.py`), whose keyframes are then true. Of the model's answers 30 % are
 spoiled, whoever asks and however often: nothing at all, its mask moved by a third of the picture,
 another object that is to be seen, or blobs; each of them as sure as can be. Which frames, and how,

@@ -2,7 +2,7 @@
 
     python examples/benchmarks/sound_decides.py --propagators flow,PATH --scenes 100
 
-Of each scene of the made-up world's test split the segments of at least four frames in which
+Of each scene of the synthetic world's test split the segments of at least four frames in which
 something sounds to be seen: the keyframe has its true mask, and from the segment's middle on its
 sound is replaced, by silence, or by the sound of another scene. No control point is given there, so
 that only a propagator that listens can know. Over the frames from the middle on it prints how many
