@@ -14,7 +14,7 @@ VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick types style fuzz docs build wheels clean
+.PHONY: demo test quick types build/types style fuzz docs build wheels clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -28,9 +28,11 @@ quick: $(READY)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile $$($(PY) tests/quick.py)
 
 # An import of coprop_plugin.adapters must find adapters/, so both lie in one folder here.
-types: $(READY)
+build/types:
 	rm -rf build/types && mkdir -p build/types/coprop_plugin
 	ln -s "$(CURDIR)"/coprop_plugin/* "$(CURDIR)"/adapters build/types/coprop_plugin/
+
+types: $(READY) build/types
 	python="$$(cd "$(VENV)" && pwd)/bin/python" && cd build/types && "$$python" -m mypy -p coprop_plugin \
 	    --config-file "$(CURDIR)/pyproject.toml" --cache-dir "$(CURDIR)/.mypy_cache"
 
@@ -41,7 +43,7 @@ style: $(READY)
 fuzz: $(READY)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) tests/fuzz.py --inputs $(or $(INPUTS),10000) $(READERS)
 
-docs: $(READY)
+docs: $(READY) build/types
 	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
