@@ -40,6 +40,12 @@ from coprop_plugin.types import (
 Keyframe = Literal["first", "confident"] | Mapping[str, Any]
 """Which frames of a segment the model is run on; see `CoProp`."""
 
+ControlPointsOption = str | Mapping[str, Any] | Sequence[int] | Tensor | ControlPointProvider
+"""How control points are found: a registered name, a config, flags, or a provider."""
+
+PropagatorOption = str | Path | Mapping[str, Any] | Propagator | None
+"""What propagates masks: None is the default; see `CoProp`."""
+
 Reanchor = float | Literal["uncertain"] | Mapping[str, Any] | None
 """When the model is run again within a segment; see `CoProp`."""
 
@@ -90,8 +96,8 @@ class CoProp(nn.Module):
     def __init__(
         self,
         backend: KeyframeBackend | Mapping[str, Any],
-        control_points: str | Mapping[str, Any] | Sequence[int] | ControlPointProvider = "novelty",
-        propagator: str | Path | Mapping[str, Any] | Propagator | None = None,
+        control_points: ControlPointsOption = "novelty",
+        propagator: PropagatorOption = None,
         device: torch.device | str | None = None,
         reanchor: Reanchor = None,
         segment_batch: int = 1,

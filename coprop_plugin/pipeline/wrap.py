@@ -1,6 +1,5 @@
-"""Co-Prop around a model that the user has, or that a file of weights describes."""
+"""`wrap` puts Co-Prop around a model, `unwrap` returns it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,13 @@ from torch import nn
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.pipeline.coprop import CoProp
+from coprop_plugin.pipeline.coprop import (
+    CoProp,
+    ControlPointsOption,
+    Keyframe,
+    PropagatorOption,
+    Reanchor,
+)
 
 
 def wrap(
@@ -17,12 +22,12 @@ def wrap(
     *,
     weights: str | Path | None = None,
     backend: Any = "auto",
-    control_points: Any = "novelty",
-    propagator: Any = None,
+    control_points: ControlPointsOption = "novelty",
+    propagator: PropagatorOption = None,
     device: torch.device | str | None = None,
-    reanchor: float | str | Mapping[str, Any] | None = None,
+    reanchor: Reanchor = None,
     segment_batch: int = 1,
-    keyframe: str | Mapping[str, Any] = "first",
+    keyframe: Keyframe = "first",
 ) -> CoProp:
     """Give an audio-visual segmentation model a sense of time.
 
@@ -30,24 +35,22 @@ def wrap(
     the same training state.
 
     Args:
-        model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`; or the name of what
-            `weights` are of, see `load_model`.
-        weights: A released checkpoint as it was downloaded, or safetensors of ours. Only with a
-            name.
+        model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`; or the name of the
+            model that `weights` belong to, see `load_model`.
+        weights: A released checkpoint as it was downloaded, or our safetensors. Only with a name.
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
         control_points: A registered name (`list_providers()`), a config, a provider, or flags.
         propagator: None for the default, a checkpoint path, a folder that `save_pretrained` wrote,
             "hf://owner/name" for one on the hub, a registered name (`list_propagators()`), a
             config, or a propagator.
-        device: Where the propagator runs; None is where the model lives.
-        reanchor: Seconds after which the model is asked again within a segment; None is the
-            paper's way, at control points alone. `"uncertain"`: where masks are in doubt; see
-            `CoProp`.
-        segment_batch: How many segments to carry at once, at most. They are independent of one
-            another, so this changes time, memory and the last bits of the logits, not the method.
-        keyframe: `"first"` is the paper's way; `"confident"` asks about several frames a segment,
-            and carries both ways what the answers agree on; see `CoProp`.
+        device: Where the propagator runs; by default where the model is.
+        reanchor: Seconds after which the model is run again within a segment; None is the paper's
+            way, at control points alone. `"uncertain"`: where masks are uncertain; see `CoProp`.
+        segment_batch: Most segments to propagate at once. They are independent of one another, so
+            this changes time, memory and the last bits of the logits, not the method.
+        keyframe: `"first"` is the paper's way; `"confident"` runs several candidates a segment,
+            keeps those that agree, and propagates both ways; see `CoProp`.
 
     Returns:
         The wrapped model.
@@ -56,7 +59,7 @@ def wrap(
         AdapterError: If no adapter recognises the model, or more than one does; if there are
             weights without a name, or a name without weights.
         UnknownNameError: If a name is not registered.
-        ControlPointError: If `reanchor` or `keyframe` is none of what `CoProp` takes.
+        ControlPointError: If `reanchor` or `keyframe` is not among the options of `CoProp`.
         CheckpointError: If `propagator` is a file that holds no propagator, or `weights` do not
             fit the model.
 
@@ -72,11 +75,12 @@ def wrap(
         model = load_model(model, weights)
     elif weights is not None:
         raise AdapterError(
-            f"Got weights={str(weights)!r} for a {type(model).__name__}, which has its own. Load "
-            f"them into it, or name the model: wrap('tpavi', weights={str(weights)!r})."
+            f"Expected `weights` only with the name of a model, got {str(weights)!r} for a "
+            f"{type(model).__name__}. Load them into it, or name the model: wrap('tpavi', "
+            f"weights={str(weights)!r})."
         )
     if isinstance(model, CoProp):
-        raise AdapterError("Got a model that is wrapped already. Use it, or `unwrap` it first.")
+        raise AdapterError("The model is wrapped already. Use it as it is, or `unwrap` it first.")
     wrapped = CoProp(
         find_backend(model, backend),
         control_points,
@@ -91,7 +95,7 @@ def wrap(
 
 
 def unwrap(model: CoProp) -> Any:
-    """Return the very object that was given to `wrap`.
+    """Return the object that was given to `wrap`.
 
     Raises:
         AdapterError: If `model` was not made by `wrap`.
@@ -103,41 +107,42 @@ def unwrap(model: CoProp) -> Any:
     """
     if not isinstance(model, CoProp):
         raise AdapterError(
-            f"Got a {type(model).__name__}, which `wrap` did not make; there is nothing to unwrap."
+            f"Expected a model made by `wrap`, got a {type(model).__name__}. Use it as it is."
         )
     return model._wrapped[0]
 
 
 def load_model(name: str, weights: str | Path | None) -> nn.Module:
-    """Load a model that a name and a file of weights describe completely.
+    """Load a model by its name and a file of weights.
 
     Args:
         name: A family of released models, `"tpavi"`, `"avsegformer"` or `"catr"`; or
             `"keyframe_processor"`, our own.
-        weights: The file: a released one as it was downloaded, or safetensors of ours. For
+        weights: The file: a released one as it was downloaded, or our safetensors. For
             "keyframe_processor" also a folder that `save_pretrained` wrote, "hf://owner/name" for
-            one on the hub, or None: the weights that ship, which know the made-up world.
+            one on the hub, or None: the shipped weights, trained on the synthetic world.
 
     Returns:
         The model on the CPU, in eval mode.
 
     Raises:
-        AdapterError: If there is no such name, or no file is given.
+        AdapterError: If the name is unknown, or no file is given.
         CheckpointError: If the file is missing, damaged, or of another model.
     """
     from coprop_plugin.adapters.registered import FAMILIES
 
     if name not in (*FAMILIES, "keyframe_processor"):
         raise AdapterError(
-            f"Got the model {name!r}; there are {', '.join(FAMILIES)} and keyframe_processor. For "
-            "another model build it with its own code, and wrap the instance."
+            f"{name!r} is not a known model; known are {', '.join(FAMILIES)} and "
+            "keyframe_processor. Build another model with its own code, and wrap the instance."
         )
     if weights is None and name in FAMILIES:
         raise AdapterError(
-            f"Got the model {name!r} without weights. Give the file: wrap({name!r}, weights=...), "
-            "on the command line --weights. `coprop list models` says where released ones are."
+            f"Expected weights with the model {name!r}. Give the file: wrap({name!r}, "
+            "weights=...), on the command line --weights. `coprop list models` says where released "
+            "ones are."
         )
-    if name in FAMILIES:
+    if weights is not None and name in FAMILIES:
         from coprop_plugin.adapters.convert import load_released
 
         return load_released(weights, name)
