@@ -210,6 +210,8 @@ def build(
             f"Expected a config of a {_role(registry, verb)} with `type`, one of "
             f"{', '.join(short_names(registry, verb))}, got {arguments}."
         )
+    for value in arguments.values():
+        _refuse_importable(registry, value)
     kind = arguments.pop("type")
     name = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
     if isinstance(kind, str):
@@ -245,6 +247,26 @@ def _check_arguments(kind: Any, name: str, arguments: Mapping[str, Any]) -> None
 
 def _listed(arguments: Sequence[str]) -> str:
     return f"the argument{'s'[: len(arguments) - 1]} {', '.join(f'`{a}`' for a in arguments)}"
+
+
+def _refuse_importable(registry: Registry, value: Any) -> None:
+    """Refuse nested configs whose `type` names something Python could import.
+
+    What is built from them may look such names up in a registry of mmengine, which imports them.
+    """
+    if isinstance(value, Mapping):
+        name = value.get("type")
+        scope = name.partition(".")[0] if isinstance(name, str) and "." in name else SCOPE
+        if scope not in (SCOPE, registry.root.scope, *registry.root.children):
+            raise UnknownNameError(
+                f"{name!r} is not a registered name. A config can only name registered classes: "
+                "register yours with a registry's `register_module()`, or build the object in "
+                "Python and pass it."
+            )
+        value = [*value.values()]
+    if isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_importable(registry, inner)
 
 
 def find(registry: Registry, name: str, verb: Verb | None = None) -> type:

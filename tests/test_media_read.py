@@ -6,10 +6,27 @@ import make_media
 import numpy as np
 import pytest
 import torch
-from make_media import chirp, indices_of, plain, shift_of, steady, write_video
+from make_media import (
+    chirp,
+    half,
+    indices_of,
+    plain,
+    shift_of,
+    steady,
+    write_long,
+    write_video,
+)
 
 from coprop_plugin.errors import MediaError
-from coprop_plugin.media import MediaWarning, open_video, probe, read_clip, read_waveform
+from coprop_plugin.media import (
+    MediaWarning,
+    open_video,
+    open_video_at,
+    probe,
+    read_clip,
+    read_waveform,
+)
+from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.types import Clip
 
 UNEVEN = [0, 0.033, 0.067, 0.1, 0.3, 0.8, 1.05, 1.8, 2.05, 2.967, 3.3, 3.8, 4.3, 4.8, 5.3, 5.8]
@@ -253,3 +270,37 @@ def test_any_container_will_do(tmp_path, name, acodec, sample_rate):
 def test_sampling_that_cannot_be_is_refused(tmp_path, wanted, message):
     with pytest.raises(MediaError, match=message):
         read_clip(tmp_path / "any.mp4", **wanted)
+
+
+@pytest.mark.parametrize(
+    ("fps", "sampling"), [(1, "pts"), (8, "pts"), (None, "pts"), (1, "avsbench")]
+)
+def test_reading_begins_in_the_middle_without_decoding_what_is_before(tmp_path, fps, sampling):
+    """Key frames lie a second apart; from the last of them up to the start is decoded, no more."""
+    path = write_long(tmp_path / "long.mp4", 30, fps=12)
+    info = probe(path, fps, sampling)
+    assert info.is_regular
+    frames = [frame for _, frame in open_video(path, fps, sampling)]
+    for start in (1, len(frames) // 2, len(frames) - 1):
+        again = list(open_video_at(info, start))
+        assert len(again) == len(frames) - start
+        assert all(torch.equal(*pair) for pair in zip(again, frames[start:], strict=True))
+    with VideoSource(path, quiet=True) as source:
+        assert source.seek(25.0, info.start_s)
+        first, _ = next(source.frames())
+        assert 23.5 < first <= 25.0
+        assert sum(1 for _ in source.frames()) < 7 * 12
+
+
+@pytest.mark.parametrize(
+    ("fps", "sampling"), [(1, "pts"), (5, "pts"), (None, "pts"), (1, "avsbench")]
+)
+@pytest.mark.parametrize("make", [plain, half])
+def test_times_from_packets_are_those_of_decoded_frames(tmp_path, make, fps, sampling):
+    path = make(tmp_path / "video.mp4") or tmp_path / "video.mp4"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MediaWarning)
+        decoded, packets = (probe(path, fps, sampling, decode=d) for d in (True, False))
+    assert torch.equal(decoded.times, packets.times)
+    assert (decoded.size, decoded.start_s) == (packets.size, packets.start_s)
+    assert decoded.duration_s == pytest.approx(packets.duration_s)

@@ -284,3 +284,87 @@ def test_mmengine_builds_it_without_an_import():
 def test_a_backend_without_a_call_says_so(scene, clip):
     with pytest.raises(AdapterError, match=r"model.segment\(clip\)"):
         wrap(TruthBackend(scene))(clip)
+
+
+class Batches:
+    """A backend that notes how many frames each call has."""
+
+    num_classes = 1
+
+    def __init__(self):
+        self.sizes = []
+
+    def segment_keyframes(self, clip, indices):
+        self.sizes.append(len(indices))
+        return clip.rgb(indices).mean(1, keepdim=True) - 0.5
+
+
+@pytest.mark.parametrize(("own", "most"), [(None, 16), (3, 3), (64, 64)])
+def test_batches_of_keyframes_are_bounded(own, most):
+    backend = Batches()
+    if own is not None:
+        backend.frames_at_once = own
+    clip = Clip(torch.rand(100, 3, 8, 8), torch.rand(100 * 16_000) - 0.5, 16_000)
+    every = dict(type="every_n", n=1)
+    for keyframe in ("first", "confident"):
+        backend.sizes.clear()
+        model = wrap(backend, control_points=every, propagator="hold", keyframe=keyframe)
+        assert model.segment(clip).masks.shape == (100, 8, 8)
+        assert max(backend.sizes) == most
+        assert sum(backend.sizes) == 100
+    backend.sizes.clear()
+    model.segment_bare(clip)
+    assert max(backend.sizes) == most
+
+
+class Holding:
+    """A backend that is not a module, but holds one."""
+
+    num_classes = 1
+
+    def __init__(self, network):
+        self.network = network
+
+    def segment_keyframes(self, clip, indices):
+        raise NotImplementedError
+
+
+class Idle(nn.Linear):
+    """A propagator with parameters, which never runs."""
+
+    def hear(self, clip):
+        return None
+
+    def start(self, frame, sound, masks):
+        raise NotImplementedError
+
+    def step(self, memory, frame, sound):
+        raise NotImplementedError
+
+
+def test_the_propagator_runs_where_the_model_inside_the_backend_is(caplog):
+    def device(backend, **options):
+        model = wrap(backend, propagator=Idle(1, 1), **options)
+        return next(model.propagator.parameters()).device.type
+
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    with caplog.at_level("INFO"):
+        assert device(Holding(nn.Linear(2, 2, device="meta"))) == "meta"
+        assert device(Holding(None)) == default
+        assert device(Holding(nn.Linear(2, 2)), device="meta") == "meta"
+    reasons = [record.getMessage() for record in caplog.records if "propagator" in record.message]
+    assert [reason.split("(")[1][:6] for reason in reasons] == ["beside", "the de", "as ask"]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        dict(type="subprocess.Popen", args="true"),
+        dict(type="torch.nn.Linear", in_features=1, out_features=1),
+        dict(type="KeyframeProcessor", backbone=dict(type="subprocess.Popen", args="true")),
+        dict(type="KeyframeProcessor", parts=[dict(type="os.system", command="true")]),
+    ],
+)
+def test_a_config_names_registered_models_only(model):
+    with pytest.raises(UnknownNameError, match="is not|registered"):
+        CoProp(dict(type="CallableBackend", model=model, function=None))

@@ -4,9 +4,11 @@ import json
 import shutil
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 import torch
+from make_media import write_long
 from make_results import everything_in
 from PIL import Image
 
@@ -15,7 +17,7 @@ from coprop_plugin.adapters import CallableBackend
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media.masks import avsbench_palette
-from coprop_plugin.pipeline import WindowLimits
+from coprop_plugin.pipeline import StreamedVideo, WindowLimits
 from coprop_plugin.pipeline.redo import redo
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
@@ -351,3 +353,35 @@ def test_a_saved_result_is_reused_too(video, tmp_path):
     model.segment(memory).save(tmp_path / "memory", overlay=False)
     with pytest.raises(MediaError, match="another video"):
         redone(video, tmp_path / "memory", tmp_path / "x")
+
+
+def test_ten_edits_cost_one_probe(video, tmp_path, monkeypatch):
+    """The file is opened a few times to find its frames and audio, and once for each edit."""
+    run = segmented(video, tmp_path / "run", at(*range(0, 60, 3)))
+    opened, opens = [], av.open
+    monkeypatch.setattr(av, "open", lambda *args, **kw: opened.append(args) or opens(*args, **kw))
+    counts = []
+    for number, edits in ((1, 1), (2, 10)):
+        folder = shutil.copytree(run, tmp_path / f"edited{number}")
+        for k in range(edits):
+            (folder / "masks" / f"{6 * k:05d}.png").unlink()
+        opened.clear()
+        said, _, _ = redone(video, folder, tmp_path / f"new{number}")
+        assert len(said.computed) == edits
+        counts.append(len(opened))
+    assert counts[1] - counts[0] == 9
+    assert counts[0] <= 4
+
+
+def test_an_edit_at_the_end_reads_no_more_frames_than_one_before(tmp_path):
+    """Frames are sought, not decoded from the first one on."""
+    long = write_long(tmp_path / "long.mp4", 60, fps=FPS)
+    stream = StreamedVideo(long, FPS, limits=WindowLimits(frames_bytes=1, context_s=1.0))
+    frames, counts = Clip.from_file(long, fps=FPS).frames, []
+    for start in (0, 290, 580):
+        count = 0
+        for window in stream.windows(start, start + 20):
+            first, count = window.start, count + window.clip.num_frames
+            assert torch.equal(window.clip.frames, frames[first : first + window.clip.num_frames])
+        counts.append(count)
+    assert counts[2] <= counts[1]

@@ -9,8 +9,8 @@ from torch import nn
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.pipeline.coprop import (
-    CoProp,
     ControlPointsOption,
+    CoProp,
     Keyframe,
     PropagatorOption,
     Reanchor,
