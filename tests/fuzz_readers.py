@@ -525,7 +525,7 @@ def _toy_propagator():
 
 def _safetensors(folder):
     from coprop_plugin.keyframes.processor_weights import save_keyframe_processor
-    from coprop_plugin.propagation.checkpoint import save_propagator
+    from coprop_plugin.propagation import save_propagator
 
     made = [save_keyframe_processor(_toy_processor(), folder / "seed", torch.float16)]
     made.append(save_propagator(_toy_propagator(), folder / "seed2", torch.float16))

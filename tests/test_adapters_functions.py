@@ -180,7 +180,7 @@ def test_a_segmentor_says_what_its_classes_are_called(segmentor):
 
 @pytest.mark.parametrize("names", ["dog", ["dog"], [1, 2], ["silent", "dog", "cat"]])
 def test_there_is_a_name_for_each_class(names):
-    with pytest.raises(AdapterError, match="num_classes=1; wanted 2 names"):
+    with pytest.raises(AdapterError, match="Expected 2 class_names for num_classes=1"):
         CallableBackend(bright, class_names=names)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from coprop_plugin.propagation.checkpoint import load_aot_checkpoint
+from coprop_plugin.propagation import load_aot_checkpoint
 
 FOLDER = Path(__file__).parent / "golden"
 if str(FOLDER) not in sys.path:

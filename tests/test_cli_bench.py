@@ -39,8 +39,7 @@ def make(weights=None):
 def folder(tmp_path_factory):
     """A folder with weights of both kinds and functions."""
     from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
-    from coprop_plugin.propagation import AudioInsertPropagator
-    from coprop_plugin.propagation.checkpoint import save_propagator
+    from coprop_plugin.propagation import AudioInsertPropagator, save_propagator
 
     folder = tmp_path_factory.mktemp("bench")
     (folder / "models.py").write_text(MODELS)

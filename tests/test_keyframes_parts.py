@@ -94,7 +94,7 @@ def test_masks_of_queries_add_up_as_said(background):
     torch.manual_seed(0)
     decoder = QueryDecoder(8, 8, 3, num_objects=2, layers=1, heads=2, background=background)
     queries, feature = torch.randn(1, 3, 8), torch.randn(1, 8, 4, 5)
-    answer = decoder._answer(queries, feature)
+    answer = decoder._predict(queries, feature)
     scores = decoder.score(queries)[0]
     embedding = decoder.embed(queries)[0]
     for c in range(2):

@@ -289,13 +289,13 @@ def test_masks_are_resized_to_the_pixel_above_and_left():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(width=24), "width=24.*multiple of 16"),
-        (dict(num_heads=3), "num_heads=3.*multiple"),
-        (dict(insert_layers=(4,)), r"insert_layers=\(4,\).*3 \(the projected map\)"),
-        (dict(long_term_gap=0), "long_term_gap=0.*1 or more"),
-        (dict(max_memory_frames=0), "max_memory_frames=0.*no limit None"),
-        (dict(encode_ahead=0), "encode_ahead=0.*1 or more"),
-        (dict(tokens="words"), "tokens='words'.*'map' or 'embedding'"),
+        (dict(width=24), "multiple of 16.*width=24"),
+        (dict(num_heads=3), "multiple.*num_heads=3"),
+        (dict(insert_layers=(4,)), r"3 \(the projected map\), got \(4,\)"),
+        (dict(long_term_gap=0), "1 or more.*got 0, 8 and 1"),
+        (dict(max_memory_frames=0), "got 9999, 0 and 1.*no limit None"),
+        (dict(encode_ahead=0), "1 or more.*got 9999, 8 and 0"),
+        (dict(tokens="words"), "'map' or 'embedding', got 'words'"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(options, message):
@@ -315,14 +315,14 @@ def test_unknown_names_list_the_known_ones():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(frame=torch.rand(3, 49, 65)), r"frame of shape \[3, 49, 65\].*wanted \[B, 3, H, W\]"),
+        (dict(frame=torch.rand(3, 49, 65)), r"frame \[B, 3, H, W\].*got shape \[3, 49, 65\]"),
         (dict(frame=torch.zeros(1, 3, 49, 65, dtype=torch.uint8)), "uint8.*clip.rgb"),
-        (dict(masks=torch.zeros(1, 49, 64).long()), r"masks of shape \[1, 49, 64\].*Resize"),
-        (dict(masks=torch.zeros(1, 49, 65)), "float32.*integer object ids"),
-        (dict(masks=torch.full((1, 49, 65), -1)), "object id of -1.*0 for the background"),
-        (dict(masks=torch.full((1, 49, 65), 255)), "id of 255.*clamp"),
-        (dict(sound=torch.zeros(1, 128)), r"sound of shape \[1, 128\].*rows of `hear`"),
-        (dict(sound=torch.zeros(2, 1, 128)), r"wanted \[B=1, N, 128\]"),
+        (dict(masks=torch.zeros(1, 49, 64).long()), r"got shape \[1, 49, 64\].*Resize"),
+        (dict(masks=torch.zeros(1, 49, 65)), "integer object ids.*float32"),
+        (dict(masks=torch.full((1, 49, 65), -1)), "object ids 0 .background.*got -1"),
+        (dict(masks=torch.full((1, 49, 65), 255)), "object ids counted from 1.*got 255.*clamp"),
+        (dict(sound=torch.zeros(1, 128)), r"rows of `hear`, got shape \[1, 128\]"),
+        (dict(sound=torch.zeros(2, 1, 128)), r"audio tokens \[B=1, N, 128\]"),
     ],
 )
 def test_a_keyframe_that_does_not_fit_is_refused(change, message):
@@ -337,13 +337,13 @@ def test_frames_that_do_not_fit_the_memory_are_refused():
     frames, masks = video(2)
     sound = torch.zeros(1, 2, 128)
     memory = propagator.start(frames[0], None, masks)
-    with pytest.raises(PropagationError, match="keyframe of 1 clips at 49x65.*start anew"):
+    with pytest.raises(PropagationError, match="1 clips at 49x65.*call `start`"):
         propagator.step(memory, frames[1, :, :, :33], None)
-    with pytest.raises(PropagationError, match="with sound in a segment that began without"):
+    with pytest.raises(PropagationError, match="to be None in a segment that began without audio"):
         propagator.step(memory, frames[1], sound)
-    with pytest.raises(PropagationError, match="id 9 in a segment of 2 objects.*`start`"):
+    with pytest.raises(PropagationError, match="ids up to 2 in this segment, got 9.*`start`"):
         propagator.step(memory, frames[1], None, masks.clamp(max=0) + 9)
-    with pytest.raises(PropagationError, match="nothing in this propagator listens"):
+    with pytest.raises(PropagationError, match="which this propagator does not use"):
         toy(insert_layers=(), audio_identity=False).start(frames[0], sound, masks)
 
 

@@ -92,7 +92,7 @@ def test_a_batch_is_encoded_ahead_clip_by_clip():
 def test_frames_ahead_of_another_size_are_refused():
     propagator = Counting()
     memory = propagator.start(torch.rand(1, 3, 33, 33), None, torch.ones(1, 33, 33).long())
-    with pytest.raises(PropagationError, match="keyframe of 1 clips at 33x33"):
+    with pytest.raises(PropagationError, match="1 clips at 33x33"):
         propagator.look_ahead(memory, torch.rand(2, 1, 3, 33, 49), None)
 
 

@@ -14,14 +14,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from coprop_plugin.errors import CheckpointError
-from coprop_plugin.propagation import AudioInsertPropagator, SmallLogMelEncoder
-from coprop_plugin.propagation.aot_names import our_name
-from coprop_plugin.propagation.checkpoint import (
-    load,
+from coprop_plugin.propagation import (
+    AudioInsertPropagator,
+    SmallLogMelEncoder,
     load_aot_checkpoint,
     load_propagator,
     save_propagator,
 )
+from coprop_plugin.propagation.aot_names import our_name
+from coprop_plugin.propagation.checkpoint import load
 
 GOLDEN = Path(__file__).parent / "golden"
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 2, 1)), width=16, num_heads=2)

@@ -89,7 +89,7 @@ def test_what_was_merged_counts_as_many():
     """All alike: the first two are merged again and again, into the mean of all of them."""
     memory = filled("merge", 3, [1] * 7)
     assert kept(memory) == [0, pytest.approx(sum(range(1, 6)) / 5), 6]
-    assert sorted(memory.stands_for[0].tolist()) == [1, 1, 5]
+    assert sorted(memory.merged[0].tolist()) == [1, 1, 5]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

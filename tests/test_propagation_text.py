@@ -7,7 +7,8 @@ from test_propagation import awake, carry, toy, video
 from tiny_pretrained import END, save_clip_text, tokenizer
 
 from coprop_plugin.errors import CheckpointError, PropagationError
-from coprop_plugin.propagation.checkpoint import load, save_propagator
+from coprop_plugin.propagation import save_propagator
+from coprop_plugin.propagation.checkpoint import load
 from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.types import Clip
 
@@ -146,9 +147,9 @@ def test_what_makes_no_sense_is_refused(folder):
         TextTokens(8, folder, "dog", **TEXT)
     with pytest.raises(PropagationError, match="with {} in it"):
         TextTokens(8, folder, ["dog"], template="a dog", **TEXT)
-    with pytest.raises(PropagationError, match=r"text=.*Say tokens='text'"):
+    with pytest.raises(PropagationError, match=r"text=.*Use tokens='text'"):
         toy(text=dict(model=folder))
-    with pytest.raises(PropagationError, match="12 channels, this propagator takes 512"):
+    with pytest.raises(PropagationError, match="of 512 channels.*got 12"):
         TextTokens(8, folder, ["dog"]).hear(clip_named())
-    with pytest.raises(PropagationError, match="guided by words; wanted names"):
+    with pytest.raises(PropagationError, match="Expected names of categories.*guided by text"):
         TextTokens(8, folder)(torch.zeros(2, 1, 96, 64), torch.zeros(2))

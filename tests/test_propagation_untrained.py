@@ -80,7 +80,7 @@ def _second(frames, masks):
 def test_a_frame_of_another_size_is_refused(propagator):
     frames, masks = moving_square()
     memory = propagator.start(frames[0], None, masks[0])
-    with pytest.raises(PropagationError, match="keyframe of 1 clips at 48x64.*start anew"):
+    with pytest.raises(PropagationError, match="1 clips at 48x64.*call `start`"):
         propagator.step(memory, frames[1, ..., :32], None)
     with pytest.raises(PropagationError, match="Resize the masks"):
         propagator.start(frames[0], None, masks[0, ..., :32])

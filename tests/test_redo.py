@@ -19,7 +19,7 @@ from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media.masks import avsbench_palette
 from coprop_plugin.pipeline import StreamedVideo, WindowLimits
 from coprop_plugin.pipeline.redo import redo
-from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
 
 FPS, NUM_FRAMES = 10, 60

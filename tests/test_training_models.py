@@ -9,7 +9,7 @@ from toy_training import SIZE, TOY_PROCESSOR, TOY_PROPAGATOR
 from coprop_plugin.benchmark.metrics import MaskScores, Outcome
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
-from coprop_plugin.propagation.checkpoint import load_propagator
+from coprop_plugin.propagation import load_propagator
 from coprop_plugin.registry import MODELS
 from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
 from coprop_plugin.training.propagator_stage import permuted_ids

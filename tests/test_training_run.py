@@ -19,7 +19,7 @@ from toy_training import (
 
 from coprop_plugin.errors import CheckpointError, TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
-from coprop_plugin.propagation.checkpoint import load_propagator
+from coprop_plugin.propagation import load_propagator
 from coprop_plugin.training.run import config_names, evaluate, read_config, train
 
 

@@ -1,4 +1,4 @@
-"""Attention among pixels, sound and queries."""
+"""Attention layers for pixels, audio and queries."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ class Attention(nn.Module):
 
     Args:
         width: Channels of the queries, and of the result.
-        memory_width: Channels of keys and values; None for as many.
+        memory_width: Channels of keys and values; None for `width`.
         heads: Attention heads.
     """
 
@@ -34,13 +34,12 @@ class Attention(nn.Module):
 
 
 class SoundFusion(nn.Module):
-    """Let every pixel of one layer's map look at the sound of its frame.
+    """Cross-attention from every pixel of one layer's map to the audio of its frame.
 
     Section 3.3: "features are then integrated through cross-attention mechanisms at each layer".
-    Pixels are queries, audio tokens keys and values. The paper has one audio feature a frame, over
-    which a softmax is 1 everywhere; here a frame has several tokens, one of which is learned and
-    means that nothing of this is about me (see `FrameSound`). What is heard is added to the map,
-    so that the picture stays.
+    Pixels are queries, audio tokens keys and values. The paper has one audio feature per frame,
+    over which a softmax is 1 everywhere; here a frame has several tokens, one of which is a learned
+    null token for unrelated pixels (see `FrameSound`). The result is added to the map.
     """
 
     def __init__(self, width: int, sound_width: int, heads: int) -> None:
@@ -51,8 +50,8 @@ class SoundFusion(nn.Module):
     def forward(self, pixels: Tensor, sound: Tensor) -> Tensor:
         """Fuse pixels [B, C, H, W] with audio tokens [B, N, D]; returns [B, C, H, W]."""
         tokens = rearrange(pixels, "b c h w -> b (h w) c")
-        heard = self.attention(self.norm(tokens), sound, sound)
-        return pixels + rearrange(heard, "b (h w) c -> b c h w", h=pixels.shape[2])
+        attended = self.attention(self.norm(tokens), sound, sound)
+        return pixels + rearrange(attended, "b (h w) c -> b c h w", h=pixels.shape[2])
 
 
 class FeedForward(nn.Sequential):
@@ -68,7 +67,7 @@ class FeedForward(nn.Sequential):
 
 
 class EncoderLayer(nn.Module):
-    """One layer of the transformer encoder, normalised before each step."""
+    """One layer of the transformer encoder, with pre-normalisation."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -77,7 +76,7 @@ class EncoderLayer(nn.Module):
         self.feed_forward = FeedForward(width)
 
     def forward(self, tokens: Tensor, place: Tensor) -> Tensor:
-        """Attend within tokens [B, N, C] that stand at place [N, C]; returns [B, N, C]."""
+        """Attend within tokens [B, N, C] with position codes `place` [N, C]; returns [B, N, C]."""
         normed = self.norm(tokens)
         placed = normed + place
         tokens = tokens + self.attention(placed, placed, normed)
@@ -85,7 +84,7 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Queries look at one another, at the sound, then at the pixels."""
+    """Self-attention of queries, then cross-attention to audio, then to pixels."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -96,7 +95,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(width)
 
     def forward(self, queries: Tensor, code: Tensor, sound: Tensor, memory: Tensor) -> Tensor:
-        """Update queries [B, Q, C] with code [Q, C] from sound and memory [B, N, C]."""
+        """Update queries [B, Q, C] with embeddings `code` [Q, C] from audio and memory [B, N, C]."""
         normed = self.norms[0](queries)
         queries = queries + self.among(normed + code, normed + code, normed)
         queries = queries + self.at_sound(self.norms[1](queries) + code, sound, sound)
@@ -105,10 +104,10 @@ class DecoderLayer(nn.Module):
 
 
 def sine_code(height: int, width: int, channels: int) -> Tensor:
-    """Code where in the picture every pixel of a map lies: `[H * W, channels]` float32.
+    """Encode the position of every pixel of a map: `[H * W, channels]` float32.
 
-    Places are shares of the picture, so that maps of all layers speak of the same places; waves
-    go from one half a picture to 2^7 of them.
+    Positions are shares of the frame, the same for maps of all layers; frequencies go from half a
+    wave per frame to 2^7 times as many.
 
     Example:
         >>> sine_code(2, 3, channels=16).shape

@@ -1,4 +1,4 @@
-"""Frames and their sound on the way into the Keyframe Processor."""
+"""Checks and resizing of the Keyframe Processor's input."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,22 @@ from coprop_plugin.errors import KeyframeError
 
 
 def check_input(frames: Tensor, log_mel: Tensor) -> None:
-    """Refuse what is not frames `[B, 3, H, W]` and a log-mel example for each.
+    """Check that the input is frames `[B, 3, H, W]` and a log-mel example for each.
 
     Raises:
-        KeyframeError: If a shape is another.
+        KeyframeError: If a shape differs.
     """
     wanted = (len(frames), 1, EXAMPLE_FRAMES, NUM_BANDS)
     if frames.ndim != 4 or frames.shape[1] != 3 or tuple(log_mel.shape) != wanted:
         raise KeyframeError(
-            f"Got frames of shape {list(frames.shape)} and log_mel {list(log_mel.shape)}; wanted "
-            "[B, 3, H, W] and [B, 1, 96, 64], a log-mel example a frame. "
-            "`coprop_plugin.audio.log_mel.clip_log_mel(clip)` makes the examples of a clip."
+            "Expected frames [B, 3, H, W] and log_mel [B, 1, 96, 64], one example per frame, got "
+            f"frames of shape {list(frames.shape)} and log_mel {list(log_mel.shape)}. "
+            "`coprop_plugin.audio.log_mel.clip_log_mel(clip)` returns the examples of a clip."
         )
 
 
 def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize pictures `[B, C, H, W]` bilinearly; averages where it shrinks them."""
+    """Resize pictures `[B, C, H, W]` bilinearly, with antialiasing when shrinking."""
     height, width = size
     if pictures.shape[-2:] == (height, width):
         return pictures

@@ -1,4 +1,4 @@
-"""From the sound of a frame to its audio tokens."""
+"""Audio tokens of a frame, for the Keyframe Processor."""
 
 import torch
 import torch.nn.functional as F
@@ -9,16 +9,15 @@ MAP_SIZE = (6, 4)
 """Times and bands of an audio encoder's map of one log-mel example [96, 64]."""
 
 EMBEDDING_PLACE = -2
-"""Which token is the embedding's; the last one is the null token."""
+"""Place of the embedding's token; the last one is the null token."""
 
 
 class FrameSound(nn.Module):
     """Several audio tokens for each frame, where section 3.3 has one feature, F_a.
 
-    One for each of the 6 x 4 places of the encoder's map, told apart by learned codes of time and
-    frequency; one for the embedding; and a learned null token, which is the same for every sound.
-    The codes of time let a pixel prefer what sounds now, at the end of the example, to what
-    sounded 0.9 s ago.
+    One for each of the 6 x 4 places of the encoder's map, with learned codes of time and frequency;
+    one for the embedding; and a learned null token, the same for all audio. The codes of time let
+    a pixel prefer the end of the example, the time of the frame, to audio 0.9 s earlier.
 
     Args:
         encoder: An audio encoder: `conv_map`, `embed`, `map_channels`, `embedding_dim`.
@@ -36,7 +35,7 @@ class FrameSound(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        """Make tokens [B, 26, D] of log-mel examples [B, 1, 96, 64]."""
+        """Compute tokens [B, 26, D] of log-mel examples [B, 1, 96, 64]."""
         conv_map = self.encoder.conv_map(log_mel)
         embedding = self.encoder.embed(conv_map)
         place = self.time_code[:, None] + self.band_code

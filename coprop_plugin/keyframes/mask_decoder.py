@@ -1,4 +1,4 @@
-"""From fused maps to masks: a pixel decoder, and queries that the sound asks."""
+"""From fused maps to masks: a pixel decoder and audio-conditioned queries."""
 
 import math
 from collections.abc import Sequence
@@ -47,14 +47,14 @@ def _smooth(channels: int) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the queries say after one decoder layer.
+class LayerPrediction:
+    """Prediction of the queries after one decoder layer.
 
     Attributes:
-        logits: `[B, C, h, w]`, a quarter of the frame's size; of every class, the background's
-            (channel 0, all zero) included where there is one.
-        sounding: `[B, O]` logits that each class of objects sounds and is in the picture; O is 1
-            for a binary head, C - 1 for a semantic one.
+        logits: `[B, C, h, w]`, a quarter of the frame's size, including the background's channel
+            (0, all zero) of a semantic head.
+        sounding: `[B, O]` logits that each class of objects sounds and is visible; O is 1 for a
+            binary head, C - 1 for a semantic one.
     """
 
     logits: Tensor
@@ -62,21 +62,21 @@ class Answer:
 
 
 class QueryDecoder(nn.Module):
-    """Audio-queried decoding: queries made from the sound find their pixels.
+    """Audio-queried decoding: queries conditioned on audio attend to the pixels.
 
-    The idea is that of CATR (Li et al. 2023, which section 3.3 cites): learned queries, to which
-    the sound's embedding is added, attend to the sound and to the encoded pixels. Each gives a
-    mask m_q = <embedding, mask feature> and, for each class c, a score s_qc that this class sounds
-    and is in the picture. CATR takes the one best query; here all queries take part:
+    As in CATR (Li et al. 2023, which section 3.3 cites), learned queries, to which the audio
+    embedding is added, attend to the audio and to the encoded pixels. Each predicts a mask
+    m_q = <embedding, mask feature> and, for each class c, a score s_qc that this class sounds and
+    is visible. CATR uses the one best query; here all queries are combined:
 
         p_c(x) = L_c(x) / (1 + sum_c' L_c'(x)),   L_c(x) = sum_q exp(s_qc) sigmoid(m_q(x)),
 
     a softmax over log L and the background's 0. A binary head has one class, and log L is its
-    logit. A class is nowhere more probable than its sounding logit log sum_q exp(s_qc) says: with
-    low scores, as for silence or for what sounds off screen, the mask is empty.
+    logit. No pixel of a class is more probable than its sounding logit log sum_q exp(s_qc): with
+    low scores, for silence or off-screen sounds, the mask is empty.
 
     Args:
-        width: Channels of queries, sound and pixels.
+        width: Channels of queries, audio and pixels.
         mask_width: Channels of the mask feature.
         num_queries: Q.
         num_objects: O, the classes without the background.
@@ -104,11 +104,11 @@ class QueryDecoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.embed = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, mask_width))
         self.score = nn.Linear(width, num_objects)
-        # Training begins with objects that are about 0.1 probable everywhere.
+        # Training begins with an object probability of about 0.1 everywhere.
         nn.init.constant_(self.score.bias, math.log(0.2 / num_queries / num_objects))
 
-    def forward(self, sound: Tensor, memory: Tensor, feature: Tensor) -> list[Answer]:
-        """Ask for the sound's objects: the answer after each layer.
+    def forward(self, sound: Tensor, memory: Tensor, feature: Tensor) -> list[LayerPrediction]:
+        """Predict the sounding objects, after each layer.
 
         Args:
             sound: Audio tokens of `FrameSound`, `[B, N, C]`.
@@ -116,20 +116,20 @@ class QueryDecoder(nn.Module):
             feature: Mask feature `[B, mask_width, h, w]`.
         """
         queries = self.queries + self.from_sound(sound[:, EMBEDDING_PLACE, None])
-        answers = []
+        predictions = []
         for layer in self.layers:
             queries = layer(queries, self.code, sound, memory)
-            answers.append(self._answer(self.norm(queries), feature))
-        return answers
+            predictions.append(self._predict(self.norm(queries), feature))
+        return predictions
 
-    def _answer(self, queries: Tensor, feature: Tensor) -> Answer:
+    def _predict(self, queries: Tensor, feature: Tensor) -> LayerPrediction:
         embedding = self.embed(queries) * feature.shape[1] ** -0.5
         masks = einsum(embedding, feature, "b q c, b c h w -> b q h w").float()
         scores = self.score(queries).float().clamp(-20, 20)
-        # Exponentials want the range of float32, whatever autocast chooses for the rest.
+        # Exponentials need the range of float32, also under autocast.
         with torch.autocast(masks.device.type, enabled=False):
             loud = einsum(scores.exp(), masks.sigmoid(), "b q o, b q h w -> b o h w")
         logits = (loud + _FLOOR).log()
         if self.background:
             logits = torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1)
-        return Answer(logits, rearrange(scores, "b q o -> b o q").logsumexp(-1))
+        return LayerPrediction(logits, rearrange(scores, "b q o -> b o q").logsumexp(-1))

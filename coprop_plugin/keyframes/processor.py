@@ -1,4 +1,4 @@
-"""The Keyframe Processor: what sounds in one frame, and where."""
+"""The Keyframe Processor: segmentation of the sounding objects in one frame."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,10 @@ from coprop_plugin.keyframes.frame_inputs import (
     resized,
 )
 from coprop_plugin.keyframes.frame_tokens import FrameSound
-from coprop_plugin.keyframes.mask_decoder import Answer, PixelDecoder, QueryDecoder
+from coprop_plugin.keyframes.mask_decoder import LayerPrediction, PixelDecoder, QueryDecoder
 from coprop_plugin.layers.backbones import build_backbone
 from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.layers.frame_batches import segment_in_batches
 from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip, checked_class_names
@@ -30,16 +31,16 @@ _SMALLEST = 32
 
 @dataclass(frozen=True)
 class KeyframePrediction:
-    """What the Keyframe Processor says of frames, with what training wants beside it.
+    """Prediction of the Keyframe Processor, with the outputs that training needs.
 
     Attributes:
         logits: `[B, C, H, W]` float32, at the frames' size.
         sounding: `[B, O]` logits that each class of objects sounds and is visible; O is 1 for a
             binary head, C - 1 for a semantic one. No pixel of a class is more probable.
-        layer_logits: `[B, C, h, w]` of each decoder layer, the last included, before they are
-            enlarged: h and w are about a quarter of H and W.
-        dense_logits: `[B, C, h, w]` read from the mask feature without queries, None outside
-            training. They are for a loss only: with it fused maps learn before queries do.
+        layer_logits: `[B, C, h, w]` of each decoder layer including the last, before enlarging: h
+            and w are about a quarter of H and W.
+        dense_logits: `[B, C, h, w]` from the mask feature without queries, None outside training.
+            For an auxiliary loss only, which trains the fused maps before the queries.
     """
 
     logits: Tensor
@@ -50,40 +51,41 @@ class KeyframePrediction:
 
 @MODELS.register_module(name=["KeyframeProcessor", "keyframe_processor"])
 class KeyframeProcessor(Pretrained, nn.Module):
-    """Eq. (2): segments what sounds, from one frame and the second of sound that ends at it.
+    """Eq. (2): segments the sounding objects, from a frame and the second of audio before it.
 
     Section 3.3 of Co-Prop: image and audio features, fused by cross-attention at each layer; a
     transformer encoder over the two coarsest layers with the audio tokens beside the pixels;
     audio-queried decoding. It is a `KeyframeBackend`, used as it is by `wrap`; with
     `control_points=dict(type="every_n", n=1)` it is a bare audio-visual segmentation model.
 
-    The paper leaves layers and widths open. Where it says that F_a is one vector a frame we differ
-    (see `FrameSound` and `SoundFusion`), and so do the masks of the queries (see `QueryDecoder`).
+    The paper does not give layers and widths. Where F_a is one vector per frame in the paper we
+    differ (see `FrameSound` and `SoundFusion`), and in how queries form masks (see `QueryDecoder`).
 
     Args:
         num_classes: C. 1 is a binary head; more is a semantic one, with 0 the background.
-        class_names: What the classes are called in reports and exports, the background's first.
-        backbone: Of the image: "small", "resnet18", "resnet50", "pvt_v2_b0" to "pvt_v2_b5", or a
+        class_names: Names of the classes for reports and exports, the background's first.
+        backbone: Image backbone: "small", "resnet18", "resnet50", "pvt_v2_b0" to "pvt_v2_b5", or a
             mapping with options; see `build_backbone`.
         audio_encoder: A registered name ("SmallLogMelEncoder", "VGGish"), a config, or a module
-            with their interface. Names and configs give untrained encoders.
-        width: Channels of tokens and queries, in eights.
-        mask_width: Channels of the maps at strides 4 and 8 and of the mask feature, in eights.
-        num_queries: Queries; each may find an object.
+            with their interface. Names and configs build untrained encoders.
+        width: Channels of tokens and queries, a multiple of 8.
+        mask_width: Channels of the maps at strides 4 and 8 and of the mask feature, a multiple of
+            8.
+        num_queries: Number of queries; each may detect an object.
         encoder_layers: Transformer layers over the coarse maps.
-        decoder_layers: Layers of queries.
-        heads: Of every attention.
-        max_size: In `segment_keyframes`, frames whose long edge is longer are shrunk to it, and
-            the logits enlarged again. None for no limit.
-        input_size: In `segment_keyframes`, height and width that every frame is squashed to, as
-            AVSBench does with (224, 224). It goes before `max_size`.
-        frames_at_once: In `segment_keyframes`, frames a batch, at most.
+        decoder_layers: Decoder layers.
+        heads: Attention heads, in every attention.
+        max_size: In `segment_keyframes`, frames with a longer long edge are shrunk to it, and the
+            logits enlarged again. None for no limit.
+        input_size: In `segment_keyframes`, height and width to which every frame is squashed, as
+            in AVSBench with (224, 224). Takes precedence over `max_size`.
+        frames_at_once: In `segment_keyframes`, maximum number of frames per batch.
 
     Raises:
-        KeyframeError: If a number is out of range, channels do not divide among heads, or there is
-            not one name for each class.
-        UnknownNameError: If there is no such backbone or audio encoder.
-        CheckpointError: If weights that `backbone` names cannot be had.
+        KeyframeError: If a number is out of range, channels do not divide among heads, or the
+            number of class names is not the number of classes.
+        UnknownNameError: If the backbone or the audio encoder is unknown.
+        CheckpointError: If weights that `backbone` names cannot be loaded.
 
     Example:
         >>> import torch
@@ -93,7 +95,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
     """
 
     context = "frame"
-    """It looks at the frames that it is asked about and hears their sound, nothing else."""
+    """The prediction of a frame depends on that frame and its audio only."""
 
     def __init__(
         self,
@@ -163,7 +165,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
         return self.predict(frames, log_mel).logits
 
     def predict(self, frames: Tensor, log_mel: Tensor) -> KeyframePrediction:
-        """Segment frames, and tell what training wants to know.
+        """Segment frames, with the outputs that training needs.
 
         Args:
             frames: `[B, 3, H, W]`, RGB in [0, 1], of any size.
@@ -178,19 +180,19 @@ class KeyframeProcessor(Pretrained, nn.Module):
         maps = self._fused_maps(frames, sound)
         memory, coarse = self._encode(maps[2], maps[3], sound)
         feature = self.pixels([maps[0], maps[1], coarse])
-        answers: list[Answer] = self.queries(sound, memory, feature)
-        logits = F.interpolate(answers[-1].logits, size, mode="bilinear", align_corners=False)
+        layers: list[LayerPrediction] = self.queries(sound, memory, feature)
+        logits = F.interpolate(layers[-1].logits, size, mode="bilinear", align_corners=False)
         return KeyframePrediction(
             logits=logits,
-            sounding=answers[-1].sounding,
-            layer_logits=tuple(answer.logits for answer in answers),
+            sounding=layers[-1].sounding,
+            layer_logits=tuple(layer.logits for layer in layers),
             dense_logits=self.dense(feature).float() if self.training else None,
         )
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
-        """Segment the frames `indices` of `clip`, each by itself.
+        """Segment the frames `indices` of `clip`, independently of one another.
 
-        In eval mode and without gradients, whatever mode the module is in.
+        Always in eval mode and without gradients.
 
         Returns:
             Logits `[K, C, H, W]` float32 at the clip's size, on the module's device.
@@ -201,15 +203,15 @@ class KeyframeProcessor(Pretrained, nn.Module):
         """
         indices = clip.checked(indices)
         like = next(self.parameters())
-        log_mel = clip_log_mel(clip, indices).to(like)
         size = self._network_size(clip.size)
-        logits = [torch.zeros(0, self.num_classes, *clip.size, device=like.device)]
+
+        def segment(batch: Sequence[int]) -> Tensor:
+            frames = resized(clip.rgb(batch).to(like), size)
+            return resized(self(frames, clip_log_mel(clip, batch).to(like)), clip.size)
+
+        empty = torch.zeros(0, self.num_classes, *clip.size, device=like.device)
         with torch.no_grad(), evaluating(self):
-            for start in range(0, len(indices), self.frames_at_once):
-                chosen = slice(start, start + self.frames_at_once)
-                frames = resized(clip.rgb(indices[chosen]).to(like), size)
-                logits.append(resized(self(frames, log_mel[chosen]), clip.size))
-        return torch.cat(logits)
+            return segment_in_batches(segment, indices, self.frames_at_once, empty)
 
     def _fused_maps(self, frames: Tensor, sound: Tensor) -> list[Tensor]:
         """Return the backbone's maps, reduced and fused with the sound, finest first."""
@@ -220,10 +222,10 @@ class KeyframeProcessor(Pretrained, nn.Module):
         return [fuse(reduce(x), sound) for x, reduce, fuse in layers]
 
     def _encode(self, fine: Tensor, coarse: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode the maps at strides 16 and 32 together with the sound.
+        """Encode the maps at strides 16 and 32 together with the audio tokens.
 
         Returns:
-            The pixels `[B, M, C]` of both with their places, for the queries; and the finer map
+            The pixels `[B, M, C]` of both with position codes, for the queries; and the finer map
             `[B, C, h, w]`.
         """
         maps = (fine, coarse)
@@ -261,32 +263,33 @@ def _check(
 ) -> None:
     if min(num_classes, num_queries, decoder_layers, frames_at_once) < 1:
         raise KeyframeError(
-            f"Got num_classes={num_classes}, num_queries={num_queries}, decoder_layers="
-            f"{decoder_layers}, frames_at_once={frames_at_once}; each is 1 or more. One class is "
-            "a binary head, which needs no background class."
+            "Expected 1 or more for each of num_classes, num_queries, decoder_layers and "
+            f"frames_at_once, got {num_classes}, {num_queries}, {decoder_layers} and "
+            f"{frames_at_once}. One class is a binary head, without a background class."
         )
     if any(width % 8 or width % heads for width in widths):
         raise KeyframeError(
-            f"Got width={widths[0]} and mask_width={widths[1]} with heads={heads}; both widths "
-            "are multiples of 8 and of the heads. Say width=128, mask_width=64, heads=4."
+            "Expected width and mask_width to be multiples of 8 and of heads, got "
+            f"width={widths[0]}, mask_width={widths[1]}, heads={heads}. Use e.g. width=128, "
+            "mask_width=64, heads=4."
         )
 
 
 def _check_sizes(max_size: int | None, input_size: Sequence[int] | None) -> None:
     if input_size is not None and (len(input_size) != 2 or min(input_size) < 1):
         raise KeyframeError(
-            f"Got input_size={input_size}; wanted height and width in pixels, (224, 224) say, or "
-            "None for the frames' own."
+            f"Expected input_size to be height and width in pixels, e.g. (224, 224), or None for "
+            f"the frames' own size, got {input_size}."
         )
     if max_size is not None and max_size < 1:
         raise KeyframeError(
-            f"Got max_size={max_size}; wanted the long edge in pixels, 512 say, or None for no "
-            "limit."
+            "Expected max_size to be the long edge in pixels, e.g. 512, or None for no limit, got "
+            f"{max_size}."
         )
 
 
 def _without_pretrained(backbone: str | Mapping[str, Any]) -> str | dict[str, Any]:
-    """Return how to build the backbone again for weights that are about to be loaded."""
+    """Return the config of the backbone without weights, which are loaded afterwards."""
     if isinstance(backbone, str):
         return backbone
     return {name: value for name, value in backbone.items() if name != "pretrained"}

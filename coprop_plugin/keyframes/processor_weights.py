@@ -1,4 +1,4 @@
-"""The Keyframe Processor's weights in files."""
+"""Saving and loading Keyframe Processors."""
 
 from pathlib import Path
 
@@ -10,18 +10,18 @@ from coprop_plugin.keyframes.processor import KeyframeProcessor
 
 FORMAT = "coprop_plugin.KeyframeProcessor/1"
 WEIGHTS = SHIPPED / "keyframes.safetensors"
-"""Trained on the made-up world; see the card beside it."""
+"""Trained on synthetic scenes; see `weights/README.md`."""
 
 
 def save_keyframe_processor(
     processor: KeyframeProcessor, path: str | Path, dtype: torch.dtype | None = None
 ) -> Path:
-    """Write weights and constructor arguments to a safetensors file.
+    """Save weights and constructor arguments to a safetensors file.
 
     Args:
-        processor: What to save, on any device.
-        path: The file; its folder is made if need be.
-        dtype: `torch.float16` halves the file; None keeps the weights as they are.
+        processor: The processor, on any device.
+        path: The file; its folder is created if missing.
+        dtype: `torch.float16` halves the file size; None keeps the weights as they are.
 
     Returns:
         The path.
@@ -34,12 +34,12 @@ def save_keyframe_processor(
 
 
 def load_keyframe_processor(path: str | Path | None = None) -> KeyframeProcessor:
-    """Load what `save_keyframe_processor` wrote, strictly both ways.
+    """Load a file that `save_keyframe_processor` wrote; every weight must fit.
 
     Args:
-        path: The file; or a folder or "hf://owner/name", as `KeyframeProcessor.from_pretrained`
-            reads; None for the weights that ship. They know the ten kinds of things of the
-            made-up world and nothing else.
+        path: The file; or a folder or "hf://owner/name", as for
+            `KeyframeProcessor.from_pretrained`; None for the default weights, which were trained
+            on the ten kinds of objects of the synthetic scenes only.
 
     Returns:
         The processor on the CPU, in eval mode and float32. Nothing is downloaded: the file holds
@@ -53,6 +53,6 @@ def load_keyframe_processor(path: str | Path | None = None) -> KeyframeProcessor
         >>> load_keyframe_processor().num_classes
         11
     """
-    if is_folder_or_id(path):
+    if path is not None and is_folder_or_id(path):
         return KeyframeProcessor.from_pretrained(path)
     return load_module(WEIGHTS if path is None else path, FORMAT, KeyframeProcessor)

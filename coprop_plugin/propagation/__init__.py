@@ -1,7 +1,22 @@
-"""Eq. (3), (6) and (7): masks carried from frame to frame under the guidance of the sound."""
+"""Eq. (3), (6) and (7): audio-guided propagation of masks from frame to frame."""
 
 from coprop_plugin.audio.small_encoder import SmallLogMelEncoder
 from coprop_plugin.propagation.baselines import FlowPropagator, HoldPropagator
+from coprop_plugin.propagation.checkpoint import (
+    load_aot_checkpoint,
+    load_propagator,
+    save_propagator,
+)
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
+from coprop_plugin.propagation.resolve import as_propagator
 
-__all__ = ["AudioInsertPropagator", "FlowPropagator", "HoldPropagator", "SmallLogMelEncoder"]
+__all__ = [
+    "AudioInsertPropagator",
+    "FlowPropagator",
+    "HoldPropagator",
+    "SmallLogMelEncoder",
+    "as_propagator",
+    "load_aot_checkpoint",
+    "load_propagator",
+    "save_propagator",
+]

@@ -1,4 +1,4 @@
-"""AOT's state dict: what its names are here, and which network it belongs to."""
+"""AOT's state dict: our names of its weights, and the network that it belongs to."""
 
 import re
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from coprop_plugin.errors import CheckpointError, some_names
 from coprop_plugin.propagation.presets import NEVER
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
 
-DEAD = ("LSTT.mask_token",)
-"""In AOT's files, but nothing there depends on it."""
+UNUSED = ("LSTT.mask_token",)
+"""In AOT's files, but without effect on its output."""
 
-# AOT's name and ours, as regular expression and replacement; the first that fits counts.
+# AOT's name and ours, as regular expression and replacement; the first match counts.
 _LAYER = r"LSTT\.layers\.(\d+)\."
 _BLOCK = r"blocks.\1."
 _NAMES = [
@@ -72,27 +72,27 @@ def our_name(name: str) -> str | None:
 
 
 def is_aot(state: Mapping[str, Any]) -> bool:
-    """Tell whether a state dict has the marks of AOT's, whatever its size."""
+    """Tell whether a state dict is AOT's, of any size."""
     return {"patch_wise_id_bank.weight", "encoder_projector.weight"} <= state.keys()
 
 
 def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> AudioInsertPropagator:
-    """Build the propagator that AOT's weights belong to, and fill it.
+    """Build the propagator that AOT's weights belong to, and load them.
 
     Args:
-        content: What an AOT file holds: `{"state_dict": ...}`, `{"model": ...}` or weights.
+        content: The content of an AOT file: `{"state_dict": ...}`, `{"model": ...}` or weights.
         origin: Where it came from, for messages.
-        options: Constructor arguments that the weights leave open.
+        options: Constructor arguments that the weights do not determine.
 
     Raises:
-        CheckpointError: If these are not AOT's weights, each and every one.
+        CheckpointError: If these are not AOT's weights, or not all of them fit.
     """
     state = weights_in(content, origin)
     if not is_aot(state):
         raise CheckpointError(
-            f"Got no AOT weights in {origin}: no `patch_wise_id_bank` and `encoder_projector` "
-            f"among {len(state)} names such as {some_names(list(state))}. DeAOT and ImageNet "
-            "weights cannot be used here; wanted R50_AOTL, AOTT, AOTS, AOTB or AOTL."
+            f"{origin} holds no AOT weights: no `patch_wise_id_bank` and `encoder_projector` "
+            f"among {len(state)} names such as {some_names(list(state))}. DeAOT and ImageNet weights "
+            "cannot be used; use R50_AOTL, AOTT, AOTS, AOTB or AOTL."
         )
     with no_larger_than(state, origin):
         propagator = AudioInsertPropagator(**{**_shape_of(state, origin), **options})
@@ -101,9 +101,9 @@ def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> Aud
     for name, tensor in state.items():
         own = our_name(name)
         if own in wanted:
-            # A grouped 1x1 convolution there, a matrix for each head here.
+            # A grouped 1x1 convolution there, one matrix per head here.
             ours[own] = tensor.flatten(1) if "relative_key_weight" in own else tensor
-        elif name not in DEAD:
+        elif name not in UNUSED:
             unknown.append(name)
     missing = [n for n in wanted if n not in ours and not n.startswith(_OURS_ALONE)]
     misshapen = [
@@ -123,8 +123,8 @@ def _shape_of(state: Mapping[str, Tensor], origin: str) -> dict[str, Any]:
     values = state.get("LSTT.layers.0.short_term_attn.relative_emb_v")
     if values is None or values.ndim != 3:
         raise CheckpointError(
-            f"Got weights in {origin} without `LSTT.layers.0.short_term_attn.relative_emb_v` of "
-            "three axes; they are incomplete, or DeAOT's, which cannot be used here."
+            f"Expected `LSTT.layers.0.short_term_attn.relative_emb_v` of three axes in {origin}; "
+            "the weights are incomplete, or DeAOT's, which cannot be used."
         )
     projector, bank = state["encoder_projector.weight"], state["patch_wise_id_bank.weight"]
     return dict(
@@ -150,8 +150,8 @@ def _encoder_of(state: Mapping[str, Tensor], num_layers: int, origin: str) -> di
         return dict(encoder=encoder, long_term_gap=5)
     names = [name for name in state if name.startswith("encoder.")]
     raise CheckpointError(
-        f"Got AOT weights in {origin} with an encoder that is not built in ({some_names(names)}). "
-        "There are ResNet and MobileNetV2: wanted R50_AOTL, AOTT, AOTS, AOTB or AOTL."
+        f"The AOT weights in {origin} have an encoder that is not built in ({some_names(names)}). "
+        "Supported are ResNet and MobileNetV2: use R50_AOTL, AOTT, AOTS, AOTB or AOTL."
     )
 
 
@@ -163,6 +163,6 @@ def _refuse(origin: str, missing: list[str], unknown: list[str], misshapen: list
     if found:
         raise CheckpointError(
             f"The weights in {origin} look like AOT's but do not fit: {'; '.join(found)}. Every "
-            "weight must have its place: fetch a released AOT file, or name the options it was "
-            "trained with."
+            "weight must fit: download a released AOT file, or name the options it was trained "
+            "with."
         )

@@ -1,4 +1,4 @@
-"""The three attentions of AOT's transformer: within the frame, far back, and one frame back.
+"""The three attentions of AOT's transformer: self, long-term and short-term.
 
 Long Short-Term Transformer, section 4.2 of "Associating Objects with Transformers for Video Object
 Segmentation" (Yang et al., arXiv:2106.02638v3). Token maps are `[B, H, W, C]`.
@@ -21,7 +21,7 @@ def join_heads(tokens: Tensor, height: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Every token looks at all tokens of its own frame. Place speaks in queries and keys only."""
+    """Attention within a frame; position codes are added to queries and keys only."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -43,9 +43,9 @@ class SelfAttention(nn.Module):
 
 
 class LongTermAttention(nn.Module):
-    """Every token looks at all tokens of all frames in long-term memory.
+    """Attention to all tokens of all frames in long-term memory.
 
-    Keys and values come from memory, the query from the block, so there is an output map only.
+    Keys and values come from memory, the query from the block, so it has an output map only.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -60,18 +60,18 @@ class LongTermAttention(nn.Module):
 
 
 class ShortTermAttention(nn.Module):
-    """Every token looks at a window around its own place in the frame before.
+    """Attention to a window around the same position in the previous frame.
 
-    The score of a key adds to its product with the query what the query says of the key's offset
-    alone (from the unscaled query); an offset has a value of its own, too. Offsets that leave the
-    picture do not take part. No window is ever copied: one matrix product a row of pixels gives
-    the scores with all keys in reach of that row, and the windows are a diagonal band of them,
-    which is looked at through strides. One row at a time stays in the processor's cache.
+    The score of a key is its product with the query plus a learned score of the key's offset (from
+    the unscaled query); an offset has a value of its own, too. Offsets that leave the frame do not
+    take part. No window is ever copied: one matrix product per row of pixels gives the scores with
+    all keys in reach of that row, and the windows are a diagonal band of them, a strided view. One
+    row at a time stays in the processor's cache.
 
     Args:
         width: C.
-        heads: Heads that share the channels.
-        radius: Half the window: 7 for 15 x 15.
+        heads: Attention heads.
+        radius: Half the window size: 7 for 15 x 15.
     """
 
     def __init__(self, width: int, heads: int, radius: int = 7) -> None:
@@ -84,7 +84,7 @@ class ShortTermAttention(nn.Module):
         self.project = nn.Linear(width, width)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from query to key and value of the frame before; all [B, H, W, C]."""
+        """Attend from query to key and value of the previous frame; all [B, H, W, C]."""
         rows = rearrange(query, "b h w (heads c) -> h heads b w c", heads=self.heads)
         key, value = (
             rearrange(
@@ -94,14 +94,16 @@ class ShortTermAttention(nn.Module):
             ).contiguous()
             for x in (key, value)
         )
-        said = rearrange(self.relative_key_weight, "(heads n) c -> heads c n", heads=self.heads)
+        relative = rearrange(self.relative_key_weight, "(heads n) c -> heads c n", heads=self.heads)
         bias = rearrange(self.relative_key_bias, "(heads n) -> heads 1 n", heads=self.heads)
         outside = self._outside(query)
         attended = []
         for y, row in enumerate(rows.unbind()):
             reach = slice(max(y - self.radius, 0), y + self.radius + 1)
             offsets = self._offsets(y, len(rows))
-            of_offsets = torch.baddbmm(bias[..., offsets], row.flatten(1, 2), said[..., offsets])
+            of_offsets = torch.baddbmm(
+                bias[..., offsets], row.flatten(1, 2), relative[..., offsets]
+            )
             weights = self._weights(row.flatten(0, 1), key[:, reach], of_offsets, outside)
             attended.append(self._attend(weights, value[:, reach], offsets))
         attended = torch.stack(attended)
@@ -110,12 +112,12 @@ class ShortTermAttention(nn.Module):
         )
 
     def _weights(self, row: Tensor, keys: Tensor, of_offsets: Tensor, outside: Tensor) -> Tensor:
-        """Return how much the pixels of a row look at each offset.
+        """Return the attention weights of the pixels of a row for each offset.
 
         Args:
             row: Queries `[(heads B), W, C]`.
             keys: Rows in reach, `[(heads B), window or fewer, W + 2 radius, C]`.
-            of_offsets: What the queries say of the offsets, `[heads, (B W), offsets]`.
+            of_offsets: Scores of the offsets, `[heads, (B W), offsets]`.
             outside: -inf where an offset leaves the row, else 0: `[W, 1, window]`.
 
         Returns:
@@ -137,17 +139,17 @@ class ShortTermAttention(nn.Module):
         return of_pixels + of_offsets.view(of_pixels.shape)
 
     def _band(self, scores: Tensor, num_rows: int) -> Tensor:
-        """Look at the windows in scores [N, W, rows * (W + 2 radius)]: [N, W, rows, window].
+        """View the windows in scores [N, W, rows * (W + 2 radius)]: [N, W, rows, window].
 
-        Pixel x wants columns x to x + window - 1 of each row in reach: one column further right
-        for each pixel.
+        The window of pixel x is columns x to x + window - 1 of each row in reach: one column
+        further right for each pixel.
         """
         number, width, reach = scores.shape
         size = (number, width, num_rows, self.window)
         return scores.as_strided(size, (width * reach, reach + 1, reach // num_rows, 1))
 
     def _offsets(self, y: int, height: int) -> slice:
-        """Number the offsets that do not leave a picture of some height upwards or downwards."""
+        """Return the offsets that stay inside a frame of some height, as seen from row y."""
         first, last = max(self.radius - y, 0), min(height - 1 - y, self.radius) + self.radius
         return slice(first * self.window, (last + 1) * self.window)
 

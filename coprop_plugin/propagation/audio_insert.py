@@ -8,20 +8,20 @@ from coprop_plugin.propagation.attention import join_heads, split_heads
 
 
 class AudioInsert(nn.Module):
-    """Let every pixel look at the sound of its frame.
+    """Cross-attention from every pixel to the audio of its frame.
 
     Eq. (6) of Co-Prop: `F~ = Softmax(F W^Q (A W^K)^T / sqrt(d_head)) A W^V`, pixels F as queries,
-    sound A as keys and values. Taken literally (`residual=False`) and with one audio token, the
-    softmax over one key is 1 everywhere: every pixel gets the same vector, the picture is replaced
-    by the sound, and W^Q and W^K have no gradient. With `residual=True` we differ:
+    audio A as keys and values. Taken literally (`residual=False`) and with one audio token, the
+    softmax over one key is 1 everywhere: every pixel gets the same vector, the image features are
+    replaced by the audio, and W^Q and W^K have no gradient. With `residual=True` we differ:
 
-    - F~ = F + W^O Attention(LayerNorm(F), A), where W^O and its bias start at zero, so that a
-      network trained without sound stays what it is until this block is trained. There is no gate
-      beside W^O: with both at zero neither would ever get a gradient.
-    - A learned null token stands beside the audio tokens: attention to it is how a pixel says
-      that the sound is not about it, and where silence goes.
+    - F~ = F + W^O Attention(LayerNorm(F), A), where W^O and its bias start at zero, so a network
+      trained without audio is unchanged until this block is trained. There is no gate beside W^O:
+      with both at zero neither would ever get a gradient.
+    - A learned null token is added to the audio tokens: pixels that are unrelated to the audio
+      attend to it, and so do all pixels in silence.
     - W^Q maps to at most `max_inner` channels rather than all C.
-    - A is several tokens a frame (see `SoundTokens`); W^K and W^V are D x (heads d_head), as A
+    - A is several tokens per frame (see `SoundTokens`); W^K and W^V are D x (heads d_head), as A
       has D channels; the paper types them C x d_head.
 
     Args:
@@ -54,12 +54,12 @@ class AudioInsert(nn.Module):
             nn.init.zeros_(self.project.bias)
 
     def forward(self, pixels: Tensor, sound: Tensor) -> Tensor:
-        """Insert sound [B, N, D] into pixels [B, H, W, C]; returns [B, H, W, C]."""
-        change = self.heard(pixels, sound)
+        """Insert audio tokens [B, N, D] into pixels [B, H, W, C]; returns [B, H, W, C]."""
+        change = self.attend(pixels, sound)
         return pixels + change if self.residual else change
 
-    def heard(self, pixels: Tensor, sound: Tensor) -> Tensor:
-        """Return what the sound says to each pixel, [B, H, W, C], before it is added."""
+    def attend(self, pixels: Tensor, sound: Tensor) -> Tensor:
+        """Return the attended audio of each pixel, [B, H, W, C], before it is added."""
         if self.residual:
             pixels = self.norm(pixels)
             sound = torch.cat([self.null_token.expand(len(sound), -1, -1), sound], dim=1)

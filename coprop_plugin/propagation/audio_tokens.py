@@ -1,6 +1,7 @@
-"""From a clip's sound to the audio tokens of each frame."""
+"""Audio tokens of each frame of a clip."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,9 @@ from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.types import Clip
 
+TokenKind = Literal["map", "embedding"]
+"""What the audio tokens of a frame are made from; see `SoundTokens`."""
+
 MAP_SIZE = (6, 4)
 """Times and bands of an audio encoder's map of one log-mel example [96, 64]."""
 _CHUNK = 64
@@ -18,23 +22,22 @@ _PERIODS_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class SoundTokens(nn.Module):
-    """Several audio tokens a frame, where Eq. (6) has one, F_a.
+    """Several audio tokens per frame, where Eq. (6) has one, F_a.
 
     With `tokens="map"`: one for each of the 6 x 4 places of the encoder's map of the frame's
-    log-mel example, told apart by learned codes of time and frequency, and one for the embedding
-    of the frame and of each of its neighbours, told apart by a code of the seconds between them.
-    A neighbour beyond the end of the clip is the clip's first or last frame again. With
-    `tokens="embedding"`: F_a alone, as it is.
+    log-mel example, with learned codes of time and frequency, and one for the embedding of the
+    frame and of each of its neighbours, with a code of the seconds between them. Beyond the ends of
+    the clip, its first or last frame is repeated. With `tokens="embedding"`: F_a alone, unchanged.
 
-    Which sound an example holds is said in `coprop_plugin.audio.log_mel.clip_log_mel`: with
-    either sampling the 0.975 s that end about 0.04 s after the frame.
+    The audio of an example is defined in `coprop_plugin.audio.log_mel.clip_log_mel`: with either
+    sampling the 0.975 s that end about 0.04 s after the frame.
 
     Args:
         encoder: An audio encoder: `conv_map`, `embed`, `map_channels`, `embedding_dim`. None if
-            clips bring their embeddings along.
+            clips have their own embeddings.
         width: D, the channels of a token, where `tokens="map"`.
         tokens: `"map"` or `"embedding"`.
-        neighbours: Frames whose embedding a frame hears, relative to it. Positive ones lie ahead.
+        neighbours: Frames whose embeddings a frame gets, relative to it. Positive ones lie ahead.
         embedding_dim: Channels of the clips' embeddings, if there is no encoder.
 
     Raises:
@@ -45,13 +48,13 @@ class SoundTokens(nn.Module):
         self,
         encoder: nn.Module | None,
         width: int,
-        tokens: str = "map",
+        tokens: TokenKind = "map",
         neighbours: Sequence[int] = (-1, 0, 1),
         embedding_dim: int = 128,
     ) -> None:
         super().__init__()
-        if tokens not in ("map", "embedding"):
-            raise PropagationError(f"Got tokens={tokens!r}; say 'map' or 'embedding'.")
+        if tokens not in get_args(TokenKind):
+            raise PropagationError(f"Expected tokens 'map' or 'embedding', got {tokens!r}.")
         self.encoder, self.tokens, self.neighbours = encoder, tokens, tuple(neighbours)
         self.embedding_dim = embedding_dim if encoder is None else encoder.embedding_dim
         self.width = self.embedding_dim if tokens == "embedding" else width
@@ -66,11 +69,11 @@ class SoundTokens(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, log_mel: Tensor, times: Tensor) -> Tensor:
-        """Make tokens of all frames of a clip; gradients reach the encoder.
+        """Compute the tokens of all frames of a clip; gradients reach the encoder.
 
         Args:
             log_mel: `[T, 1, 96, 64]`.
-            times: `[T]`, when each frame is shown, in seconds.
+            times: `[T]`, time stamps of the frames in seconds.
 
         Returns:
             `[T, N, D]`.
@@ -80,10 +83,10 @@ class SoundTokens(nn.Module):
 
     @torch.no_grad()
     def hear(self, clip: Clip) -> Tensor | None:
-        """Make tokens `[T, N, D]` of a clip's sound, or None if it has none that is of use.
+        """Compute tokens `[T, N, D]` of a clip's audio, or None if it has no usable audio.
 
-        Log-mels or the waveform go through the encoder; without one, or without them, a clip's
-        `audio_embedding` is used if it has the right width.
+        Log-mels or the waveform go through the encoder; without an encoder or without either, the
+        clip's `audio_embedding` is used if it has the right width.
         """
         like = next(self.parameters(), clip.times)
         if self.encoder is not None and (clip.log_mel is not None or clip.waveform is not None):

@@ -1,6 +1,8 @@
-"""Propagators without weights: baselines to beat, and something to fall back on."""
+"""Propagators without weights, as baselines: hold the mask, or follow optical flow."""
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,21 +15,24 @@ from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame,
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
-LEAST_SIDE = 12
-"""Pictures with a shorter side are too small for DIS: there the mask stays."""
+FlowPreset = Literal["ultrafast", "fast", "medium"]
+"""Speed settings of OpenCV's DIS optical flow."""
 
-SURE = 1e-5
-"""How far from 0 and 1 probabilities stay, so that their logarithm is finite."""
+LEAST_SIDE = 12
+"""Frames with a shorter side are too small for DIS: there the mask is held."""
+
+LEAST_PROB = 1e-5
+"""Distance of probabilities from 0 and 1, so that their logarithm is finite."""
 
 
 def as_logits(probs: Tensor) -> Tensor:
     """Return logits whose softmax over axis 1 is `probs` (kept 1e-5 from 0 and 1)."""
-    return probs.clamp(SURE, 1 - SURE).log()
+    return probs.clamp(LEAST_PROB, 1 - LEAST_PROB).log()
 
 
 @MODELS.register_module(name=["HoldPropagator", "hold"])
 class HoldPropagator:
-    """The keyframe's mask stays where it is: what a propagator has to beat.
+    """Holds the keyframe's mask: the baseline of every propagator.
 
     Example:
         >>> import torch
@@ -39,11 +44,11 @@ class HoldPropagator:
     """
 
     def hear(self, clip: Clip) -> None:
-        """Hear nothing: no sound moves this mask."""
+        """Return None: the audio is not used."""
         return None
 
     def start(self, frame: Tensor, sound: Tensor | None, masks: Tensor) -> Tensor:
-        """Begin a segment; the memory is the answer to every step.
+        """Begin a segment; the memory is the result of every step.
 
         Raises:
             PropagationError: If frame and masks do not fit each other.
@@ -60,34 +65,34 @@ class HoldPropagator:
         check_next_frame(frame, memory.shape)
         return memory
 
-    def first(self, memory: Tensor, clips: int) -> Tensor:
-        """Go on with the first clips of a batch alone: return their memory."""
-        return memory[:clips]
+    def first(self, memory: Tensor, count: int) -> Tensor:
+        """Return the memory of the first `count` segments of a batch."""
+        return memory[:count]
 
 
 @dataclass
 class FlowMemory:
-    """What `FlowPropagator` knows of a segment.
+    """Memory of a segment of `FlowPropagator`.
 
     Args:
         probs: `[B, 1 + n, H, W]`, the keyframe's masks.
-        origins: `[B, 2, H, W]`, where in the keyframe each pixel of the last frame came from:
-            x and y in pixels.
+        origins: `[B, 2, H, W]`, the position in the keyframe of each pixel of the last frame: x
+            and y in pixels.
         grays: The last frames, uint8 `[H, W]` arrays.
     """
 
     probs: Tensor
     origins: Tensor
-    grays: list
+    grays: list[np.ndarray]
 
 
 @MODELS.register_module(name=["FlowPropagator", "flow"])
 class FlowPropagator:
-    """The mask is carried by dense optical flow (DIS, Kroeger et al., arXiv:1603.03590v1).
+    """Moves the mask by dense optical flow (DIS, Kroeger et al., arXiv:1603.03590v1).
 
-    From frame to frame the flow is followed backwards and the steps are strung together, so that
-    the keyframe's mask is sampled once however long the segment: warping the last mask again and
-    again would blur it away. What leaves the picture or is covered does not come back.
+    The backward flows from frame to frame are composed, so that the keyframe's mask is sampled
+    once, however long the segment: warping the last mask repeatedly would blur it. Objects that
+    leave the frame or are covered do not come back.
 
     Args:
         preset: OpenCV's speed setting: `"ultrafast"`, `"fast"` or `"medium"`.
@@ -104,11 +109,11 @@ class FlowPropagator:
         torch.Size([1, 2, 32, 32])
     """
 
-    def __init__(self, preset: str = "medium") -> None:
+    def __init__(self, preset: FlowPreset = "medium") -> None:
         self.preset = preset
 
     def hear(self, clip: Clip) -> None:
-        """Hear nothing: only the picture moves this mask."""
+        """Return None: the audio is not used."""
         return None
 
     def start(self, frame: Tensor, sound: Tensor | None, masks: Tensor) -> FlowMemory:
@@ -125,7 +130,7 @@ class FlowPropagator:
         )
 
     def step(self, memory: FlowMemory, frame: Tensor, sound: Tensor | None) -> Tensor:
-        """Carry the masks along the flow; returns logits `[B, 1 + n, H, W]`.
+        """Propagate the masks along the flow; returns logits `[B, 1 + n, H, W]`.
 
         Raises:
             PropagationError: If the frame is not of the keyframe's size.
@@ -145,12 +150,12 @@ class FlowPropagator:
         memory.grays = grays
         return as_logits(_sample(memory.probs, memory.origins))
 
-    def first(self, memory: FlowMemory, clips: int) -> FlowMemory:
-        """Go on with the first clips of a batch alone: return their memory."""
-        return FlowMemory(memory.probs[:clips], memory.origins[:clips], memory.grays[:clips])
+    def first(self, memory: FlowMemory, count: int) -> FlowMemory:
+        """Return the memory of the first `count` segments of a batch."""
+        return FlowMemory(memory.probs[:count], memory.origins[:count], memory.grays[:count])
 
 
-def _cv2():
+def _cv2() -> ModuleType:
     try:
         import cv2
     except ImportError as error:
@@ -161,18 +166,18 @@ def _cv2():
     return cv2
 
 
-def _dis(preset: str):
+def _dis(preset: FlowPreset) -> Any:
     cv2 = _cv2()
     return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
 
 
-def _flow(method, now, before):
+def _flow(method: Any, now: np.ndarray, before: np.ndarray) -> np.ndarray:
     if min(now.shape) < LEAST_SIDE:
         return np.zeros((*now.shape, 2), np.float32)
     return method.calc(now, before, None)
 
 
-def _gray(picture: Tensor):
+def _gray(picture: Tensor) -> np.ndarray:
     rgb = (picture.clamp(0, 1) * 255).round().byte()
     cv2 = _cv2()
     return cv2.cvtColor(rearrange(rgb, "c h w -> h w c").cpu().numpy(), cv2.COLOR_RGB2GRAY)

@@ -1,4 +1,4 @@
-"""One block of AOT's transformer, and the sine code of a token's place."""
+"""One block of AOT's transformer, and the sine code of a token's position."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from coprop_plugin.propagation.attention import (
 
 
 def sine_position(height: int, width: int, channels: int) -> Tensor:
-    """Code the place of every token: `[H, W, C]` float64, first half y, second half x.
+    """Encode the position of every token: `[H, W, C]` float64, first half y, second half x.
 
     Each axis runs from 0 to 2 pi; sine and cosine alternate, wavelengths rise to 10000.
     """
@@ -34,7 +34,7 @@ def sine_position(height: int, width: int, channels: int) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """Two linear maps, between them group norm, GELU and a 5x5 filter for each channel."""
+    """Two linear maps with group norm, GELU and a depthwise 5x5 convolution between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class FeedForward(nn.Module):
 class PropagatorBlock(nn.Module):
     """The "Propagator Block" of section 3.4: self-attention, long- and short-term attention, MLP.
 
-    It is AOT's LSTT block, split where the memory comes in: `look`, then `propagate`, and
-    `remember` once the mask of the frame is known. One map makes query and memory key.
+    It is AOT's LSTT block, split where the memory enters: `look`, then `propagate`, and `remember`
+    once the mask of the frame is known. One map computes query and memory key.
 
     Args:
         width: C.
         heads: Attention heads.
-        radius: Of the short-term window, in tokens.
+        radius: Radius of the short-term window, in tokens.
         drop_path: Share of clips that skip self-attention or MLP in training.
     """
 
@@ -84,11 +84,11 @@ class PropagatorBlock(nn.Module):
             position: `[H, W, C]`.
 
         Returns:
-            The tokens, the key by which this frame asks and is found, and its content, which
-            `remember` turns into a value; each `[B, H, W, C]`.
+            The tokens, the query and key of this frame, and its content, which `remember` turns
+            into a value; each `[B, H, W, C]`.
         """
         attended = self.self_attention(self.self_norm(tokens), position)
-        tokens = tokens + self._some(attended)
+        tokens = tokens + self._drop_path(attended)
         content = self.memory_norm(tokens)
         return tokens, self.to_key(content), content
 
@@ -99,22 +99,22 @@ class PropagatorBlock(nn.Module):
     def propagate(
         self, tokens: Tensor, key: Tensor, long_term: Sequence[Tensor], short_term: Sequence[Tensor]
     ) -> Tensor:
-        """Bring in the memory; tokens and key [B, H, W, C] as `look` returns them.
+        """Attend to the memory; tokens and key [B, H, W, C] as `look` returns them.
 
         Args:
             tokens: `[B, H, W, C]`.
             key: `[B, H, W, C]`, here the query.
             long_term: Keys and values, `[B, heads, M, C / heads]`.
-            short_term: Key and value of the frame before, `[B, H, W, C]`.
+            short_term: Key and value of the previous frame, `[B, H, W, C]`.
 
         Returns:
             The tokens, `[B, H, W, C]`.
         """
         tokens = tokens + self.long_term(key, *long_term) + self.short_term(key, *short_term)
-        return tokens + self._some(self.feed_forward(self.feed_norm(tokens)))
+        return tokens + self._drop_path(self.feed_forward(self.feed_norm(tokens)))
 
-    def _some(self, change: Tensor) -> Tensor:
-        """Drop the change for some clips in training, and make up for it in the others."""
+    def _drop_path(self, change: Tensor) -> Tensor:
+        """Drop the change for some clips in training, and scale it up for the others."""
         if not (self.training and self.drop_path):
             return change
         keep = 1 - self.drop_path

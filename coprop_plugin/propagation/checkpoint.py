@@ -1,4 +1,4 @@
-"""Weights in files: our own, and AOT's."""
+"""Loading and saving propagators: our own files, and AOT's checkpoints."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,11 +16,11 @@ FORMAT = "coprop_plugin.AudioInsertPropagator/1"
 
 
 def load(path: str | Path) -> AudioInsertPropagator:
-    """Load a propagator from a file of either kind, told by its content, not by its name.
+    """Load a propagator from a file of either kind, detected by its content, not by its name.
 
     Args:
         path: Safetensors that `save_propagator` wrote, or a checkpoint of AOT; or a folder or
-            "hf://owner/name", as `AudioInsertPropagator.from_pretrained` reads.
+            "hf://owner/name", as for `AudioInsertPropagator.from_pretrained`.
 
     Returns:
         The propagator on the CPU, in eval mode.
@@ -39,24 +39,24 @@ def load(path: str | Path) -> AudioInsertPropagator:
 def load_aot_checkpoint(
     source: str | Path | Mapping[str, Any], **options: Any
 ) -> AudioInsertPropagator:
-    """Load a released AOT checkpoint; what listens to the sound starts as if it were not there.
+    """Load a released AOT checkpoint; the audio blocks start without effect.
 
     The network's shape is read from the weights: ResNet or MobileNetV2, number of layers, width,
-    heads. Two things are not in them: MobileNetV2 weights of three layers may be AOTB or AOTL
+    heads. MobileNetV2 weights of three layers may be AOTB or AOTL, which the weights do not tell,
     and are taken for AOTL (`long_term_gap=5`).
 
     Args:
-        source: A `.pth` file, as it is released, saved by AOT's trainer, or with averaged
-            weights; or what is in it: `{"state_dict": ...}`, `{"model": ...}` or the weights.
-            Nothing but tensors and plain containers is ever unpickled.
-        **options: Of `AudioInsertPropagator`, those that the weights leave open:
+        source: A `.pth` file, as released, saved by AOT's trainer, or with averaged weights; or
+            its content: `{"state_dict": ...}`, `{"model": ...}` or the weights. Nothing but
+            tensors and plain containers is ever unpickled.
+        **options: Arguments of `AudioInsertPropagator` that the weights do not determine:
             `insert_layers`, `audio_encoder`, `long_term_gap`, `max_size` ...
 
     Returns:
         The propagator on the CPU, in eval mode.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, holds anything but tensors and plain
+        CheckpointError: If the file is missing, damaged, holds other than tensors and plain
             containers, or weights that are not AOT's; missing and unknown names are listed.
 
     Example:
@@ -72,12 +72,12 @@ def load_aot_checkpoint(
 def save_propagator(
     propagator: AudioInsertPropagator, path: str | Path, dtype: torch.dtype | None = None
 ) -> Path:
-    """Write weights and constructor arguments to a safetensors file.
+    """Save weights and constructor arguments to a safetensors file.
 
     Args:
-        propagator: What to save, on any device.
-        path: The file; its folder is made if need be.
-        dtype: `torch.float16` halves the file; None keeps the weights as they are.
+        propagator: The propagator, on any device.
+        path: The file; its folder is created if missing.
+        dtype: `torch.float16` halves the file size; None keeps the weights as they are.
 
     Returns:
         The path.
@@ -90,7 +90,7 @@ def save_propagator(
 
 
 def load_propagator(path: str | Path) -> AudioInsertPropagator:
-    """Load what `save_propagator` wrote, strictly both ways.
+    """Load a file that `save_propagator` wrote; every weight must fit.
 
     Args:
         path: The file.

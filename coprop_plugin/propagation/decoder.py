@@ -1,4 +1,4 @@
-"""From tokens to one logit map for each identity."""
+"""AOT's decoder: from tokens to one logit map per identity."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ class Decoder(nn.Module):
 
     Args:
         width: C of the tokens.
-        num_maps: How many token maps come in: the encoder's, and one for each block.
+        num_maps: Number of token maps: the encoder's, and one per block.
         encoder_widths: Channels of the encoder's maps at strides 4, 8, 16.
         num_logits: Identities and the background.
     """
@@ -62,12 +62,12 @@ class Decoder(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw every weight of two or more axes as AOT does: Xavier, uniform."""
+    """Initialise every weight of two or more axes as AOT does: Xavier, uniform."""
     for parameter in module.parameters():
         if parameter.ndim > 1:
             nn.init.xavier_uniform_(parameter)
 
 
 def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring logits [B, C, H / 4, W / 4] to the frame's size."""
+    """Resize logits [B, C, H / 4, W / 4] to the frame's size."""
     return F.interpolate(logits, size, mode="bilinear", align_corners=True)

@@ -1,8 +1,7 @@
 """Image encoders: maps of a frame at strides 4, 8, 16 and 16.
 
-AOT's have frozen batch norms, and parameters named as torchvision names those of the same networks,
-so that files of weights trained on ImageNet or by AOT fit as they are. They do not learn from
-scratch; ours does.
+AOT's have frozen batch norms, and parameters with torchvision's names, so that files of weights
+trained on ImageNet or by AOT fit unchanged. They cannot be trained from scratch; `SmallResNet` can.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,10 +62,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet up to stride 16: the stem and three stages; the last map is given twice, as in AOT.
+    """ResNet up to stride 16: the stem and three stages; the last map is returned twice, as in AOT.
 
     Args:
-        width: Channels inside the first stage; 64 is ResNet-50.
+        width: Channels of the first stage; 64 is ResNet-50.
         blocks: Bottlenecks in each of the three stages.
     """
 
@@ -94,7 +93,7 @@ class ResNet(nn.Module):
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, frozen batch norm, ReLU6; the size changes by the stride alone."""
+    """Convolution, frozen batch norm, ReLU6; only the stride changes the size."""
 
     def __init__(self, channels: int, out: int, kernel: int, **options: int) -> None:
         padding = kernel // 2 * options.get("dilation", 1)
@@ -108,7 +107,7 @@ class ConvNorm(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel by itself, narrow (Sandler et al., 1801.04381v4)."""
+    """Pointwise, depthwise and pointwise convolution (Sandler et al., arXiv:1801.04381v4)."""
 
     def __init__(self, channels: int, out: int, widen: int, stride: int, dilation: int) -> None:
         super().__init__()
@@ -130,14 +129,14 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 held at stride 16: where it would halve once more, it dilates instead.
+    """MobileNetV2 with output stride 16: the last stride is replaced by dilation.
 
     Args:
-        width: Multiplies all channel counts, which are then rounded to eights; 1 is the original.
+        width: Multiplier of all channel counts, which are rounded to multiples of 8.
         last_width: Channels of the last map.
     """
 
-    # (how much to widen, channels, blocks, stride, dilation of the first block, of the others)
+    # (expansion, channels, blocks, stride, dilation of the first block, of the others)
     layout = (
         (1, 16, 1, 1, 1, 1),
         (6, 24, 2, 2, 1, 1),
@@ -174,11 +173,11 @@ class MobileNetV2(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A small residual network with group norms, to be trained from scratch.
+    """A small residual network with group norms, for training from scratch.
 
     Args:
-        widths: Channels at strides 4, 8 and 16, in eights.
-        depths: Residual blocks there.
+        widths: Channels at strides 4, 8 and 16, multiples of 8.
+        depths: Residual blocks at these strides.
     """
 
     def __init__(
@@ -231,7 +230,7 @@ def build_encoder(encoder: str | Mapping[str, Any]) -> nn.Module:
     name = options.pop("type", None)
     if name not in ENCODERS:
         raise UnknownNameError(
-            f"Got encoder {name!r}; there are {', '.join(ENCODERS)}. Name one of them, with "
-            "options as `encoder=dict(type='r50', width=8)`."
+            f"{name!r} is not an encoder. Available: {', '.join(ENCODERS)}; with options: "
+            "`encoder=dict(type='r50', width=8)`."
         )
     return ENCODERS[name](**options)

@@ -1,4 +1,4 @@
-"""Sizes: what a propagator accepts, and what AOT's grid makes of it."""
+"""Checks of a propagator's input, and sizes on AOT's grid."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,14 @@ from torch import Tensor
 from coprop_plugin.errors import PropagationError
 
 STRIDE = 16
-"""Pixels per token; the sides of what the network sees are 16 n + 1."""
-
+"""Pixels per token; the sides of the network's input are 16 n + 1."""
 
 IGNORE = 255
-"""In masks that are given for training: pixels of which nothing is known."""
+"""In masks for training: unlabelled pixels."""
 
 
 def one_hot(masks: Tensor, num_objects: int) -> Tensor:
-    """Turn object ids into planes of zeros and ones.
+    """Convert object ids to one-hot planes.
 
     Args:
         masks: `[B, H, W]` ids, 0 the background.
@@ -35,26 +34,26 @@ def one_hot(masks: Tensor, num_objects: int) -> Tensor:
 
 
 def check_keyframe(frame: Tensor, masks: Tensor) -> None:
-    """Refuse a keyframe that is not `[B, 3, H, W]` float with integer masks `[B, H, W]`.
+    """Check that a keyframe is `[B, 3, H, W]` float with integer masks `[B, H, W]`.
 
     Raises:
         PropagationError: If it is not, or if the masks hold 255.
     """
     if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
         raise PropagationError(
-            f"Got a frame of shape {list(frame.shape)} and {frame.dtype}; wanted [B, 3, H, W], "
-            "float RGB in [0, 1]. `clip.rgb([t])` gives that."
+            "Expected a frame [B, 3, H, W], float RGB in [0, 1], got shape "
+            f"{list(frame.shape)} and {frame.dtype}. Use `clip.rgb([t])`."
         )
     check_masks(masks, frame)
     if int(masks.max()) >= IGNORE:
         raise PropagationError(
-            f"Got an object id of {int(masks.max())} in a keyframe; ids count the objects from 1. "
-            "Is this a picture of 0 and 255? Use `masks.clamp(max=1)`."
+            f"Expected object ids counted from 1 in a keyframe, got {int(masks.max())}. For an "
+            "image of 0 and 255 use `masks.clamp(max=1)`."
         )
 
 
 def check_masks(masks: Tensor, frame: Tensor) -> None:
-    """Refuse masks that are not integer object ids `[B, H, W]` of the frame `[B, 3, H, W]`.
+    """Check that masks are integer object ids `[B, H, W]` of the frame `[B, 3, H, W]`.
 
     Raises:
         PropagationError: If they are not.
@@ -62,68 +61,68 @@ def check_masks(masks: Tensor, frame: Tensor) -> None:
     wanted = [len(frame), *frame.shape[-2:]]
     if list(masks.shape) != wanted or masks.is_floating_point() or masks.dtype == torch.bool:
         raise PropagationError(
-            f"Got masks of shape {list(masks.shape)} and {masks.dtype} for frames of shape "
-            f"{list(frame.shape)}; wanted integer object ids {wanted}, 0 the background. "
-            "Resize the masks to the frames; `.long()` makes ids of a bool mask."
+            f"Expected integer object ids {wanted}, 0 the background, for frames of shape "
+            f"{list(frame.shape)}, got shape {list(masks.shape)} and {masks.dtype}. Resize the "
+            "masks to the frames; convert a bool mask by `.long()`."
         )
     if masks.numel() and int(masks.min()) < 0:
         raise PropagationError(
-            f"Got an object id of {int(masks.min())}; ids are 0 for the background, then 1..n. "
-            "Set pixels to ignore to 0."
+            f"Expected object ids 0 (background), 1..n, got {int(masks.min())}. Set pixels to "
+            "ignore to 0."
         )
 
 
 def check_forced_masks(masks: Tensor, frame: Tensor, num_objects: int) -> None:
-    """Refuse masks to remember that do not fit the frame, or hold objects beyond `num_objects`.
+    """Check that given masks fit the frame, and hold no objects beyond `num_objects`.
 
     Raises:
-        PropagationError: If they do; `IGNORE` is welcome.
+        PropagationError: If they do not; `IGNORE` is allowed.
     """
     check_masks(masks, frame)
     known = masks[masks != IGNORE]
     if known.numel() and int(known.max()) > num_objects:
         raise PropagationError(
-            f"Got object id {int(known.max())} in a segment of {num_objects} objects. New objects "
-            "begin with a keyframe: call `start` with masks that hold them all."
+            f"Expected object ids up to {num_objects} in this segment, got {int(known.max())}. New "
+            "objects need a keyframe: call `start` with masks that hold them all."
         )
 
 
 def check_next_frame(frame: Tensor, wanted: Sequence[int]) -> None:
-    """Refuse a frame whose batch or size is not that of `wanted` = [B, ..., H, W].
+    """Check that a frame has the batch and size of `wanted` = [B, ..., H, W].
 
     Raises:
         PropagationError: If it is not.
     """
     if [len(frame), *frame.shape[-2:]] != [wanted[0], *wanted[-2:]] or frame.ndim != 4:
         raise PropagationError(
-            f"Got a frame of shape {list(frame.shape)} after a keyframe of {wanted[0]} clips at "
-            f"{wanted[-2]}x{wanted[-1]}; a segment keeps its batch and its size. Resize the "
-            "frame, or start anew with a keyframe of this size."
+            f"Expected a frame of {wanted[0]} clips at {wanted[-2]}x{wanted[-1]}, like the "
+            f"keyframe, got shape {list(frame.shape)}. Resize the frame, or call `start` with a "
+            "keyframe of this size."
         )
 
 
 def check_sound(sound: Tensor, batch: int, width: int | None) -> None:
-    """Refuse sound that is not `[B, N, D]`, D the width of a propagator's audio tokens.
+    """Check that audio tokens are `[B, N, D]`, D their width in a propagator.
 
     Raises:
-        PropagationError: If it is not, or the width is None: nothing there listens.
+        PropagationError: If they are not, or the width is None: the propagator takes no audio.
     """
     if width is not None and sound.ndim == 3 and sound.shape[::2] == (batch, width):
         return
-    wanted = f"[B={batch}, N, {width}], rows of `hear`"
+    expected = f"audio tokens [B={batch}, N, {width}], rows of `hear`"
     if width is None:
-        wanted = "no sound: nothing in this propagator listens"
+        expected = "no audio tokens, which this propagator does not use"
     raise PropagationError(
-        f"Got sound of shape {list(sound.shape)}; wanted {wanted}. Take `hear(clip)[t : t + 1]`"
-        " of this very propagator, or None."
+        f"Expected {expected}, got shape {list(sound.shape)}. Pass `hear(clip)[t : t + 1]` of the "
+        "same propagator, or None."
     )
 
 
 def network_size(height: int, width: int, max_size: int | None) -> tuple[int, int]:
-    """Return the size of at most `max_size` at the long edge that AOT's grid allows.
+    """Return the size on AOT's grid with a long edge of about `max_size` at most.
 
     As upstream: scaled down if the long edge is above `max_size`, cut to whole pixels, then each
-    side to the nearest 16 n + 1 (a half goes to the even n), 17 at least.
+    side rounded to the nearest 16 n + 1 (half to even n), at least 17.
 
     Example:
         >>> network_size(480, 854, max_size=1040), network_size(1080, 1920, max_size=1040)

@@ -1,4 +1,4 @@
-"""More objects than the bank has identities: groups that share a frame's features."""
+"""Groups of objects, for more objects than the bank has identities."""
 
 import torch
 from einops import rearrange, repeat
@@ -8,17 +8,17 @@ from coprop_plugin.propagation.geometry import IGNORE
 
 
 def num_groups(num_objects: int, size: int) -> int:
-    """Return how many groups of at most `size` objects there are, at least 1."""
+    """Return the number of groups of at most `size` objects, at least 1."""
     return max(-(-num_objects // size), 1)
 
 
 def for_groups(x: Tensor, groups: int) -> Tensor:
-    """Repeat what groups share: [B, ...] becomes [(B groups), ...]."""
+    """Repeat a tensor for every group: [B, ...] becomes [(B groups), ...]."""
     return x if groups == 1 else repeat(x, "b ... -> (b groups) ...", groups=groups)
 
 
 def split_into_groups(masks: Tensor, num_objects: int, size: int) -> Tensor:
-    """Number the objects of each group from 1; the others are background to it.
+    """Number the objects of each group from 1; the others are its background.
 
     Args:
         masks: Object ids `[B, H, W]`.
@@ -45,9 +45,9 @@ def split_into_groups(masks: Tensor, num_objects: int, size: int) -> Tensor:
 def merge_groups(logits: Tensor, num_objects: int, size: int) -> Tensor:
     """Merge the logits of groups as AOT does.
 
-    Softmax in each group; backgrounds are multiplied, objects put side by side; then log-odds of
-    probabilities kept 1e-5 from 0 and 1. They add up to 1 only where there is one group, whose
-    logits stay as they are.
+    Softmax in each group; backgrounds are multiplied, objects concatenated; then log-odds of
+    probabilities kept 1e-5 from 0 and 1. They sum to 1 only if there is one group, whose logits are
+    unchanged.
 
     Args:
         logits: `[(B groups), 1 + identities, H, W]`.

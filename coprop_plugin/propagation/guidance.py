@@ -1,8 +1,8 @@
-"""A guide: another propagator, whose answer the decoder sees, trusts here and corrects there.
+"""A guide: another propagator, whose prediction the decoder weighs per pixel and corrects.
 
-Optical flow keeps edges sharp from frame to frame, and knows nothing of what is covered, comes back
-or falls silent; attention to remembered frames is the other way round. The decoder is shown where
-the guide believes the objects to be, and says for each pixel how far that is to be trusted:
+Optical flow keeps edges sharp from frame to frame, but cannot follow objects that are covered, come
+back or stop sounding; attention to remembered frames is the other way round. The decoder gets the
+guide's prediction as input, and predicts for each pixel how far to trust it:
 
     logits = decoder + sigmoid(trust) * guide.
 
@@ -17,20 +17,20 @@ from coprop_plugin.propagation.geometry import resize_features
 from coprop_plugin.propagation.groups import for_groups
 
 LEAST_LOGIT = -5.0
-"""What a guide says against an object, at most: a probability of 0.7 %."""
+"""Lower bound of a guide's log-probabilities: a probability of 0.7 %."""
 
 
 def bounded(logits: Tensor) -> Tensor:
-    """Return a guide's logits [B, 1 + n, H, W] as log-probabilities that can be outvoted."""
+    """Return a guide's logits [B, 1 + n, H, W] as log-probabilities with a lower bound."""
     return logits.float().log_softmax(1).clamp_min(LEAST_LOGIT)
 
 
-def shown(finest: Tensor, guided: Tensor, groups: int) -> Tensor:
-    """Put the guide's objects beside the finest map of the encoder.
+def append_guide(finest: Tensor, guided: Tensor, groups: int) -> Tensor:
+    """Append the guide's objects to the finest map of the encoder.
 
     Args:
         finest: `[(B groups), C, h, w]`.
-        guided: `[B, 1 + n, H, W]`, of `bounded`.
+        guided: `[B, 1 + n, H, W]`, from `bounded`.
         groups: See `for_groups`.
 
     Returns:
@@ -41,6 +41,6 @@ def shown(finest: Tensor, guided: Tensor, groups: int) -> Tensor:
 
 
 def trust(decoded: Tensor, groups: int) -> Tensor:
-    """Return how far to trust the guide, `[B, 1, H, W]` in 0..1: the decoder's last channel."""
+    """Return the weight of the guide, `[B, 1, H, W]` in 0..1: the decoder's last channel."""
     last = reduce(decoded[:, -1:], "(b groups) one h w -> b one h w", "mean", groups=groups)
     return last.sigmoid()

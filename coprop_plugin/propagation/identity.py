@@ -1,4 +1,4 @@
-"""Which object a pixel belongs to, as the memory keeps it."""
+"""ID embedding: the object of every pixel, as stored in memory."""
 
 import torch.nn.functional as F
 from einops import rearrange
@@ -11,13 +11,13 @@ _PATCH = dict(kernel_size=STRIDE + 1, stride=STRIDE, padding=STRIDE // 2)
 
 
 class Identity(nn.Module):
-    """ID embedding of a frame: from its masks, as in AOT, and from its sound.
+    """ID embedding of a frame: from its masks, as in AOT, and from its audio.
 
     Section 3.4 "combines audio features and masks to generate these identities" without an
     equation. Here: `id_emb = bank(masks) + share * W^O Attention(LayerNorm(bank(masks)), A)`, the
     attention that of `AudioInsert` with W^O zero at the start, `share` the part of a token's
-    pixels that belongs to an object; so the background has no sound, and what an object sounds
-    like enters the memory together with which object it is.
+    pixels that belongs to an object; so the background gets no audio, and an object's audio enters
+    the memory together with its identity.
 
     Args:
         width: C of the embedding.
@@ -33,13 +33,12 @@ class Identity(nn.Module):
         self.audio = None if audio_width is None else AudioInsert(width, audio_width, heads)
 
     def forward(self, masks: Tensor, sound: Tensor | None) -> Tensor:
-        """Embed object ids and sound.
+        """Embed object ids and audio tokens.
 
         Args:
             masks: `[B, H, W]` ids at the network's size, 0 the background. Ids above
-                `max_objects` (255 for pixels to ignore) count as nothing at all, not even as
-                background.
-            sound: `[B, N, D]` or None.
+                `max_objects` (255 for pixels to ignore) are neither object nor background.
+            sound: Audio tokens `[B, N, D]` or None.
 
         Returns:
             `[B, H / 16, W / 16, C]`.
@@ -50,4 +49,4 @@ class Identity(nn.Module):
             return id_emb
         objects = F.avg_pool2d(planes[:, 1:].sum(1, keepdim=True), **_PATCH)
         share = rearrange(objects, "b c h w -> b h w c")
-        return id_emb + share * self.audio.heard(id_emb, sound)
+        return id_emb + share * self.audio.attend(id_emb, sound)

@@ -1,4 +1,4 @@
-"""AOT's network with sound let in: what one frame goes through."""
+"""AOT's network with Audio-Insert Blocks, for one frame at a time."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,30 +22,29 @@ from coprop_plugin.propagation.memory import LongTermMemory
 class PropagationNetwork(nn.Module):
     """Encoder, Audio-Insert Blocks, Propagator Blocks, decoder; without memory of its own.
 
-    Section 3.4 of Co-Prop on AOT (Yang et al., arXiv:2106.02638v3). Sound enters the encoder's
-    maps F^l before they are used, in the layers of `insert_layers`: 0, 1, 2 are the maps at
-    strides 4, 8, 16, which feed the decoder; 3 is the last map after projection, which feeds the
-    blocks and the decoder. (3,) is the paper's 1-layer variant, (0, 1, 2, 3) its 4-layer variant
-    (Table 5). The projection reads the encoder's last map as it is without sound. Channel counts
-    are the encoder's: [24, 32, 96, 256] in A.2 are MobileNetV2's, ResNet-50 has [256, 512, 1024,
-    256].
+    Section 3.4 of Co-Prop on AOT (Yang et al., arXiv:2106.02638v3). Audio is inserted into the
+    encoder's maps F^l of `insert_layers`: 0, 1, 2 are the maps at strides 4, 8, 16, which feed the
+    decoder; 3 is the last map after projection, which feeds the blocks and the decoder. (3,) is the
+    paper's 1-layer variant, (0, 1, 2, 3) its 4-layer variant (Table 5). The projection takes the
+    encoder's last map before any insertion. Channel counts are the encoder's: [24, 32, 96, 256] in
+    A.2 are MobileNetV2's, ResNet-50 has [256, 512, 1024, 256].
 
     Args:
         encoder: A name or a mapping as `build_encoder` takes it.
         num_layers: Propagator Blocks.
         width: C of the tokens, a multiple of 16 and of `num_heads`.
-        num_heads: Of every attention.
-        max_objects: Identities of the bank.
-        audio_width: D of the audio tokens; None for a network without ears.
-        insert_layers: Where the sound enters.
+        num_heads: Attention heads, in every attention.
+        max_objects: Number of identities in the bank.
+        audio_width: D of the audio tokens; None for a network without audio.
+        insert_layers: Layers with an Audio-Insert Block.
         residual: As in `AudioInsert`.
-        audio_identity: Whether the sound enters the ID embedding.
-        short_term_radius: Of the short-term window, in tokens.
+        audio_identity: Whether audio is part of the ID embedding.
+        short_term_radius: Radius of the short-term window, in tokens.
         drop_path: As in `PropagatorBlock`.
         guided: Whether the decoder corrects a guide; see `guidance`.
 
     Raises:
-        PropagationError: If widths do not divide, or there is no such layer.
+        PropagationError: If widths are not divisible, or a layer does not exist.
     """
 
     def __init__(
@@ -80,19 +79,19 @@ class PropagationNetwork(nn.Module):
             for _ in range(num_layers)
         )
         self.output_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
-        # A guide's mask comes in beside the finest map, and how far it is to be trusted goes out.
+        # One more input channel for a guide's mask, and one more output for its weight.
         finest, *coarser = widths[:3]
         self.decoder = Decoder(
             width, num_layers + 1, (finest + guided, *coarser), 1 + max_objects + guided
         )
-        heard = audio_width if audio_identity else None
-        self.identity = Identity(width, max_objects, heard, num_heads)
+        identity_width = audio_width if audio_identity else None
+        self.identity = Identity(width, max_objects, identity_width, num_heads)
         for part in (self.projector, self.blocks, self.decoder):
             initialise(part)
         nn.init.orthogonal_(self.identity.bank.weight, gain=17**-2)
 
     def encode(self, frame: Tensor, sound: Tensor | None) -> tuple[list[Tensor], Tensor]:
-        """Encode frames [B, 3, H, W] in [0, 1], insert sound [B, N, D] or None.
+        """Encode frames [B, 3, H, W] in [0, 1], insert audio tokens [B, N, D] or None.
 
         Returns:
             The maps at strides 4, 8, 16, `[B, C_s, H / s, W / s]`, and tokens `[B, h, w, C]`.
@@ -106,13 +105,13 @@ class PropagationNetwork(nn.Module):
         return maps[:3], rearrange(maps[3], "b c h w -> b h w c")
 
     def compile(self, **options: Any) -> None:
-        """Compile, in place, what has the same shapes at every frame: all but memory's attention.
+        """Compile, in place, the parts with constant shapes: all but the attention to memory.
 
-        Names of weights stay. Worth its minute of compilation on a GPU; on a CPU see
+        Names of weights do not change. Worth its minute of compilation on a GPU; for CPUs see
         `docs/performance.md`.
 
         Args:
-            **options: Of `torch.compile`.
+            **options: Options of `torch.compile`.
 
         Example:
             >>> propagator.network.compile(mode="max-autotune")  # doctest: +SKIP
@@ -126,7 +125,7 @@ class PropagationNetwork(nn.Module):
     def begin(
         self, tokens: Tensor, position: Tensor, id_emb: Tensor
     ) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
-        """Take in a keyframe, which is its own memory.
+        """Process a keyframe, with itself as memory.
 
         Returns:
             Token maps for the decoder, and key and value of each block, `[B, h, w, C]`.
@@ -140,14 +139,14 @@ class PropagationNetwork(nn.Module):
             memory.append((key, value))
         return outputs, memory
 
-    def carry(
+    def propagate(
         self,
         tokens: Tensor,
         position: Tensor,
         long_term: Sequence[LongTermMemory],
         short_term: Sequence[tuple[Tensor, Tensor]],
     ) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
-        """Carry the memory to a frame: Eq. (7).
+        """Propagate the memory to a frame: Eq. (7).
 
         Returns:
             Token maps for the decoder, and key and content of each block, `[B, h, w, C]`.
@@ -165,7 +164,7 @@ class PropagationNetwork(nn.Module):
     def remember(
         self, seen: Sequence[tuple[Tensor, Tensor]], id_emb: Tensor
     ) -> list[tuple[Tensor, Tensor]]:
-        """Turn what `carry` saw into memory, now that the masks are known: E^t of Eq. (7)."""
+        """Return the memory of a propagated frame from its ID embedding: E^t of Eq. (7)."""
         return [
             (key, block.remember(content, id_emb))
             for block, (key, content) in zip(self.blocks, seen, strict=True)
@@ -182,17 +181,17 @@ def _check_widths(
     unknown = [layer for layer in insert_layers if layer not in range(4)]
     if unknown:
         raise PropagationError(
-            f"Got insert_layers={tuple(insert_layers)}; layers are 0, 1, 2 (the encoder's maps at "
-            "strides 4, 8, 16) and 3 (the projected map). (3,) is the paper's 1-layer variant."
+            "Expected insert_layers among 0, 1, 2 (the encoder's maps at strides 4, 8, 16) and 3 "
+            f"(the projected map), got {tuple(insert_layers)}. The paper's 1-layer variant is (3,)."
         )
     if width % 16 or width % heads:
         raise PropagationError(
-            f"Got width={width} and num_heads={heads}; the width must be a multiple of 16 (group "
-            "norms) and of the number of heads. AOT has 256 and 8."
+            "Expected a width that is a multiple of 16 (group norms) and of num_heads, got "
+            f"width={width} and num_heads={heads}. AOT has 256 and 8."
         )
     odd = [widths[layer] for layer in insert_layers if min(widths[layer], 256) % heads]
     if odd:
         raise PropagationError(
-            f"Got num_heads={heads} and maps of {odd} channels to insert sound into; the number of "
-            "heads must divide them. Take fewer heads, or leave those layers out."
+            f"Expected num_heads to divide the channels of the insert_layers, got {heads} and maps "
+            f"of {odd} channels. Use fewer heads, or leave those layers out."
         )

@@ -1,4 +1,4 @@
-"""The Audio-Insert Propagator: masks carried from frame to frame, guided by the sound."""
+"""The Audio-Insert Propagator: audio-guided propagation of masks from frame to frame."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,60 +25,67 @@ from coprop_plugin.propagation.groups import (
     num_groups,
     split_into_groups,
 )
-from coprop_plugin.propagation.memory import LongTermMemory, Memory, check_limits, eviction_policy
+from coprop_plugin.propagation.memory import (
+    LongTermMemory,
+    Memory,
+    MemoryPolicy,
+    check_limits,
+    eviction_policy,
+)
 from coprop_plugin.propagation.network import PropagationNetwork
-from coprop_plugin.propagation.presets import preset_shape
-from coprop_plugin.propagation.text import condition
+from coprop_plugin.propagation.presets import Preset, preset_shape
+from coprop_plugin.propagation.text import Guidance, condition
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Clip
 
 
 @MODELS.register_module(name=["AudioInsertPropagator", "audio_insert"])
 class AudioInsertPropagator(Pretrained, nn.Module):
-    """Eq. (3) and (7) of Co-Prop: AOT, with the sound of each frame let into its features.
+    """Eq. (3) and (7) of Co-Prop: AOT, with the audio of each frame inserted into its features.
 
-    `start` with a keyframe's masks, then `step` frame by frame; all that is known of a video is in
-    the memory that `start` returns. Sound is let in by `AudioInsert` (Eq. 6) and in the ID
-    embedding (`Identity`); both begin as if they were not there, and with `sound=None` both are
-    skipped. What the network does without sound is AOT's, to the last rounding.
+    `start` with a keyframe's masks, then `step` frame by frame; all state is in the memory that
+    `start` returns. Audio enters by `AudioInsert` (Eq. 6) and in the ID embedding (`Identity`);
+    both have no effect at initialisation, and with `sound=None` both are skipped. Without audio the
+    network computes exactly AOT's function.
 
-    Frames may have any size: inside, sides are 16 n + 1 as AOT wants them, the long edge at most
-    `max_size`. More than `max_objects` objects go in groups that share the encoder's maps and are
-    merged as AOT merges them: backgrounds multiplied, objects side by side.
+    Frames may have any size: inside, sides are 16 n + 1 as in AOT, the long edge at most
+    `max_size`. More than `max_objects` objects are processed in groups that share the encoder's
+    maps, and merged as in AOT: backgrounds multiplied, objects concatenated.
 
     Args:
-        preset: One of `PRESETS` in `propagation.presets`; what is not None below overrides it.
-        encoder: "r50", "mobilenetv2", or a mapping with options, `dict(type="r50", width=8)`.
-        num_layers: Propagator Blocks.
-        long_term_gap: Frames from one write into long-term memory to the next.
-        max_memory_frames: Most frames in long-term memory, so that time and memory stay bounded
-            in a segment of any length. AOT keeps all, which is `None`; the default differs from
-            it after as many gaps. Like the next two it is an attribute, too, and may be set at
-            any time; what has begun goes on as it began.
-        memory_policy: What goes when long-term memory is full: "recent" (the oldest but the
-            keyframe), "useful" (what was looked at least) or "merge" (the most alike become one).
-        encode_ahead: How many frames the pipeline has encoded at once; see `look_ahead`.
+        preset: One of AOT's sizes; the next three override it where they are not None.
+        encoder: "r50", "mobilenetv2", "small", or a mapping with options, e.g.
+            `dict(type="r50", width=8)`.
+        num_layers: Number of Propagator Blocks.
+        long_term_gap: Frames between writes into long-term memory.
+        max_memory_frames: Maximum number of frames in long-term memory, which bounds time and
+            memory for segments of any length. AOT keeps all, which is `None`; the default differs
+            from it after as many gaps. Like the next two, it is an attribute that may be set at any
+            time; segments that have begun keep their value.
+        memory_policy: Eviction from a full long-term memory: "recent" (the oldest but the
+            keyframe), "useful" (the least attended) or "merge" (the two most similar are merged).
+        encode_ahead: Number of frames that the pipeline encodes at once; see `look_ahead`.
         width: Channels of a token.
-        num_heads: Of every attention.
-        insert_layers: Where Eq. (6) lets the sound in; see `PropagationNetwork`.
-        audio_identity: Whether the sound enters the ID embedding.
+        num_heads: Attention heads, in every attention.
+        insert_layers: Layers with an Audio-Insert Block; see `PropagationNetwork`.
+        audio_identity: Whether audio is part of the ID embedding.
         audio_encoder: A registered name ("VGGish", "SmallLogMelEncoder"), a config, or a module
-            with their interface. None hears clips that bring their VGGish embeddings along.
+            with their interface. None uses the VGGish embeddings of clips that have them.
         audio_width: Channels of an audio token.
-        tokens: As in `SoundTokens`; "embedding" with `residual=False` is Eq. (6) to the letter.
-            "text" is guided by words instead (Table 4).
+        tokens: As in `SoundTokens`; "embedding" with `residual=False` is Eq. (6) literally. "text"
+            is guided by text instead (Table 4).
         residual: As in `AudioInsert`.
         neighbours: As in `SoundTokens`.
         text: Options of `TextTokens`, where `tokens="text"`.
-        max_objects: Identities of the bank.
+        max_objects: Number of identities in the bank.
         max_size: Long edge in pixels, None for no limit.
-        short_term_radius: Of the window in the frame before, in tokens of 16 pixels.
-        drop_path: As in `PropagatorBlock`; 0.1 where AOT trains.
-        guide: A registered propagator ("flow") or its config, whose answer the decoder corrects
+        short_term_radius: Radius of the window in the previous frame, in tokens of 16 pixels.
+        drop_path: As in `PropagatorBlock`; 0.1 in AOT's training.
+        guide: A registered propagator ("flow") or its config, whose prediction the decoder corrects
             (see the module `guidance`); None for AOT alone.
 
     Raises:
-        UnknownNameError: If there is no such preset, encoder or audio encoder.
+        UnknownNameError: If the preset, encoder or audio encoder is unknown.
         PropagationError: If layers, widths or tokens are not as above.
 
     Example:
@@ -96,13 +103,13 @@ class AudioInsertPropagator(Pretrained, nn.Module):
 
     def __init__(
         self,
-        preset: str = "R50_AOTL",
+        preset: Preset = "R50_AOTL",
         *,
         encoder: str | Mapping[str, Any] | None = None,
         num_layers: int | None = None,
         long_term_gap: int | None = None,
         max_memory_frames: int | None = 8,
-        memory_policy: str = "useful",
+        memory_policy: MemoryPolicy = "useful",
         encode_ahead: int = 1,
         width: int = 256,
         num_heads: int = 8,
@@ -110,7 +117,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         audio_identity: bool = True,
         audio_encoder: str | Mapping[str, Any] | nn.Module | None = None,
         audio_width: int = 128,
-        tokens: str = "map",
+        tokens: Guidance = "map",
         residual: bool = True,
         neighbours: Sequence[int] = (-1, 0, 1),
         text: Mapping[str, Any] | None = None,
@@ -150,7 +157,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         )
 
     def hear(self, clip: Clip) -> Tensor | None:
-        """Return the audio tokens of every frame, `[T, N, D]`; None if there is nothing to hear.
+        """Return the audio tokens of every frame, `[T, N, D]`; None without usable audio.
 
         No gradient is recorded; `self.sound(log_mel, times)` records one.
         """
@@ -161,11 +168,11 @@ class AudioInsertPropagator(Pretrained, nn.Module):
 
         Args:
             frame: `[B, 3, H, W]` RGB in [0, 1].
-            sound: `[B, N, D]`, rows of `hear`, or None for a segment without sound.
+            sound: Audio tokens `[B, N, D]`, rows of `hear`, or None for a segment without audio.
             masks: `[B, H, W]` object ids, 0 the background, 1..n; n is the highest id.
 
         Returns:
-            The memory that `step` takes and updates.
+            The memory, for `step`.
 
         Raises:
             PropagationError: If frame, sound and masks do not fit each other.
@@ -201,14 +208,14 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         sound: Tensor | None,
         masks: Tensor | None = None,
     ) -> Tensor:
-        """Carry the masks to the next frame, and remember it.
+        """Propagate the masks to the next frame, and write it to memory.
 
         Args:
             memory: As `start` returned it; updated in place.
             frame: `[B, 3, H, W]` RGB in [0, 1], of the keyframe's size.
-            sound: `[B, N, D]`, or None if the segment began without sound.
-            masks: `[B, H, W]` object ids to remember instead of the predicted ones (teacher
-                forcing); 255 marks pixels of which nothing is known.
+            sound: `[B, N, D]`, or None if the segment began without audio.
+            masks: `[B, H, W]` object ids to store instead of the predicted ones (teacher forcing);
+                255 marks unlabelled pixels.
 
         Returns:
             Logits `[B, 1 + n, H, W]` at the frame's size, the background first.
@@ -219,26 +226,26 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         check_next_frame(frame, (memory.batch, *memory.frame_size))
         if (sound is not None) != memory.has_sound:
             raise PropagationError(
-                f"Got a frame {'without' if memory.has_sound else 'with'} sound in a segment that "
-                f"began {'with' if memory.has_sound else 'without'}; memory keys of the two do "
-                "not match. Give sound to all frames of a segment or to none."
+                f"Expected audio tokens {'' if memory.has_sound else 'to be None '}in a segment "
+                f"that began {'with' if memory.has_sound else 'without'} audio, whose memory keys "
+                "depend on it. Pass them for all frames of a segment or for none."
             )
         memory.frame += 1
         if not memory.ahead:
             self.look_ahead(memory, frame[None], None if sound is None else sound[None])
         maps, tokens = memory.ahead.popleft()
         tokens, *maps = (for_groups(x, self._groups(memory)) for x in (tokens, *maps))
-        outputs, seen = self.network.carry(
+        outputs, seen = self.network.propagate(
             tokens, memory.position, memory.long_term, memory.short_term
         )
         if self.guide is not None:
             guided = guidance.bounded(self.guide.step(memory.guide, frame, None))
-            maps[0] = guidance.shown(maps[0], guided, self._groups(memory))
+            maps[0] = guidance.append_guide(maps[0], guided, self._groups(memory))
         decoded = self.network.decoder(outputs, maps)
-        # Nobody asks for identities beyond the objects that there are.
-        asked = decoded[:, : 1 + min(memory.num_objects, self.max_objects)]
-        asked = upsample(asked, memory.frame_size)
-        logits = merge_groups(asked, memory.num_objects, self.max_objects)
+        # Identities beyond the objects of the segment are not needed.
+        used = decoded[:, : 1 + min(memory.num_objects, self.max_objects)]
+        used = upsample(used, memory.frame_size)
+        logits = merge_groups(used, memory.num_objects, self.max_objects)
         if self.guide is not None:
             trusted = upsample(decoded[:, -1:], memory.frame_size)
             logits = logits + guidance.trust(trusted, self._groups(memory)) * guided
@@ -254,22 +261,22 @@ class AudioInsertPropagator(Pretrained, nn.Module):
 
         Args:
             memory: As `start` returned it.
-            frames: `[T, B, 3, H, W]`: the frames that `step` gets next, in order.
-            sound: `[T, B, N, D]`, their sound, or None.
+            frames: `[T, B, 3, H, W]`: the next frames for `step`, in order.
+            sound: `[T, B, N, D]`, their audio tokens, or None.
 
         Raises:
             PropagationError: If frames or sound do not fit the memory.
         """
         check_next_frame(frames[0], (memory.batch, *memory.frame_size))
-        at_once, heard = frames.flatten(0, 1), None if sound is None else sound.flatten(0, 1)
-        maps, tokens = self._encode(at_once, heard, memory.network_size)
+        flat_sound = None if sound is None else sound.flatten(0, 1)
+        maps, tokens = self._encode(frames.flatten(0, 1), flat_sound, memory.network_size)
         each = zip(*(x.split(memory.batch) for x in maps), strict=True)
         memory.ahead.extend(zip(each, tokens.split(memory.batch), strict=True))
 
-    def first(self, memory: Memory, clips: int) -> Memory:
-        """Go on with the first clips of a batch alone: return their memory."""
-        guide = None if self.guide is None else self.guide.first(memory.guide, clips)
-        return memory.first(clips, guide)
+    def first(self, memory: Memory, count: int) -> Memory:
+        """Return the memory of the first `count` segments of a batch."""
+        guide = None if self.guide is None else self.guide.first(memory.guide, count)
+        return memory.first(count, guide)
 
     def _encode(
         self, frame: Tensor, sound: Tensor | None, size: tuple[int, int]
@@ -282,7 +289,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         return num_groups(memory.num_objects, self.max_objects)
 
     def _id_emb(self, memory: Memory, masks: Tensor, sound: Tensor | None) -> Tensor:
-        """Embed object ids [B, H, W], each group's apart; returns [(B groups), h, w, C]."""
+        """Embed object ids [B, H, W] per group; returns [(B groups), h, w, C]."""
         masks = resize_masks(masks, memory.network_size)
         masks = split_into_groups(masks, memory.num_objects, self.max_objects)
         if sound is not None:

@@ -1,4 +1,4 @@
-"""Which propagator a user means."""
+"""The propagator that `wrap(propagator=...)` selects."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,23 +7,26 @@ from typing import Any
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.checkpoints.native import SHIPPED
 from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.propagation.checkpoint import load
 from coprop_plugin.registry import MODELS, build, list_propagators, names
 from coprop_plugin.types import Propagator
 
 WEIGHTS = SHIPPED / "propagator.safetensors"
-"""Of the propagator that `wrap` uses where nothing else is said."""
+"""Weights of the default propagator."""
 
 
-def as_propagator(propagator: Any = None) -> Propagator:
-    """Return the propagator that `wrap(propagator=...)` means.
+def as_propagator(
+    propagator: Propagator | Mapping[str, Any] | str | Path | None = None,
+) -> Propagator:
+    """Return the propagator that `wrap(propagator=...)` selects.
 
     Args:
-        propagator: None or "default" for the weights that ship, a path to safetensors of ours or
-            to a released AOT checkpoint, a folder that `save_pretrained` wrote, "hf://owner/name",
-            a registered name, a config, or a propagator.
+        propagator: None or "default" for the default weights, a path to safetensors of ours or to
+            a released AOT checkpoint, a folder that `save_pretrained` wrote, "hf://owner/name", a
+            registered name, a config, or a propagator.
 
     Raises:
-        CheckpointError: If it is a file that holds no propagator.
+        CheckpointError: If it is a file that does not hold a propagator.
         UnknownNameError: If it is neither a file nor a registered name.
     """
     if propagator is None or propagator == "default":
@@ -34,12 +37,10 @@ def as_propagator(propagator: Any = None) -> Propagator:
         return build(MODELS, propagator, verb="step")
     if isinstance(propagator, str) and propagator in names(MODELS, "step"):
         return build(MODELS, propagator, verb="step")
-    is_file = isinstance(propagator, str | Path) and Path(propagator).suffix
-    if is_file or is_folder_or_id(propagator):
-        from coprop_plugin.propagation.checkpoint import load
-
+    is_path = isinstance(propagator, str | Path)
+    if is_path and (Path(propagator).suffix or is_folder_or_id(propagator)):
         return load(propagator)
     raise UnknownNameError(
-        f"Got propagator={propagator!r}; wanted the path of a checkpoint or a folder, "
+        f"{propagator!r} is not a propagator. Expected the path of a checkpoint or a folder, "
         f"hf://owner/name, a config, a propagator, or one of: {', '.join(list_propagators())}."
     )

@@ -1,8 +1,8 @@
-"""Words in the place of sound: the text-guided variant of Table 4."""
+"""Text tokens instead of audio tokens: the text-guided variant of Table 4."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,27 +22,32 @@ _TEXT_MODELS = {
 }
 
 Categories = Sequence[str] | Mapping[str, Sequence[str]] | Callable[[Clip], Sequence[str]]
+"""Names for every clip, or by the clip's name, or a function of the clip."""
+
+Guidance = Literal["map", "embedding", "text"]
+"""What guides propagation: audio tokens (`TokenKind`), or text."""
 
 
 class TextTokens(nn.Module):
-    """What is said to sound, as tokens: one for each category, the same in every frame of a clip.
+    """Tokens of the sounding categories: one per category, the same in every frame of a clip.
 
-    The paper tries this against sound (Table 4), with categories that Qwen named, and finds it
-    worse; which text encoder it took, it does not say. Here it is that of CLIP or CLAP: its
-    projected embedding of each category, of length 1, goes through a trained projection. The
-    encoder is frozen, no part of the network's weights, and loaded when it is first asked.
+    The paper compares this with audio (Table 4), with categories from Qwen, and finds it worse; it
+    does not name its text encoder. Here it is that of CLIP or CLAP: the projected embedding of each
+    category, normalised to length 1, goes through a trained projection. The encoder is frozen, not
+    part of the network's weights, and loaded on first use.
 
     Args:
         width: D, the channels of a token.
         model: An id or a folder of a CLIP or CLAP model with its tokenizer.
-        categories: What sounds: names for every clip, or by the clip's `name`, or a function of the
-            clip that returns them, one that asks a language model say. A function cannot be saved.
-        template: What is said of a category, `{}`.
+        categories: Sounding categories: names for every clip, or by the clip's `name`, or a
+            function of the clip, e.g. one that queries a language model. A function cannot be
+            saved.
+        template: The text for a category, with `{}` for its name.
         embedding_dim: Channels of the model's projected embeddings.
-        local_files_only: Whether to fetch nothing.
+        local_files_only: Whether to download nothing.
 
     Raises:
-        PropagationError: If the categories are one text, or the template has no place for one.
+        PropagationError: If the categories are a single string, or the template has no `{}`.
     """
 
     def __init__(
@@ -57,8 +62,8 @@ class TextTokens(nn.Module):
         super().__init__()
         if isinstance(categories, str) or "{}" not in template:
             raise PropagationError(
-                f"Got categories={categories!r} and template={template!r}; wanted a list of names, "
-                "or such lists by the clip's name, and a text with {} in it."
+                "Expected categories to be a list of names, or such lists by the clip's name, and "
+                f"template a text with {{}} in it, got {categories!r} and {template!r}."
             )
         self.width, self.embedding_dim = width, embedding_dim
         self.model, self.categories, self.template = str(model), categories, template
@@ -66,27 +71,27 @@ class TextTokens(nn.Module):
         self.from_text = nn.Linear(embedding_dim, width)
         self.norm = nn.LayerNorm(width)
         self._known: dict[str, Tensor] = {}
-        # In a tuple, so that it is no part of this network.
+        # In a tuple, so that it is not a submodule.
         self._encoder: tuple[Any, Any] | None = None
 
     def forward(self, categories: Sequence[str], num_frames: int) -> Tensor:
-        """Make tokens `[T, N, D]` of N categories; gradients reach the projection."""
+        """Compute tokens `[T, N, D]` of N categories; gradients reach the projection."""
         if isinstance(categories, Tensor | str):
             raise PropagationError(
-                f"Got a {type(categories).__name__} for a propagator that is guided by words; "
-                "wanted names of categories. Train it on what `hear(clip)` gives, or on sound with "
-                "tokens='map'."
+                "Expected names of categories for a propagator that is guided by text, got a "
+                f"{type(categories).__name__}. Train it on the result of `hear(clip)`, or on audio "
+                "with tokens='map'."
             )
         embeddings = self._embeddings(categories).to(self.from_text.weight)
         return self.norm(self.from_text(embeddings)).expand(num_frames, -1, -1)
 
     @torch.no_grad()
     def hear(self, clip: Clip) -> Tensor | None:
-        """Make tokens `[T, N, D]` of what is said to sound in a clip, or None if that is nothing.
+        """Compute tokens `[T, N, D]` of the categories of a clip, or None if there are none.
 
         Raises:
-            PropagationError: If the categories are listed by name, but not those of this clip; or
-                the model's embeddings have another width.
+            PropagationError: If the categories are listed by name, but not for this clip; or the
+                model's embeddings have another width.
             CheckpointError: If the model cannot be loaded.
         """
         categories = self._categories_of(clip)
@@ -99,9 +104,9 @@ class TextTokens(nn.Module):
             return list(self.categories)
         if clip.name not in self.categories:
             raise PropagationError(
-                f"Got the clip {clip.name!r}, but categories of {len(self.categories)} clips "
-                f"({', '.join(list(self.categories)[:4])} ...) without it. Add it, [] if nothing "
-                "sounds; around a model's own call say `with coprop_plugin.naming(*names):`."
+                f"The clip {clip.name!r} is not among the categories of {len(self.categories)} "
+                f"clips ({', '.join(list(self.categories)[:4])} ...). Add it, with [] if nothing "
+                "sounds; for a drop-in call use `with coprop_plugin.naming(*names):`."
             )
         return list(self.categories[clip.name])
 
@@ -128,9 +133,9 @@ class TextTokens(nn.Module):
         ).text_embeds.float()
         if embeddings.shape[1] != self.embedding_dim:
             raise PropagationError(
-                f"{self.model} embeds text in {embeddings.shape[1]} channels, this propagator "
-                f"takes {self.embedding_dim}. Say `embedding_dim={embeddings.shape[1]}`, or name "
-                "the model that it was trained with."
+                f"Expected text embeddings of {self.embedding_dim} channels from {self.model}, got "
+                f"{embeddings.shape[1]}. Use `embedding_dim={embeddings.shape[1]}`, or the model "
+                "that the propagator was trained with."
             )
         return F.normalize(embeddings, dim=1)
 
@@ -140,8 +145,8 @@ def _load(source: str, local_files_only: bool) -> tuple[Any, Any]:
     kind = load_pretrained("AutoConfig", source, **options).model_type
     if kind not in _TEXT_MODELS:
         raise CheckpointError(
-            f"Got {source!r}, a model of type {kind!r}; wanted CLIP or CLAP, "
-            "openai/clip-vit-base-patch32 or laion/clap-htsat-unfused say."
+            f"Expected a CLIP or CLAP model, got {source!r} of type {kind!r}. Use e.g. "
+            "openai/clip-vit-base-patch32 or laion/clap-htsat-unfused."
         )
     tokenizer = load_pretrained("AutoTokenizer", source, **options)
     return tokenizer, load_pretrained(_TEXT_MODELS[kind], source, **options)
@@ -150,28 +155,28 @@ def _load(source: str, local_files_only: bool) -> tuple[Any, Any]:
 def condition(
     audio_encoder: str | Mapping[str, Any] | nn.Module | None,
     width: int,
-    tokens: str,
+    tokens: Guidance,
     neighbours: Sequence[int],
     text: Mapping[str, Any] | None,
-) -> nn.Module:
-    """Return what guides propagation: the sound, or with `tokens="text"` words.
+) -> "SoundTokens | TextTokens":
+    """Build the tokens that guide propagation: audio, or with `tokens="text"` text.
 
     Args:
-        audio_encoder: Of `SoundTokens`; a registered name or a config is built.
+        audio_encoder: As in `SoundTokens`; a registered name or a config is built.
         width: Channels of a token.
         tokens: "text", or as in `SoundTokens`.
-        neighbours: Of `SoundTokens`.
+        neighbours: As in `SoundTokens`.
         text: The options of `TextTokens`, without width.
 
     Raises:
-        PropagationError: If there are options of text, but `tokens` is not "text".
+        PropagationError: If text options are given, but `tokens` is not "text".
     """
     if tokens == "text":
         return TextTokens(width, **(text or {}))
     if text is not None:
         raise PropagationError(
-            f"Got text={dict(text)} with tokens={tokens!r}. Say tokens='text' to be guided by "
-            "words, or leave `text` out."
+            f"text={dict(text)} needs tokens='text', got tokens={tokens!r}. Use tokens='text' for "
+            "text guidance, or leave `text` out."
         )
     if isinstance(audio_encoder, str | Mapping):
         audio_encoder = build(MODELS, audio_encoder, verb="conv_map")

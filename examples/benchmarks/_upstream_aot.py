@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coprop_plugin.propagation import AudioInsertPropagator
-from coprop_plugin.propagation.checkpoint import load_aot_checkpoint
+from coprop_plugin.propagation import AudioInsertPropagator, load_aot_checkpoint
 from coprop_plugin.propagation.network import DEVIATION, MEAN
 
 EXTENSION = "spatial_correlation_sampler"

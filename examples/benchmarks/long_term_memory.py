@@ -18,7 +18,7 @@ import torch
 from propagation_baseline import frame_iou
 from torch import Tensor
 
-from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation import as_propagator
 from coprop_plugin.world import Scene
 from coprop_plugin.world.sprites import sprite_clip
 

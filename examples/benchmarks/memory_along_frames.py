@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from _history import add_run, new_figure
 
-from coprop_plugin.propagation import AudioInsertPropagator
-from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation import AudioInsertPropagator, as_propagator
 
 MIB = 2**20
 

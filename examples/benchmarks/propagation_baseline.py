@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from coprop_plugin.media import read_clip
+from coprop_plugin.propagation import as_propagator
 from coprop_plugin.propagation.presets import PRESETS
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
-from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
 
 

@@ -21,8 +21,7 @@ import torch
 from _history import add_run
 from torch import Tensor
 
-from coprop_plugin.propagation import AudioInsertPropagator
-from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation import AudioInsertPropagator, as_propagator
 from coprop_plugin.world import Scene
 
 MODES = "float32,float32 ahead:4,float32 batch:4,float32 compiled,bf16,bf16 compiled,fp16"

@@ -32,7 +32,7 @@ from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyfram
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import read_clip
-from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.world.splits import made_up_scene
 

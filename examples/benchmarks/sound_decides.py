@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 import coprop_plugin as coprop
-from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip
 from coprop_plugin.world import Scene
 from coprop_plugin.world.splits import SPLITS, made_up_scene
