@@ -117,5 +117,5 @@ def test_configs_of_avsbench_train_in_its_layout(name, tmp_path):
 
 
 def test_only_vggish_takes_its_weights():
-    with pytest.raises(TrainingError, match="SmallLogMelEncoder.*audio_encoder='VGGish'"):
+    with pytest.raises(TrainingError, match="got SmallLogMelEncoder.*audio_encoder='VGGish'"):
         KeyframeTraining(TOY_PROCESSOR, vggish="released")

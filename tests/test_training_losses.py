@@ -82,7 +82,7 @@ def test_unknown_pixels_change_nothing(case):
 
 
 def test_share_is_checked_and_falls_as_in_aot(case):
-    with pytest.raises(TrainingError, match=r"0\.15 say"):
+    with pytest.raises(TrainingError, match=r"e.g. 0\.15, got"):
         bootstrapped_cross_entropy(*case, share=0.0)
     assert [hard_share(p) for p in (0, 0.5, 1)] == pytest.approx([1, 0.15, 0.15])
 

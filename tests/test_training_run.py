@@ -107,7 +107,7 @@ def test_odd_calls_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="cannot be read as a config"):
         train(tmp_path / "broken.py")
     if not torch.cuda.is_available():
-        with pytest.raises(TrainingError, match="needs one"):
+        with pytest.raises(TrainingError, match="needs a GPU"):
             train(toy_config("world_keyframes_small", tmp_path), amp=True)
 
 

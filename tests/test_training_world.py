@@ -133,13 +133,13 @@ def test_sprites_are_numbered_and_hide_one_another():
 
 
 def test_odd_options_are_refused():
-    with pytest.raises(DatasetError, match="there are train, val, test"):
+    with pytest.raises(DatasetError, match="one of train, val, test"):
         WorldFrames("dev")
-    with pytest.raises(DatasetError, match="val has 1 to 4000"):
+    with pytest.raises(DatasetError, match="from 1 to 4000 for val"):
         WorldFrames("val", length=4001)
-    with pytest.raises(DatasetError, match=r"\(0\.1, 1\.0\) say"):
+    with pytest.raises(DatasetError, match=r"e.g. \(0\.1, 1\.0\)"):
         WorldClips("val", num_frames=1)
-    with pytest.raises(IndexError, match="there are 4"):
+    with pytest.raises(IndexError, match="an index below 4"):
         WorldFrames("val", length=4)[4]
 
 

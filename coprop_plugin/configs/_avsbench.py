@@ -1,6 +1,6 @@
-# What the configs of AVSBench share: the paper's hyper-parameters (section 4.2), Adam at 1e-4 for
-# 100 epochs with 4 clips a batch. It names no schedule, so the rate stays. Scores are of one clip
-# a batch.
+# Base of the AVSBench configs: the paper's hyper-parameters (section 4.2), Adam at 1e-4 for 100
+# epochs with 4 clips per batch. It specifies no schedule, so the learning rate is constant. Scores
+# are computed with one clip per batch.
 default_scope = "coprop_plugin"
 custom_imports = dict(imports=["coprop_plugin.training.models", "coprop_plugin.training.batches"])
 

@@ -1,4 +1,4 @@
-# What the keyframe configs of AVSBench share.
+# Base of the AVSBench keyframe configs.
 _base_ = ["_avsbench.py"]
 
 model = dict(

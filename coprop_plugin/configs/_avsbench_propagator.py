@@ -1,4 +1,4 @@
-# What the propagator configs of AVSBench share.
+# Base of the AVSBench propagator configs.
 _base_ = ["_avsbench.py"]
 
 model = dict(

@@ -1,5 +1,5 @@
-# What the configs of the made-up world share: 5,000 steps, a checkpoint every hundred, and weights
-# that are averaged over the run.
+# Base of the configs on synthetic scenes: 5,000 steps, a checkpoint every hundred, and weights
+# averaged over the run.
 default_scope = "coprop_plugin"
 custom_imports = dict(imports=["coprop_plugin.training.models"])
 

@@ -1,6 +1,6 @@
-# What the released families share when they are trained on the made-up world at toy width: clips of
-# a frame a second, as AVSBench has them, and a backbone and an ear that know the world already, as
-# released models begin with those of ImageNet and AudioSet.
+# Base of the small models of the released families on synthetic scenes: clips of one frame per
+# second, as in AVSBench, with backbone and audio encoder pretrained on the scenes, as those of the
+# released models are on ImageNet and AudioSet.
 _base_ = ["_world.py"]
 
 num_steps = 600
@@ -10,7 +10,7 @@ train_dataloader = dict(
     batch_size=2,
     num_workers=1,
     persistent_workers=True,
-    # Every scene is new: nothing to shuffle.
+    # Scenes do not repeat: no need to shuffle.
     sampler=dict(type="InfiniteSampler", shuffle=False),
     dataset=dict(type="WorldSeconds", split="train", length=10_000_000, size=(112, 160)),
     collate_fn=dict(type="default_collate"),

@@ -1,5 +1,5 @@
-# Stage 2 on AVSS: AOT-Large with ResNet-50, begun with its released weights. Save them to
-# aot_weights first: "R50_AOTL" in AOT's model zoo. Sound enters four layers (Table 5).
+# Stage 2 on AVSS: AOT-Large with ResNet-50, from its released weights. Download them to aot_weights
+# first: "R50_AOTL" in AOT's model zoo. Audio is inserted into four layers (Table 5).
 _base_ = ["_avsbench_propagator.py"]
 
 root = "data/AVSS"

@@ -1,6 +1,6 @@
 # Stage 1 on MS3: PVT-v2-b5 (backbone=dict(type="resnet50", pretrained="microsoft/resnet-50") is
-# the paper's other one) and VGGish, both with their released weights, which are downloaded. Stage
-# 1b, fine-tuning on keyframes, is as in ms3_keyframes_1b.
+# the paper's other backbone) and VGGish, both with released weights, which are downloaded. For
+# stage 1b, fine-tuning on keyframes, see ms3_keyframes_1b.
 _base_ = ["_avsbench_keyframes.py"]
 
 root = "data/Multi-sources"

@@ -1,6 +1,6 @@
-# Stage 1b on MS3: the keyframe processor of stage 1 (ms3_keyframes) goes on with keyframes alone,
-# the first frames of the true segments (section 3.3); provider="novelty" takes those that will be
-# found by listening. Scores are of all frames.
+# Stage 1b on MS3: the Keyframe Processor of stage 1 (ms3_keyframes) is fine-tuned on keyframes
+# only, the first frames of the true segments (section 3.3); provider="novelty" uses the control
+# points of that provider. Scores are of all frames.
 _base_ = ["_avsbench_keyframes.py"]
 
 root = "data/Multi-sources"

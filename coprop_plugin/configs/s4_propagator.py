@@ -1,6 +1,6 @@
-# Stage 2 on S4: AOT-Large with ResNet-50, begun with its released weights. Save them to
-# aot_weights first: "R50_AOTL" in AOT's model zoo. Sound enters four layers (Table 5). As one frame
-# of each training clip is labelled, clips are made of it; see affine_clips.
+# Stage 2 on S4: AOT-Large with ResNet-50, from its released weights. Download them to aot_weights
+# first: "R50_AOTL" in AOT's model zoo. Audio is inserted into four layers (Table 5). Only one
+# frame of each training clip is labelled, so clips are generated from it; see affine_clips.
 _base_ = ["_avsbench_propagator.py"]
 
 custom_imports = dict(

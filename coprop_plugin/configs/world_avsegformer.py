@@ -1,4 +1,4 @@
-# AVSegFormer at toy width on the made-up world: ten minutes of a CPU core.
+# A small AVSegFormer on synthetic scenes: ten minutes on one CPU core.
 _base_ = ["_world_family.py"]
 
 model = dict(

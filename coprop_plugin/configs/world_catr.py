@@ -1,6 +1,6 @@
-# CATR at toy width on the made-up world: half an hour of a CPU core. Its masks are at a
-# sixteenth of its input, which is why its frames are enlarged, as its authors do. Every frame is a
-# clip of its own: five sounds that nothing tells apart are no help where they change.
+# A small CATR on synthetic scenes: half an hour on one CPU core. Its masks have a sixteenth of the
+# input's resolution, so frames are enlarged, as by its authors. Every frame is a clip of its own:
+# five audio tokens without order do not help where the audio changes.
 _base_ = ["_world_family.py"]
 
 model = dict(

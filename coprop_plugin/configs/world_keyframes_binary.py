@@ -1,11 +1,11 @@
-# A binary head on the keyframe processor that ships: 300 steps more.
+# A binary head on the default Keyframe Processor: 300 more steps.
 _base_ = ["world_keyframes_small.py"]
 
 num_steps = 300
 model = dict(
     _delete_=True, type="KeyframeTraining", weights="shipped", processor=dict(num_classes=1)
 )
-# Scenes that the weights have not seen.
+# Other scenes than those of the weights.
 train_dataloader = dict(dataset=dict(seed=1))
 val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
 test_evaluator = val_evaluator

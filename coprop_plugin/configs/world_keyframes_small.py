@@ -1,5 +1,5 @@
-# Stage 1 on the made-up world, for a CPU core or two: a few hours. With num_classes=1 the head is
-# a binary one; leave SemanticMetric out then.
+# Stage 1 on synthetic scenes: a few hours on one or two CPU cores. With num_classes=1 the head is
+# binary; leave SemanticMetric out then.
 _base_ = ["_world.py"]
 
 model = dict(
@@ -16,7 +16,7 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=1,
     persistent_workers=True,
-    # Items of one scene follow one another, and every scene is new: nothing to shuffle.
+    # Consecutive items share a scene, and scenes do not repeat: no need to shuffle.
     sampler=dict(type="InfiniteSampler", shuffle=False),
     dataset=dict(type="WorldFrames", split="train", length=10_000_000, size=(112, 160)),
     collate_fn=dict(type="default_collate"),

@@ -1,5 +1,5 @@
-# The 4-layer variant of Table 5: the propagator that ships, with sound let in at every map of the
-# encoder instead of the last alone; 300 steps more.
+# The 4-layer variant of Table 5: the default propagator, with audio inserted into every map of the
+# encoder instead of the last only; 300 more steps.
 _base_ = ["world_propagator_small.py"]
 
 num_steps = 300
@@ -16,7 +16,7 @@ param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=1e-5, by_epoch=False, begin=50, end=num_steps),
 ]
 train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
-# Scenes that the weights have not seen.
+# Other scenes than those of the weights.
 clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=6, seed=1)
 train_dataloader = dict(
     dataset=dict(parts=[dict(type="WorldClips", **clips), dict(type="SpriteClips", **clips)])

@@ -1,5 +1,5 @@
-# More of stage 2, after `world_propagator_small`: clips of nine frames instead of six, and from the
-# start it remembers its own masks, so that it learns to go on with what it made.
+# More of stage 2, after `world_propagator_small`: clips of nine frames instead of six, with its own
+# masks in memory from the start (no teacher forcing).
 _base_ = ["world_propagator_small.py"]
 
 num_steps = 1000

@@ -1,5 +1,5 @@
-# Stage 2 on the made-up world, for a CPU core or two: a few hours. Half of the clips are of scenes,
-# half of things of any shape, so that what is learned is to follow whatever is marked.
+# Stage 2 on synthetic scenes: a few hours on one or two CPU cores. Half of the clips are of scenes,
+# half of random sprites, so that the propagator learns to follow any labelled object.
 _base_ = ["_world.py"]
 
 size = (112, 160)
@@ -25,7 +25,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     persistent_workers=True,
-    # Every scene is new: nothing to shuffle.
+    # Scenes do not repeat: no need to shuffle.
     sampler=dict(type="InfiniteSampler", shuffle=False),
     dataset=dict(
         type="InterleavedDataset",
@@ -53,7 +53,7 @@ test_dataloader = dict(
 val_evaluator = [dict(type="MaskMetric"), dict(type="AlignmentMetric")]
 test_evaluator = val_evaluator
 
-# AOT's optimiser; the encoder begins from scratch here, so it learns as fast as the rest.
+# AOT's optimiser; the encoder is trained from scratch, so with the same learning rate.
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=4e-4, weight_decay=0.03),

@@ -1,4 +1,4 @@
-# TPAVI at toy width on the made-up world: ten minutes of a CPU core.
+# A small TPAVI on synthetic scenes: ten minutes on one CPU core.
 _base_ = ["_world_family.py"]
 
 model = dict(
@@ -21,5 +21,5 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=50),
     dict(type="CosineAnnealingLR", by_epoch=False, begin=50, end=num_steps, eta_min=0.0),
 ]
-# TPAVI starts deaf, its last norm at zero, and would hear little after so few steps.
+# TPAVI's audio blocks start at zero (their last norm), and need more than so few steps.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"batch_norm": dict(lr_mult=10.0)}))

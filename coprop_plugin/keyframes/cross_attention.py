@@ -95,7 +95,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward = FeedForward(width)
 
     def forward(self, queries: Tensor, code: Tensor, sound: Tensor, memory: Tensor) -> Tensor:
-        """Update queries [B, Q, C] with embeddings `code` [Q, C] from audio and memory [B, N, C]."""
+        """Update queries [B, Q, C] with embeddings [Q, C] from audio and memory [B, N, C]."""
         normed = self.norms[0](queries)
         queries = queries + self.among(normed + code, normed + code, normed)
         queries = queries + self.at_sound(self.norms[1](queries) + code, sound, sound)

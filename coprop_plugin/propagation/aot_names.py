@@ -91,8 +91,8 @@ def load_aot_state(content: Any, origin: str, options: Mapping[str, Any]) -> Aud
     if not is_aot(state):
         raise CheckpointError(
             f"{origin} holds no AOT weights: no `patch_wise_id_bank` and `encoder_projector` "
-            f"among {len(state)} names such as {some_names(list(state))}. DeAOT and ImageNet weights "
-            "cannot be used; use R50_AOTL, AOTT, AOTS, AOTB or AOTL."
+            f"among {len(state)} names such as {some_names(list(state))}. DeAOT and ImageNet "
+            "weights cannot be used; use R50_AOTL, AOTT, AOTS, AOTB or AOTL."
         )
     with no_larger_than(state, origin):
         propagator = AudioInsertPropagator(**{**_shape_of(state, origin), **options})

@@ -1,4 +1,4 @@
-"""Clips to carry masks through, made of one labelled frame each: S4 labels no more in training."""
+"""Training clips from one labelled frame each, as in S4, by affine motion."""
 
 import math
 import zlib
@@ -21,13 +21,13 @@ _MAX_SHEAR = 0.1
 
 @FUNCTIONS.register_module(name=["affine_clips", "moved_clips"])
 def affine_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
-    """Move the first labelled frame of each clip, and its mask, through the picture.
+    """Animate the first labelled frame of each clip, and its mask, by an affine motion.
 
-    For `PropagatorTraining` on clips of which one frame is labelled and one source sounds
-    throughout, as in S4. AOT makes such clips of single pictures in its pre-training; the paper
-    does not say how it trains on S4. The frame turns, scales, shears and shifts evenly from where
-    it is to a place that depends on the clip's name alone, so that a resumed run sees the same;
-    the picture is mirrored at its edges. The sound is the clip's own.
+    For `PropagatorTraining` on clips with one labelled frame and one source that sounds throughout,
+    as in S4. AOT makes such clips of single images in its pre-training; the paper does not describe
+    its training on S4. The frame turns, scales, shears and shifts evenly to a pose that depends on
+    the clip's name only, so that a resumed run gets the same clips; it is mirrored at its edges.
+    The audio is the clip's own.
 
     Args:
         samples: As in `sounding_clips`.
@@ -53,7 +53,7 @@ def _moved(sample: Any) -> Any:
 
 
 def _path(seed: int, num_frames: int) -> Tensor:
-    """Draw where each frame's pixels come from: `[T, 2, 3]`, the first one where they are."""
+    """Draw the affine map of each frame, `[T, 2, 3]`; the first is the identity."""
     generator = torch.Generator().manual_seed(seed)
     turn, scale, shear, right, down = (2 * torch.rand(5, generator=generator) - 1).tolist()
     angle, size = turn * _MAX_TURN, _MAX_SCALE**scale
@@ -69,7 +69,7 @@ def _path(seed: int, num_frames: int) -> Tensor:
 
 
 def _sampled(picture: Tensor, paths: Tensor, mode: str) -> Tensor:
-    """Read a picture [C, H, W] along a path; returns [T, C, H, W]."""
+    """Sample a picture [C, H, W] with the maps of a path; returns [T, C, H, W]."""
     pictures = picture.expand(len(paths), *picture.shape)
     grid = F.affine_grid(paths, list(pictures.shape), align_corners=False)
     return F.grid_sample(pictures, grid, mode, padding_mode="reflection", align_corners=False)

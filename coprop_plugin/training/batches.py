@@ -1,4 +1,4 @@
-"""From clips of a data set to a batch: collate functions, named in a config's `collate_fn`."""
+"""Collate functions: batches from clips of a data set, named in a config's `collate_fn`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from coprop_plugin.training.losses import IGNORED
 
 @FUNCTIONS.register_module()
 def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
-    """Take all labelled frames of some clips, for `KeyframeTraining`.
+    """Collate all labelled frames of the clips, for `KeyframeTraining`.
 
     Args:
-        samples: Of AVSBench's data sets: `clip`, `masks`, `labelled`, `real`.
+        samples: Samples of AVSBench's data sets: `clip`, `masks`, `labelled`, `real`.
 
     Returns:
-        `frame` `[N, 3, H, W]`, `log_mel` `[N, 1, 96, 64]`, `mask` `[N, H, W]`, and `clip` `[N]`:
-        which of the samples a frame is of.
+        `frame` `[N, 3, H, W]`, `log_mel` `[N, 1, 96, 64]`, `mask` `[N, H, W]`, and `clip` `[N]`,
+        the index of each frame's sample.
 
     Raises:
         TrainingError: If no frame is labelled, or clips differ in size.
@@ -30,7 +30,7 @@ def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
     kept = [sample.labelled & sample.real for sample in samples]
     if not any(bool(rows.any()) for rows in kept):
         raise TrainingError(
-            "Got clips without a labelled frame. Leave them out of the data set with `ids`."
+            "The clips are without a labelled frame. Leave them out of the data set with `ids`."
         )
     pairs = list(zip(samples, kept, strict=True))
     return dict(
@@ -43,11 +43,11 @@ def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
 
 @FUNCTIONS.register_module()
 def sounding_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
-    """Let clips begin with their first labelled frame in which something sounds.
+    """Start clips at their first labelled frame with a sounding object.
 
-    For `PropagatorTraining`. Classes become object ids, those of the first frame; what begins to
-    sound later is background. Shorter clips repeat their last frame; masks are 255 there and
-    where nothing is labelled.
+    For `PropagatorTraining`. Object ids are the classes of the first frame; objects that start to
+    sound later are background. Shorter clips repeat their last frame; masks are 255 there and in
+    unlabelled frames.
 
     Args:
         samples: As in `labelled_frames`.
@@ -94,7 +94,7 @@ def _of_one_size(samples: Sequence[Any]) -> Sequence[Any]:
     sizes = {tuple(sample.masks.shape[1:]) for sample in samples}
     if len(sizes) > 1:
         raise TrainingError(
-            f"Got clips of {len(sizes)} sizes in one batch: {sorted(sizes)[:4]}. Give the data set "
-            "a `size`, 224 say."
+            f"Expected clips of one size in a batch, got {len(sizes)} sizes: {sorted(sizes)[:4]}. "
+            "Set the `size` of the data set, e.g. 224."
         )
     return samples

@@ -1,4 +1,4 @@
-"""What CATR's queries are trained with."""
+"""Losses of CATR's queries."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,20 @@ _SLACK = 0.01
 
 
 def query_losses(answers: Sequence[tuple[Tensor, Tensor]], masks: Tensor) -> dict[str, Tensor]:
-    """Return the weighted losses of queries of which one a frame is to answer.
+    """Return the weighted losses of queries of which one per frame is matched.
 
-    That is the one that costs least, its mask and its score together, as bipartite matching with a
-    single object is. Its mask is trained (`segmentation_loss`), and all scores: the matched query's
-    to be sure, the others', at a tenth of the weight, not to be. Earlier layers count half.
+    The match minimises the cost of mask and score together, which is bipartite matching with a
+    single object. The losses are of the matched mask (`segmentation_loss`) and of all scores: high
+    for the matched query, and, at a tenth of the weight, low for the others. Earlier layers count
+    half.
 
     Args:
-        answers: Of `CATR.answer`: for each decoder layer mask logits `[B, T, Q, h, w]` and scores
-            `[B, T, Q, 2]`.
-        masks: `[B, T, H, W]` class numbers, 0 what is silent.
+        answers: Predictions of `CATR.answer`: for each decoder layer mask logits
+            `[B, T, Q, h, w]` and scores `[B, T, Q, 2]`.
+        masks: `[B, T, H, W]` class numbers, 0 the silent background.
 
     Returns:
-        `loss_mask`, `loss_score`, and, of several layers, `loss_layers`.
+        `loss_mask`, `loss_score`, and, with several layers, `loss_layers`.
 
     Example:
         >>> sure = torch.full((1, 1, 2, 4, 4), -9.0)
@@ -58,7 +59,7 @@ def _layer(logits: Tensor, scores: Tensor, masks: Tensor) -> tuple[Tensor, Tenso
 
 
 def _cheapest(logits: Tensor, scores: Tensor, masks: Tensor) -> Tensor:
-    """Return which query of [N, Q, h, w] is matched in each frame."""
+    """Return the matched query of [N, Q, h, w] in each frame."""
     target = F.interpolate((masks[:, None] > 0).float(), logits.shape[-2:], mode="area")
     probs = logits.sigmoid()
     overlap = (probs * target).flatten(2).sum(2)

@@ -1,4 +1,4 @@
-"""Released families of models, trained from scratch at any width, as an mmengine model."""
+"""Training of released families of models, of any size, as an mmengine model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,30 +25,29 @@ _FEATURE_WEIGHT = 0.1
 
 @MODELS.register_module()
 class FamilyTraining(StageModel):
-    """TPAVI, AVSegFormer or CATR with binary masks, on clips of a frame a second.
+    """TPAVI, AVSegFormer or CATR with binary masks, on clips of one frame per second.
 
     A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1], `log_mel`
-    `[B, T, 1, 96, 64]` and `masks` `[B, T, H, W]` class numbers, all of which count as "sounds". T
-    is what the model takes for a clip, 5. Frames are squashed to the model's `input_size`, as its
-    adapter does. Losses are ours, in the form that each paper has: of the logits; for AVSegFormer
-    of its mask feature, too; for CATR of the query that fits best in each frame, after every
-    decoder layer.
+    `[B, T, 1, 96, 64]` and `masks` `[B, T, H, W]` class numbers, all of which count as foreground.
+    T is the model's clip length, 5. Frames are squashed to the model's `input_size`, as in its
+    adapter. Losses are ours, on the outputs that each paper trains: the logits; for AVSegFormer
+    also its mask feature; for CATR the matched query of each frame, after every decoder layer.
 
     Args:
-        model: `type`, "tpavi", "avsegformer" or "catr", and options of that model, an
-            `audio_encoder` among them.
-        weights: Safetensors of a model of ours to begin with. `model` beside them says what is to
-            be other than in the file, its `type` with it.
-        senses: Where backbone and audio encoder begin, as the released ones begin with those of
-            ImageNet and AudioSet: the safetensors of a Keyframe Processor that has the same ones,
-            or "shipped" for the one that comes with the library. None is from scratch.
-        alone: In how many steps every frame is a clip of its own, which is how a keyframe in
-            "frame" context is run. The authors train on whole clips only, but theirs change less:
-            in a clip that changes, TPAVI and CATR cannot tell which second a sound is of.
+        model: `type`, "tpavi", "avsegformer" or "catr", and options of that model, including its
+            `audio_encoder`.
+        weights: Safetensors of a model of ours to start from. `model` then lists the options that
+            differ from the file, and its `type`.
+        senses: Initial weights of backbone and audio encoder, as the released models start from
+            those of ImageNet and AudioSet: the safetensors of a Keyframe Processor with the same
+            ones, or "shipped" for the default one. None trains from scratch.
+        alone: Share of steps in which every frame is a clip of its own, as for a keyframe in
+            "frame" context. The authors train on whole clips only, but theirs change less: in a
+            clip that changes, TPAVI and CATR cannot tell the second of an audio token.
 
     Raises:
-        TrainingError: If neither of the first two is given, the model is of no family, is not
-            binary, hears nothing by itself, or has another backbone or ear than `senses`.
+        TrainingError: If neither `model` nor `weights` is given, or the model is of no known
+            family, is not binary, has no audio encoder, or does not fit `senses`.
 
     Example:
         >>> toy = dict(type="tpavi", backbone="small", audio_encoder="SmallLogMelEncoder", width=8)
@@ -60,7 +59,7 @@ class FamilyTraining(StageModel):
     """
 
     wants = ("frames", "log_mel", "masks")
-    data = "clips of a frame a second: WorldSeconds"
+    data = "clips of one frame per second: WorldSeconds"
 
     def __init__(
         self,
@@ -75,14 +74,15 @@ class FamilyTraining(StageModel):
         self.family = next(n for n, one in FAMILIES.items() if isinstance(self.model, one.build))
         if self.model.audio_encoder is None or getattr(self.model, "num_classes", 1) != 1:
             raise TrainingError(
-                f"Got a {self.family} of {getattr(self.model, 'num_classes', 1)} classes with "
-                f"audio_encoder={self.model.config['audio_encoder']!r}. Say num_classes=1 and "
+                f"Expected a binary model with an audio encoder, got a {self.family} of "
+                f"{getattr(self.model, 'num_classes', 1)} classes with audio_encoder="
+                f"{self.model.config['audio_encoder']!r}. Use num_classes=1 and "
                 "audio_encoder='SmallLogMelEncoder'."
             )
         self.alone = alone
         self.model.train()
         if senses is not None:
-            _begin_with(self.model, senses)
+            _load_senses(self.model, senses)
 
     def loss(self, frames: Tensor, log_mel: Tensor, masks: Tensor, **_: Any) -> dict[str, Tensor]:
         """Return the losses of a batch."""
@@ -92,7 +92,7 @@ class FamilyTraining(StageModel):
         if self.family == "catr":
             clips = rearrange(pictures, "(b t) ... -> b t ...", b=len(frames))
             return query_losses(self.model.answer(clips, log_mel), masks)
-        logits, feature = self._answer(pictures, log_mel)
+        logits, feature = self._forward(pictures, log_mel)
         losses = {"loss_mask": segmentation_loss(logits, flat)}
         if self.family == "avsegformer":
             seen = segmentation_loss(feature.mean(1, keepdim=True), flat)
@@ -110,7 +110,7 @@ class FamilyTraining(StageModel):
             best = scores.softmax(-1)[..., 0].argmax(-1)
             logits = found[torch.arange(len(best)), best][:, None]
         else:
-            logits, _ = self._answer(pictures, log_mel)
+            logits, _ = self._forward(pictures, log_mel)
         logits = resize_logits(logits.float(), masks.shape[-2:]).cpu()
         logits = rearrange(logits, "(b t) ... -> b t ...", b=len(frames))
         return [
@@ -122,11 +122,11 @@ class FamilyTraining(StageModel):
         """Write the model, for `wrap("tpavi", weights=path)`; returns the path."""
         return save_released(self.model, path)
 
-    def _answer(self, pictures: Tensor, log_mel: Tensor) -> tuple[Tensor, Any]:
-        heard = log_mel.flatten(0, 1)
+    def _forward(self, pictures: Tensor, log_mel: Tensor) -> tuple[Tensor, Any]:
+        flat = log_mel.flatten(0, 1)
         if self.family == "avsegformer":
-            return self.model(heard, pictures)
-        return self.model(pictures, heard, frames_per_clip=log_mel.shape[1])[:2]
+            return self.model(flat, pictures)
+        return self.model(pictures, flat, frames_per_clip=log_mel.shape[1])[:2]
 
     def _pictures(self, frames: Tensor) -> Tensor:
         flat = as_rgb(frames).flatten(0, 1)
@@ -139,20 +139,20 @@ def _built(options: Mapping[str, Any]) -> nn.Module:
     name = options.get("type")
     if name not in FAMILIES:
         raise TrainingError(
-            f"Got type={name!r} for a released family; say one of {', '.join(FAMILIES)}."
+            f"Expected type to be a released family, {', '.join(FAMILIES)}, got {name!r}."
         )
     return FAMILIES[name].build(**{n: x for n, x in options.items() if n != "type"})
 
 
-def _begin_with(model: nn.Module, senses: str | Path) -> None:
+def _load_senses(model: nn.Module, senses: str | Path) -> None:
     processor = load_keyframe_processor(None if senses == "shipped" else senses)
     try:
         model.backbone.load_state_dict(processor.backbone.state_dict())
         model.audio_encoder.load_state_dict(processor.sound.encoder.state_dict())
     except RuntimeError as error:
         raise TrainingError(
-            f"The senses of {senses} do not fit: they have the backbone "
-            f"{processor.config['backbone']!r} and the audio encoder "
-            f"{processor.config['audio_encoder']!r}, the model {model.config['backbone']!r} and "
-            f"{model.config['audio_encoder']!r}. Give the model the same ones."
+            f"Backbone and audio encoder of senses={str(senses)!r} do not fit: expected "
+            f"{model.config['backbone']!r} and {model.config['audio_encoder']!r}, got "
+            f"{processor.config['backbone']!r} and {processor.config['audio_encoder']!r}. Give the "
+            "model the same ones."
         ) from error

@@ -1,4 +1,4 @@
-"""What happens around the steps of a training run."""
+"""Hooks of a training run: seeds of the steps, averaged weights."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ _STRIDE = 1_000_003
 
 @HOOKS.register_module()
 class SeedEachStep(Hook):
-    """Seeds torch anew before each step, so that a resumed run draws what an unbroken one draws.
+    """Seeds torch before each step, so that a resumed run draws the same random numbers.
 
     Args:
-        seed: Of the run.
+        seed: Seed of the run.
 
     Example:
         >>> SeedEachStep(seed=1).seed
@@ -36,10 +36,11 @@ class SeedEachStep(Hook):
 
 @HOOKS.register_module()
 class AverageWeights(EMAHook):
-    """Averages the weights over a run as AOT does: decay 1 - 1 / (0.1 x steps), warmed up.
+    """Averages the weights as AOT does: decay 1 - 1 / (0.1 x steps), with warm-up.
 
     Args:
-        steps: Of a run; None: of this one. The decay of step n is at most (1 + n) / (10 + n).
+        steps: Steps of the run; None: of this run. The decay of step n is at most
+            (1 + n) / (10 + n).
 
     Example:
         >>> AverageWeights(steps=5000).steps
@@ -51,14 +52,14 @@ class AverageWeights(EMAHook):
         self.steps = steps
 
     def before_run(self, runner: Any) -> None:
-        """Make the average, which begins as the weights are."""
+        """Initialise the average with the current weights."""
         steps = self.steps or runner.max_iters
         self.ema_cfg["momentum"] = 10 / max(steps, 20)
         super().before_run(runner)
 
 
 def add_step_seeds(config: Any) -> None:
-    """Give a config a `SeedEachStep` with its own seed, unless it has one."""
+    """Add a `SeedEachStep` with the config's seed, unless there is one."""
     hooks = list(config.get("custom_hooks") or [])
     if not any(str(hook["type"]).endswith("SeedEachStep") for hook in hooks):
         seed = config.randomness.get("seed") or 0
@@ -67,7 +68,7 @@ def add_step_seeds(config: Any) -> None:
 
 
 def averaged(runner: Any) -> StageModel:
-    """Return what a run has trained: its averaged weights if there is an `EMAHook`."""
+    """Return the trained stage of a run, with averaged weights if there is an `EMAHook`."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook):
             return hook.ema_model.module

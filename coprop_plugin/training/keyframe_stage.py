@@ -1,4 +1,4 @@
-"""Stage 1 and 1b as an mmengine model: what sounds, and where."""
+"""Stages 1 and 1b, training of the Keyframe Processor, as an mmengine model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,27 +17,27 @@ from coprop_plugin.registry import MODELS, build
 from coprop_plugin.training.losses import (
     keyframe_losses,
 )
-from coprop_plugin.training.stage import StageModel, as_rgb, begin_with_vggish, begun
+from coprop_plugin.training.stage import StageModel, as_rgb, begun, load_vggish_into
 
 
 @MODELS.register_module()
 class KeyframeTraining(StageModel):
-    """Stage 1, on all frames, and 1b, on keyframes alone (section 3.3): what sounds, and where.
+    """Stage 1, on all frames, and stage 1b, on keyframes only (section 3.3).
 
     A batch holds `frame` `[B, 3, H, W]` uint8 or float in [0, 1], `log_mel` `[B, 1, 96, 64]` and
-    `mask` `[B, H, W]` class numbers, and for scores `clip` `[B]`, which clip a frame is of. A
-    binary processor takes every class for "sounds".
+    `mask` `[B, H, W]` class numbers, and for evaluation `clip` `[B]`, the clip of each frame. For a
+    binary processor every class is foreground.
 
     Args:
-        processor: Options of `KeyframeProcessor`, or one.
-        weights: Safetensors of a processor to begin with, those of stage 1 for stage 1b say, or
-            "shipped" for the library's own; `processor` then holds what is to be other than in
-            the file, if anything: `dict(num_classes=1)` for a binary head.
-        vggish: Where the processor's VGGish begins: a file of its released weights, or
-            "released" to download them. None leaves its audio encoder as it is.
+        processor: Options of `KeyframeProcessor`, or a processor.
+        weights: Safetensors of a processor to start from, e.g. those of stage 1 for stage 1b, or
+            "shipped" for the default weights; `processor` then lists the options that differ from
+            the file, if any: `dict(num_classes=1)` for a binary head.
+        vggish: Initial weights of the processor's VGGish: a file of its released weights, or
+            "released" to download them. None does not change its audio encoder.
 
     Raises:
-        TrainingError: If neither is given.
+        TrainingError: If neither `processor` nor `weights` is given.
 
     Example:
         >>> training = KeyframeTraining(dict(width=32, mask_width=16, num_queries=4))
@@ -69,7 +69,7 @@ class KeyframeTraining(StageModel):
             load_keyframe_processor,
         ).train()
         if vggish is not None:
-            begin_with_vggish(self.processor.sound, vggish)
+            load_vggish_into(self.processor.sound.encoder, vggish)
 
     def loss(self, frame: Tensor, log_mel: Tensor, mask: Tensor, **_: Any) -> dict[str, Tensor]:
         """Return `keyframe_losses` of a batch."""
@@ -97,5 +97,5 @@ class KeyframeTraining(StageModel):
         ]
 
     def export(self, path: str | Path) -> Path:
-        """Write the processor, for `load_keyframe_processor`; returns the path."""
+        """Save the processor, for `load_keyframe_processor`; returns the path."""
         return save_keyframe_processor(self.processor, path)

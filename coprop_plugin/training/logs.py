@@ -1,4 +1,4 @@
-"""Where the curves of a training run go besides the log."""
+"""TensorBoard curves of a training run."""
 
 import importlib.util
 from typing import Any
@@ -7,16 +7,16 @@ _TENSORBOARD = "TensorboardVisBackend"
 
 
 def add_tensorboard(config: Any) -> str:
-    """Have a run write its curves for TensorBoard too, if that is installed.
+    """Write a run's curves for TensorBoard, if it is installed.
 
-    They go to the work folder, for `tensorboard --logdir <work folder>`. A config that has a
-    visualizer of its own keeps it; only what needs TensorBoard is taken out where there is none.
+    They go to the work folder, for `tensorboard --logdir <work folder>`. A config with a visualizer
+    of its own keeps it; only TensorBoard backends are removed where it is not installed.
 
     Args:
         config: An mmengine config; changed in place.
 
     Returns:
-        What to tell the user: that there are no such curves, and what to do; "" if there are.
+        A note for the user if there will be no curves, else "".
     """
     if importlib.util.find_spec("tensorboard") is not None:
         local, curves = dict(type="LocalVisBackend"), dict(type=_TENSORBOARD)
@@ -27,6 +27,6 @@ def add_tensorboard(config: Any) -> str:
         kept = [b for b in backends if not str(b["type"]).endswith(_TENSORBOARD)]
         config.visualizer.vis_backends = kept
     return (
-        "TensorBoard is not installed, so that there is a log but no curves. For curves: "
+        "TensorBoard is not installed: there will be a log but no curves. For curves: "
         '`pip install "coprop-plugin[train]"`.'
     )

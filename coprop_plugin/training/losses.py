@@ -1,7 +1,7 @@
-"""What the two parts of the method are trained with.
+"""Losses of the Keyframe Processor and of the propagator.
 
-The paper names no losses. The propagator's are AOT's (Yang et al., arXiv:2106.02638v3, section
-A.1): half bootstrapped cross entropy, half soft Jaccard. The Keyframe Processor's are ours.
+The paper does not specify losses. The propagator's are AOT's (Yang et al., arXiv:2106.02638v3,
+section A.1): half bootstrapped cross entropy, half soft Jaccard. The Keyframe Processor's are ours.
 """
 
 import torch
@@ -12,7 +12,7 @@ from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import KeyframePrediction
 
 IGNORED = 255
-"""Pixels of which nothing is known, in the labels of the propagator's losses."""
+"""Unlabelled pixels, in the labels of the propagator's losses."""
 
 _SMOOTHING = 0.01
 _PIXEL_WEIGHT = 4.0
@@ -28,10 +28,10 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float = 1.
     Args:
         logits: `[B, 1 + n, H, W]`.
         labels: `[B, H, W]` int64 object ids, 255 where nothing is known.
-        share: How many of the known pixels count, in (0, 1].
+        share: Share of the labelled pixels that count, in (0, 1].
 
     Returns:
-        A number; 0 where nothing is known.
+        A scalar; 0 if no pixel is labelled.
 
     Raises:
         TrainingError: If `share` is not in (0, 1].
@@ -43,12 +43,12 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float = 1.
         0.6931
     """
     if not 0 < share <= 1:
-        raise TrainingError(f"Got share={share}; wanted a share of the pixels, 0.15 say.")
+        raise TrainingError(f"Expected share to be in (0, 1], e.g. 0.15, got {share}.")
     losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
     known = labels != IGNORED
     means = []
     for loss, pixels in zip(losses.flatten(1), known.flatten(1).sum(1).tolist(), strict=True):
-        # Unknown pixels have loss 0, so that they are the last to be chosen.
+        # Unlabelled pixels have loss 0, so they are chosen last.
         count = max(1, round(share * pixels))
         means.append(loss.topk(count).values.mean())
     return torch.stack(means).mean()
@@ -57,7 +57,7 @@ def bootstrapped_cross_entropy(logits: Tensor, labels: Tensor, share: float = 1.
 def soft_jaccard(logits: Tensor, labels: Tensor) -> Tensor:
     """Return 1 - I / (U + 1e-6) of softmax probabilities, as AOT does.
 
-    The mean over the ids that are in the labels, background included, then over the samples.
+    The mean over the ids in the labels, including the background, then over the samples.
 
     Args:
         logits: `[B, 1 + n, H, W]`.
@@ -85,7 +85,7 @@ def propagation_loss(logits: Tensor, labels: Tensor, share: float = 1.0) -> Tens
     Args:
         logits: `[B, 1 + n, H, W]`.
         labels: `[B, H, W]` int64 object ids, 255 where nothing is known.
-        share: Of the pixels, for the cross entropy; see `hard_share`.
+        share: Share of pixels for the cross entropy; see `hard_share`.
 
     Example:
         >>> loss = propagation_loss(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4).long())
@@ -102,7 +102,7 @@ def hard_share(progress: float) -> float:
     It falls from 100 % to 15 % over the first half of training.
 
     Args:
-        progress: How much of the training is done, 0 to 1.
+        progress: Progress of the training, 0 to 1.
 
     Example:
         >>> hard_share(0.0), hard_share(0.25)
@@ -114,9 +114,9 @@ def hard_share(progress: float) -> float:
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Return 4 x cross entropy + soft Jaccard of keyframes, at the size of the logits.
 
-    Targets are masks averaged over areas, so that a smaller picture keeps its edges. The Jaccard
-    is of all that sounds in a sample; 1 % of the pixels are added above and below, so that empty
-    masks have a slope, too.
+    Targets are masks averaged over areas, so that smaller logits keep their edges. The Jaccard
+    index is over all sounding objects of a sample, smoothed by 1 % of the pixels, so that empty
+    masks have a gradient, too.
 
     Args:
         logits: `[B, C, h, w]`; C = 1 is binary, else class 0 is the background.
@@ -150,15 +150,15 @@ def keyframe_losses(prediction: KeyframePrediction, masks: Tensor) -> dict[str, 
     """Return the weighted parts of the Keyframe Processor's loss; their sum is trained.
 
     The final logits at full size; the earlier decoder layers (0.25 each) and the logits without
-    queries (0.5) at theirs; and whether each class is there at all (0.3 for a binary head, 0.9 for
+    queries (0.5) at their own size; and the presence of each class (0.3 for a binary head, 0.9 for
     a semantic one).
 
     Args:
-        prediction: Of `KeyframeProcessor.predict`.
+        prediction: Result of `KeyframeProcessor.predict`.
         masks: `[B, H, W]` class numbers, 0 the silent background.
 
     Returns:
-        By names that begin with `loss_`.
+        Losses by names that begin with `loss_`.
     """
     earlier = [segmentation_loss(logits, masks) for logits in prediction.layer_logits[:-1]]
     losses = {"loss_mask": segmentation_loss(prediction.logits, masks)}
@@ -174,7 +174,7 @@ def keyframe_losses(prediction: KeyframePrediction, masks: Tensor) -> dict[str, 
 
 
 def classes_there(masks: Tensor, num_classes: int) -> Tensor:
-    """Return which classes of objects masks hold: `[B, O]` bool.
+    """Return the classes of objects in the masks: `[B, O]` bool.
 
     Args:
         masks: `[B, H, W]` class numbers.

@@ -1,4 +1,4 @@
-"""What is trained in each stage, as mmengine models: a loss of a batch, or outcomes to score."""
+"""The stages of training as mmengine models: losses of a batch, or outcomes to score."""
 
 from coprop_plugin.training.family_stage import FamilyTraining
 from coprop_plugin.training.keyframe_stage import KeyframeTraining

@@ -1,4 +1,4 @@
-"""Stage 2 as an mmengine model: masks carried through short clips."""
+"""Stage 2, training of the propagator on short clips, as an mmengine model."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
@@ -26,40 +26,40 @@ from coprop_plugin.training.reference_loss import reference_logits
 from coprop_plugin.training.stage import (
     StageModel,
     as_rgb,
-    begin_with_vggish,
     begun,
+    load_vggish_into,
     training_progress,
 )
 
 BETWEEN_WORDS = ", "
-"""Stands between the categories of a clip in a batch's `words`."""
+"""Separator of the categories of a clip in a batch's `words`."""
 
 
 @MODELS.register_module()
 class PropagatorTraining(StageModel):
-    """Stage 2: masks carried through short clips, with AOT's losses.
+    """Stage 2: propagation of masks through short clips, with AOT's losses.
 
     The mean of `propagation_loss` over the frames after the first. In the first part of training
-    the true masks are remembered (teacher forcing), then the predicted ones, with the ID bank
-    frozen, as in AOT. Identities are permuted per sample. Without a guide there is AOT's loss on
-    the keyframe itself, too, with a weight that falls to 0 over the training.
+    the true masks are stored in memory (teacher forcing), then the predicted ones, with the ID bank
+    frozen, as in AOT. Identities are permuted per sample. Without a guide there is also AOT's loss
+    on the keyframe itself, with a weight that falls to 0 over the training.
 
     A batch holds `frames` `[B, T, 3, H, W]` uint8 or float in [0, 1] and `masks` `[B, T, H, W]`
     object ids, in the first frame from 1 without gaps, later none that is not in the first; and,
-    for what listens, `log_mel` `[B, T, 1, 96, 64]` and `times` `[B, T]` in seconds. Batches without
-    sound learn `tracks` `[B, T, H, W]` if there are any: the same objects, sounding or not. A
-    propagator that is guided by words (Table 4) reads `words`, `["dog, flute", ..]`, B texts.
+    for audio guidance, `log_mel` `[B, T, 1, 96, 64]` and `times` `[B, T]` in seconds. Batches
+    without audio are trained on `tracks` `[B, T, H, W]` if given: the same objects, sounding or
+    not. For text guidance (Table 4), `words` are B texts, `["dog, flute", ..]`.
 
     Args:
-        propagator: Options of `AudioInsertPropagator`, or one.
-        weights: Safetensors of a propagator to begin with, or "shipped" for the library's own;
-            `propagator` then holds what is to be other than in the file, if anything.
-        aot_weights: A released AOT checkpoint to begin with; `propagator` then says what AOT's
-            weights leave open.
-        teacher_share: For which share of the training true masks are remembered.
-        audio_dropout: How many batches are trained without sound, so that pictures alone do, too.
-        freeze_encoder: Whether the image encoder stays as it is.
-        reference_weight: Of the loss on the keyframe, at the start of training.
+        propagator: Options of `AudioInsertPropagator`, or a propagator.
+        weights: Safetensors of a propagator to start from, or "shipped" for the default weights;
+            `propagator` then lists the options that differ from the file, if any.
+        aot_weights: A released AOT checkpoint to start from; `propagator` then has the options that
+            AOT's weights do not determine.
+        teacher_share: Share of the training with teacher forcing.
+        audio_dropout: Share of batches without audio, which train the propagator on images alone.
+        freeze_encoder: Whether the image encoder is frozen.
+        reference_weight: Weight of the loss on the keyframe, at the start of training.
         vggish: As in `KeyframeTraining`.
 
     Raises:
@@ -100,7 +100,7 @@ class PropagatorTraining(StageModel):
             load_propagator,
         ).train()
         if vggish is not None:
-            begin_with_vggish(self.propagator.sound, vggish)
+            load_vggish_into(getattr(self.propagator.sound, "encoder", None), vggish)
         self.teacher_share, self.audio_dropout = teacher_share, audio_dropout
         self.freeze_encoder, self.reference_weight = freeze_encoder, reference_weight
         self.propagator.network.encoder.requires_grad_(not freeze_encoder)
@@ -120,7 +120,7 @@ class PropagatorTraining(StageModel):
         teaches = progress < self.teacher_share
         self.propagator.network.identity.bank.requires_grad_(teaches)
         if not bool(masks[:, 0].any()):
-            # Nothing to carry: no gradient, but every parameter has taken part.
+            # No objects: zero gradients, but for every parameter, as distributed training needs.
             return dict(loss_masks=0.0 * sum(p.sum() for p in self.parameters()))
         if float(torch.rand(())) < self.audio_dropout:
             log_mel = None
@@ -152,7 +152,7 @@ class PropagatorTraining(StageModel):
         words: Sequence[str] | None = None,
         **_: Any,
     ) -> list[dict[str, Any]]:
-        """Return binary outcomes of clips whose first frame has its true mask."""
+        """Return binary outcomes of clips, given the true mask of their first frame."""
         frames, sound = as_rgb(frames), self._sound(log_mel, times, words)
         return [
             self._outcome(frames[b], masks[b], None if sound is None else sound[b])
@@ -160,7 +160,7 @@ class PropagatorTraining(StageModel):
         ]
 
     def export(self, path: str | Path) -> Path:
-        """Write the propagator, for `wrap(propagator=path)`; returns the path."""
+        """Save the propagator, for `wrap(propagator=path)`; returns the path."""
         return save_propagator(self.propagator, path)
 
     def _outcome(self, frames: Tensor, masks: Tensor, sound: Tensor | None) -> dict[str, Any]:
@@ -187,31 +187,31 @@ class PropagatorTraining(StageModel):
     def _sound(
         self, log_mel: Tensor | None, times: Tensor | None, words: Sequence[str] | None
     ) -> Tensor | None:
-        """Make tokens `[B, T, N, D]` of the sound, or of words; None where there are none."""
-        listens = self.propagator.sound
-        if listens is None or log_mel is None or times is None:
+        """Compute tokens `[B, T, N, D]` of audio or text; None if there is neither."""
+        tokens = self.propagator.sound
+        if tokens is None or log_mel is None or times is None:
             return None
-        if not isinstance(listens, TextTokens):
+        if not isinstance(tokens, TextTokens):
             pairs = zip(log_mel, times, strict=True)
-            return torch.stack([listens(mel, when) for mel, when in pairs])
+            return torch.stack([tokens(mel, when) for mel, when in pairs])
         if words is None:
             return None
-        said = [text.split(BETWEEN_WORDS) for text in words]
-        # Clips of a batch have as many tokens: those of fewer words say them again.
-        most = max(map(len, said))
-        said = [list(islice(cycle(names), most)) for names in said]
-        return torch.stack([listens(names, times.shape[1]) for names in said])
+        categories = [text.split(BETWEEN_WORDS) for text in words]
+        # Clips of a batch need the same number of tokens: shorter lists are repeated.
+        most = max(map(len, categories))
+        categories = [list(islice(cycle(names), most)) for names in categories]
+        return torch.stack([tokens(names, times.shape[1]) for names in categories])
 
 
 def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:
-    """Sound of frame t of all clips `[B, T, ...]`; or of frames `t` of one clip `[T, ...]`."""
+    """Return the tokens of frame t of all clips `[B, T, ...]`, or of frames `t` of one clip."""
     if sound is None:
         return None
     return sound[t] if isinstance(t, slice) else sound[:, t]
 
 
 def permuted_ids(masks: Tensor) -> Tensor:
-    """Give the objects of each sample other identities, drawn anew; 0 and 255 stay.
+    """Permute the identities of the objects of each sample at random; 0 and 255 are kept.
 
     Args:
         masks: `[B, T, H, W]` object ids, 1 to n in the first frame.

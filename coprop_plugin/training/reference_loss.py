@@ -1,4 +1,4 @@
-"""What a propagator says of the keyframe itself: AOT learns from that, too."""
+"""Reference-frame logits, for AOT's reference loss."""
 
 from torch import Tensor
 
@@ -23,20 +23,20 @@ from coprop_plugin.propagation.propagator import AudioInsertPropagator
 def reference_logits(
     propagator: AudioInsertPropagator, frame: Tensor, sound: Tensor | None, masks: Tensor
 ) -> Tensor:
-    """Decode a keyframe that looks at itself, with its masks as the only memory.
+    """Decode a keyframe with itself and its masks as the only memory.
 
     Args:
-        propagator: One without a guide.
+        propagator: A propagator without a guide.
         frame: `[B, 3, H, W]` RGB in [0, 1].
-        sound: `[B, N, D]`, rows of `hear`, or None.
+        sound: Audio tokens `[B, N, D]`, rows of `hear`, or None.
         masks: `[B, H, W]` object ids, 0 the background, 1..n.
 
     Returns:
         Logits `[B, 1 + n, H, W]`, the background first.
 
     Raises:
-        PropagationError: If frame and masks do not fit, or the propagator has a guide, to which
-            the keyframe's masks are given.
+        PropagationError: If frame and masks do not fit, or the propagator has a guide, which gets
+            the keyframe's masks as input.
 
     Example:
         >>> import torch
@@ -49,19 +49,17 @@ def reference_logits(
     check_keyframe(frame, masks)
     if propagator.guide is not None:
         raise PropagationError(
-            "Got a propagator with a guide; the guide knows the keyframe's masks, so that there is "
-            "nothing to learn. Take one with `guide=None`."
+            "The reference loss needs a propagator without a guide: a guide has the keyframe's "
+            "masks as input. Use one with `guide=None`."
         )
     network, most, num_objects = propagator.network, propagator.max_objects, int(masks.max())
-    size, groups = (
-        network_size(*frame.shape[-2:], propagator.max_size),
-        num_groups(num_objects, most),
-    )
+    size = network_size(*frame.shape[-2:], propagator.max_size)
+    groups = num_groups(num_objects, most)
     maps, tokens = network.encode(resize_frame(frame, size), sound)
     position = sine_position(*tokens.shape[1:]).to(tokens)
     ids = split_into_groups(resize_masks(masks, size), num_objects, most)
-    heard = None if sound is None else for_groups(sound, groups)
-    outputs, _ = network.begin(for_groups(tokens, groups), position, network.identity(ids, heard))
+    sound = None if sound is None else for_groups(sound, groups)
+    outputs, _ = network.begin(for_groups(tokens, groups), position, network.identity(ids, sound))
     decoded = network.decoder(outputs, [for_groups(each, groups) for each in maps])
     decoded = upsample(decoded[:, : 1 + min(num_objects, most)], tuple(frame.shape[-2:]))
     return merge_groups(decoded, num_objects, most)

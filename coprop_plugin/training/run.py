@@ -1,4 +1,4 @@
-"""A training run from a config: mmengine's Runner, with what it needs on CPUs and after a kill."""
+"""Training and evaluation runs from a config, with mmengine's Runner."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from coprop_plugin.registry import SCOPE
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WEIGHTS_NAME = "weights.safetensors"
-"""The trained weights in the folder of a finished run."""
+"""Name of the trained weights in the folder of a finished run."""
 
 
 def train(
@@ -24,30 +24,31 @@ def train(
     resume: bool = False,
     amp: bool = False,
 ) -> Path:
-    """Train as a config says, and write the weights for the library to load.
+    """Train from a config, and save the weights in the library's format.
 
-    On one process, or on all that `torchrun` starts: over nccl on GPUs, over gloo on CPUs. The
-    log, with what is done and how long the rest takes, goes to stderr and to the work folder;
-    curves for TensorBoard too, if it is installed (`pip install "coprop-plugin[train]"`).
+    In one process, or in all that `torchrun` starts: over nccl on GPUs, over gloo on CPUs. The log,
+    with progress and remaining time, goes to stderr and to the work folder, and TensorBoard curves,
+    too, if it is installed (`pip install "coprop-plugin[train]"`).
 
-    What is drawn at random in a step depends on the config's seed and on the step alone, and items
-    of the world on their index: a run that is killed and resumed ends with the same weights as
-    one that is not.
+    Random numbers of a step depend on the config's seed and on the step only, and synthetic scenes
+    on their index: an interrupted and resumed run ends with the same weights as an uninterrupted
+    one.
 
     Args:
-        config: An mmengine config, its file, or the name of one of ours: "world_keyframes_small".
+        config: An mmengine config, its file, or the name of one of ours, e.g.
+            "world_keyframes_small".
         work_dir: Folder for checkpoints, logs and weights; by default the config's, or
             `work_dirs/<name of the config>`.
-        resume: Go on from the last checkpoint in `work_dir`; where there is none, from the start.
-        amp: Whether to train in mixed precision, on a GPU.
+        resume: Resume from the last checkpoint in `work_dir`, if any.
+        amp: Train in mixed precision, on a GPU.
 
     Returns:
         The safetensors: averaged weights if the config has an `EMAHook`.
 
     Raises:
-        TrainingError: If there is no such config, it is not for training, or `work_dir` holds
-            another run and `resume` is not said.
-        CopropError: If what the config names does not exist or cannot be built.
+        TrainingError: If the config does not exist or is not for training, or `work_dir` holds
+            another run and `resume` is False.
+        CopropError: If a part of the config does not exist or cannot be built.
 
     Example:
         >>> train("world_keyframes_small", "runs/keyframes")  # doctest: +SKIP
@@ -57,8 +58,8 @@ def train(
     folder = Path(config.work_dir)
     if "train_dataloader" not in config or "optim_wrapper" not in config:
         raise TrainingError(
-            "Got a config without train_dataloader or without optim_wrapper; both are needed to "
-            f"train. Start from one of ours: {', '.join(config_names())}."
+            "The config lacks train_dataloader or optim_wrapper; both are needed to train. Start "
+            f"from one of ours: {', '.join(config_names())}."
         )
     if not resume and (folder / "last_checkpoint").is_file():
         raise TrainingError(
@@ -73,7 +74,7 @@ def train(
     with _on_stderr(), _processes(config), _only_tensors():
         from mmengine.runner import Runner
 
-        # Importing registers them, whatever the config imports.
+        # Importing registers them, also for configs without custom_imports.
         from coprop_plugin.training import batches, hooks, logs, models  # noqa: F401
 
         hooks.add_step_seeds(config)
@@ -91,18 +92,18 @@ def train(
 def evaluate(
     config: Any, weights: str | Path, work_dir: str | Path | None = None
 ) -> dict[str, float]:
-    """Score weights on a config's test data, or on its validation data if it has no other.
+    """Evaluate weights on a config's test data, or on its validation data if it has no other.
 
     Args:
         config: As in `train`.
-        weights: What `train` returned, or a checkpoint in its folder (`.pth`).
+        weights: The file that `train` returned, or a checkpoint in its folder (`.pth`).
         work_dir: Folder for the log; as in `train`.
 
     Returns:
         The scores by name.
 
     Raises:
-        TrainingError: If there are no such weights or config, or it has nothing to score on.
+        TrainingError: If weights or config do not exist, or the config has no data to evaluate on.
         CheckpointError: If the weights are not for the config's stage, or hold more than tensors,
             numbers and containers, which is not unpickled.
 
@@ -110,11 +111,11 @@ def evaluate(
         >>> scores = evaluate("world_keyframes_small", "w.safetensors")  # doctest: +SKIP
     """
     if not Path(weights).is_file():
-        raise TrainingError(f"There is no file {weights}. Give the weights that `train` wrote.")
+        raise TrainingError(f"There is no file {weights}. Pass the weights that `train` wrote.")
     config = read_config(config, work_dir)
     part = "test" if "test_dataloader" in config else "val"
     if f"{part}_dataloader" not in config:
-        raise TrainingError("Got a config without test_dataloader and val_dataloader.")
+        raise TrainingError("The config has neither test_dataloader nor val_dataloader. Add one.")
     config.test_dataloader = config[f"{part}_dataloader"]
     config.test_evaluator = config[f"{part}_evaluator"]
     config.test_cfg = dict(type="TestLoop")
@@ -152,14 +153,14 @@ def config_names() -> list[str]:
 
 
 def read_config(config: Any, work_dir: str | Path | None = None) -> Any:
-    """Return an mmengine `Config` of one's own, with a work folder, a seed and our scope.
+    """Return a copy of a config as an mmengine `Config`, with work folder, seed and our scope.
 
     Args:
         config: An mmengine config, a mapping, a file, or the name of one of ours.
         work_dir: As in `train`.
 
     Raises:
-        TrainingError: If there is no such file or name, or the file is not a config.
+        TrainingError: If the file or name does not exist, or the file is not a config.
     """
     from mmengine import Config
 
@@ -173,12 +174,12 @@ def read_config(config: Any, work_dir: str | Path | None = None) -> Any:
             raise TrainingError(f"{path} cannot be read as a config: {error}") from error
     config = Config(config.to_dict() if isinstance(config, Config) else dict(config))
     if "model" not in config:
-        raise TrainingError("Got a config without `model`: it says what is trained.")
+        raise TrainingError("The config is without `model`: the stage to train. Add it.")
     folder = work_dir or config.get("work_dir") or Path("work_dirs") / name
     config.work_dir = str(folder)
     config.default_scope = SCOPE
     config.setdefault("randomness", dict(seed=0))
-    # mmengine tells runs apart by name and second, and would mix up two in one process.
+    # mmengine identifies runs by name and second, and would mix up two in one process.
     name = config.get("experiment_name", name).partition("@")[0]
     config.experiment_name = f"{name}@{uuid.uuid4().hex[:8]}"
     return config
@@ -190,7 +191,7 @@ def _config_file(config: str | Path) -> Path:
         path = CONFIGS / f"{config}.py"
     if not path.is_file():
         raise TrainingError(
-            f"There is no config {config}. Give the path of a .py file, or one of ours: "
+            f"There is no config {config}. Pass the path of a .py file, or one of ours: "
             f"{', '.join(config_names())}."
         )
     return path
@@ -200,21 +201,21 @@ def _use_amp(config: Any) -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise TrainingError("Got amp=True without a GPU. Mixed precision needs one: leave it out.")
+        raise TrainingError("amp=True needs a GPU. Leave it out to train on CPUs.")
     config.optim_wrapper.type = "AmpOptimWrapper"
     config.optim_wrapper.setdefault("loss_scale", "dynamic")
 
 
 @contextlib.contextmanager
 def _on_stderr() -> Iterator[None]:
-    """Keep stdout for results: mmengine logs there."""
+    """Redirect mmengine's log from stdout, which is for results, to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 @contextlib.contextmanager
 def _only_tensors() -> Iterator[None]:
-    """Keep mmengine from unpickling freely, which it does with what torch refuses to read."""
+    """Prevent mmengine from unpickling checkpoints that torch refuses to load."""
     variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(variable)
     os.environ[variable] = "1"
@@ -223,7 +224,7 @@ def _only_tensors() -> Iterator[None]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             "A checkpoint holds more than tensors, numbers and containers, or is damaged; nothing "
-            "in it was run. If you trust it, save its weights alone: "
+            "in it was run. If you trust it, save only its weights: "
             "`torch.save(checkpoint['state_dict'], path)`."
         ) from error
     finally:
@@ -234,7 +235,7 @@ def _only_tensors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _processes(config: Any) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did."""
+    """Join the process group of `torchrun`, if there is one."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
@@ -242,12 +243,12 @@ def _processes(config: Any) -> Iterator[None]:
     from torch import distributed
 
     config.launcher = "pytorch"
-    # The ID bank, or what listens, may have no part in a step.
+    # The ID bank or the audio encoder may be unused in a step.
     config.find_unused_parameters = True
     if torch.cuda.is_available():
         config.setdefault("env_cfg", dict(dist_cfg=dict(backend="nccl")))
     else:
-        # mmengine would ask for a GPU in both places.
+        # mmengine would need a GPU in both places.
         distributed.init_process_group("gloo")
         config.model_wrapper_cfg = dict(
             type="MMDistributedDataParallel", device_ids=None, find_unused_parameters=True

@@ -1,4 +1,4 @@
-"""Short clips to train a propagator with: of made-up scenes, of things of any shape, of both."""
+"""Short training clips for a propagator: of synthetic scenes, of random sprites, or both."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,36 +14,35 @@ from coprop_plugin.registry import DATASETS, build
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.scene import SAMPLE_RATE, Scene
 from coprop_plugin.world.sounds import babble, room
-from coprop_plugin.world.splits import WorldDataset, segments_of
+from coprop_plugin.world.splits import Split, WorldDataset, segments_of
 from coprop_plugin.world.sprites import sprite_clip
 
 _BEFORE_S = 1.0
-"""How much is heard before the first frame of things without a scene."""
+"""Seconds of audio before the first frame of a sprite clip."""
 
 
 @DATASETS.register_module()
 class WorldClips(WorldDataset):
-    """Short clips of scenes that begin with something sounding, to train a propagator.
+    """Short clips of scenes that start with a sounding object, to train a propagator.
 
     An item is a mapping of `frames` `[T, 3, H, W]` uint8 RGB, `log_mel` `[T, 1, 96, 64]`, `times`
     `[T]` seconds, `masks` `[T, H, W]` int64: the objects that sound in the first frame, numbered
-    from 1, wherever they still sound; and `tracks` `[T, H, W]`: the same wherever they are to be
-    seen, which is all that can be followed without sound. What begins to sound later is background:
-    it is a keyframe's to find. `words` names what sounds first, "drum, flute" say, for a propagator
-    that is guided by words.
+    from 1, while they sound; and `tracks` `[T, H, W]`: the same while they are visible, the target
+    without audio. Objects that start to sound later are background: they need a keyframe. `words`
+    names the objects that sound first, e.g. "drum, flute", for text guidance.
 
     Args:
-        split: See `WorldDataset`, as for all that is not below.
-        length: Items.
+        split: As in `WorldDataset`, like the other arguments not below.
+        length: Number of items.
         size: Height and width in pixels.
         num_frames: T.
-        gap_s: Least and largest time from frame to frame, in seconds; one is drawn for each clip,
-            small ones as often as large ones.
-        silence_prob: Probability that, where `augment` is on, sound and masks stop at a random
-            frame, so that the model learns from the sound and not from habit.
-        crossing: How many clips may go on where another segment begins, as if its control point
-            had been missed; the others end with their segment.
-        **options: Of `WorldDataset`.
+        gap_s: Minimum and maximum time from frame to frame, in seconds; one is drawn for each clip,
+            log-uniformly.
+        silence_prob: With `augment`, probability that audio and masks stop at a random frame, so
+            that the model depends on the audio.
+        crossing: Share of clips that may cross into the next segment, as with a missed control
+            point; the others end with their segment.
+        **options: Options of `WorldDataset`.
 
     Example:
         >>> item = WorldClips("val", length=4, size=(32, 48), num_frames=3)[0]
@@ -53,7 +52,7 @@ class WorldClips(WorldDataset):
 
     def __init__(
         self,
-        split: str = "train",
+        split: Split = "train",
         length: int = 1_000,
         size: Sequence[int] = (112, 160),
         *,
@@ -66,8 +65,8 @@ class WorldClips(WorldDataset):
         super().__init__(split, length, size, **options)
         if num_frames < 2 or not 0 < gap_s[0] <= gap_s[1]:
             raise DatasetError(
-                f"Got num_frames={num_frames} and gap_s={tuple(gap_s)}; wanted two frames or more, "
-                "and the least gap before the largest, (0.1, 1.0) say."
+                "Expected num_frames of 2 or more, and gap_s as minimum and maximum, e.g. (0.1, "
+                f"1.0), got {num_frames} and {tuple(gap_s)}."
             )
         self.num_frames, self.gap_s = num_frames, tuple(gap_s)
         self.silence_prob, self.crossing = silence_prob, crossing
@@ -92,13 +91,13 @@ class WorldClips(WorldDataset):
         )
 
     def _times(self, scene: Scene, rng: np.random.Generator) -> Tensor:
-        """Draw times that begin where something sounds that is to be seen; somewhere if nothing."""
+        """Draw times that start at a visible sounding object, or anywhere if there is none."""
         gap_s = float(np.exp(rng.uniform(*np.log(self.gap_s))))
         crosses = rng.random() < self.crossing
         segments = segments_of(scene)
         for _ in range(20):
             start, end = segments[int(rng.integers(len(segments)))]
-            # Most begin as segments do, shortly after their control point.
+            # Most start like segments, shortly after their control point.
             start += float(rng.uniform(0, 0.5)) * min(1.0, end - start)
             if bool(scene.masks([start]).any()):
                 break
@@ -109,26 +108,26 @@ class WorldClips(WorldDataset):
 
 @DATASETS.register_module()
 class SpriteClips(WorldDataset):
-    """Short clips of moving things of random shape, to train a propagator to follow.
+    """Short clips of moving sprites of random shape, to train a propagator's tracking.
 
-    An item is as in `WorldClips`. What is heard belongs to all marked things together: a sound of
-    any kind or one of the world's voices, or two, with pauses, sometimes over something else that
-    goes on all the time. It begins before the first frame, or just there, after another one.
+    An item is as in `WorldClips`. The audio belongs to all labelled sprites together: one or two
+    random sounds or voices of the scenes' kinds, with pauses, sometimes over a continuous other
+    sound. It starts before the first frame, or near it, after another sound.
 
     Args:
-        split: See `WorldDataset`, as for all that is not below.
-        length: Items.
+        split: As in `WorldDataset`, like the other arguments not below.
+        length: Number of items.
         size: Height and width in pixels.
         num_frames: T.
-        max_objects: Most marked things.
-        speed: Least and largest `speed` of `sprite_clip`; one is drawn for each clip, small ones
-            as often as large ones.
-        gap_s: Least and largest time from frame to frame, in seconds, as the sound goes.
-        silence_prob: In how many clips the sound stops at some time after the first frame.
-        swapped: In how many clips another voice takes over at some time. In either case nothing
-            that was marked sounds from there on, and masks are empty.
-        joined: In how many clips another voice joins in at some time; masks stay.
-        **options: Of `WorldDataset`.
+        max_objects: Maximum number of labelled sprites.
+        speed: Minimum and maximum `speed` of `sprite_clip`; one is drawn for each clip,
+            log-uniformly.
+        gap_s: Minimum and maximum time from frame to frame, in seconds, for the audio.
+        silence_prob: Probability that the audio stops at some time after the first frame.
+        swapped: Probability that another sound replaces it at some time. In both cases the masks
+            are empty from then on.
+        joined: Probability that another sound is added at some time; masks do not change.
+        **options: Options of `WorldDataset`.
 
     Example:
         >>> SpriteClips("val", length=4, size=(32, 48), num_frames=3)[0]["masks"].shape
@@ -137,7 +136,7 @@ class SpriteClips(WorldDataset):
 
     def __init__(
         self,
-        split: str = "train",
+        split: Split = "train",
         length: int = 1_000,
         size: Sequence[int] = (112, 160),
         *,
@@ -175,7 +174,7 @@ class SpriteClips(WorldDataset):
     def _sound(
         self, rng: np.random.Generator, duration_s: float
     ) -> tuple[Tensor, float, list[str]]:
-        """Draw a sound, until when it is that of the marked things, and its names."""
+        """Draw the audio, the time until which the labelled sprites sound, and its names."""
         times = np.arange(round(duration_s * SAMPLE_RATE)) / SAMPLE_RATE
         first, second, other, before, always = (_voice(times, rng) for _ in range(5))
         (own, name), names = first, [first[1]]
@@ -196,7 +195,7 @@ class SpriteClips(WorldDataset):
 
 
 def _voice(times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """Draw a sound and its name: of any kind, or of one of the world's."""
+    """Draw a sound and its name: a random one, or a voice of the scenes' kinds."""
     instance = np.random.default_rng(int(rng.integers(1 << 30)))
     kind = KINDS[int(rng.integers(len(KINDS)))]
     voice, name = (babble, "something") if rng.random() < 0.6 else (kind.voice, kind.name)
@@ -206,13 +205,13 @@ def _voice(times: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, str
 
 @DATASETS.register_module(name=["InterleavedDataset", "TakingTurns"])
 class InterleavedDataset(Dataset):
-    """Items of several data sets in turn: item i is of data set i mod n.
+    """Items of several data sets, interleaved: item i is of data set i mod n.
 
     Args:
         parts: Configs of data sets whose items have the same fields.
 
     Raises:
-        DatasetError: If there are none.
+        DatasetError: If `parts` is empty.
 
     Example:
         >>> part = dict(type="SpriteClips", length=4, size=(32, 48), num_frames=2)
@@ -222,7 +221,7 @@ class InterleavedDataset(Dataset):
 
     def __init__(self, parts: Sequence[Mapping[str, Any]]) -> None:
         if not parts:
-            raise DatasetError("Got no data sets to take turns; give their configs as `parts`.")
+            raise DatasetError("Expected configs of data sets as `parts`, got no data sets.")
         self.parts = [build(DATASETS, part, verb="__getitem__") for part in parts]
 
     def __len__(self) -> int:
@@ -234,7 +233,7 @@ class InterleavedDataset(Dataset):
 
 
 def _followed(scene: Scene, times: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Return what sounds first, numbered from 1: where it still sounds, and where it is seen."""
+    """Return the first sounding objects, numbered from 1, while they sound, and while visible."""
     first = scene.sounding(times[0])
     seen = torch.stack([scene.mask(time_s, first, "instance") for time_s in times])
     heard = torch.stack(

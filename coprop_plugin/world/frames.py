@@ -1,7 +1,7 @@
-"""Made-up scenes as a data set to learn from: single frames with sound.
+"""Data set of single frames with audio from synthetic scenes.
 
 Item i of a data set is the same in every process and every run: it depends on the split, on
-`seed` and on i alone. Scenes of different splits never have a seed in common.
+`seed` and on i only. Scenes of different splits have different seeds.
 """
 
 from collections.abc import Sequence
@@ -15,28 +15,28 @@ from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import AVSBENCH_INSTANT_S
 from coprop_plugin.world.scene import SAMPLE_RATE, Scene
-from coprop_plugin.world.splits import NUM_CLASSES, WorldDataset, segments_of
+from coprop_plugin.world.splits import NUM_CLASSES, Split, WorldDataset, segments_of
 
 
 @DATASETS.register_module()
 class WorldFrames(WorldDataset):
-    """Single frames of scenes with their sound, to train a Keyframe Processor.
+    """Single frames of scenes with their audio, to train a Keyframe Processor.
 
     An item is a mapping of `frame` `[3, H, W]` uint8 RGB, `log_mel` `[1, 96, 64]`, `mask`
-    `[H, W]` int64 class numbers, `classes` `[C]` bool: which of them the mask holds.
+    `[H, W]` int64 class numbers, `classes` `[C]` bool: the classes in the mask.
 
-    Some frames are taken as AVSBench takes them, whatever changes: 15/16 s into a second, to whose
-    sound they listen; what sounds for half of that second sounds in the frame. The others are
-    keyframes: in the first second of a segment, they listen to the 0.975 s that begin with it, or
-    that end with the frame where this is later; never past the end of the segment.
+    Some frames are sampled as in AVSBench, independently of changes: 15/16 s into a second, with
+    the audio of that second; an object sounds in the frame if it sounds for half of the second. The
+    others are keyframes in the first second of a segment: their audio is the first 0.975 s of the
+    segment, or the 0.975 s that end with the frame if this is later; never past the segment's end.
 
     Args:
-        split: See `WorldDataset`, as for all that is not below.
-        length: Items. Four follow one another from one scene, so no shuffling is faster.
+        split: As in `WorldDataset`, like the other arguments not below.
+        length: Number of items. Four consecutive ones share a scene: reading in order is faster.
         size: Height and width in pixels.
-        keyframes: How many of the frames are keyframes.
-        silenced: How many sounds are replaced by digital silence where `augment` is on.
-        **options: Of `WorldDataset`.
+        keyframes: Share of keyframes.
+        silenced: With `augment`, share of items whose audio is replaced by digital silence.
+        **options: Options of `WorldDataset`.
 
     Example:
         >>> item = WorldFrames("val", length=4, size=(32, 48))[0]
@@ -48,7 +48,7 @@ class WorldFrames(WorldDataset):
 
     def __init__(
         self,
-        split: str = "train",
+        split: Split = "train",
         length: int = 1_000,
         size: Sequence[int] = (112, 160),
         *,
@@ -76,7 +76,7 @@ class WorldFrames(WorldDataset):
     def _second(
         self, scene: Scene, rng: np.random.Generator
     ) -> tuple[float, float, frozenset[int]]:
-        """Return when a frame is taken, until when it listens, and what sounds in its second."""
+        """Return the time of a frame, the end of its audio, and the objects of its second."""
         start_s = float(rng.uniform(0, scene.duration_s - 1))
         sounding = scene.prevailing(start_s, start_s + 1)
         time_s = start_s + AVSBENCH_INSTANT_S
@@ -85,11 +85,11 @@ class WorldFrames(WorldDataset):
     def _keyframe(
         self, scene: Scene, rng: np.random.Generator
     ) -> tuple[float, float, frozenset[int]]:
-        """Return when a keyframe is taken, until when it listens, and what sounds in it."""
+        """Return the time of a keyframe, the end of its audio, and the objects sounding in it."""
         segments = segments_of(scene)
         start_s, end_s = segments[int(rng.integers(len(segments)))]
         time_s = start_s + float(rng.uniform(0, min(1.0, end_s - start_s)))
-        # Control points are not found to the millisecond.
+        # Predicted control points are not exact.
         heard_at_s = start_s + AVSBENCH_INSTANT_S + float(rng.uniform(-0.1, 0.1))
         heard_at_s = min(max(time_s, heard_at_s), end_s)
         return time_s, heard_at_s, scene.sounding((start_s + end_s) / 2)

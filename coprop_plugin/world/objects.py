@@ -1,4 +1,4 @@
-"""The kinds of objects of the made-up world: an outline, a skin and a voice for each."""
+"""The kinds of objects of synthetic scenes: an outline, a texture and a voice for each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class Kind:
     Args:
         name: Unique; its class index is its place in `KINDS`, counted from 1.
         outline: Radius at each angle in radians, around 1 (half the object's size).
-        skin: Where the second colour shows, 0..1, at object coordinates x, y in -1..1.
-        colours: Two RGB colours, 0..1; instances vary a little.
-        voice: What it sounds like.
+        skin: Share of the second colour, 0..1, at object coordinates x, y in -1..1.
+        colours: Two RGB colours, 0..1; instances vary slightly.
+        voice: Its sound.
     """
 
     name: str

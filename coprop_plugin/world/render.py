@@ -1,4 +1,4 @@
-"""Painting a made-up scene: objects with outlines and skins over a background, with a camera."""
+"""Rendering of synthetic scenes: textured objects over a background, with a moving camera."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,13 +13,13 @@ _MARGIN = 24
 
 @dataclass(frozen=True)
 class Look:
-    """One object as it is seen at one time.
+    """Appearance of one object at one time.
 
     Args:
-        kind: What it is.
-        instance: Seed of what tells it from others of its kind.
-        radius: Half its size, as a share of the shorter side of the picture.
-        pose: x, y as shares of the picture, scale, angle in radians.
+        kind: Its kind.
+        instance: Seed of its differences from others of its kind.
+        radius: Half its size, as a share of the shorter side of the frame.
+        pose: x, y as shares of the frame, scale, angle in radians.
     """
 
     kind: Kind
@@ -33,9 +33,9 @@ def paint(looks: list[Look], time_s: float, size: tuple[int, int], seed: int) ->
 
     Args:
         looks: The objects, from back to front.
-        time_s: Moves the camera and the grain.
+        time_s: Time, for camera motion and grain.
         size: Height and width in pixels.
-        seed: Of the background.
+        seed: Seed of the background.
 
     Returns:
         `[3, H, W]` uint8 RGB.
@@ -59,7 +59,7 @@ def paint(looks: list[Look], time_s: float, size: tuple[int, int], seed: int) ->
 
 
 def owners(looks: list[Look], size: tuple[int, int]) -> np.ndarray:
-    """Return which object each pixel shows: `[H, W]` uint8, place in `looks` from 1, 0 none."""
+    """Return the visible object of each pixel: `[H, W]` uint8, place in `looks` from 1, 0 none."""
     owner = np.zeros(size, np.uint8)
     for number, look in enumerate(looks, start=1):
         patch = _Patch.of(look, size)
@@ -106,7 +106,7 @@ def _skin(kind: Kind, instance: int, u: np.ndarray, v: np.ndarray) -> np.ndarray
     rng = np.random.default_rng(instance)
     first, second = (np.array(c) + rng.uniform(-0.06, 0.06, 3) for c in kind.colours)
     share = kind.skin(u, v)[..., None]
-    # Wear: what makes two instances of one kind, and two places of one object, tell apart.
+    # Wear: differences between instances of one kind, and between places of one object.
     phases = rng.uniform(0, 2 * np.pi, 4)
     wear = np.sin(7 * u + phases[0]) * np.sin(9 * v + phases[1])
     wear = wear + 0.5 * np.sin(17 * u + 5 * v + phases[2]) * np.sin(13 * v - 4 * u + phases[3])
@@ -124,8 +124,8 @@ def _shade(u: np.ndarray, v: np.ndarray, edge: np.ndarray) -> np.ndarray:
 def background(size: tuple[int, int], seed: int) -> np.ndarray:
     """Return a canvas a little larger than the picture, `[H + m, W + m, 3]` float in [0, 1].
 
-    Clouds of several grains in two muted colours, with a horizon and a few blurred shapes that
-    look as if they could sound, and never do.
+    Clouds of several grains in two muted colours, with a horizon and a few blurred shapes as
+    distractors.
     """
     rng = np.random.default_rng(seed + 1)
     height, width = size[0] + _MARGIN, size[1] + _MARGIN

@@ -1,13 +1,14 @@
-"""A made-up scene: what is in it, where it moves, and when it sounds."""
+"""A synthetic scene: its objects, their motion, and when they sound."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip, ControlPoints
+from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip, ControlPoints, Sampling
 from coprop_plugin.types.timeline import change_frames, segment_starts_s
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.render import Look, owners, paint
@@ -15,8 +16,11 @@ from coprop_plugin.world.sounds import room
 
 SAMPLE_RATE = 16_000
 _FADE_S = 0.01
-_STRETCH_S = (0.8, 5.0)
-"""The shortest and the longest stretch in which nothing changes."""
+_SEGMENT_S = (0.8, 5.0)
+"""The shortest and the longest segment."""
+
+Ids = Literal["class", "binary", "instance"]
+"""Ids in masks: class indices; 1; or the place in `Scene.objects`, counted from 1."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,12 @@ class SceneObject:
 
     Args:
         kind: Index into `KINDS`; the class index is one more.
-        seed: What this instance looks and sounds like.
-        events: When it sounds: half-open (start, end) in seconds.
-        radius: Half its size, as a share of the shorter side of the picture.
-        centre: Its mean place, as shares of width and height.
-        swing: How far it wanders from there, as shares of width and height.
-        tempo: How often it goes there and back, per second.
+        seed: Seed of this instance's look and sound.
+        events: Times at which it sounds: half-open (start, end) in seconds.
+        radius: Half its size, as a share of the shorter side of the frame.
+        centre: Its mean position, as shares of width and height.
+        swing: Amplitude of its motion, as shares of width and height.
+        tempo: Frequency of its motion, per second.
     """
 
     kind: int
@@ -47,7 +51,7 @@ class SceneObject:
         return self.kind + 1
 
     def pose(self, time_s: float) -> tuple[float, float, float, float]:
-        """Where it is at a time: x, y as shares of the picture, scale, angle in radians."""
+        """Return x, y as shares of the frame, scale, and angle in radians at a time."""
         start = self.seed % 628 / 100
         x = self.centre[0] + self.swing[0] * np.sin(2 * np.pi * self.tempo[0] * time_s + start)
         y = self.centre[1] + self.swing[1] * np.sin(2 * np.pi * self.tempo[1] * time_s + 2 * start)
@@ -57,14 +61,14 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A sounding scene with exact truth, of any size and length, the same for the same seed.
+    """An audio-visual scene with exact truth, of any size and length, deterministic by seed.
 
     Args:
-        objects: From back to front.
+        objects: The objects, from back to front.
         duration_s: Length in seconds.
         size: Height and width in pixels.
-        seed: Of the background, the room noise and the camera.
-        noise: Loudness of the room, 0..1.
+        seed: Seed of background, room noise and camera.
+        noise: Loudness of the room noise, 0..1.
 
     Example:
         >>> scene = Scene.made_up(seed=1, duration_s=4.0, size=(48, 64))
@@ -88,14 +92,14 @@ class Scene:
         num_objects: int = 3,
         steady: bool = False,
     ) -> "Scene":
-        """Make up a scene: objects take turns, overlap, pause, and one never sounds.
+        """Generate a scene: objects alternate, overlap, pause, and one never sounds.
 
         Args:
             seed: The same seed gives the same scene.
             duration_s: Length in seconds.
             size: Height and width in pixels.
-            num_objects: How many objects, the silent one included.
-            steady: Whether one object sounds all the time and nothing changes.
+            num_objects: Number of objects, including the silent one.
+            steady: Whether one object sounds all the time, without changes.
         """
         rng = np.random.default_rng(seed)
         kinds = rng.choice(len(KINDS), num_objects, replace=False)
@@ -123,8 +127,8 @@ class Scene:
         pictures = (paint(self._looks(float(t)), float(t), self.size, self.seed) for t in times)
         return torch.stack([torch.from_numpy(picture) for picture in pictures])
 
-    def masks(self, times: Sequence[float] | Tensor, ids: str = "class") -> Tensor:
-        """Return what sounds, and is visible, at each time: `[T, H, W]` int64.
+    def masks(self, times: Sequence[float] | Tensor, ids: Ids = "class") -> Tensor:
+        """Return masks of the visible sounding objects at each time: `[T, H, W]` int64.
 
         Args:
             times: In seconds.
@@ -133,12 +137,12 @@ class Scene:
         """
         return torch.stack([self.mask(float(t), self.sounding(float(t)), ids) for t in times])
 
-    def mask(self, time_s: float, sounding: frozenset[int], ids: str = "class") -> Tensor:
-        """Return where some of the objects are to be seen at a time: `[H, W]` int64.
+    def mask(self, time_s: float, sounding: frozenset[int], ids: Ids = "class") -> Tensor:
+        """Return a mask of the visible pixels of some objects at a time: `[H, W]` int64.
 
         Args:
             time_s: In seconds.
-            sounding: Which of them: places in `objects`, counted from 0.
+            sounding: The objects: places in `objects`, counted from 0.
             ids: As in `masks`.
         """
         owner = torch.from_numpy(owners(self._looks(time_s), self.size))
@@ -150,7 +154,7 @@ class Scene:
         shown = [names[n] if n in sounding else 0 for n in range(len(self.objects))]
         return torch.tensor([0, *shown])[owner.long()]
 
-    def truth(self, clip: Clip, ids: str = "class") -> Tensor:
+    def truth(self, clip: Clip, ids: Ids = "class") -> Tensor:
         """Return the masks of a clip of this scene, `[T, H, W]` int64.
 
         An object counts in a frame if it sounds for at least half of the frame's span.
@@ -159,7 +163,7 @@ class Scene:
         return torch.stack([self.mask(time_s, heard, ids) for time_s, heard in pairs])
 
     def sounding(self, time_s: float) -> frozenset[int]:
-        """Return which objects sound at a time: places in `objects`, counted from 0."""
+        """Return the objects that sound at a time: places in `objects`, counted from 0."""
         return frozenset(
             n
             for n, thing in enumerate(self.objects)
@@ -167,12 +171,12 @@ class Scene:
         )
 
     def prevailing(self, begin_s: float, stop_s: float) -> frozenset[int]:
-        """Return which objects sound for at least half of a stretch: places in `objects`."""
+        """Return the objects that sound for at least half of an interval: places in `objects`."""
 
         def heard_s(thing: SceneObject) -> float:
             return sum(max(0.0, min(stop_s, e) - max(begin_s, s)) for s, e in thing.events)
 
-        # A little less than half, or rounding decides what sounds for exactly half.
+        # Slightly less than half, or rounding would decide about exactly half.
         least_s = (stop_s - begin_s) * 0.499
         return frozenset(n for n, thing in enumerate(self.objects) if heard_s(thing) >= least_s)
 
@@ -181,13 +185,13 @@ class Scene:
         sets = self._sets(clip)
         edges = sorted({s for thing in self.objects for event in thing.events for s in event})
         edges = [s for s in edges if 0 < s < self.duration_s]
-        stretches = [self.sounding(s) for s in (0.0, *edges)]
+        states = [self.sounding(s) for s in (0.0, *edges)]
         return ControlPoints.from_indices(
             change_frames(sets),
             clip.num_frames,
             source="truth",
             silent=torch.tensor([not heard for heard in sets]),
-            starts_s=segment_starts_s(edges, clip, stretches, sets),
+            starts_s=segment_starts_s(edges, clip, states, sets),
         )
 
     def waveform(self) -> Tensor:
@@ -206,14 +210,14 @@ class Scene:
         mix += self.noise * room(times, np.random.default_rng(self.seed))
         return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32))
 
-    def clip(self, fps: float = 1.0, sampling: str = "pts") -> Clip:
-        """Return the scene as a clip, sampled as a file of it would be."""
+    def clip(self, fps: float = 1.0, sampling: Sampling = "pts") -> Clip:
+        """Return the scene as a clip, sampled like a file."""
         offset = AVSBENCH_INSTANT_S if sampling == "avsbench" else 0.0
         times = torch.arange(int(self.duration_s * fps), dtype=torch.float64) / fps + offset
         return Clip(self.frames(times), self.waveform(), SAMPLE_RATE, times, sampling=sampling)
 
     def _sets(self, clip: Clip) -> list[frozenset[int]]:
-        """Return for each frame which objects sound for at least half of its span."""
+        """Return for each frame the objects that sound for at least half of its span."""
         return [self.prevailing(begin, stop) for begin, stop in clip.spans.tolist()]
 
     def _looks(self, time_s: float) -> list[Look]:
@@ -223,11 +227,11 @@ class Scene:
 def _turns(
     rng: np.random.Generator, num_voices: int, duration_s: float
 ) -> list[list[tuple[float, float]]]:
-    """Draw who sounds when: stretches of one voice, of two, and of none, short and long ones."""
+    """Draw the events of each voice: short and long segments of one voice, two, or none."""
     events: list[list[tuple[float, float]]] = [[] for _ in range(num_voices)]
     time_s, before = 0.0, frozenset()
     while time_s < duration_s:
-        length_s = float(np.exp(rng.uniform(*np.log(_STRETCH_S))))
+        length_s = float(np.exp(rng.uniform(*np.log(_SEGMENT_S))))
         end = min(duration_s, round(time_s + length_s, 2))
         now = before
         while now == before:

@@ -1,4 +1,4 @@
-"""Made-up scenes as AVSBench has its videos: a frame a second, each with its second of sound."""
+"""Data set of synthetic scenes in AVSBench's form: one frame per second, with its audio."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,27 +11,27 @@ from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import AVSBENCH_INSTANT_S
 from coprop_plugin.world.scene import SAMPLE_RATE
-from coprop_plugin.world.splits import WorldDataset
+from coprop_plugin.world.splits import Split, WorldDataset
 
 
 @DATASETS.register_module()
 class WorldSeconds(WorldDataset):
-    """Clips of scenes, a frame a second, to train released families of models as their authors do.
+    """Clips of scenes, one frame per second, to train the released families of models.
 
     An item is a mapping of `frames` `[T, 3, H, W]` uint8 RGB, `log_mel` `[T, 1, 96, 64]` and
-    `masks` `[T, H, W]` int64 class numbers. Frames are taken 15/16 s into their second, to whose
-    sound they listen; what sounds for half of that second sounds in the frame.
+    `masks` `[T, H, W]` int64 class numbers. Frames are sampled 15/16 s into their second, with the
+    audio of that second; an object sounds in the frame if it sounds for half of the second.
 
     Args:
-        split: See `WorldDataset`, as for all that is not below.
-        length: Items. Two follow one another from one scene, so no shuffling is faster.
+        split: As in `WorldDataset`, like the other arguments not below.
+        length: Number of items. Two consecutive ones share a scene: reading in order is faster.
         size: Height and width in pixels.
-        num_frames: T, whole seconds of a scene of ten.
-        silenced: In how many clips all sound is replaced by digital silence where `augment` is on.
-        **options: Of `WorldDataset`.
+        num_frames: T, 1 to 10.
+        silenced: With `augment`, share of clips whose audio is replaced by digital silence.
+        **options: Options of `WorldDataset`.
 
     Raises:
-        DatasetError: If a scene has fewer seconds, or as `WorldDataset`.
+        DatasetError: If `num_frames` is out of range, or as in `WorldDataset`.
 
     Example:
         >>> item = WorldSeconds("val", length=4, size=(32, 48), num_frames=2)[0]
@@ -43,7 +43,7 @@ class WorldSeconds(WorldDataset):
 
     def __init__(
         self,
-        split: str = "train",
+        split: Split = "train",
         length: int = 1_000,
         size: Sequence[int] = (112, 160),
         *,
@@ -53,7 +53,9 @@ class WorldSeconds(WorldDataset):
     ) -> None:
         super().__init__(split, length, size, **options)
         if not 1 <= num_frames <= 10:
-            raise DatasetError(f"Got num_frames={num_frames}; a scene has 1 to 10 seconds.")
+            raise DatasetError(
+                f"Expected num_frames from 1 to 10, the seconds of a scene, got {num_frames}."
+            )
         self.num_frames, self.silenced = num_frames, silenced
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:

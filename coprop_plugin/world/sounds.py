@@ -1,7 +1,7 @@
-"""Synthesised sounds: one family per kind of object, a new instance per seed.
+"""Synthesised sounds: one voice per kind of object, with a new instance per seed.
 
-Every voice is a function `(times_s [n], rng) -> waveform [n]` in [-1, 1]. What tells instances of
-one kind apart (pitch, timbre, rhythm, loudness) is drawn from the generator.
+Every voice is a function `(times_s [n], rng) -> waveform [n]` in [-1, 1]. The properties of an
+instance (pitch, timbre, rhythm, loudness) are drawn from the generator.
 """
 
 from collections.abc import Callable
@@ -93,10 +93,7 @@ def horn(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def babble(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Any sound: tone, noise, or both, with a wandering pitch, in syllables with pauses between.
-
-    It is of no kind; there is no end of different ones.
-    """
+    """A random sound: tone, noise, or both, with a varying pitch, in syllables with pauses."""
     pitch = 2 ** rng.uniform(np.log2(70), np.log2(3000))
     wander = sum(rng.uniform(0, 0.1) * _sine(rng.uniform(0.3, 6), t) for _ in range(3))
     phase, tone = _phase(pitch * (1 + wander), t), np.zeros_like(t)
@@ -113,7 +110,7 @@ def babble(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _syllables(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Loudness of syllables and the pauses between them; of something held, one time in four."""
+    """Loudness of syllables with pauses; one time in four, of a held sound."""
     if rng.random() < 0.25:
         return 1 + rng.uniform(0, 0.6) * _sine(rng.uniform(0.2, 8), t)
     lengths, pauses = np.array([0.06, 0.6]), np.array([0.02, rng.uniform(0.05, 0.35)])

@@ -1,8 +1,9 @@
-"""What is common to all data sets of made-up scenes: splits, and how items are drawn."""
+"""Splits of the synthetic scenes, and the base class of their data sets."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -12,15 +13,17 @@ from coprop_plugin.errors import DatasetError
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.scene import Scene
 
-SPLITS = {
+Split = Literal["train", "val", "test"]
+
+SPLITS: dict[Split, range] = {
     "train": range(10_000_000, 1_000_000_000),
     "val": range(1_000, 2_000),
     "test": range(2_000, 3_000),
 }
-"""The seeds of the scenes of each split."""
+"""Seeds of the scenes of each split."""
 
 NUM_CLASSES = len(KINDS) + 1
-"""Classes of the masks, 0 the silent background included."""
+"""Number of classes of the masks, including 0, the silent background."""
 
 _OFF_SCREEN = (9.0, 9.0)
 
@@ -28,15 +31,15 @@ _OFF_SCREEN = (9.0, 9.0)
 def made_up_scene(
     seed: int, size: tuple[int, int], duration_s: float = 10.0, off_screen: float = 0.2
 ) -> Scene:
-    """Make up a scene of two to four objects, sometimes with a sound that is not to be seen.
+    """Generate a scene of two to four objects, sometimes with an off-screen sound.
 
-    In one of seven a single object sounds all the time, and nothing changes.
+    In one of seven scenes a single object sounds all the time, without changes.
 
     Args:
         seed: The same seed gives the same scene.
         size: Height and width in pixels.
         duration_s: Length in seconds.
-        off_screen: How likely a further object sounds outside the picture.
+        off_screen: Probability of another object that sounds outside the frame.
 
     Example:
         >>> len(made_up_scene(3, (32, 32)).objects) in range(2, 6)
@@ -49,20 +52,20 @@ def made_up_scene(
         return scene
     unseen = sorted(set(range(len(KINDS))) - {thing.kind for thing in scene.objects})
     start_s = float(rng.uniform(0, 0.5)) * duration_s
-    stranger = replace(
+    hidden = replace(
         scene.objects[0],
         kind=int(rng.choice(unseen)),
         seed=int(rng.integers(1 << 30)),
         events=((start_s, start_s + float(rng.uniform(0.2, 0.5)) * duration_s),),
         centre=_OFF_SCREEN,
     )
-    return replace(scene, objects=(*scene.objects, stranger))
+    return replace(scene, objects=(*scene.objects, hidden))
 
 
 def segments_of(scene: Scene) -> list[tuple[float, float]]:
-    """Return the stretches of a scene between which the set of sounding objects may change.
+    """Return the segments of a scene: between them the set of sounding objects may change.
 
-    Half-open, in seconds; sounds that are not to be seen count.
+    Half-open, in seconds; off-screen sounds count.
     """
     bounds = {t for thing in scene.objects for event in thing.events for t in event}
     inside = sorted(t for t in bounds if 0 < t < scene.duration_s)
@@ -71,25 +74,25 @@ def segments_of(scene: Scene) -> list[tuple[float, float]]:
 
 
 class WorldDataset(Dataset):
-    """What the data sets of scenes have in common.
+    """Base class of the data sets of scenes.
 
     Args:
         split: "train", "val" or "test".
-        length: Items; an epoch of training.
+        length: Number of items; an epoch of training.
         size: Height and width in pixels.
-        seed: In training, another seed gives other scenes; val and test stay as they are.
-        augment: Whether to mirror pictures and to silence sounds; by default in training.
-        off_screen: How likely a scene has a sound that is not to be seen.
+        seed: In training, another seed gives other scenes; val and test do not depend on it.
+        augment: Whether to mirror frames and to silence audio; by default in training only.
+        off_screen: Probability that a scene has an off-screen sound.
 
     Raises:
-        DatasetError: If there is no such split, or it has fewer scenes.
+        DatasetError: If the split does not exist, or has fewer scenes.
     """
 
     items_a_scene = 1
 
     def __init__(
         self,
-        split: str = "train",
+        split: Split = "train",
         length: int = 1_000,
         size: Sequence[int] = (112, 160),
         *,
@@ -98,10 +101,10 @@ class WorldDataset(Dataset):
         off_screen: float = 0.2,
     ) -> None:
         if split not in SPLITS:
-            raise DatasetError(f"Got split={split!r}; there are {', '.join(SPLITS)}.")
+            raise DatasetError(f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}.")
         most = len(SPLITS[split]) * self.items_a_scene
         if not 0 < length <= most:
-            raise DatasetError(f"Got length={length}; {split} has 1 to {most} items.")
+            raise DatasetError(f"Expected length from 1 to {most} for {split}, got {length}.")
         self.split, self.length, self.seed = split, length, seed
         self.size = (int(size[0]), int(size[1]))
         self.augment = split == "train" if augment is None else augment
@@ -114,10 +117,10 @@ class WorldDataset(Dataset):
         """Return the seed of the scene of item `index`.
 
         Raises:
-            IndexError: If there is no such item.
+            IndexError: If the item does not exist.
         """
         if not 0 <= index < self.length:
-            raise IndexError(f"Got index {index}; there are {self.length} items.")
+            raise IndexError(f"Expected an index below {self.length}, got {index}.")
         shift = self.seed * 1_000_003 if self.split == "train" else 0
         seeds = SPLITS[self.split]
         return seeds[(index // self.items_a_scene + shift) % len(seeds)]
@@ -128,11 +131,11 @@ class WorldDataset(Dataset):
         return scene, waveform, np.random.default_rng([seed, index % self.items_a_scene, 2])
 
     def _happens(self, rng: np.random.Generator, share: float) -> bool:
-        """Draw whether an augmentation is done that is done to this share of the items."""
+        """Draw whether to apply an augmentation that is applied to this share of the items."""
         return self.augment and rng.random() < share
 
     def _mirrored(self, rng: np.random.Generator, *pictures: Tensor) -> tuple[Tensor, ...]:
-        """Return pictures and their masks `[..., H, W]`, half of the time seen in a mirror."""
+        """Return frames and their masks `[..., H, W]`, mirrored half of the time."""
         if not self._happens(rng, 0.5):
             return pictures
         return tuple(picture.flip(-1) for picture in pictures)

@@ -1,7 +1,7 @@
-"""Moving things of random shape and texture, with exact masks: what a propagator learns from.
+"""Moving sprites of random shape and texture, with exact masks, to train a propagator.
 
-Unlike a `Scene` these make no sound and have no names. There is no end of different ones, so that
-what is learned is to follow whatever is marked, not to know ten kinds of objects.
+Unlike the objects of a `Scene` they have neither sounds nor names, and do not repeat, so that a
+propagator learns to follow any labelled object rather than ten kinds.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ def sprite_clip(
     max_objects: int = 4,
     speed: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make up a clip of things that move, turn, grow, bend, hide one another, leave and return.
+    """Generate a clip of sprites that move, turn, scale, bend, occlude, leave and return.
 
     Args:
-        rng: Decides everything.
+        rng: Source of all randomness.
         num_frames: T.
         size: Height and width in pixels.
-        max_objects: Marked things; there are up to two more that are not marked.
-        speed: 1 moves a thing by up to about a tenth of the picture from frame to frame.
+        max_objects: Maximum number of labelled sprites; up to two more are unlabelled.
+        speed: With 1, a sprite moves by up to about a tenth of the frame from frame to frame.
 
     Returns:
-        Frames `[T, 3, H, W]` uint8 RGB, and ids `[T, H, W]` uint8: 0 the background and what is
-        not marked, then 1, 2, ..; every id is to be seen in the first frame.
+        Frames `[T, 3, H, W]` uint8 RGB, and ids `[T, H, W]` uint8: 0 the background and unlabelled
+        sprites, then 1, 2, ..; every id is visible in the first frame.
     """
     canvas = _Background.made_up(rng, size, speed)
     count = int(rng.integers(1, max_objects + 1))
@@ -54,7 +54,7 @@ def sprite_clip(
 
 
 def _renumbered(masks: np.ndarray) -> np.ndarray:
-    """Keep what the first frame shows enough of, and count it from 1 without gaps."""
+    """Keep ids with enough pixels in the first frame, and renumber them from 1 without gaps."""
     table = np.zeros(256, np.uint8)
     shown = [i for i in np.unique(masks[0]) if i and (masks[0] == i).sum() >= 20]
     table[shown] = np.arange(1, len(shown) + 1)
@@ -62,7 +62,7 @@ def _renumbered(masks: np.ndarray) -> np.ndarray:
 
 
 def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Make up a texture, `[H, W, 3]` float32 in [0, 1]: clouds of several grains, edges, lines."""
+    """Generate a texture, `[H, W, 3]` float32 in [0, 1]: clouds of several grains, edges, lines."""
     import cv2
 
     base, other = rng.random(3), rng.random(3)
@@ -87,7 +87,7 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _developed(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
-    """Add what a camera and a codec add: blur, grain."""
+    """Add blur and grain, as cameras and codecs do."""
     import cv2
 
     if rng.random() < 0.2:
@@ -98,7 +98,7 @@ def _developed(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Path:
-    """A smooth way through a box: sums of slow sines, `[values]` at each frame."""
+    """A smooth path through a box: sums of slow sines, `[values]` at each frame."""
 
     start: np.ndarray
     reach: np.ndarray
@@ -161,9 +161,9 @@ def _paste_still(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def _assembled(rng: np.random.Generator, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Make up a thing as `_drawn` does, or of several parts that look different.
+    """Generate a sprite of one or several parts with different textures.
 
-    As a person has hair, shirt and trousers. Some parts look as the background does somewhere.
+    Some parts have the texture of a part of the background.
     """
     import cv2
 
@@ -187,7 +187,7 @@ def _assembled(rng: np.random.Generator, canvas: np.ndarray) -> tuple[np.ndarray
 
 
 def _drawn(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Make up a thing: its texture `[S, S, 3]`, and its outline `[S, S]`, 1 inside."""
+    """Generate a sprite: its texture `[S, S, 3]`, and its outline `[S, S]`, 1 inside."""
     y, x = (np.mgrid[:_SPRITE, :_SPRITE] + 0.5 - _SPRITE / 2) / (_SPRITE * 0.46)
     angle, radius = np.arctan2(y, x), np.hypot(x, y)
     edge = np.ones_like(angle)
@@ -230,13 +230,13 @@ class _Sprite:
         return _Path.made_up(rng, low, high, reach, 0.45 * speed)
 
     def twin(self, rng: np.random.Generator) -> "_Sprite":
-        """Return one that looks the same and goes its own way."""
+        """Return a sprite with the same look and another path."""
         return _Sprite(
             self.skin, self.alpha, self._way(rng, self.size, 1.0), self.radius, self.size
         )
 
     def draw(self, picture: np.ndarray, mask: np.ndarray, number: int, t: int) -> None:
-        """Draw it into a picture `[H, W, 3]` and its number into a mask, in place."""
+        """Draw the sprite into a picture `[H, W, 3]` and its number into a mask, in place."""
         import cv2
 
         height, width = self.size

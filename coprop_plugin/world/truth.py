@@ -1,4 +1,4 @@
-"""A backend that knows the truth of a made-up scene."""
+"""A backend that returns the ground truth of a synthetic scene."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ _SURE = 10.0
 
 
 class TruthBackend:
-    """Says what really sounds in a made-up scene: a stand-in for a trained model.
+    """Returns the true masks of a synthetic scene, in place of a trained model.
 
     Args:
-        scene: The scene that the clips to come are taken from.
-        semantic: Whether to give one channel a class instead of one for all that sounds.
+        scene: The scene of the clips.
+        semantic: Whether to return one channel per class instead of one for all sounding objects.
 
     Example:
         >>> scene = Scene.made_up(seed=1, duration_s=2.0, size=(32, 32))
@@ -32,7 +32,7 @@ class TruthBackend:
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return logits `[K, C, H, W]` of +-10 from the scene's own masks."""
         ids = "binary" if self.num_classes == 1 else "class"
-        # Of the whole clip: a frame's span reaches to the next frame.
+        # From the whole clip: the span of a frame ends at the next frame.
         masks = self.scene.truth(clip, ids)[list(indices)]
         if self.num_classes == 1:
             return torch.where(masks[:, None] > 0, _SURE, -_SURE)
