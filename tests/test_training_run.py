@@ -103,6 +103,10 @@ def test_odd_calls_are_refused(tmp_path):
         train(dict(model=dict(type="KeyframeTraining")), tmp_path)
     with pytest.raises(TrainingError, match="no file"):
         evaluate("world_keyframes_small", tmp_path / "weights.safetensors")
+    config = toy_config("world_propagator_small", tmp_path / "parts")
+    del config.train_dataloader.dataset["parts"]
+    with pytest.raises(TrainingError, match=r"InterleavedDataset.__init__.*'parts'.*in the config"):
+        train(config)
     (tmp_path / "broken.py").write_text("model = dict(")
     with pytest.raises(TrainingError, match="cannot be read as a config"):
         train(tmp_path / "broken.py")

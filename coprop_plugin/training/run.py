@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import CheckpointError, TrainingError
+from coprop_plugin.errors import CheckpointError, CopropError, TrainingError
 from coprop_plugin.registry import SCOPE
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -71,7 +71,7 @@ def train(
         config.pop(name, None)
     if amp:
         _use_amp(config)
-    with _on_stderr(), _processes(config), _only_tensors():
+    with _on_stderr(), _processes(config), _only_tensors(), _named_arguments():
         from mmengine.runner import Runner
 
         # Importing registers them, also for configs without custom_imports.
@@ -125,7 +125,7 @@ def evaluate(
         config.load_from = str(weights)
     else:
         config.model = dict(type=config.model.type, weights=str(weights))
-    with _on_stderr(), _processes(config), _only_tensors():
+    with _on_stderr(), _processes(config), _only_tensors(), _named_arguments():
         from mmengine.runner import Runner
 
         from coprop_plugin.training import batches, models  # noqa: F401
@@ -211,6 +211,19 @@ def _on_stderr() -> Iterator[None]:
     """Redirect mmengine's log from stdout, which is for results, to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def _named_arguments() -> Iterator[None]:
+    """Report a missing or unknown argument of a part of the config as an error of the config."""
+    try:
+        yield
+    except TypeError as error:
+        if isinstance(error, CopropError) or "__init__()" not in str(error):
+            raise
+        raise TrainingError(
+            f"A part of the config cannot be built: {error}. Correct its arguments in the config."
+        ) from error
 
 
 @contextlib.contextmanager
