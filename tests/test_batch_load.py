@@ -1,8 +1,12 @@
-"""Models and providers that a command line names are loaded without a trace in the process."""
+"""Models and providers that a command line names: what is called, and what is left behind."""
 
 import sys
 
-from coprop_plugin.batch.load import load_backend, load_provider
+import pytest
+from torch import nn
+
+from coprop_plugin.batch import load_backend, load_provider
+from coprop_plugin.errors import AdapterError
 
 FILE = """
 from parts_of_{name} import level
@@ -34,3 +38,109 @@ def test_a_module_in_the_current_folder_leaves_the_path_as_it_was(tmp_path, monk
     path = list(sys.path)
     assert load_backend("model_right_here:model")[1] == "callable"
     assert sys.path == path
+
+
+CALLABLES = """
+from collections.abc import Callable
+from typing import Union
+
+import torch
+from torch import nn
+
+def plain(frames, audio):
+    return frames[:, :1]
+
+def anything(*args):
+    frames, audio = args
+    return frames[:, :1]
+
+def with_option(frames, audio, scale=2.0):
+    return scale * frames[:, :1]
+
+def tensor(frames, audio) -> torch.Tensor:
+    return frames[:, :1]
+
+def makes(weights=None):
+    return nn.Linear(1, 1)
+
+def needs_weights(weights):
+    return nn.Linear(1, 1)
+
+def annotated(size=1, depth=2) -> nn.Module:
+    return nn.Linear(size, depth)
+
+def as_text(*args) -> "nn.Linear":
+    return nn.Linear(1, 1)
+
+def either() -> Union[nn.Module, None]:
+    return nn.Linear(1, 1)
+
+def a_function(*sizes) -> Callable:
+    return plain
+
+class Model(nn.Module):
+    pass
+
+def one(frames):
+    return frames
+
+def three(frames, audio, text):
+    return frames
+
+def wrong() -> nn.Module:
+    return 3
+
+def raises() -> nn.Module:
+    raise KeyError("width")
+
+def two_sizes(width, depth) -> nn.Module:
+    return nn.Linear(width, depth)
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "callables.py"
+    path.write_text(CALLABLES)
+    (tmp_path / "weights.pth").write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain", "anything", "with_option", "tensor"])
+def test_functions_of_frames_and_audio_are_backends(file, name):
+    made, adapter = load_backend(f"{file}:{name}")
+    assert (made.__name__, adapter) == (name, "callable")
+
+
+@pytest.mark.parametrize("name", ["makes", "annotated", "as_text", "either", "Model"])
+def test_what_declares_that_it_makes_a_model_is_called(file, name):
+    made, adapter = load_backend(f"{file}:{name}")
+    assert isinstance(made, nn.Module)
+    assert adapter == "auto"
+
+
+def test_a_function_may_make_a_function_or_need_the_weights(file):
+    assert load_backend(f"{file}:a_function")[1] == "callable"
+    made, _ = load_backend(f"{file}:needs_weights", file.with_name("weights.pth"))
+    assert isinstance(made, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("one", r"taken for a function of \(frames, audio\), but cannot be called.*too many"),
+        ("three", r"taken for a function of \(frames, audio\), but .*missing.*'text'.*-> torch"),
+        ("wrong", "called to make a model and returned a int"),
+        ("raises", "called with no arguments, because it declares.*KeyError: 'width'"),
+        ("two_sizes", "called with no arguments, because it declares.*missing 2 required"),
+        ("needs_weights", "called with no arguments.*missing 1 required.*'weights'"),
+    ],
+)
+def test_a_wrong_guess_says_what_was_tried(file, name, says):
+    with pytest.raises(AdapterError, match=says):
+        load_backend(f"{file}:{name}")
+
+
+def test_a_function_of_frames_and_audio_has_no_weights(file):
+    with pytest.raises(AdapterError, match="no --weights.*-> torch"):
+        load_backend(f"{file}:plain", file.with_name("weights.pth"))

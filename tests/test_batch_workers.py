@@ -1,6 +1,7 @@
 """Many files in several processes: the same results, in the same order, whoever makes them."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import torch
 from make_results import everything_in
 
-from coprop_plugin import Clip, media
+from coprop_plugin import Clip, media, wrap
 from coprop_plugin.batch import (
     Manifest,
     Options,
@@ -71,7 +72,9 @@ def make(folder, name="bright"):
 
 
 def contents(folder):
-    return {n: (folder / n).read_bytes() for n in everything_in(folder) if n != "manifest.jsonl"}
+    """Every file of the results; the manifest has times, and what is hidden is no result."""
+    names = [n for n in everything_in(folder) if n[0] != "." and n != "manifest.jsonl"]
+    return {name: (folder / name).read_bytes() for name in names}
 
 
 def test_workers_give_what_one_process_gives_and_a_dead_one_is_one_failure(folder, tmp_path):
@@ -84,7 +87,7 @@ def test_workers_give_what_one_process_gives_and_a_dead_one_is_one_failure(folde
     assert "SIGKILL" in two[-1].error
     told = [json.dumps(o.to_dict()).replace("/one/", "/two/") for o in one]
     assert told == [json.dumps(o.to_dict()) for o in two[:-1]]
-    files = {n: b for n, b in contents(tmp_path / "two").items() if not n.startswith(".")}
+    files = contents(tmp_path / "two")
     assert files == contents(tmp_path / "one")
     assert len(files) == 3 * (2 * 3 + 2)
     noted = Manifest.read(tmp_path / "two")
@@ -147,7 +150,7 @@ def test_torchrun_and_slurm_give_shares():
     assert Shard.from_environment({**slurm, "RANK": "0", "WORLD_SIZE": "2"}) == Shard(0, 2)
     assert Shard.from_environment({"RANK": "0"}) == Shard()
     for wrong in ("3/3", "1", "-1/2", "a/b"):
-        with pytest.raises(MediaError, match="wanted INDEX/COUNT"):
+        with pytest.raises(MediaError, match="Expected a share as INDEX/COUNT"):
             Shard.parse(wrong)
 
 
@@ -161,9 +164,8 @@ def test_results_of_shares_are_named_after_all_inputs(folder, tmp_path):
         share = Shard(k, 2)
         (outcome,) = run_many(make(folder), paths, tmp_path / "out", OPTIONS, shard=share)
         assert (outcome.input, outcome.status) == (paths[k], "done")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "manifest.jsonl", "x.mp4", "x.mp4-2",
-    ]  # fmt: skip
+    names = sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".")
+    assert names == ["manifest.jsonl", "x.mp4", "x.mp4-2"]
     assert {line["rank"] for line in Manifest.read(tmp_path / "out").values()} == {0, 1}
 
 
@@ -179,7 +181,7 @@ def test_a_text_file_lists_inputs(folder, tmp_path):
     names = [os.fsencode(path) for path in find_inputs([Path(f"@{tmp_path / 'list'}")])]
     assert names == [b"one.mp4", b"t\xe4nze.mp4"]
     (tmp_path / "list").write_bytes(b"\0\0")
-    with pytest.raises(MediaError, match="is no text"):
+    with pytest.raises(MediaError, match="is not text"):
         find_inputs([Path(f"@{tmp_path / 'list'}")])
     (tmp_path / "list").write_text("# nothing\n")
     with pytest.raises(MediaError, match="names nothing"):
@@ -188,20 +190,28 @@ def test_a_text_file_lists_inputs(folder, tmp_path):
         find_inputs([tmp_path / "missing.txt"])
 
 
-def test_a_bug_in_a_model_is_one_failure_too(folder, tmp_path, capsys):
+def test_lists_and_manifests_that_are_too_large_are_not_read(tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("one.mp4\n" * 20)
+    Manifest(tmp_path).add(Outcome(Path("a.mp4"), "done"))
+    monkeypatch.setenv("COPROP_MAX_TEXT_BYTES", "100")
+    with pytest.raises(MediaError, match="list.txt.*COPROP_MAX_TEXT_BYTES"):
+        find_inputs([tmp_path / "list.txt"])
+    with pytest.raises(MediaError, match="manifest.jsonl.*COPROP_MAX_TEXT_BYTES"):
+        Manifest.read(tmp_path)
+
+
+def test_a_bug_in_a_model_is_one_failure_too(folder, tmp_path, caplog):
     class Broken:
         num_classes = 1
 
         def segment_keyframes(self, clip, indices):
             raise RuntimeError("shapes do not fit")
 
-    from coprop_plugin import wrap
-
     paths = [folder / "videos" / f"clip{k}.mp4" for k in range(2)]
     model = wrap(Broken(), control_points="every_n")
     outcomes = list(run_many(lambda number: model, paths, tmp_path / "out", OPTIONS))
     assert [o.error for o in outcomes] == ["RuntimeError: shapes do not fit"] * 2
-    assert "Traceback" in capsys.readouterr().err
+    assert "Traceback" in caplog.text
 
 
 def _add_many(folder, who):
@@ -210,8 +220,6 @@ def _add_many(folder, who):
 
 
 def test_a_manifest_has_many_writers_and_outlives_a_kill(tmp_path):
-    import multiprocessing
-
     (tmp_path / "manifest.jsonl").write_text('{"input": "half')
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_add_many, args=(tmp_path, who)) for who in range(3)]

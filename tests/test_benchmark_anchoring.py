@@ -60,7 +60,7 @@ def test_clips_without_truth_are_left_out_and_none_at_all_is_refused():
 
     [row] = compare([NamedProvider("truth", provider)], [unknown, known])
     assert (asked, row["F1@0"]) == (["known"], 1.0)
-    with pytest.raises(DatasetError, match="no clip whose control points are known"):
+    with pytest.raises(DatasetError, match="clips with known control points, got none"):
         compare([NamedProvider("truth", provider)], [unknown])
 
 

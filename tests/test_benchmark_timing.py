@@ -285,11 +285,14 @@ def test_metrics_are_built_from_configs_and_evaluated_by_mmengine():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        (dict(masks=torch.zeros(4, 4).long()), r"\[4, 4\]; wanted \[T, H, W\]"),
+        (dict(masks=torch.zeros(4, 4).long()), r"\[T, H, W\] with T >= 1, got \[4, 4\]"),
         (dict(truth=torch.zeros(2, 4, 5).long()), r"\[2, 4, 5\].*Resize"),
-        (dict(times=[0.0]), r"times of shape \[1\] for a clip of 2 frames"),
-        (dict(probs=torch.zeros(2, 3, 4, 4)), r"probs of shape \[2, 3, 4, 4\].*\[2, 1, 4, 4\]"),
-        (dict(sound=1), "wanted an Outcome, or a mapping with masks and truth"),
+        (dict(times=[0.0]), r"`times` with one entry for each of 2 frames, got shape \[1\]"),
+        (
+            dict(probs=torch.zeros(2, 3, 4, 4)),
+            r"`probs` of.*\[2, 1, 4, 4\].*got \[2, 3, 4, 4\]",
+        ),
+        (dict(sound=1), "Expected an Outcome, or a mapping with masks and truth"),
     ],
 )
 def test_outcomes_that_cannot_be_compared_are_refused(fields, words):

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from coprop_plugin import batch, cli, media
+from coprop_plugin import cli, media
+from coprop_plugin.propagation import HoldPropagator
+from coprop_plugin.registry import MODELS
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENTERS = """
@@ -91,14 +93,38 @@ def test_our_own_model_runs_from_its_weights_file(videos, tmp_path):
     assert json.loads(done.stdout)["num_frames"] == 3
 
 
-def test_segments_carried_at_once_are_the_same(videos, segmenters, tmp_path, monkeypatch):
-    asked, make_model = [], batch.make_model
-    monkeypatch.setattr(batch, "make_model", lambda **o: asked.append(o) or make_model(**o))
-    arguments = (videos / "one.mp4", "--no-overlay", "--fps", "4", "--propagator", "hold")
+@pytest.fixture
+def batches():
+    """How many segments were propagated at once, by the propagator `noting`."""
+    noted = []
+
+    class Noting(HoldPropagator):
+        def start(self, frame, sound, masks):
+            noted.append(len(frame))
+            return super().start(frame, sound, masks)
+
+    MODELS.register_module(name="noting", module=Noting)
+    yield noted
+    del MODELS.module_dict["noting"]
+
+
+def test_segments_propagated_at_once_give_the_same_masks(videos, segmenters, tmp_path, batches):
+    points = ("--control-points", '{"type": "every_n", "n": 4}')
+    arguments = (
+        videos / "one.mp4",
+        "--no-overlay",
+        "--fps",
+        "4",
+        "--propagator",
+        "noting",
+        *points,
+    )
+    most = []
     for name, more in (("a", ()), ("b", ("--segment-batch", "3"))):
         done = run(segmenters, *arguments, "-o", tmp_path / name, *more)
         assert done.exit_code == 0, done.output
-    assert [o["segment_batch"] for o in asked] == [1, 3]
+        most.append(max(batches))
+    assert most == [1, 3]
     one, other = (sorted((tmp_path / name / "one" / "masks").iterdir()) for name in "ab")
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in other]
     assert run(segmenters, *arguments, "--segment-batch", "0").exit_code == 2
@@ -133,7 +159,7 @@ def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_pa
     other.write_bytes((videos / "two.mp4").read_bytes())
     done = run(segmenters, other, "-o", out, "--no-overlay")
     assert done.exit_code == 1
-    assert "would be lost. Choose another --out" in done.stderr
+    assert "would be overwritten. Choose another --out" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -160,6 +186,19 @@ def test_wrong_usage_is_exit_code_2(videos, segmenters, tmp_path, arguments, say
     assert says in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_bugs_of_the_user_are_wrong_usage_before_any_input(videos, tmp_path):
+    (tmp_path / "own.py").write_text("def make():\n    raise KeyError('width')\n")
+    (tmp_path / "broken.py").write_text("import nothing_like_this\n")
+    for file, says in (("own", "KeyError: 'width'"), ("broken", "nothing_like_this")):
+        backend = f"{tmp_path}/{file}.py:make"
+        done = coprop("run", videos / "one.mp4", "--backend", backend, "-o", tmp_path / "out")
+        assert done.exit_code == 2, done.output
+        assert says in done.stderr
+        done = coprop("anchor", videos / "one.mp4", "--control-points", backend)
+        assert done.exit_code == 2, done.output
+        assert says in done.stderr
 
 
 def test_a_missing_input_is_listed(segmenters, tmp_path):
@@ -211,8 +250,8 @@ def test_version():
 def test_demo_makes_the_files_it_names(tmp_path):
     done = coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet")
     assert done.exit_code == 0, done.output
-    assert "asked about 24 of 24 frames" in done.stdout
-    assert re.search(r"Co-Prop: +mean IoU 0\.\d{3}, in time \d+%; asked about \d of", done.stdout)
+    assert "model run on 24 of 24 frames" in done.stdout
+    assert re.search(r"Co-Prop: +mean IoU 0\.\d{3}, aligned \d+%; model run on \d of", done.stdout)
     names = ("made_up.mp4", "film_strip.png", "result/overlay.mp4", "result/masks/00000.png")
     for name in (*names, "result/report.html", "truth/00023.png"):
         assert (tmp_path / "demo" / name).stat().st_size > 0
@@ -236,4 +275,4 @@ def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path, 
     assert not (out / "one").exists()
     # What the next run finds is at most a hidden folder, and it clears that away.
     assert run(segmenters, videos / "one.mp4", "-o", out, "--no-overlay").exit_code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.jsonl", "one"]
+    assert sorted(p.name for p in out.iterdir() if p.suffix != ".lock") == ["manifest.jsonl", "one"]

@@ -39,6 +39,22 @@ def answer(messages, waveform, sample_rate):
         notes.write(f"{len(waveform)}\\n")
     return "yes"
 
+class Failing:
+    '''Raises whatever it likes for the clip `cat`.'''
+    def propose(self, clip):
+        if clip.name == "cat":
+            raise KeyError("a bug")
+        return ControlPoints([1] + [0] * (clip.num_frames - 1))
+
+class Misfit:
+    '''Returns control points of another clip for `cat`.'''
+    def propose(self, clip):
+        return ControlPoints([1, 0] if clip.name == "cat" else [1] + [0] * (clip.num_frames - 1))
+
+class Interrupted:
+    def propose(self, clip):
+        raise KeyboardInterrupt
+
 class Asking:
     '''Asks a language model one question a clip.'''
     def __init__(self):
@@ -210,6 +226,61 @@ def test_a_killed_run_is_gone_on_with(videos, providers, tmp_path, monkeypatch):
     assert not journal.exists()
 
 
+@pytest.mark.parametrize("out", [(), ("-o", "points.json"), ("-o", "folder")])
+def test_an_exception_of_a_provider_is_one_failure(
+    videos, providers, tmp_path, monkeypatch, caplog, out
+):
+    monkeypatch.chdir(tmp_path)
+    done = coprop("anchor", videos, "--control-points", f"{providers}:Failing", "--json", *out)
+    assert done.exit_code == 1, done.output
+    assert statuses(done) == ["done", "failed", "done", "done"]
+    assert json.loads(done.stdout.splitlines()[1])["error"] == "KeyError: 'a bug'"
+    assert "Traceback" in caplog.text
+    if "points.json" in out:
+        assert json.loads(Path("points.json").read_text())["failed"] == {"cat": "KeyError: 'a bug'"}
+    done = coprop("anchor", videos, "--control-points", f"{providers}:Interrupted", *out, "--redo")
+    assert done.exit_code not in (0, 1, 2)
+    assert isinstance(done.exception, KeyboardInterrupt | SystemExit)
+
+
+def test_control_points_of_another_clip_are_one_failure(videos, providers, tmp_path):
+    arguments = ("--control-points", f"{providers}:Misfit", "-o", tmp_path / "points.json")
+    done = coprop("anchor", videos, *arguments, "--json", "--fps", "4")
+    assert statuses(done) == ["done", "failed", "done", "done"]
+
+
+def test_two_runs_do_not_mix_in_one_file(videos, providers, tmp_path):
+    out = tmp_path / "points.json"
+    arguments = ["anchor", str(videos), "-o", str(out), "--control-points", f"{providers}:noting"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "coprop_plugin.cli", *arguments],
+        cwd=ROOT, env={**os.environ, "SLOWNESS_S": "2"}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        while not notes(providers):
+            assert process.poll() is None
+            time.sleep(0.05)
+        other = coprop(*arguments)
+        assert other.exit_code == 2
+        assert "Another process is writing" in other.stderr
+        assert process.wait(timeout=120) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert notes(providers) == ["bell", "cat", "dog", "drum"]
+    assert statuses(coprop(*arguments, "--json")) == ["skipped"] * 4
+
+
+def test_a_file_of_points_that_is_too_large_is_not_read(videos, providers, tmp_path, monkeypatch):
+    arguments = ("anchor", videos, "-o", tmp_path / "points.json", "--control-points")
+    arguments += (f"{providers}:noting",)
+    assert coprop(*arguments).exit_code == 0
+    monkeypatch.setenv("COPROP_MAX_TEXT_BYTES", "100")
+    done = coprop(*arguments)
+    assert done.exit_code == 2
+    assert "COPROP_MAX_TEXT_BYTES" in done.stderr
+
+
 def test_answers_are_kept_so_that_redoing_asks_nothing(videos, providers, tmp_path):
     arguments = ("anchor", videos, "--control-points", f"{providers}:Asking")
     arguments += ("--cache", tmp_path / "answers", "--redo")
@@ -288,16 +359,16 @@ def test_two_clips_of_one_name_are_refused(videos, ms3, tmp_path):
     (videos / "one.mp4").write_bytes((videos / "dog.mp4").read_bytes())
     done = coprop("anchor", videos, ms3, "-o", tmp_path / "points.json")
     assert done.exit_code == 2
-    assert "several clips by the names one" in done.stderr
+    assert "several named one" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
         ("novel", "'novel'"),
-        ("{type: every_n}", "no JSON"),
-        ('{"type": "every_n", "n": 0}', "n=0"),
-        ("{file}:nothing", "a int from"),
+        ("{type: every_n}", "is not JSON"),
+        ('{"type": "every_n", "n": 0}', "Expected n as"),
+        ("{file}:nothing", "gave a int"),
         ("{file}:missing", "has no 'missing'"),
         ("nowhere.py:noting", "there is no file nowhere.py"),
     ],
@@ -353,7 +424,7 @@ def test_compare_takes_videos_with_their_truth(videos, tmp_path):
     assert [row["F1@0"] for row in rows] == [1.0]
     done, _ = compared(videos, "--fps", "4", "--only", "-p", "novelty")
     assert done.exit_code == 2
-    assert "no data set (S4, MS3, AVSS)" in done.stderr
+    assert "is not a data set (S4, MS3, AVSS)" in done.stderr
 
 
 def test_compare_lists_what_fails_and_prints_a_table(ms3, tmp_path):
@@ -367,6 +438,33 @@ def test_compare_lists_what_fails_and_prints_a_table(ms3, tmp_path):
         "provider", "file", "novelty",
     ]  # fmt: skip
     assert "failed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-p", "{broken"), "is not JSON"),
+        (("-p", "mine={broken"), "is not JSON"),
+        (("--only",), "at least one provider with -p"),
+        (("--csv", "a file/table.csv"), "cannot be written"),
+    ],
+)
+def test_wrong_usage_of_compare_ends_with_2(ms3, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    Path("a file").touch()
+    done = coprop("anchor", "compare", ms3, "--quiet", *arguments)
+    assert done.exit_code == 2, done.output
+    assert says in " ".join(done.stderr.split())
+    assert "Traceback" not in done.output
+
+
+def test_an_exception_of_a_provider_is_a_failure_in_the_comparison(ms3, tmp_path, caplog):
+    (tmp_path / "bugs.py").write_text("class Bug:\n    def propose(self, clip):\n        1 / 0\n")
+    done, rows = compared(ms3, "--only", "-p", f"bug={tmp_path}/bugs.py:Bug", "-p", "novelty")
+    assert done.exit_code == 1, done.output
+    assert [len(row["failed"]) for row in rows] == [1, 0]
+    assert "ZeroDivisionError" in rows[0]["failed"][0]
+    assert "Traceback" in caplog.text
 
 
 @pytest.mark.parametrize("arguments", [(), ("--world", "2", ".")])

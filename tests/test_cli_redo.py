@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -67,7 +69,7 @@ def test_an_edit_needs_the_run_and_nothing_else(base, tmp_path):
     options = ("--backend", f"{base}/segmenters.py:bright", "--propagator", "hold", "--fps", 8)
     done = coprop(base, *options, "-o", new)
     assert done.exit_code == 1
-    assert "edits made by hand, which would be lost" in json.loads(done.stdout)["error"]
+    assert "edits made by hand, which would be overwritten" in json.loads(done.stdout)["error"]
     assert json.loads(coprop(base, *options, "-o", new, "--redo").stdout)["status"] == "done"
 
 
@@ -78,17 +80,52 @@ def test_an_edit_needs_the_run_and_nothing_else(base, tmp_path):
         (["--backend", "{base}/segmenters.py:other"], "made with backend=.*bright', not .*other"),
         (["--propagator", "flow"], "made with propagator='hold', not 'flow'"),
         (["--sampling", "avsbench"], "made with sampling='pts', not 'avsbench'"),
-        (["{base}/one.mp4"], "Got 2 videos with --reuse"),
+        (["{base}/one.mp4"], "Expected one video with --reuse, got 2"),
     ],
 )
 def test_other_settings_are_refused(base, tmp_path, arguments, says):
-    import re
-
     arguments = [a.format(base=base) for a in arguments]
     done = coprop(base, "--reuse", base / "one", "-o", tmp_path / "new", *arguments)
     assert done.exit_code == 2
     assert re.search(says, " ".join(done.stderr.split())), done.stderr
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--workers", 2),
+        ("--engine", "processes"),
+        ("--threads", 1),
+        ("--shard", "0/2"),
+        ("--segment-batch", 4),
+        ("--redo",),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(base, tmp_path, option):
+    done = coprop(base, "--reuse", base / "one", "-o", tmp_path / "new", *option)
+    assert done.exit_code == 2
+    text = " ".join(done.stderr.replace("│", "").split())
+    assert f"{option[0]} cannot be combined with --reuse" in text
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_exception_of_the_model_is_one_failure(base, tmp_path, caplog):
+    content = json.loads((base / "one/result.json").read_text())
+    (tmp_path / "bugs.py").write_text("def bug(frames, audio):\n    raise KeyError('a bug')\n")
+    shutil.copytree(base / "one", tmp_path / "one")
+    options = content["about"]["options"]
+    asked = {**options["asked"], "backend": f"{tmp_path}/bugs.py:bug"}
+    content["about"]["options"] = {**options, "asked": asked}
+    (tmp_path / "one/result.json").write_text(json.dumps(content))
+    edited = tmp_path / "edited.json"
+    edited.write_text(json.dumps({"indices": [0, 16, 36], "num_frames": 48}))
+    done = coprop(
+        base, "--reuse", tmp_path / "one", "--control-points", edited, "-o", tmp_path / "new"
+    )
+    assert done.exit_code == 1, done.output
+    assert json.loads(done.stdout)["error"] == "KeyError: 'a bug'"
+    assert "Traceback" in caplog.text
 
 
 def test_what_is_no_run_is_refused(base, tmp_path):
@@ -112,7 +149,7 @@ def test_what_is_no_run_is_refused(base, tmp_path):
         (tmp_path / "result.json").write_text(json.dumps(content))
         done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
         assert done.exit_code == 2
-        assert f"the {part} {gone}, which is gone or was changed" in done.stderr
+        assert f"the {part} {gone}, which is missing or has changed" in done.stderr
 
 
 def test_weights_may_be_a_folder_which_is_looked_at_again(base, tmp_path):
@@ -125,7 +162,7 @@ def test_weights_may_be_a_folder_which_is_looked_at_again(base, tmp_path):
     assert status(coprop(base, *full)) == "skipped"
     assert status(coprop(base, *reused)) == "done"
     os.utime(folder / "model.safetensors", (1, 1))
-    assert "was changed since" in coprop(base, *reused).stderr
+    assert "has changed since" in coprop(base, *reused).stderr
     assert status(coprop(base, *full)) == "done"
 
 
@@ -133,7 +170,7 @@ def test_weights_may_be_an_id(base, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     model = ("--backend", "keyframe_processor", "--weights", "hf://me/mine", "-o", tmp_path)
     done = coprop(base, *model)
-    assert "'me/mine', which is no folder here" in " ".join(done.stderr.split()), done.stderr
+    assert "'me/mine' is not a folder here" in " ".join(done.stderr.split()), done.stderr
 
 
 def test_points_that_do_not_fit_are_one_failure(base, tmp_path):
@@ -141,4 +178,4 @@ def test_points_that_do_not_fit_are_one_failure(base, tmp_path):
     edited.write_text(json.dumps({"flags": [1, 0, 1]}))
     done = coprop(base, "--reuse", base / "one", "--control-points", edited, "-o", tmp_path / "new")
     assert done.exit_code == 1
-    assert "3 frames" in json.loads(done.stdout)["error"]
+    assert "48 frames of the clip, got 3" in json.loads(done.stdout)["error"]

@@ -277,10 +277,10 @@ def test_a_store_of_one_s_own_clips(tmp_path):
 def test_what_is_no_data_set_is_refused(tmp_path):
     done = index(tmp_path / "nothing")
     assert done.exit_code == 2
-    assert "wanted the folder of S4, MS3 or AVSS" in done.stderr
+    assert "Expected the folder of S4, MS3 or AVSS" in done.stderr
     (tmp_path / "clips.jsonl").write_text('{"clip": 3}')
     done = index(tmp_path / "clips.jsonl")
-    assert (done.exit_code, "line 1 is no clip" in done.stderr) == (2, True)
+    assert (done.exit_code, "line 1 is not a clip" in done.stderr) == (2, True)
     write_wav(tmp_path / "mine.wav")
     (tmp_path / "clips.jsonl").write_text('{"clip": "mine.wav", "categories": [{}], "seconds": []}')
     done = index(tmp_path / "clips.jsonl")

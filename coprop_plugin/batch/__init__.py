@@ -1,27 +1,45 @@
-"""Many videos: one after the other, side by side in processes, or all over a cluster."""
+"""Running on many videos: one after the other, in several processes, or on a Ray cluster."""
 
-from coprop_plugin.batch.inputs import Shard, find_inputs, fingerprint, located, names_of
-from coprop_plugin.batch.load import make_model
+from coprop_plugin.batch.anchor_many import anchor_into, anchor_many
+from coprop_plugin.batch.inputs import (
+    Shard,
+    find_inputs,
+    fingerprint,
+    located,
+    names_of,
+    video_items,
+)
+from coprop_plugin.batch.load import load_backend, load_provider, make_model
 from coprop_plugin.batch.manifest import Manifest
-from coprop_plugin.batch.one_file import Job, Options
-from coprop_plugin.batch.outcome import Outcome, one_line
+from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.batch.outcome import Outcome, Status, failure, one_line
+from coprop_plugin.batch.points_file import PointsFile
 from coprop_plugin.batch.reuse import Reuse, redo_file
-from coprop_plugin.batch.run_many import anchor_many, run_many
+from coprop_plugin.batch.run_many import Engine, run_many
 
 __all__ = [
+    "Engine",
     "Job",
     "Manifest",
     "Options",
     "Outcome",
+    "PointsFile",
     "Reuse",
     "Shard",
+    "Status",
+    "anchor_into",
     "anchor_many",
+    "do_job",
+    "failure",
     "find_inputs",
     "fingerprint",
+    "load_backend",
+    "load_provider",
     "located",
     "make_model",
     "names_of",
     "one_line",
     "redo_file",
     "run_many",
+    "video_items",
 ]

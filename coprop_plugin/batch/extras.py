@@ -1,4 +1,4 @@
-"""What may be added to a finished result: the bare model's masks beside it, and its report."""
+"""Optional parts of a finished result: the bare model's masks beside it, and its report."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def add_extras(
     bare: bool,
     report: bool,
 ) -> None:
-    """Add to a finished result what is missing of the extras; what is there stays.
+    """Add the requested parts to a finished result, unless they are there already.
 
     Args:
         model: The model that made the result.
@@ -26,8 +26,8 @@ def add_extras(
         folder: The result.
         fps: As the result was made with.
         sampling: As the result was made with.
-        bare: Whether to ask the wrapped model about every frame, too, and keep its masks in
-            `bare/`. All frames are held in memory.
+        bare: Whether to run the wrapped model alone on every frame and save its masks in `bare/`.
+            All frames are held in memory.
         report: Whether to write `report.html`.
 
     Raises:
@@ -36,7 +36,7 @@ def add_extras(
     page = folder / REPORT_NAMES[0]
     if bare and media.read_manifest(folder / BARE) is None:
         model.segment_bare(path, fps=fps, sampling=sampling).save(folder / BARE, overlay=False)
-        # A page from before does not show it.
+        # An earlier page does not show them.
         page.unlink(missing_ok=True)
     if report and not page.is_file():
         from coprop_plugin.report import write_report

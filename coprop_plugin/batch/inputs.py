@@ -1,4 +1,4 @@
-"""Which files are meant, what their results are called, and which of them are this process's."""
+"""The input files: finding them, naming their results, and the share of this process."""
 
 import os
 import re
@@ -10,12 +10,16 @@ from typing import TypeVar
 
 from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import MediaError
+from coprop_plugin.limits import read_bytes
+from coprop_plugin.pipeline.audio_items import AudioItem
 from coprop_plugin.registry import list_propagators
+from coprop_plugin.types import Sampling
 
 VIDEO_SUFFIXES = frozenset(
     ".avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
 )
-# Who says which process of a group this is, and how many there are; the first that does is asked.
+# The environment variables with a process's number in its group and the size of the group, of
+# torchrun and of SLURM; the first pair that is set counts.
 _GROUPS = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
 
 Item = TypeVar("Item")
@@ -23,7 +27,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """Every `count`-th input from number `index` on: the share of one process among several.
+    """The share of one process among several: every `count`-th input, from number `index` on.
 
     Example:
         >>> Shard(1, 3).of("abcdefgh")
@@ -34,7 +38,7 @@ class Shard:
     count: int = 1
 
     def of(self, items: Sequence[Item]) -> list[Item]:
-        """Return this share of some items, in their order."""
+        """Return the items of this share, in order."""
         return list(items[self.index :: self.count])
 
     @classmethod
@@ -42,22 +46,22 @@ class Shard:
         """Read `"1/3"`: the second of three shares.
 
         Raises:
-            MediaError: If it is not that.
+            MediaError: If it is not a share.
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not int(match[1]) < int(match[2]):
             raise MediaError(
-                f"Got the share {text!r}; wanted INDEX/COUNT with INDEX from 0 to COUNT - 1: 0/4, "
-                "1/4, 2/4 and 3/4 together are everything, 0/1 is everything at once."
+                "Expected a share as INDEX/COUNT with INDEX from 0 to COUNT - 1, got "
+                f"{text!r}. Four processes take 0/4, 1/4, 2/4 and 3/4; 0/1 is everything."
             )
         return cls(int(match[1]), int(match[2]))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Shard":
-        """Return the share that torchrun or SLURM's srun gives this process; else all.
+        """Return the share that torchrun or SLURM's srun assigns to this process, else all.
 
         Raises:
-            MediaError: If what they say is no share.
+            MediaError: If their environment variables are not a share.
 
         Example:
             >>> Shard.from_environment({"RANK": "1", "WORLD_SIZE": "2"})
@@ -75,10 +79,10 @@ ALL = Shard()
 
 
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
-    """Return the files meant: files as they are, folders as the videos in them, sorted.
+    """Return the input files: files as they are, folders as the videos in them, sorted.
 
-    A text file stands for its lines, each a file or folder as it would be named here; empty lines
-    and those that begin with `#` do not count. It ends in `.txt`, or has an `@` in front.
+    A text file, which ends in `.txt` or has an `@` in front, stands for its lines, each a file or
+    folder; empty lines and lines that begin with `#` are skipped.
 
     Raises:
         MediaError: If a folder holds no video, or a list cannot be read or names nothing.
@@ -91,8 +95,8 @@ def find_inputs(paths: Sequence[Path]) -> list[Path]:
         videos = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
         if not videos:
             raise MediaError(
-                f"Got the folder {path}, which holds no video (of {', '.join(VIDEO_SUFFIXES)}). "
-                "Name the files themselves if they are called otherwise."
+                f"The folder {path} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}). Name the "
+                "files themselves if they have other suffixes."
             )
         found += videos
     return found
@@ -111,23 +115,23 @@ def _listed(paths: Sequence[Path]) -> list[Path]:
 
 def _lines_of(path: Path) -> list[Path]:
     try:
-        # File names are bytes: one that is not UTF-8 is a name nevertheless.
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+        # File names are bytes: one that is not UTF-8 is still a name.
+        text = read_bytes(path, MediaError).decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise MediaError(
-            f"The list {path} cannot be read ({error}). Wanted a text file with one path a line."
+            f"The list {path} cannot be read ({error}). Expected a text file with one path a line."
         ) from error
     if "\0" in text:
-        raise MediaError(f"The list {path} is no text. Wanted a text file with one path a line.")
+        raise MediaError(f"The list {path} is not text. Expected a text file with one path a line.")
     lines = text.splitlines()
     named = [Path(line.strip()) for line in lines if line.strip() and line[0] != "#"]
     if not named:
-        raise MediaError(f"The list {path} names nothing. Wanted one path a line.")
+        raise MediaError(f"The list {path} names nothing. Expected one path a line.")
     return named
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Name inputs: their stem, their whole name where stems clash, numbered if those do.
+    """Name inputs by their stem; by their whole name where stems clash, numbered if those do.
 
     Example:
         >>> names_of([Path("a/x.mp4"), Path("b/x.mp4"), Path("y.mp4")])
@@ -145,8 +149,33 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return list(names)
 
 
+def named_videos(
+    paths: Sequence[Path], fps: float | None = 1.0, sampling: Sampling = "pts"
+) -> list[AudioItem]:
+    """Return video files under the names of their results, to read their audio alone.
+
+    Args:
+        paths: Video files.
+        fps: Frames a second; None for all.
+        sampling: As in `Clip.from_file`.
+    """
+    named = zip(names_of(paths), paths, strict=True)
+    return [AudioItem(name, path, fps, sampling) for name, path in named]
+
+
+def video_items(
+    paths: Sequence[Path], fps: float | None = 1.0, sampling: Sampling = "pts"
+) -> list[AudioItem]:
+    """Return the videos of `find_inputs` as `named_videos`.
+
+    Raises:
+        MediaError: As `find_inputs`.
+    """
+    return named_videos(find_inputs(paths), fps, sampling)
+
+
 def fingerprint(path: str | Path | None) -> str | None:
-    """Return what tells that a file, or a folder of weights, was changed: path, size and time."""
+    """Return path, size and time of a file or a folder of weights, which tell if it was changed."""
     if path is None or not Path(path).exists():
         return None
     weights = Path(path) / WEIGHTS_FILE
@@ -155,9 +184,7 @@ def fingerprint(path: str | Path | None) -> str | None:
 
 
 def located(spec: str | None) -> str | None:
-    """Return the path of a file or folder in full, so that it says the same from anywhere.
-
-    Names, and ids on the hub, stay as they are.
+    """Return the absolute path of a file or folder; names and hub ids stay as they are.
 
     Example:
         >>> located("flow"), located("hf://owner/name")

@@ -1,230 +1,45 @@
-"""From what a command line says to a wrapped model, and to who finds its control points."""
+"""Building the wrapped model, and its parts, that a command line names."""
 
 import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType, UnionType
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
-from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
+from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, CopropError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.types import ControlPointProvider
 
-_HOW = (
-    "Say `module:callable` or `file.py:callable`, where the callable is a function of "
-    "(frames, audio) that returns logits, or makes a model when called without arguments (or with "
-    "`weights`, if --weights is given)."
+_BACKENDS = (
+    "Expected `module:callable` or `file.py:callable`, where the callable is a function of "
+    "(frames, audio) that returns logits, a model, or a function that makes a model: one without "
+    "required arguments besides `weights`, or with a return annotation like `-> torch.nn.Module`."
+)
+_PROVIDERS = (
+    "Expected the name of a provider (`coprop list providers`), a JSON file of control points or "
+    'of a config, a config itself (\'{"type": "every_n", "n": 5}\'), or `file.py:name`, a provider '
+    "or a function that makes one."
 )
 
-_HOW_POINTS = (
-    "Say the name of a provider (`coprop list providers`), a JSON file of control points or of a "
-    'config, a config itself (\'{"type": "every_n", "n": 5}\'), or `file.py:name`, a provider or a '
-    "function that makes one."
-)
+BackendChoice = Literal["auto", "callable"]
+"""How `wrap` finds the adapter of a model, or that it is a function of frames and audio."""
 
-
-def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, str]:
-    """Return a model and the adapter to use for it.
-
-    Args:
-        spec: The name of a model that `load_model` can read from `weights`, `"avsegformer"` say;
-            or `module:callable` or `file.py:callable`. The callable may be a model or a
-            `KeyframeBackend`, a function of two required arguments (frames and audio, see
-            `CallableBackend`), or a function that makes any of these.
-        weights: The model's weights, a file, a folder or "hf://owner/name"; handed to a function
-            that makes a model, as `weights=`, files as a path.
-
-    Returns:
-        What to give to `wrap(model, backend=...)`.
-
-    Raises:
-        AdapterError: If there is no such callable, or it makes no model.
-        CheckpointError: If `weights` is not a file, or does not fit the named model.
-    """
-    if weights is not None and not is_folder_or_id(weights):
-        weights = Path(weights)
-        if not weights.is_file():
-            raise CheckpointError(f"Got --weights {weights}, which is not a file. Check the path.")
-    place, colon, name = spec.rpartition(":")
-    if not colon or not name:
-        return _named(spec, weights), "auto"
-    with _importable(place):
-        return _model(find_callable(spec, "--backend", _HOW), spec, weights)
-
-
-def find_callable(spec: str, option: str, how: str) -> Any:
-    """Import what `module:name` or `file.py:name` names.
-
-    Args:
-        spec: What an option was given.
-        option: Its name, for messages.
-        how: What it should be given, for messages.
-
-    Raises:
-        AdapterError: If there is no such thing.
-    """
-    place, _, name = spec.rpartition(":")
-    found = _import(place, f"{option} {spec!r}", how)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise AdapterError(f"Got {option} {spec!r}, but {place} has no {part!r}. {how}")
-        found = getattr(found, part)
-    return found
-
-
-def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
-    """Return the provider that a command line names.
-
-    Args:
-        spec: A registered name, a `.json` file, a config as JSON, or `module:name` or
-            `file.py:name`, which is a provider or makes one when it is called.
-        cache: Where the answers of a language model in it are kept; None keeps none.
-
-    Raises:
-        CopropError: If there is no such provider.
-
-    Example:
-        >>> load_provider('{"type": "every_n", "n": 3}').n
-        3
-    """
-    provider: Any = spec
-    if spec.lstrip().startswith("{"):
-        try:
-            provider = json.loads(spec)
-        except ValueError as error:
-            raise ControlPointError(
-                f"Got {spec!r}, which is no JSON ({error}). {_HOW_POINTS}"
-            ) from error
-    elif ":" in spec and not spec.endswith(".json"):
-        with _importable(spec.rpartition(":")[0]):
-            provider = find_callable(spec, "--control-points", _HOW_POINTS)
-            if not hasattr(provider, "propose") or isinstance(provider, type):
-                provider = provider() if callable(provider) else provider
-        if not isinstance(provider, ControlPointProvider):
-            raise AdapterError(f"Got a {type(provider).__name__} from {spec!r}. {_HOW_POINTS}")
-    provider = as_provider(provider)
-    if cache is not None:
-        replace_llms(provider, lambda llm: CachedLLM(llm, cache))
-    return provider
-
-
-def read_choice(text: str, option: str) -> float | str | dict[str, Any]:
-    """Return what an option means that takes a number, a name, or options of it as JSON.
-
-    Args:
-        text: What it was given.
-        option: Its name, for messages.
-
-    Raises:
-        ControlPointError: If it begins like JSON and is none.
-
-    Example:
-        >>> read_choice("1.5", "--reanchor"), read_choice("uncertain", "--reanchor")
-        (1.5, 'uncertain')
-    """
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except ValueError as error:
-            raise ControlPointError(
-                f"Got {option} {text!r}, which is no JSON ({error}). Say a number, a name, or "
-                "'{\"type\": NAME, ...}'."
-            ) from error
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _named(name: str, weights: str | Path | None) -> Any:
-    try:
-        return load_model(name, weights)
-    except AdapterError as error:
-        raise AdapterError(f"{error} Or: {_HOW}") from error
-
-
-@contextmanager
-def _importable(place: str) -> Iterator[None]:
-    """Import from the folder of a file, or the current one, until the model is made.
-
-    Python does so for a script that it runs; console scripts lack even the current folder.
-    """
-    folder = str(Path(place).resolve().parent) if Path(place).suffix == ".py" else ""
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _import(place: str, given: str, how: str) -> Any:
-    path = Path(place)
-    if path.suffix == ".py":
-        if not path.is_file():
-            raise AdapterError(f"Got {given}, but there is no file {path}. {how}")
-        module_spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules.setdefault(path.stem, module)
-        module_spec.loader.exec_module(module)
-        return module
-    try:
-        return importlib.import_module(place)
-    except ImportError as error:
-        raise AdapterError(
-            f"Got {given}, but {place} cannot be imported: {error}. {how}"
-        ) from error
-
-
-def _model(found: Any, spec: str, weights: str | Path | None) -> tuple[Any, str]:
-    if _is_model(found):
-        if weights is not None:
-            raise AdapterError(
-                f"Got --weights with --backend {spec!r}, which is a model already. Name a "
-                "function that takes `weights` and makes the model."
-            )
-        return found, "auto"
-    if not callable(found):
-        raise AdapterError(f"Got --backend {spec!r}, a {type(found).__name__}. {_HOW}")
-    if not inspect.isclass(found) and len(_required(found)) == 2:
-        return found, "callable"
-    made = found() if weights is None else found(weights=weights)
-    if _is_model(made):
-        return made, "auto"
-    if callable(made) and len(_required(made)) == 2:
-        return made, "callable"
-    raise AdapterError(f"Got a {type(made).__name__} from --backend {spec!r}. {_HOW}")
-
-
-def _is_model(thing: Any) -> bool:
-    from torch import nn
-
-    if inspect.isclass(thing):
-        return False
-    return isinstance(thing, nn.Module) or hasattr(thing, "segment_keyframes")
-
-
-def _required(function: Any) -> Mapping[str, inspect.Parameter]:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return {}
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return {
-        name: parameter
-        for name, parameter in parameters.items()
-        if parameter.kind in kinds and parameter.default is inspect.Parameter.empty
-    }
+logger = logging.getLogger(__name__)
 
 
 def make_model(
@@ -238,25 +53,25 @@ def make_model(
     segment_batch: int = 1,
     number: int = 0,
 ) -> CoProp:
-    """Make the wrapped model that a command line asks for.
+    """Build the wrapped model that a command line names.
 
     Args:
         backend: See `load_backend`.
-        weights: Of the backend.
+        weights: Weights of the backend.
         control_points: See `load_provider`.
         propagator: As for `wrap`.
-        device: Where to compute; by default on a GPU if there is any, models in turn on each.
+        device: Device of the model; by default the GPUs in turn, or the CPU without one.
         reanchor: As for `wrap`, see `read_choice`.
-        keyframe: As for `wrap`, see `read_choice`.
+        keyframe: As for `wrap`, see `read_config`.
         segment_batch: As for `wrap`.
-        number: Which of several models on this machine it is.
+        number: Number of the model among several on this machine.
 
     Raises:
-        CopropError: If any part is not to be had.
+        CopropError: If a part cannot be built.
     """
     made, adapter = load_backend(backend, weights)
     device = device or _default_device(number)
-    if isinstance(made, torch.nn.Module):
+    if isinstance(made, nn.Module):
         made = made.to(device).eval()
     return wrap(
         made,
@@ -265,7 +80,7 @@ def make_model(
         propagator=propagator,
         device=device,
         reanchor=None if reanchor is None else read_choice(reanchor, "--reanchor"),
-        keyframe=read_choice(keyframe, "--keyframe"),
+        keyframe=read_config(keyframe, "--keyframe"),
         segment_batch=segment_batch,
     )
 
@@ -273,6 +88,312 @@ def make_model(
 def _default_device(number: int) -> str:
     if not torch.cuda.is_available():
         return "cpu"
-    # torchrun and srun number the processes on each machine.
+    # torchrun and srun number the processes of each machine.
     local_rank = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0"))
     return f"cuda:{(int(local_rank) + number) % torch.cuda.device_count()}"
+
+
+def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, BackendChoice]:
+    """Return a model and the adapter to use for it.
+
+    Args:
+        spec: The name of a model that `load_model` reads from `weights`, e.g. `"avsegformer"`; or
+            `module:callable` or `file.py:callable`. The callable may be a model or a
+            `KeyframeBackend`; a function of frames and audio (see `CallableBackend`); or a
+            function that makes one of these: a class, a function without required arguments
+            besides `weights`, or one whose return annotation is a model.
+        weights: The model's weights, a file, a folder or "hf://owner/name"; passed to a function
+            that makes a model as `weights=`, files as a path.
+
+    Returns:
+        The arguments `model` and `backend` of `wrap`.
+
+    Raises:
+        AdapterError: If there is no such callable, or it does not make a model.
+        CheckpointError: If `weights` is not a file, or does not fit the named model.
+    """
+    if weights is not None and not is_folder_or_id(weights):
+        weights = Path(weights)
+        if not weights.is_file():
+            raise CheckpointError(f"--weights {weights} is not a file. Check the path.")
+    place, colon, name = spec.rpartition(":")
+    if not colon or not name:
+        return _named_model(spec, weights), "auto"
+    with _importable(place):
+        return _called_or_made(find_callable(spec, "--backend", _BACKENDS), spec, weights)
+
+
+def _called_or_made(found: Any, spec: str, weights: str | Path | None) -> tuple[Any, BackendChoice]:
+    if _is_model(found):
+        if weights is not None:
+            raise AdapterError(
+                f"--backend {spec!r} is a model, which has its own weights. Leave --weights out, "
+                "or name a function that takes `weights` and makes the model."
+            )
+        return found, "auto"
+    if not callable(found):
+        raise AdapterError(f"--backend {spec!r} is a {type(found).__name__}. {_BACKENDS}")
+    if _makes_a_model(found):
+        return _made_by(found, spec, weights)
+    if weights is not None:
+        raise AdapterError(
+            f"--backend {spec!r} was taken for a function of (frames, audio), which has no "
+            f"--weights. {_BACKENDS}"
+        )
+    _check_takes_frames_and_audio(found, spec)
+    return found, "callable"
+
+
+def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
+    """Return the provider that a command line names.
+
+    Args:
+        spec: A registered name, a `.json` file, a config as JSON, or `module:name` or
+            `file.py:name`, which is a provider or makes one when it is called.
+        cache: Folder for the answers of its language model; None keeps none.
+
+    Raises:
+        CopropError: If there is no such provider.
+
+    Example:
+        >>> load_provider('{"type": "every_n", "n": 3}').n
+        3
+    """
+    provider: Any = spec
+    if spec.lstrip().startswith("{"):
+        provider = read_json(spec, "--control-points", _PROVIDERS)
+    elif ":" in spec and not spec.endswith(".json"):
+        with _importable(spec.rpartition(":")[0]):
+            provider = find_callable(spec, "--control-points", _PROVIDERS)
+            if inspect.isclass(provider) or (
+                callable(provider) and not hasattr(provider, "propose")
+            ):
+                with _reported(f"--control-points {spec!r} was called to make a provider"):
+                    provider = provider()
+        if not isinstance(provider, ControlPointProvider):
+            raise AdapterError(
+                f"--control-points {spec!r} gave a {type(provider).__name__}. {_PROVIDERS}"
+            )
+    provider = as_provider(provider)
+    if cache is not None:
+        replace_llms(provider, lambda llm: CachedLLM(llm, cache))
+    return provider
+
+
+def read_choice(text: str, option: str) -> float | str | dict[str, Any]:
+    """Return the value of an option that takes a number, a name, or a config as JSON.
+
+    Args:
+        text: The value as it was typed.
+        option: The option, for messages.
+
+    Raises:
+        ControlPointError: If it begins like JSON but is not.
+
+    Example:
+        >>> read_choice("1.5", "--reanchor"), read_choice("uncertain", "--reanchor")
+        (1.5, 'uncertain')
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return read_config(text, option)
+
+
+def read_config(text: str, option: str) -> str | dict[str, Any]:
+    """Return the value of an option that takes a name, or a config as JSON.
+
+    Args:
+        text: The value as it was typed.
+        option: The option, for messages.
+
+    Raises:
+        ControlPointError: If it begins like JSON but is not.
+
+    Example:
+        >>> read_config("first", "--keyframe"), read_config('{"type": "confident"}', "--keyframe")
+        ('first', {'type': 'confident'})
+    """
+    if not text.lstrip().startswith("{"):
+        return text
+    return read_json(text, option, "Expected a name, or '{\"type\": NAME, ...}'.")
+
+
+def read_json(text: str, option: str, expected: str) -> dict[str, Any]:
+    """Read the config that an option was given as JSON.
+
+    Args:
+        text: The value as it was typed; it begins with a brace.
+        option: The option, for messages.
+        expected: What the option takes, for messages.
+
+    Raises:
+        ControlPointError: If it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ControlPointError(f"{option} {text!r} is not JSON ({error}). {expected}") from error
+
+
+def find_callable(spec: str, option: str, expected: str) -> Any:
+    """Import what `module:name` or `file.py:name` names.
+
+    Args:
+        spec: The value of an option.
+        option: The option, for messages.
+        expected: What the option takes, for messages.
+
+    Raises:
+        AdapterError: If there is no such thing, or importing it fails.
+    """
+    place, _, name = spec.rpartition(":")
+    found: Any = _import(place, f"{option} {spec!r}", expected)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise AdapterError(f"{option} {spec!r}: {place} has no {part!r}. {expected}")
+        found = getattr(found, part)
+    return found
+
+
+def _import(place: str, given: str, expected: str) -> ModuleType:
+    path = Path(place)
+    with _importable(place), _reported(f"{given}: {place} cannot be imported", expected):
+        if path.suffix != ".py":
+            return importlib.import_module(place)
+        module_spec = importlib.util.spec_from_file_location(path.stem, path)
+        if not path.is_file() or module_spec is None or module_spec.loader is None:
+            raise AdapterError(f"{given}: there is no file {path}. {expected}")
+        module = importlib.util.module_from_spec(module_spec)
+        sys.modules.setdefault(path.stem, module)
+        try:
+            module_spec.loader.exec_module(module)
+        except BaseException:
+            if sys.modules.get(path.stem) is module:
+                del sys.modules[path.stem]
+            raise
+        return module
+
+
+@contextmanager
+def _importable(place: str) -> Iterator[None]:
+    """Import from the folder of a file, or the current one, inside the `with`.
+
+    Python does so for a script that it runs; console scripts lack even the current folder.
+    """
+    folder = str(Path(place).resolve().parent) if Path(place).suffix == ".py" else ""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        # The code that was run may have changed the list.
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+@contextmanager
+def _reported(what: str, expected: str = "") -> Iterator[None]:
+    """Raise what a user's code raises as an `AdapterError`, with its traceback in the log."""
+    try:
+        yield
+    except CopropError:
+        raise
+    except Exception as error:
+        if not isinstance(error, ImportError):
+            logger.exception("%s", what)
+        message = f"{what}: {type(error).__name__}: {error}. {expected}"
+        raise AdapterError(message.strip()) from error
+
+
+def _named_model(name: str, weights: str | Path | None) -> nn.Module:
+    try:
+        return load_model(name, weights)
+    except AdapterError as error:
+        raise AdapterError(f"{error} Or: {_BACKENDS}") from error
+
+
+def _made_by(
+    function: Callable[..., Any], spec: str, weights: str | Path | None
+) -> tuple[Any, BackendChoice]:
+    """Return what a function or class makes, and its adapter."""
+    options = {} if weights is None else {"weights": weights}
+    with _reported(
+        f"--backend {spec!r} was called with {'weights=' if options else 'no arguments'}, because "
+        "it declares that it makes a model or has no other required argument",
+        _BACKENDS,
+    ):
+        made = function(**options)
+    if _is_model(made):
+        return made, "auto"
+    if callable(made):
+        _check_takes_frames_and_audio(made, spec)
+        return made, "callable"
+    raise AdapterError(
+        f"--backend {spec!r} was called to make a model and returned a {type(made).__name__}. "
+        f"{_BACKENDS}"
+    )
+
+
+def _is_model(thing: Any) -> bool:
+    if inspect.isclass(thing):
+        return False
+    return isinstance(thing, nn.Module) or hasattr(thing, "segment_keyframes")
+
+
+def _makes_a_model(function: Callable[..., Any]) -> bool:
+    """Whether to call something for a model, rather than as a function of frames and audio.
+
+    So are classes, functions whose return annotation is a model, and functions without required
+    arguments besides `weights`.
+    """
+    if inspect.isclass(function):
+        return True
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+    if _is_kind_of_model(_returned_by(function, signature)):
+        return True
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = signature.parameters.values()
+    required = {
+        p.name for p in parameters if p.kind in kinds and p.default is inspect.Parameter.empty
+    }
+    takes_any = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    return not takes_any and required <= {"weights"}
+
+
+def _returned_by(function: Callable[..., Any], signature: inspect.Signature) -> Any:
+    """Return the return annotation of a function, resolved if it is text."""
+    try:
+        return typing.get_type_hints(function).get("return")
+    except Exception:  # Names in it may be unknown, and objects have no hints.
+        return signature.return_annotation
+
+
+def _is_kind_of_model(annotation: Any) -> bool:
+    if isinstance(annotation, UnionType) or typing.get_origin(annotation) is typing.Union:
+        return any(map(_is_kind_of_model, typing.get_args(annotation)))
+    if Callable in (annotation, typing.get_origin(annotation)):
+        return True
+    is_class = inspect.isclass(annotation)
+    return is_class and (
+        issubclass(annotation, nn.Module) or hasattr(annotation, "segment_keyframes")
+    )
+
+
+def _check_takes_frames_and_audio(function: Callable[..., Any], spec: str) -> None:
+    """Refuse a function that cannot be called as `function(frames, audio)`.
+
+    Raises:
+        AdapterError: If it cannot.
+    """
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError as error:
+        raise AdapterError(
+            f"--backend {spec!r} was taken for a function of (frames, audio), but cannot be called "
+            f"as one: {error}. {_BACKENDS}"
+        ) from error
+    except ValueError:
+        return  # Its signature is not known.

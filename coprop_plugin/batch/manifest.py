@@ -1,31 +1,29 @@
-"""What became of every input, one line of JSON each, written by any number of processes."""
+"""`manifest.jsonl`: the outcome of every input, one line of JSON each."""
 
 import datetime
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from coprop_plugin.batch.outcome import Outcome
-from coprop_plugin.errors import MediaError
+from coprop_plugin.media.json_lines import JsonLines
 
 NAME = "manifest.jsonl"
 
 
 class Manifest:
-    """`manifest.jsonl` in the folder of the results: a line whenever an input is dealt with.
+    """`manifest.jsonl` in the folder of the results: a line for every input that was dealt with.
 
-    Lines are only ever added, each in one piece and under a lock, so that several processes, also
-    on several machines, write into one file. The last line of an input says what holds now; the
-    results themselves say what is finished, so a lost line loses nothing.
+    Any number of processes, also on several machines, append to one file. The last line of an
+    input is the current one; results themselves say whether they are finished, so a lost line
+    loses nothing.
 
     Args:
-        folder: Where the results go.
-        settings: What decides the results, beside the inputs.
-        **about: What else each line should say, the share of this process, say.
+        folder: Folder of the results.
+        settings: The options that decide the results, besides the inputs.
+        **about: What else to write on each line, e.g. the rank of this process.
 
     Raises:
         MediaError: On `add`, if the file cannot be written.
@@ -39,13 +37,13 @@ class Manifest:
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any] | None = None, **about: Any
+        self, folder: Path, settings: Mapping[str, Any] | None = None, **about: str | int | None
     ) -> None:
-        self.path = folder / NAME
+        self._lines = JsonLines(folder / NAME)
         self._about = {"settings": key_of(settings or {}), **about}
 
     def add(self, outcome: Outcome) -> None:
-        """Write down what became of an input."""
+        """Append the outcome of an input."""
         now = datetime.datetime.now(datetime.UTC)
         content = {
             "input": str(outcome.input),
@@ -57,31 +55,17 @@ class Manifest:
             **self._about,
             "time": now.isoformat(timespec="seconds"),
         }
-        line = json.dumps({key: value for key, value in content.items() if value is not None})
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+", buffering=0) as file, locked(file.fileno()):
-                size = file.seek(0, os.SEEK_END)
-                whole = size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n"
-                # A process that was killed may have left half a line.
-                file.write(("" if whole else "\n").encode() + line.encode() + b"\n")
-        except OSError as error:
-            raise MediaError(
-                f"{self.path} cannot be written ({error.strerror or error}). Check that the disk "
-                "has room and that the folder may be written, or choose another."
-            ) from error
+        self._lines.append({key: value for key, value in content.items() if value is not None})
 
     @staticmethod
     def read(folder: Path) -> dict[str, dict[str, Any]]:
-        """Return the last line of each input; half lines do not count."""
-        path, last = folder / NAME, {}
-        for line in path.read_bytes().splitlines() if path.is_file() else ():
-            try:
-                content = json.loads(line)
-                last[content["input"]] = content
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue
-        return last
+        """Return the last line of each input, without lines cut short by a kill.
+
+        Raises:
+            MediaError: If the file is too large or cannot be read.
+        """
+        lines = JsonLines(folder / NAME).read()
+        return {line["input"]: line for line in lines if isinstance(line.get("input"), str)}
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
@@ -93,19 +77,3 @@ def key_of(settings: Mapping[str, Any]) -> str:
     """
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def locked(file: int) -> Iterator[None]:
-    """Keep other processes out of an open file; where the system has no such locks, do nothing."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    # POSIX locks, which network file systems know, too.
-    fcntl.lockf(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.lockf(file, fcntl.LOCK_UN)

@@ -1,8 +1,6 @@
-"""One file of many: segmented, skipped because it is finished, or failed."""
+"""One input of many: segmented, skipped because it is finished, or failed."""
 
-import sys
 import time
-import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +8,8 @@ from typing import Any, NamedTuple
 from coprop_plugin import media
 from coprop_plugin.batch.extras import add_extras
 from coprop_plugin.batch.inputs import fingerprint
-from coprop_plugin.batch.outcome import Outcome, one_line
-from coprop_plugin.errors import CopropError, MediaError
+from coprop_plugin.batch.outcome import Outcome, failure
+from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.windows import StreamedVideo
@@ -23,16 +21,16 @@ class Options:
     """How to segment files, and what to write.
 
     Args:
-        fps: Frames a second; None takes all.
+        fps: Frames a second; None for all.
         sampling: See `Clip.from_file`.
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/%05d.png`.
-        redo: Whether to do finished inputs again.
-        bare: Whether to keep the bare model's masks in `bare/`, to compare with.
+        redo: Whether to segment finished inputs again.
+        bare: Whether to save the bare model's masks in `bare/`, to compare with.
         report: Whether to write `report.html`.
-        asked: What else decides the result: model, weights, provider, propagator. A finished
-            input is done again if any of it differs.
-        stamps: Fingerprints of the files that `asked` names, which count as well.
+        asked: The other options that decide the result: model, weights, provider, propagator. A
+            finished input is segmented again if one of them differs.
+        stamps: Fingerprints of the files that `asked` names, compared likewise.
     """
 
     fps: float | None = 1.0
@@ -47,7 +45,7 @@ class Options:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides a result, beside the file itself."""
+        """The options that decide a result, besides the file itself."""
         extra = ("redo", "bare", "report")
         return {key: value for key, value in asdict(self).items() if key not in extra}
 
@@ -60,22 +58,24 @@ class Job(NamedTuple):
 
 
 def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) -> Outcome:
-    """Segment a file; whatever goes wrong with it is its outcome, and stops nothing else.
+    """Segment a file; an exception of any kind becomes its outcome.
 
-    Errors that the library does not raise on purpose are shown on stderr, too.
+    Errors that the library does not raise on purpose are logged with their traceback.
     """
     began = time.monotonic()
     try:
         outcome = _segmented(model, job, options, progress)
-        how = dict(fps=options.fps, sampling=options.sampling)
-        add_extras(model, *job, **how, bare=options.bare, report=options.report)
+        add_extras(
+            model,
+            *job,
+            fps=options.fps,
+            sampling=options.sampling,
+            bare=options.bare,
+            report=options.report,
+        )
         return outcome
-    except (CopropError, OSError) as error:
-        says = one_line(error)
-    except Exception as error:
-        traceback.print_exc(file=sys.stderr)
-        says = f"{type(error).__name__}: {one_line(error)}"
-    return Outcome(job.path, "failed", error=says, took_s=time.monotonic() - began)
+    except Exception as error:  # A backend may raise anything.
+        return failure(job.path, error, time.monotonic() - began)
 
 
 def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Outcome:
@@ -91,13 +91,13 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
         return Outcome(path, "skipped", folder)
     if before is not None and before.get("input", about["input"]) != about["input"]:
         raise MediaError(
-            f"{folder} holds the result of {before['input']}, which would be lost. Choose another "
-            "--out."
+            f"{folder} holds the result of {before['input']}, which would be overwritten. Choose "
+            "another --out."
         )
     if before is not None and "reused" in before and not options.redo:
         raise MediaError(
-            f"{folder} holds a result with edits made by hand, which would be lost. Choose another "
-            "--out, or say --redo to segment without them."
+            f"{folder} holds a result with edits made by hand, which would be overwritten. Choose "
+            "another --out, or use --redo to segment without them."
         )
     writer = media.ResultWriter(
         folder,
@@ -121,6 +121,6 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
         for frame in frames:
             writer.write(frame)
     points = writer.control_points
-    seconds = tuple(writer.times[i] for i in points.indices)
+    seconds = None if points is None else tuple(writer.times[i] for i in points.indices)
     took_s = time.monotonic() - began
     return Outcome(path, "done", folder, writer.num_written, points, seconds, took_s=took_s)

@@ -1,31 +1,38 @@
-"""What became of one input."""
+"""The outcome of one input: done, skipped, or failed."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from coprop_plugin.types import ControlPoints
+from coprop_plugin.errors import CopropError
+from coprop_plugin.types import Clip, ControlPoints
+
+Status = Literal["done", "skipped", "failed"]
+"""`"skipped"`: it was finished by an earlier run."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one input.
+    """The outcome of one input.
 
     Attributes:
-        input: As it was named.
-        status: `"skipped"` if it was finished before.
-        output: Where the result is.
-        num_frames: How many frames were segmented.
-        control_points: Where segments begin,
-        seconds: and when that is.
-        error: Why it failed.
-        took_s: How long it took, by the clock, if that is known.
-        num_anew: How many frames were computed, where an earlier result was reused.
+        input: The input, as it was named.
+        status: Done, skipped because it was finished before, or failed.
+        output: Path of the result.
+        num_frames: Number of frames of the result.
+        control_points: Where segments begin, as frames,
+        seconds: and in seconds.
+        error: Why it failed, in one line.
+        took_s: Seconds that it took, if known.
+        num_anew: Number of frames that were computed, where an earlier result was reused.
     """
 
     input: Path
-    status: Literal["done", "skipped", "failed"]
+    status: Status
     output: Path | None = None
     num_frames: int | None = None
     control_points: ControlPoints | None = None
@@ -34,8 +41,16 @@ class Outcome:
     took_s: float | None = None
     num_anew: int | None = None
 
+    @classmethod
+    def anchored(
+        cls, path: Path, output: Path | None, clip: Clip, points: ControlPoints
+    ) -> "Outcome":
+        """Return the outcome of an input whose control points were found."""
+        seconds = tuple(clip.times[points.indices].tolist())
+        return cls(path, "done", output, clip.num_frames, points, seconds)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON types, without what is not known, and without what varies: time."""
+        """Return it as JSON types, without unknown fields, and without the time it took."""
         content: dict[str, Any] = {
             "input": str(self.input),
             "status": self.status,
@@ -50,7 +65,7 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], took_s: float | None = None) -> "Outcome":
-        """Read what `to_dict` gave.
+        """Read what `to_dict` returned.
 
         Example:
             >>> failed = Outcome(Path("a.mp4"), "failed", error="It is empty.")
@@ -73,14 +88,34 @@ class Outcome:
 
     def __str__(self) -> str:
         if self.status == "skipped":
-            return f"{self.input} -> {self.output}  (finished before; --redo does it again)"
+            return f"{self.input} -> {self.output}  (finished before; --redo computes it again)"
         seconds = ", ".join(f"{s:.2f}" for s in self.seconds or ())
         frames = "1 frame" if self.num_frames == 1 else f"{self.num_frames} frames"
-        anew = "" if self.num_anew is None else f" ({self.num_anew} of them anew)"
-        says = f"{frames}{anew}, control points at {seconds} s"
-        return f"{self.input} -> {self.output}  {says}" if self.output else f"{self.input}  {says}"
+        computed = "" if self.num_anew is None else f" ({self.num_anew} of them recomputed)"
+        summary = f"{frames}{computed}, control points at {seconds} s"
+        if self.output is None:
+            return f"{self.input}  {summary}"
+        return f"{self.input} -> {self.output}  {summary}"
+
+
+def failure(path: Path, error: Exception, took_s: float | None = None) -> Outcome:
+    """Return the outcome of an input for which something raised; call it in the `except` block.
+
+    Errors that the library does not raise on purpose, e.g. of a user's model, are logged with
+    their traceback.
+
+    Args:
+        path: The input.
+        error: What was raised.
+        took_s: Seconds until then.
+    """
+    message = one_line(error)
+    if not isinstance(error, CopropError | OSError):
+        logger.exception("%s failed", path)
+        message = f"{type(error).__name__}: {message}"
+    return Outcome(path, "failed", error=message, took_s=took_s)
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says in one line."""
+    """Return the message of an error in one line."""
     return " ".join(str(error).split())

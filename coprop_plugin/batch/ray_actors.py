@@ -1,4 +1,4 @@
-"""Jobs shared among the actors of Ray Data, on one machine or all over a cluster."""
+"""Jobs shared among actors of Ray Data, on one machine or on a cluster."""
 
 import contextlib
 import json
@@ -9,23 +9,23 @@ from typing import Any
 
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
-from coprop_plugin.batch.workers import compute_with, threads_of, to_message
+from coprop_plugin.batch.workers import set_threads, threads_of, to_message
 from coprop_plugin.errors import MissingExtraError
 from coprop_plugin.pipeline import CoProp
 
-# A file that ends its actor ends the next one, too.
+# A file that kills its actor would kill the next one, too.
 _NO_SECOND_TRY = {"max_restarts": -1, "max_task_retries": 0}
 
 
 class Segmenter:
-    """An actor: makes its model once, then does the jobs that come."""
+    """An actor: builds its model once, then does one job per call."""
 
     def __init__(self, make: Callable[..., CoProp], options: Options, threads: int) -> None:
-        compute_with(threads)
+        set_threads(threads)
         self.model, self.options = make(number=0), options
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Do the job of a row; returns its number and its outcome as text."""
+        """Do the job of a row; returns its number, and its outcome as text."""
         # Ray starts actors in a folder of its own.
         with contextlib.chdir(row["from"]):
             outcome = do_job(self.model, Job(Path(row["path"]), Path(row["folder"])), self.options)
@@ -41,16 +41,16 @@ def with_ray(
 ) -> Iterator[tuple[int, Outcome]]:
     """Do jobs in a pool of Ray Data actors; yields outcomes as they come.
 
-    Uses the cluster that is there (`RAY_ADDRESS`, `ray job submit`), or starts Ray on this machine
-    and ends it afterwards. On a cluster all paths must mean the same on every machine, and the
-    library must be installed there. A job whose actor dies is a failure.
+    Uses the current cluster (`RAY_ADDRESS`, `ray job submit`), or starts Ray on this machine and
+    stops it afterwards. On a cluster all paths must be valid on every machine, and the library
+    must be installed there. A job whose actor dies has failed.
 
     Args:
         make: As in `run_many`.
-        jobs: What to do.
-        options: How.
-        workers: How many actors; each takes `threads` CPUs, and a GPU where there are any.
-        threads: Of each actor; None divides torch's among them.
+        jobs: The inputs and the folders of their results.
+        options: How to segment, and what to write.
+        workers: Number of actors; each takes `threads` CPUs, and a GPU if there are any.
+        threads: Threads of each actor; None divides torch's among them.
 
     Yields:
         The number of a job and its outcome.
@@ -62,15 +62,15 @@ def with_ray(
         import ray
     except ImportError as error:
         raise MissingExtraError(
-            "Got --engine ray, and Ray is not installed. Run `pip install coprop-plugin[ray]`, or "
-            "leave --engine out to use processes of this machine."
+            "--engine ray needs Ray, which is not installed. Run `pip install coprop-plugin[ray]`, "
+            "or leave --engine out to use processes of this machine."
         ) from error
     if not jobs:
         return
     threads = threads or threads_of(workers)
     missing = set(range(len(jobs)))
     with _running(ray):
-        # A block a job, so that whatever ends an actor ends one job.
+        # One block per job, so that an actor's death costs one job.
         ray.data.DataContext.get_current().max_errored_blocks = -1
         rows = [
             {"number": n, "path": str(job.path), "folder": str(job.folder), "from": os.getcwd()}
@@ -85,17 +85,17 @@ def with_ray(
             **_NO_SECOND_TRY,
         )
         for row in done.iter_rows():
-            says = json.loads(row["message"])
+            message = json.loads(row["message"])
             missing.discard(row["number"])
-            yield row["number"], Outcome.from_dict(says["outcome"], says["took_s"])
+            yield row["number"], Outcome.from_dict(message["outcome"], message["took_s"])
     for number in sorted(missing):
         yield (
             number,
             Outcome(
                 jobs[number].path,
                 "failed",
-                error="The Ray actor that segmented it ended, for want of memory perhaps. Try it "
-                "alone, with fewer --workers or a lower --fps.",
+                error="The Ray actor that segmented it died, perhaps out of memory. Try the input "
+                "alone, with fewer --workers, or with a lower --fps.",
             ),
         )
 

@@ -1,4 +1,4 @@
-"""A result with an edit in it, from a command line: the earlier run says how it was made."""
+"""`coprop run --reuse`: redo a run after an edit, with the options that the run was made with."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,19 +11,19 @@ from coprop_plugin.batch.extras import add_extras
 from coprop_plugin.batch.inputs import fingerprint, names_of
 from coprop_plugin.batch.load import make_model
 from coprop_plugin.batch.manifest import Manifest
-from coprop_plugin.batch.outcome import Outcome, one_line
-from coprop_plugin.errors import CopropError, MediaError
+from coprop_plugin.batch.outcome import Outcome, failure
+from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.redo import redo
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """An earlier run, and all that decided it beside its control points.
+    """An earlier run and the options it was made with, except its control points.
 
     Args:
         run: Its results folder.
-        about: What `coprop run` remembered of it.
+        about: The entry `about` of its `result.json`, as `coprop run` wrote it.
     """
 
     run: Path
@@ -35,27 +35,26 @@ class Reuse:
 
         Args:
             run: Its results folder.
-            named: What a command line says of its model, weights, frames: all of it must be as it
-                was. What it does not say is taken from the run.
+            named: Options that were given explicitly; all of them must equal those of the run.
 
         Raises:
-            MediaError: If the folder holds no result of `coprop run`, or one of other settings.
+            MediaError: If the folder holds no result of `coprop run`, or an option differs.
         """
         about = media.PreviousResult.read(run).content.get("about") or {}
         options = about.get("options")
         if not options or "asked" not in options:
             raise MediaError(
-                f"{run} does not say which model made it, because it was saved from Python. Redo "
-                "it there, with that model: "
+                f"{run} does not record which model made it, because it was saved from Python. "
+                "Redo it there, with that model: "
                 "`coprop_plugin.pipeline.redo.redo(model, video, run, out)`."
             )
         known = {**options, **options["asked"]}
         for name, value in named.items():
             if known.get(name) != value:
                 raise MediaError(
-                    f"{run} was made with {name}={known.get(name)!r}, not {value!r}; masks of both "
-                    f"cannot stand side by side. Leave --{name} out to take that of the run, or "
-                    "segment the video without --reuse."
+                    f"{run} was made with {name}={known.get(name)!r}, not {value!r}; their masks "
+                    f"cannot be mixed. Leave --{name} out to use the run's, or segment the video "
+                    "without --reuse."
                 )
         return cls(run, about)
 
@@ -65,18 +64,18 @@ class Reuse:
         return self.about["options"]
 
     def make_model(self, device: str | None = None) -> CoProp:
-        """Make the model that made the run.
+        """Build the model that made the run.
 
         Raises:
-            MediaError: If a file of weights is gone, or is another one by now.
-            CopropError: If any other part is not to be had.
+            MediaError: If a file of weights is missing or has changed.
+            CopropError: If another part cannot be built.
         """
         asked = {k: v for k, v in self.options["asked"].items() if k != "control_points"}
         for part, stamp in self.options.get("stamps", {}).items():
             if fingerprint(asked[part]) != stamp:
                 raise MediaError(
-                    f"{self.run} was made with the {part} {asked[part]}, which is gone or was "
-                    "changed since. Put it back, or segment the video without --reuse."
+                    f"{self.run} was made with the {part} {asked[part]}, which is missing or has "
+                    "changed since. Restore it, or segment the video without --reuse."
                 )
         return make_model(**asked, device=device)
 
@@ -94,26 +93,26 @@ def redo_file(
     report: bool = False,
     progress: bool = False,
 ) -> Iterator[Outcome]:
-    """Make the result of an edit; yields what became of it, see `redo`.
+    """Write the result of an edit; yields its outcome. See `redo`.
 
     Args:
-        paths: The video, alone.
+        paths: The video; exactly one.
         out: The result goes to `OUT/<name of the video>`.
         reuse: The earlier run.
-        points: A file of control points; None takes the run's own, as they are now.
-        device: Where to compute; by default on a GPU if there is any.
+        points: A file of control points; None for those in the run's folder, as they are now.
+        device: Device of the model; by default a GPU if available.
         overlay: Whether to write `overlay.mp4`; None as the run.
         alpha: Whether to write `alpha/`; None as the run.
-        bare: Whether to keep the bare model's masks in `bare/`. Those of the run are kept anyway.
+        bare: Whether to save the bare model's masks in `bare/`; those of the run are kept anyway.
         report: Whether to write `report.html`.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        CopropError: If there are several videos, or the model cannot be made.
+        CopropError: If there are several videos, or the model cannot be built.
     """
     if len(paths) != 1:
         raise MediaError(
-            f"Got {len(paths)} videos with --reuse, which is one run. Redo them one at a time."
+            f"Expected one video with --reuse, got {len(paths)}. Redo them one at a time."
         )
     model, options = reuse.make_model(device), dict(reuse.options)
     options["overlay"] = options["overlay"] if overlay is None else overlay
@@ -129,7 +128,7 @@ def redo_file(
     def work() -> Iterator[Outcome]:
         began = time.monotonic()
         try:
-            _refuse_loss(folder, about["input"])
+            _refuse_loss(folder, str(about["input"]))
             done = redo(
                 model,
                 path,
@@ -142,8 +141,15 @@ def redo_file(
                 about=about,
                 progress=progress,
             )
-            how = dict(fps=options["fps"], sampling=options["sampling"])
-            add_extras(model, path, folder, **how, bare=bare, report=report)
+            add_extras(
+                model,
+                path,
+                folder,
+                fps=options["fps"],
+                sampling=options["sampling"],
+                bare=bare,
+                report=report,
+            )
             outcome = Outcome(
                 path,
                 "done",
@@ -154,8 +160,8 @@ def redo_file(
                 took_s=time.monotonic() - began,
                 num_anew=done.num_computed,
             )
-        except (CopropError, OSError) as error:
-            outcome = Outcome(path, "failed", error=one_line(error))
+        except Exception as error:  # A backend may raise anything.
+            outcome = failure(path, error, time.monotonic() - began)
         Manifest(out, options).add(outcome)
         yield outcome
 
@@ -166,5 +172,6 @@ def _refuse_loss(folder: Path, wanted: str) -> None:
     before = (media.read_about(folder) or {}).get("input", wanted)
     if before != wanted:
         raise MediaError(
-            f"{folder} holds the result of {before}, which would be lost. Choose another --out."
+            f"{folder} holds the result of {before}, which would be overwritten. Choose another "
+            "--out."
         )

@@ -1,21 +1,19 @@
-"""Many files: what is done is skipped, what fails is listed, and the order is that of the list."""
+"""Segmenting many files: finished ones are skipped, failures listed, outcomes kept in order."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from coprop_plugin import media
 from coprop_plugin.batch.inputs import ALL, Shard, names_of
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
-from coprop_plugin.batch.outcome import Outcome, one_line
-from coprop_plugin.batch.workers import compute_with
-from coprop_plugin.errors import CopropError
+from coprop_plugin.batch.outcome import Outcome
+from coprop_plugin.batch.workers import in_processes, set_threads
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
-from coprop_plugin.pipeline.windows import read_audio
-from coprop_plugin.types import ControlPointProvider, Sampling
+
+Engine = Literal["processes", "ray"]
+"""Where workers run: in processes of this machine, or as actors of Ray Data."""
 
 Numbered = Iterator[tuple[int, Outcome]]
 """Outcomes as they come, each with the number of its job."""
@@ -28,32 +26,32 @@ def run_many(
     options: Options,
     *,
     workers: int = 1,
-    engine: Literal["processes", "ray"] = "processes",
+    engine: Engine = "processes",
     threads: int | None = None,
     shard: Shard = ALL,
     progress: bool = False,
 ) -> Iterator[Outcome]:
-    """Segment files; yields what became of each, in their order. A bad one does not stop the rest.
+    """Segment files; yields their outcomes, in order. A failure does not stop the others.
 
-    Results are in `out`, a folder for each file, and `manifest.jsonl`. Which process does a file
-    changes nothing about its result; how many threads it computes with may change the last bit of
-    a number, so give `threads` where results of different numbers of workers are compared.
+    Writes a folder for each file, and `manifest.jsonl`, into `out`. Results do not depend on the
+    process that a file runs in; the number of threads may change the last bit of a number, so set
+    `threads` to compare results of different numbers of workers.
 
     Args:
-        make: Makes the model when called with `number=`, which of several on this machine it is.
+        make: Builds the model; called with `number=`, the number of the model on this machine.
             Other processes call it too, so it must be a function of a module, or a
             `functools.partial` of one.
         paths: The files. Results are named after all of them, whatever the share.
-        out: The folder for the results.
+        out: Folder of the results.
         options: How to segment, and what to write.
-        workers: How many processes, each with its own model; 1 is this process.
-        engine: Where they run: `"processes"` on this machine, or `"ray"`, actors of Ray Data.
-        threads: Threads that each model computes with; None divides torch's among the workers.
-        shard: Which of the files to do.
+        workers: Number of processes, each with its own model; 1 uses this process.
+        engine: Where workers run, see `Engine`.
+        threads: Threads of each model; None divides torch's among the workers.
+        shard: The share of the files to segment.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
-        CopropError: If a model cannot be made.
+        CopropError: If a model cannot be built.
         MissingExtraError: If `engine` is `"ray"`, and Ray is not installed.
     """
     named = zip(paths, names_of(paths), strict=True)
@@ -64,8 +62,6 @@ def run_many(
 
         outcomes = with_ray(make, jobs, options, workers, threads)
     elif workers > 1:
-        from coprop_plugin.batch.workers import in_processes
-
         outcomes = in_processes(make, jobs, options, workers, threads)
     else:
         outcomes = _one_by_one(make, jobs, options, threads, progress)
@@ -81,14 +77,14 @@ def _one_by_one(
     progress: bool,
 ) -> Numbered:
     if threads is not None:
-        compute_with(threads)
+        set_threads(threads)
     model = make(number=0)
     for number, job in enumerate(jobs):
         yield number, do_job(model, job, options, progress)
 
 
 def _counted(outcomes: Numbered, total: int, progress: bool) -> Numbered:
-    """Show how many are done while waiting for the next one."""
+    """Show how many jobs are done while waiting for the next one."""
     for done in range(total):
         with progress_hook(None, progress) as hook:
             if hook:
@@ -114,25 +110,3 @@ def _in_order(outcomes: Numbered) -> Iterator[Outcome]:
         while wanted in held:
             yield held.pop(wanted)
             wanted += 1
-
-
-def anchor_many(
-    provider: ControlPointProvider,
-    paths: Sequence[Path],
-    out: Path | None,
-    fps: float | None,
-    sampling: Sampling,
-) -> Iterator[Outcome]:
-    """Find the control points of files; yields what became of each, in order."""
-    for path, name in zip(paths, names_of(paths), strict=True):
-        try:
-            sound = read_audio(path, fps, sampling)
-            points = provider.propose(sound)
-            target = None
-            if out is not None:
-                target = out / f"{name}.json"
-                media.write_text(target, json.dumps(points.to_dict(sound.times), indent=1))
-            seconds = tuple(float(sound.times[i]) for i in points.indices)
-            yield Outcome(path, "done", target, sound.num_frames, points, seconds)
-        except (CopropError, OSError) as error:
-            yield Outcome(path, "failed", error=one_line(error))

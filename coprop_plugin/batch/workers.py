@@ -1,4 +1,4 @@
-"""Jobs shared among processes of this machine; one that dies takes one job with it."""
+"""Jobs shared among processes of this machine; if one dies, one job has failed."""
 
 import json
 import multiprocessing
@@ -16,10 +16,11 @@ import torch
 
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
+from coprop_plugin.batch.stdout import results_on_stdout
 from coprop_plugin.errors import CopropError, WorkerError
 from coprop_plugin.pipeline import CoProp
 
-# A forked process would inherit threads' locks and a GPU that it cannot use.
+# A forked process would inherit locks of threads, and a GPU that it cannot use.
 _SPAWN = multiprocessing.get_context("spawn")
 _END_S = 10.0
 
@@ -33,39 +34,39 @@ def in_processes(
 ) -> Iterator[tuple[int, Outcome]]:
     """Do jobs in processes, each with its own model; yields outcomes as they come.
 
-    A process that dies makes its job a failure and is replaced. However this ends, no process
-    stays.
+    The job of a process that dies has failed, and the process is replaced. All processes have
+    ended when this generator ends, in whatever way.
 
     Args:
         make: As in `run_many`.
-        jobs: What to do.
-        options: How.
-        workers: How many processes.
-        threads: Of each process; None divides torch's among them.
+        jobs: The inputs and the folders of their results.
+        options: How to segment, and what to write.
+        workers: Number of processes.
+        threads: Threads of each process; None divides torch's among them.
 
     Yields:
         The number of a job and its outcome.
 
     Raises:
-        WorkerError: If a model cannot be made.
+        WorkerError: If a model cannot be built.
     """
     threads = threads or threads_of(workers)
     waiting = deque(range(len(jobs)))
     pool = [_Worker(make, n, options, threads) for n in range(min(workers, len(jobs)))]
     try:
         while pool:
-            for connection in wait([worker.connection for worker in pool]):
-                worker = next(w for w in pool if w.connection is connection)
-                number, says = worker.job, worker.hear()
-                if says is None:
+            ready = wait([worker.connection for worker in pool])
+            for worker in [worker for worker in pool if worker.connection in ready]:
+                number, message = worker.job, worker.receive()
+                if message is None:
                     pool.remove(worker)
                     worker.end()
-                    # Whoever dies before its first job would die again.
-                    yield _failed(number, jobs, worker.process.exitcode)
-                    pool += [worker.another()] if waiting else []
+                    # One that died before its first job would die again: this raises.
+                    yield _died(number, jobs, worker.process.exitcode)
+                    pool += [worker.replacement()] if waiting else []
                     continue
                 if number is not None:
-                    yield number, Outcome.from_dict(says["outcome"], says["took_s"])
+                    yield number, Outcome.from_dict(message["outcome"], message["took_s"])
                 if waiting:
                     worker.begin(waiting.popleft(), jobs)
                 else:
@@ -79,8 +80,22 @@ def in_processes(
 
 
 def threads_of(workers: int) -> int:
-    """Return how many threads each of several workers has, of those that torch would take."""
+    """Return the number of threads of each of several workers, which divide torch's."""
     return max(1, torch.get_num_threads() // workers)
+
+
+def set_threads(threads: int) -> None:
+    """Set the number of threads of torch, OpenCV and the video decoder.
+
+    Otherwise each process of a machine would use as many threads as there are cores, and they
+    would slow one another down.
+    """
+    # The decoder uses as many as torch, see `VideoSource`.
+    torch.set_num_threads(threads)
+    with suppress(ImportError):
+        import cv2
+
+        cv2.setNumThreads(threads)
 
 
 def to_message(outcome: Outcome) -> str:
@@ -88,30 +103,13 @@ def to_message(outcome: Outcome) -> str:
     return json.dumps({"outcome": outcome.to_dict(), "took_s": outcome.took_s}, default=str)
 
 
-def _failed(number: int | None, jobs: Sequence[Job], exit_code: int | None) -> tuple[int, Outcome]:
-    ended = f"exit code {exit_code}"
-    if exit_code is not None and exit_code < 0:
-        ended = signal.Signals(-exit_code).name
-    if number is None:
-        raise WorkerError(
-            f"A worker ended while it made its model ({ended}); memory for one model in each may "
-            "be short. Try fewer --workers."
-        )
-    return number, Outcome(
-        jobs[number].path,
-        "failed",
-        error=f"The process that segmented it ended ({ended}), for want of memory perhaps. Try it "
-        "alone, with fewer --workers or a lower --fps.",
-    )
-
-
 class _Worker:
-    """A process that makes a model, then does one job after the other.
+    """A process that builds a model, then does one job after the other.
 
     Attributes:
-        connection: What it says comes from here.
-        process: For its exit code.
-        job: The number of the job that it has; None until it has made its model.
+        connection: Its messages arrive here.
+        process: The process.
+        job: The number of its current job; None until it has built its model.
     """
 
     def __init__(
@@ -125,33 +123,33 @@ class _Worker:
             self.process.start()
         theirs.close()
 
-    def another(self) -> "_Worker":
-        """Start one in its place."""
+    def replacement(self) -> "_Worker":
+        """Start a process in its place."""
         return _Worker(*self._arguments)
 
     def begin(self, number: int, jobs: Sequence[Job]) -> None:
-        """Give it a job."""
+        """Send it a job."""
         self.job = number
-        # If it died meanwhile, that is what is heard next.
+        # If it has died meanwhile, the next `receive` returns None.
         with suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send([str(path) for path in jobs[number]])
 
-    def hear(self) -> dict[str, Any] | None:
-        """Return what it says, None if it died.
+    def receive(self) -> dict[str, Any] | None:
+        """Return its message, None if it died.
 
         Raises:
-            WorkerError: If it could not make its model.
+            WorkerError: If it could not build its model.
         """
         try:
-            says = json.loads(self.connection.recv())
+            message = json.loads(self.connection.recv())
         except (EOFError, ConnectionResetError):
             return None
-        if "unable" in says:
-            raise WorkerError(says["unable"])
-        return says
+        if "unable" in message:
+            raise WorkerError(message["unable"])
+        return message
 
     def end(self) -> None:
-        """Have no more jobs for it, and wait until it is gone."""
+        """Send it no more jobs, and wait until it has ended."""
         self.connection.close()
         self.process.join(_END_S)
         if self.process.is_alive():
@@ -159,9 +157,31 @@ class _Worker:
             self.process.join()
 
 
+def _died(number: int | None, jobs: Sequence[Job], exit_code: int | None) -> tuple[int, Outcome]:
+    """Return the failure of a job whose process died.
+
+    Raises:
+        WorkerError: If the process had no job yet.
+    """
+    ended = f"exit code {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        ended = signal.Signals(-exit_code).name
+    if number is None:
+        raise WorkerError(
+            f"A worker died while it built its model ({ended}), perhaps because the memory does "
+            "not suffice for one model each. Try fewer --workers."
+        )
+    return number, Outcome(
+        jobs[number].path,
+        "failed",
+        error=f"The process that segmented it died ({ended}), perhaps out of memory. Try the input "
+        "alone, with fewer --workers, or with a lower --fps.",
+    )
+
+
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Start processes that Ctrl-C does not reach: whoever started them ends them."""
+    """Start processes that ignore Ctrl-C: the process that started them ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,12 +199,10 @@ def _work(
     options: Options,
     threads: int,
 ) -> None:
-    """Make a model, and do jobs until there are no more."""
-    from coprop_plugin.cli.output import results_on_stdout
-
+    """Build a model, and do jobs until the connection is closed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with results_on_stdout():
-        compute_with(threads)
+        set_threads(threads)
         try:
             model = make(number=number)
         except Exception as error:
@@ -199,20 +217,8 @@ def _work(
 
 
 def _end_with_parent() -> None:
-    """End at once if the process that would collect the results is gone."""
-    multiprocessing.parent_process().join()
+    """Exit at once if the process that would collect the results is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
     os._exit(1)
-
-
-def compute_with(threads: int) -> None:
-    """Let torch, OpenCV and the decoder of videos take so many threads each.
-
-    Processes that share a machine would otherwise take all of its cores each, and wait for one
-    another.
-    """
-    # The decoder takes as many as torch, see `VideoSource`.
-    torch.set_num_threads(threads)
-    with suppress(ImportError):
-        import cv2
-
-        cv2.setNumThreads(threads)

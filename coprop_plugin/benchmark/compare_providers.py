@@ -1,5 +1,6 @@
-"""Who finds control points best: any providers, on any clips with truth."""
+"""Comparing control-point providers on clips with truth."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,18 +36,20 @@ COLUMNS = (
     "calls",
     "failed",
 )
-"""What `compare` says of each provider."""
+"""The columns of `compare`."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class NamedProvider:
-    """Someone to compare.
+    """A provider in a comparison.
 
     Args:
-        name: For the table.
-        provider: Who finds control points; or a function that makes one for a sample, for those
-            that are told its truth.
-        note: For the table: "untrained", say.
+        name: Its name in the table.
+        provider: The provider; or a function that makes one for a sample, where the provider is
+            given the sample's truth.
+        note: A note in the table, e.g. `"untrained"`.
     """
 
     name: str
@@ -54,28 +57,28 @@ class NamedProvider:
     note: str = ""
 
     def of(self, sample: Sample) -> ControlPointProvider:
-        """Return who finds the control points of a sample."""
+        """Return the provider for a sample."""
         if isinstance(self.provider, ControlPointProvider):
             return self.provider
         return self.provider(sample)
 
 
-def compare(entrants: Sequence[NamedProvider], samples: Iterable[Sample]) -> list[dict[str, Any]]:
-    """Let providers find the control points of clips whose truth is known.
+def compare(providers: Sequence[NamedProvider], samples: Iterable[Sample]) -> list[dict[str, Any]]:
+    """Score the control points that providers find in clips with truth.
 
-    Precision, recall and F1 are those of `ControlPointScores`: over all clips, for the very frame
-    (`@0`) and for one frame off (`@1`), the first frame left out. The onset error is that of
-    `BoundaryScores`, of the masks that follow if keyframes are perfect and masks do not change
-    between them: each frame shows the classes that truly sound in its segment's first frame.
-    `calls` counts questions to a language model, `seconds` the time for all clips. Clips that are
-    not labelled throughout are left out; of one that fails, `failed` counts it.
+    Precision, recall and F1 are those of `ControlPointScores` over all clips: within no frame
+    (`@0`) and within one frame (`@1`), the first frame left out. The onset error is that of
+    `BoundaryScores` for the masks that result if keyframes are perfect and masks do not change
+    between them: each frame has the true classes of its segment's first frame. `calls` is the
+    number of requests to a language model, `seconds` the time for all clips. Clips with unlabelled
+    frames are left out; `failed` lists the clips for which the provider raised.
 
     Args:
-        entrants: Who takes part.
+        providers: The providers.
         samples: Clips with truth; each is read once.
 
     Returns:
-        A row for each entrant, a mapping of `COLUMNS`.
+        A row for each provider, a mapping of `COLUMNS`.
 
     Raises:
         DatasetError: If no clip has known control points.
@@ -91,7 +94,7 @@ def compare(entrants: Sequence[NamedProvider], samples: Iterable[Sample]) -> lis
         >>> row["precision@0"], row["recall@0"], row["onset_error_s"]
         (0.6666666666666666, 1.0, 0.0)
     """
-    tables = [_Table(entrant) for entrant in entrants]
+    tables = [_Table(provider) for provider in providers]
     num_clips = 0
     for sample in samples:
         if sample.control_points is None:
@@ -101,14 +104,14 @@ def compare(entrants: Sequence[NamedProvider], samples: Iterable[Sample]) -> lis
             table.add(sample)
     if not num_clips:
         raise DatasetError(
-            "Got no clip whose control points are known: every frame must be labelled. S4 is not "
-            "in training; take its test split, MS3, AVSS, or the made-up world."
+            "Expected clips with known control points, got none: every frame must be labelled, "
+            "which S4's training split is not. Use its test split, MS3, AVSS, or the made-up world."
         )
     return [table.row() for table in tables]
 
 
 class CallCounter:
-    """Counts the questions that reach a language model.
+    """Counts the requests that reach a language model.
 
     Example:
         >>> CallCounter().count
@@ -120,24 +123,24 @@ class CallCounter:
         self._lock = threading.Lock()
 
     def watch(self, provider: Any) -> None:
-        """Count the questions of a provider from now on; once is enough."""
+        """Count the requests of a provider from now on; watching it again changes nothing."""
         replace_llms(provider, self._counted)
 
     def _counted(self, llm: AudioLLM) -> AudioLLM:
         if hasattr(llm, "llm"):
-            # What is answered from a cache is no call.
+            # A cache: what it answers itself does not count.
             llm.llm = self._counted(llm.llm)
             return llm
         return llm if isinstance(llm, _Counted) and llm.counter is self else _Counted(llm, self)
 
     def add(self) -> None:
-        """Count one."""
+        """Count one request."""
         with self._lock:
             self.count += 1
 
 
 class _Counted:
-    """A client whose questions are counted."""
+    """A client whose requests are counted."""
 
     def __init__(self, client: AudioLLM, counter: CallCounter) -> None:
         self.client, self.counter = client, counter
@@ -145,16 +148,22 @@ class _Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.client, name)
 
-    def chat(self, *args: Any, **options: Mapping[str, Any]) -> str:
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        waveform: Tensor,
+        sample_rate: int,
+        **options: Mapping[str, Any] | None,
+    ) -> str:
         self.counter.add()
-        return self.client.chat(*args, **options)
+        return self.client.chat(messages, waveform, sample_rate, **options)
 
 
 @dataclass
 class _Table:
-    """What becomes of one entrant."""
+    """The scores of one provider."""
 
-    entrant: NamedProvider
+    provider: NamedProvider
     points: ControlPointScores = field(default_factory=ControlPointScores)
     boundaries: BoundaryScores = field(default_factory=BoundaryScores)
     calls: CallCounter = field(default_factory=CallCounter)
@@ -162,18 +171,31 @@ class _Table:
     failed: list[str] = field(default_factory=list)
 
     def add(self, sample: Sample) -> None:
-        provider = self.entrant.of(sample)
-        self.calls.watch(provider)
+        try:
+            provider = self.provider.of(sample)
+            self.calls.watch(provider)
+            points = self._timed(provider, sample)
+            outcome = self._outcome(sample, points)
+            self.points.update(outcome)
+            self.boundaries.update(outcome)
+        except Exception as error:  # A provider may raise anything.
+            kind = ""
+            if not isinstance(error, CopropError):
+                logger.exception("%s failed on %s", self.provider.name, sample.id)
+                kind = f"{type(error).__name__}: "
+            self.failed.append(f"{sample.id}: {kind}{' '.join(str(error).split())}")
+
+    def _timed(self, provider: ControlPointProvider, sample: Sample) -> ControlPoints:
         begun = time.perf_counter()
         try:
-            points = provider.propose(sample.clip)
-        except CopropError as error:
-            self.failed.append(f"{sample.id}: {' '.join(str(error).split())}")
-            return
+            return provider.propose(sample.clip)
         finally:
             self.seconds += time.perf_counter() - begun
+
+    @staticmethod
+    def _outcome(sample: Sample, points: ControlPoints) -> Outcome:
         truth = sounding_classes(sample.masks, max(sample.num_classes, 2))
-        outcome = Outcome(
+        return Outcome(
             _as_masks(truth[_keyframe_of_each(points)]),
             _as_masks(truth),
             num_classes=sample.num_classes,
@@ -182,14 +204,12 @@ class _Table:
             true_control_points=sample.control_points,
             id=sample.id,
         )
-        self.points.update(outcome)
-        self.boundaries.update(outcome)
 
     def row(self) -> dict[str, Any]:
         scores = self.points.compute() | self.boundaries.compute()
         known = {
-            "provider": self.entrant.name,
-            "note": self.entrant.note,
+            "provider": self.provider.name,
+            "note": self.provider.note,
             "seconds": self.seconds,
             "calls": self.calls.count,
             "failed": self.failed,
@@ -203,5 +223,5 @@ def _keyframe_of_each(points: ControlPoints) -> list[int]:
 
 
 def _as_masks(classes: Tensor) -> Tensor:
-    """Return masks `[T, 1, C]` in which each class that sounds, `[T, C]` bool, has one pixel."""
+    """Return masks `[T, 1, C]` with one pixel for each sounding class of `[T, C]` bool."""
     return (classes * torch.arange(1, classes.shape[1] + 1))[:, None]

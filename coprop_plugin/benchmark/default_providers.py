@@ -1,4 +1,4 @@
-"""Who takes part in a comparison of control points if nobody is named."""
+"""Default providers of `coprop anchor compare`."""
 
 from functools import partial
 
@@ -10,22 +10,23 @@ from coprop_plugin.control_points.gate import GateProvider
 from coprop_plugin.control_points.language.examples import flags_a_second
 from coprop_plugin.control_points.llm import CallableAudioLLM
 from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import ControlPointProvider
 
 _RATES = (ErrorRates(), ErrorRates(0.1, 0.1, 0.1), ErrorRates(0.3, 0.3, 0.3))
 
 
 def default_providers(seed: int = 0) -> list[NamedProvider]:
-    """Return those that need nothing but the clips: no weights, no network.
+    """Return providers that need neither weights nor a network.
 
-    The truth itself, the rules, listeners with random weights, and a scripted language model that
-    knows the truth and errs at known rates: alone, and behind novelty's gate.
+    The true control points; the rules; models with random weights; and a scripted language model
+    that answers the truth with errors at known rates, alone and behind novelty's gate.
 
     Args:
-        seed: Of random weights and of the scripted errors.
+        seed: Seed of the random weights and the scripted errors.
 
     Example:
-        >>> [entrant.name for entrant in default_providers()][:4]
+        >>> [named.name for named in default_providers()][:4]
         ['flags', 'every_n', 'cosine', 'novelty']
     """
     rules = [NamedProvider(name, as_provider(name)) for name in ("every_n", "cosine", "novelty")]
@@ -50,9 +51,11 @@ def _truth(sample: Sample) -> ControlPointProvider:
 
 
 def _scripted(sample: Sample, *, rates: ErrorRates, seed: int) -> ControlPointProvider:
-    """Return a language model's provider that is told the truth of a sample."""
+    """Return the provider with a scripted language model that knows the truth of a sample."""
+    if sample.control_points is None:
+        raise DatasetError(f"The true control points of {sample.id} are unknown.")
     truth = flags_a_second(sample.control_points, sample.clip)
-    # Of its own for each clip, so that errors do not fall on the same frames.
+    # A seed per clip, so that errors do not fall on the same frames.
     listener = ScriptedListener(truth, rates, seed=seed + sum(map(ord, sample.id)))
     llm = CallableAudioLLM(listener, model_id=f"scripted: {rates}")
     return as_provider(dict(type="one_step", llm=llm, window_s=None))

@@ -1,4 +1,4 @@
-"""What `coprop anchor index` makes stores of: data sets, made-up scenes, clips of one's own."""
+"""Stores of annotated examples, built from data sets, made-up scenes or a user's own clips."""
 
 import json
 from collections import Counter
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from coprop_plugin import media
-from coprop_plugin.batch.points_file import Item
 from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder
 from coprop_plugin.control_points.language.examples import checked_names, length_s
 from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.errors import CopropError, DatasetError, MediaError
 from coprop_plugin.limits import read_text
+from coprop_plugin.pipeline.audio_items import AudioItem
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.types.timeline import snap
 from coprop_plugin.world.objects import KINDS
@@ -25,7 +25,7 @@ WORLD = "world"
 
 @dataclass(frozen=True)
 class Labelled:
-    """A sound of which it is known what sounds when; `control_points` is None where it is not."""
+    """A clip's audio with its annotation; `control_points` is None if frames are unlabelled."""
 
     id: str
     clip: Clip
@@ -35,7 +35,13 @@ class Labelled:
 
 @dataclass
 class Indexed:
-    """A store, and what could not become a part of it."""
+    """A store, and the clips that are not in it.
+
+    Attributes:
+        store: The examples.
+        skipped: How many clips were left out, by reason.
+        failed: Why clips could not be read, by name.
+    """
 
     store: Store = field(default_factory=Store)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -43,7 +49,7 @@ class Indexed:
 
     @property
     def nameless(self) -> int:
-        """How many examples have no category: they are found by their sound alone."""
+        """Number of examples without a category, which are retrieved by their audio alone."""
         return sum(not example.categories for example in self.store)
 
 
@@ -57,14 +63,14 @@ def index_into(
     """Annotate a data set and write the store.
 
     Args:
-        out: The store, `store.jsonl` say.
-        dataset: The folder of S4, MS3 or AVSS; `"world"`; or a `.jsonl` of one's own clips with
+        out: The store, e.g. `store.jsonl`.
+        dataset: The folder of S4, MS3 or AVSS; `"world"`; or a `.jsonl` of a user's own clips with
             lines `{"clip": "a.wav", "categories": ["dog"], "seconds": [0, 3.5]}`, where `seconds`
-            are when something new begins and paths are relative to the file.
-        split: Of a data set on disk; None is all.
-        categories: A JSON file of what sounds by id, `{"id": ["cello", "piano"]}`; by default the
+            are the control points and paths are relative to the file.
+        split: Split of a data set on disk; None for all.
+        categories: A JSON file of categories by id, `{"id": ["cello", "piano"]}`; by default the
             data set's own.
-        scenes: How many scenes of the made-up world.
+        scenes: Number of scenes of the made-up world.
 
     Raises:
         DatasetError: If there is no such data set, or it holds no clip that can be an example.
@@ -95,8 +101,8 @@ def _labelled(
     if path.suffix == ".jsonl":
         return _own_clips(path, failed)
     raise DatasetError(
-        f"Got {dataset!r}; wanted the folder of S4, MS3 or AVSS, {WORLD!r}, or a .jsonl of your "
-        "own clips. Check the path."
+        f"Expected the folder of S4, MS3 or AVSS, {WORLD!r}, or a .jsonl of your own clips, got "
+        f"{dataset!r}. Check the path."
     )
 
 
@@ -114,12 +120,13 @@ def _of_folder(path: Path, split: str | None, failed: dict[str, str]) -> Iterato
     for index, row in enumerate(dataset.rows):
         try:
             masks, labelled = dataset.masks(index)
-            clip = Item(row.id, dataset.wav_file(row), num_frames=len(masks)).clip()
+            clip = AudioItem(row.id, dataset.wav_file(row), num_frames=len(masks)).clip()
         except (CopropError, OSError) as error:
             failed[row.id] = str(error)
             continue
         points = from_masks(masks) if bool(labelled.all()) else None
-        names = tuple(filter(None, [row.values.get("category")]))
+        category = row.values.get("category")
+        names = (category,) if category else ()
         if dataset.num_classes > 1:
             names = tuple(dataset.classes[i] for i in masks.unique().tolist() if i)
         yield Labelled(row.id, clip, names, points)
@@ -139,8 +146,8 @@ def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:
             failed[f"line {number}"] = str(error)
         except (LookupError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise DatasetError(
-                f'{path}, line {number} is no clip: {error}. Wanted {{"clip": "a.wav", '
-                '"categories": ["dog"], "seconds": [0, 3.5]}, the seconds rising.'
+                f'{path}, line {number} is not a clip: {error}. Expected {{"clip": "a.wav", '
+                '"categories": ["dog"], "seconds": [0, 3.5]} with rising seconds.'
             ) from error
         else:
             yield clip
@@ -150,7 +157,7 @@ def _own_clip(content: Mapping[str, Any], folder: Path) -> Labelled:
     path = folder / content["clip"]
     waveform, sample_rate = media.read_waveform(path)
     num_frames = max(1, round(len(waveform) / sample_rate))
-    clip = Item(path.stem, path, num_frames=num_frames).clip()
+    clip = AudioItem(path.stem, path, num_frames=num_frames).clip()
     seconds = [second for second in content["seconds"] if 0 < second < length_s(clip)]
     points = ControlPoints.from_indices(snap(seconds, clip), num_frames)
     (name,) = checked_names([str(content.get("id", path.stem))])
@@ -164,5 +171,7 @@ def _read_categories(path: Path) -> dict[str, list[str]]:
         raise DatasetError(f"{path} cannot be read as JSON: {error}.") from error
     lists = isinstance(content, dict) and all(isinstance(v, list) for v in content.values())
     if not lists or not all(isinstance(name, str) for v in content.values() for name in v):
-        raise DatasetError(f'{path} does not say what sounds by id: {{"id": ["cello", "piano"]}}.')
+        raise DatasetError(
+            f'Expected categories by id in {path}, like {{"id": ["cello", "piano"]}}.'
+        )
     return content

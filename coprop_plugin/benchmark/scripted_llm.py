@@ -1,4 +1,4 @@
-"""Control points with errors at known rates, and a listener that answers with them."""
+"""Control points with errors at known rates, and a scripted language model that answers them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from coprop_plugin.errors import MetricError
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """How often control points are wrong; all in [0, 1].
+    """Rates of errors in control points, each in [0, 1].
 
     Args:
-        misses: Share of true points that are left out.
-        extras: False points, as a share of the number of true points.
+        misses: Share of the true points that are left out.
+        extras: Number of false points, as a share of the number of true points.
         shifts: Share of the points that are `by` frames early or late.
-        by: How many frames those are off.
+        by: Number of frames of a shift.
 
     Raises:
-        MetricError: If a rate is not in [0, 1], or `by` is no number of frames.
+        MetricError: If a rate is not in [0, 1], or `by` is below 1.
     """
 
     misses: float = 0.0
@@ -31,26 +31,27 @@ class ErrorRates:
 
     def __post_init__(self) -> None:
         if not all(0 <= rate <= 1 for rate in (self.misses, self.extras, self.shifts)):
-            raise MetricError(f"Got {self}; wanted rates from 0 to 1.")
+            raise MetricError(f"Expected rates from 0 to 1, got {self}.")
         if self.by < 1:
-            raise MetricError(f"Got by={self.by}; wanted frames, 1 or more.")
+            raise MetricError(f"Expected `by` as 1 or more frames, got {self.by}.")
 
     def __str__(self) -> str:
         rates = {"misses": self.misses, "extras": self.extras, "shifts": self.shifts}
-        said = [f"{rate:.0%} {name}" for name, rate in rates.items() if rate]
-        return ", ".join(said) or "no errors"
+        parts = [f"{rate:.0%} {name}" for name, rate in rates.items() if rate]
+        return ", ".join(parts) or "no errors"
 
 
 def with_errors(flags: Sequence[int], rates: ErrorRates, rng: np.random.Generator) -> list[int]:
     """Return control points with errors.
 
-    The first flag stays, as it is no finding. Shifts that leave the clip or meet another point
-    stay where they are. False points are put where no true one is, their number drawn so that its
-    mean is the rate times the number of true points, as long as there is room.
+    The first flag is always set and never counts. A point whose shift would leave the clip or
+    meet another point stays where it is. False points are put where there is no true one; their
+    number is drawn so that its mean is the rate times the number of true points, as long as there
+    is room.
 
     Args:
         flags: One 0 or 1 a frame.
-        rates: How many errors.
+        rates: Rates of the errors.
         rng: Draws them.
 
     Returns:
@@ -61,28 +62,28 @@ def with_errors(flags: Sequence[int], rates: ErrorRates, rng: np.random.Generato
         [1, 0, 0, 0, 0]
     """
     true = [t for t in range(1, len(flags)) if flags[t]]
-    said = {t for t in true if rng.random() >= rates.misses}
-    for t in sorted(said):
+    points = {t for t in true if rng.random() >= rates.misses}
+    for t in sorted(points):
         moved = t + int(rng.choice([-rates.by, rates.by]))
-        if rng.random() < rates.shifts and 0 < moved < len(flags) and moved not in said:
-            said = (said - {t}) | {moved}
-    free = [t for t in range(1, len(flags)) if t not in said and not flags[t]]
-    wanted = rates.extras * len(true)
-    count = int(wanted) + int(rng.random() < wanted - int(wanted))
-    said |= {int(t) for t in rng.choice(free, min(count, len(free)), replace=False)}
-    return [int(t == 0 or t in said) for t in range(len(flags))]
+        if rng.random() < rates.shifts and 0 < moved < len(flags) and moved not in points:
+            points = (points - {t}) | {moved}
+    free = [t for t in range(1, len(flags)) if t not in points and not flags[t]]
+    mean = rates.extras * len(true)
+    count = int(mean) + int(rng.random() < mean - int(mean))
+    points |= {int(t) for t in rng.choice(free, min(count, len(free)), replace=False)}
+    return [int(t == 0 or t in points) for t in range(len(flags))]
 
 
 class ScriptedListener:
-    """Answers as a language model would that hears the truth, with errors at known rates.
+    """A stand-in for a language model: returns the true flags, with errors at known rates.
 
-    For `CallableAudioLLM`. A question that wants flags, as its schema says, gets them; any other
-    a sentence.
+    For `CallableAudioLLM`. A request whose schema is a list of flags gets them, any other a
+    sentence.
 
     Args:
-        flags: The truth, one 0 or 1 for each frame that is asked about.
-        rates: How many errors.
-        seed: Draws them; the same errors each time.
+        flags: The truth, one 0 or 1 for each frame of the request.
+        rates: Rates of the errors.
+        seed: Seed of the errors.
 
     Example:
         >>> schema = {"type": "array", "minItems": 3, "maxItems": 3}
@@ -102,5 +103,5 @@ class ScriptedListener:
         sample_rate: int,
         schema: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return the flags, or a sentence that says nothing."""
+        """Return the flags, or a sentence without content if no schema is given."""
         return "Several things sound." if schema is None else str(self.answer)

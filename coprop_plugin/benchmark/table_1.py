@@ -1,4 +1,4 @@
-"""The paper's Table 1 beside what `coprop bench` measures on the same data."""
+"""The paper's Table 1 beside the scores that `coprop bench` measures on the same data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +9,31 @@ _SUBSETS = ("S4", "MS3", "AVSS")
 _MEASURES = {"S4": ("M_J", "M_F"), "MS3": ("M_J", "M_F"), "AVSS": ("avsbench_mIoU", "avsbench_F")}
 _OURS = "keyframe_processor"
 
-PAPER: dict[tuple[str, str], tuple[tuple[float, float], ...]] = {
-    ("tpavi", "resnet50"): ((72.8, 84.8), (47.9, 57.8), (20.2, 25.2)),
-    ("tpavi", "pvt_v2_b5"): ((78.7, 87.9), (54.0, 64.5), (29.8, 35.2)),
+Scores = tuple[float, float]
+"""M_J and M_F in percent."""
+
+# AVSegFormer's authors list scores of their own beside their weights; those of the other families
+# in `PUBLISHED` are Table 1's.
+_WITH_README = "avsegformer"
+_NOT_IN_PUBLISHED: dict[tuple[str, str], tuple[Scores, Scores, Scores]] = {
     ("catr", "resnet50"): ((74.8, 86.6), (52.8, 65.3), (23.4, 28.6)),
-    ("catr", "pvt_v2_b5"): ((81.4, 89.6), (59.0, 70.0), (32.8, 38.5)),
-    ("avsegformer", "resnet50"): ((76.4, 86.7), (53.8, 65.6), (26.6, 31.5)),
-    ("avsegformer", "pvt_v2_b5"): ((82.1, 89.9), (58.36, 69.3), (37.3, 42.8)),
+    (_WITH_README, "resnet50"): ((76.4, 86.7), (53.8, 65.6), (26.6, 31.5)),
+    (_WITH_README, "pvt_v2_b5"): ((82.1, 89.9), (58.36, 69.3), (37.3, 42.8)),
     (_OURS, "resnet50"): ((78.5, 87.2), (57.2, 68.4), (30.2, 35.8)),
     (_OURS, "pvt_v2_b5"): ((83.7, 90.9), (63.6, 74.0), (39.6, 44.4)),
 }
-"""M_J and M_F in percent on S4, MS3 and AVSS, by family and backbone. The families' are bare; those
-of the Keyframe Processor, "Ours" there, are with all of Co-Prop."""
+
+PAPER: dict[tuple[str, str, str], Scores] = {
+    (model.family, model.backbone, model.subset): (model.m_j, model.m_f)
+    for model in PUBLISHED
+    if model.family != _WITH_README
+} | {
+    (*model, subset): pair
+    for model, scores in _NOT_IN_PUBLISHED.items()
+    for subset, pair in zip(_SUBSETS, scores, strict=True)
+}
+"""Table 1 by family, backbone and subset. The families' scores are those of the bare models; those
+of the Keyframe Processor, "Ours" in the table, are with all of Co-Prop."""
 
 
 def table_1(
@@ -28,19 +41,18 @@ def table_1(
     models: Mapping[str, Mapping[str, Any]],
     subset: str,
 ) -> list[dict[str, Any]]:
-    """Set what was measured beside what is published.
+    """Return measured scores beside the published ones.
 
     Args:
         results: `Report.results`, of the test split of one subset.
-        models: Of each backend its `family` and `backbone`; those without are left out, as are
-            those that Table 1 does not have.
-        subset: "S4", "MS3" or "AVSS"; for others there are no lines.
+        models: `family` and `backbone` of each backend; backends without them, or that are not in
+            Table 1, are left out.
+        subset: `"S4"`, `"MS3"` or `"AVSS"`; there are no lines for others.
 
     Returns:
-        A line for each backend and row: `backend`, `row`, `clips`, and in percent or None `paper`
-        (Table 1), `readme` (of the authors, beside their weights) and `here`, each M_J and M_F. A
-        row that they have no number for has None; on AVSS M_J is the mean IoU and F over classes
-        as AVSBench computes them.
+        A line for each backend and row: `backend`, `row`, `clips`, and M_J and M_F in percent as
+        `paper` (Table 1), `readme` (published beside the weights) and `here`, None where there is
+        no number. On AVSS they are the mean IoU and F over classes, as AVSBench computes them.
 
     Example:
         >>> result = dict(
@@ -53,40 +65,40 @@ def table_1(
     lines = []
     for result in results:
         about = models.get(result["backend"], {})
-        model = (about.get("family"), about.get("backbone"))
-        if subset not in _SUBSETS or model not in PAPER or result["part"] != "all":
+        family, backbone = str(about.get("family")), str(about.get("backbone"))
+        paper = PAPER.get((family, backbone, subset))
+        if paper is None or result["part"] != "all":
             continue
-        # Table 1 has the others bare, and ours whole.
-        told = (result["row"] == "bare") != (model[0] == _OURS)
+        # Table 1 has the other families bare, and ours with all of Co-Prop.
+        published = (result["row"] == "bare") != (family == _OURS)
         lines.append(
             {
                 "backend": result["backend"],
                 "row": result["row"],
                 "clips": result["clips"],
-                "paper": PAPER[model][_SUBSETS.index(subset)] if told else None,
-                "readme": _readme(*model, subset) if told else None,
+                "paper": paper if published else None,
+                "readme": _readme(family, backbone, subset) if published else None,
                 "here": _here(result["mean"], subset),
             }
         )
     return lines
 
 
-def _readme(family: str, backbone: str, subset: str) -> tuple[float, float] | None:
-    # Of the families only AVSegFormer's authors list scores beside their weights.
+def _readme(family: str, backbone: str, subset: str) -> Scores | None:
     for model in PUBLISHED:
         here = (model.family, model.backbone, model.subset) == (family, backbone, subset)
-        if here and family == "avsegformer":
+        if here and family == _WITH_README:
             return model.m_j, model.m_f
     return None
 
 
-def _here(mean: Mapping[str, float | None], subset: str) -> tuple[float, float] | None:
-    scores = [mean.get(name) for name in _MEASURES[subset]]
-    return None if None in scores else tuple(round(100 * score, 2) for score in scores)
+def _here(mean: Mapping[str, float | None], subset: str) -> Scores | None:
+    m_j, m_f = (mean.get(name) for name in _MEASURES[subset])
+    return None if m_j is None or m_f is None else (round(100 * m_j, 2), round(100 * m_f, 2))
 
 
 def as_text(lines: Sequence[Mapping[str, Any]], subset: str) -> str:
-    """Return lines of `table_1` as a table to read.
+    """Return lines of `table_1` as a table of text.
 
     Example:
         >>> line = dict(

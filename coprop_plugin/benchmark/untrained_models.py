@@ -1,6 +1,6 @@
-"""Tiny listeners with random weights, of the very classes that released ones have.
+"""Tiny CLAP and AST models with random weights, of the classes that released ones have.
 
-They show that a comparison runs, and what is found without knowing anything.
+They show that a comparison runs, and what an untrained model scores.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ MODEL_ID = "tiny, untrained"
 
 
 def untrained_clap(seed: int = 0) -> ClapProvider:
-    """Return a `clap` provider around a tiny `ClapModel` with random weights.
+    """Return a `clap` provider with a tiny `ClapModel` of random weights.
 
     Example:
         >>> untrained_clap().model.config.projection_dim
@@ -55,9 +55,9 @@ def untrained_clap(seed: int = 0) -> ClapProvider:
 def untrained_sed(
     labels: Sequence[str] = ("dog", "flute", "bell"), seed: int = 0
 ) -> SoundEventProvider:
-    """Return a `sed` provider around a tiny `ASTForAudioClassification` with random weights.
+    """Return a `sed` provider with a tiny `ASTForAudioClassification` of random weights.
 
-    Its thresholds are 0.5, about where random probabilities lie.
+    Its thresholds are 0.5, around which random probabilities lie.
 
     Example:
         >>> untrained_sed(["dog"]).detector.model.config.id2label

@@ -4,10 +4,11 @@ Results go to stdout, one line an input (`--json` for scripts), progress and war
 Exit codes: 0 done, 1 some inputs failed (each is listed), 2 wrong usage.
 """
 
-# Nothing here imports torch, or anything that does, before a command is run: `coprop --help`
-# answers at once. Commands appear in the help as they are imported.
-from coprop_plugin.cli import segment, report, export, anchor, list_names, convert_checkpoint, train  # noqa: F401, I001
-from coprop_plugin.cli import bench, anchor_index, anchor_compare  # noqa: F401, I001
+# Nothing here imports torch, or anything that does, before a command is run, so that
+# `coprop --help` is fast. Commands appear in the help in the order of these imports.
+from coprop_plugin.cli import run_videos, demo, report, export, anchor, list_names  # noqa: F401, I001
+from coprop_plugin.cli import convert_checkpoint, train, evaluate, bench, moc  # noqa: F401, I001
+from coprop_plugin.cli import anchor_index, anchor_compare  # noqa: F401, I001
 from coprop_plugin.cli.app import app
 
 __all__ = ["app", "main"]

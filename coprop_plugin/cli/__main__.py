@@ -1,4 +1,4 @@
-"""`python -m coprop_plugin.cli`, where the program `coprop` is not on the path; torchrun's way."""
+"""`python -m coprop_plugin.cli`, e.g. for torchrun, or where `coprop` is not on the path."""
 
 from coprop_plugin.cli import main
 

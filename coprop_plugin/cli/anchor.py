@@ -1,26 +1,29 @@
-"""`coprop anchor`: control points alone."""
+"""`coprop anchor`: control points only."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, Fps, Inputs, Points, SamplingName, SamplingOption
-from coprop_plugin.cli.output import finish, report, results_on_stdout, usage_errors
+from coprop_plugin.cli.options import AnswerCache, AsJson, Fps, Inputs, Points, SamplingOption
+from coprop_plugin.cli.output import finish, print_outcomes, results_on_stdout, usage_errors
+
+if TYPE_CHECKING:
+    from coprop_plugin.pipeline.audio_items import AudioItem
+    from coprop_plugin.types import Sampling
 
 DEFAULT = "files"
-# Only its help is wanted: what it needs may be missing.
-_ASKED = {"resilient_parsing": True}
 
 
 class _FilesByDefault(TyperGroup):
     """A group whose first argument is a file unless it is the name of a command.
 
-    Its help is that of files, and then the commands.
+    Its help is that of `files`, followed by the commands.
     """
 
+    # typer brings click along under names of its own, which differ between versions.
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or args[0] not in (*self.commands, "--help"):
             args = [DEFAULT, *args]
@@ -28,8 +31,9 @@ class _FilesByDefault(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         default = self.commands[DEFAULT]
+        # Arguments may be missing, as only the help is wanted.
         default.format_help(
-            default.make_context(ctx.info_name, [], ctx.parent, **_ASKED), formatter
+            default.make_context(ctx.info_name, [], ctx.parent, resilient_parsing=True), formatter
         )
         super().format_help(ctx, formatter)
 
@@ -47,40 +51,54 @@ def files(
     inputs: Inputs,
     control_points: Points = "novelty",
     fps: Fps = 1.0,
-    sampling: SamplingOption = SamplingName.pts,
+    sampling: SamplingOption = "pts",
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="Write OUT/<name>.json as well; or OUT itself, with all clips in it, if it ends "
-            "in .json: that is gone on with after a kill.",
+            help="Also write OUT/<name>.json; or one file for all clips if OUT ends in .json: an "
+            "interrupted run is then resumed.",
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Of a data set (S4, MS3, AVSS) among the inputs; else all.")
+        str | None,
+        typer.Option(help="Split of data sets (S4, MS3, AVSS) among the inputs. Default: all."),
     ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Keep the answers of a language model in this folder.")
-    ] = None,
-    redo: Annotated[bool, typer.Option(help="Do finished clips of OUT.json again.")] = False,
+    cache: AnswerCache = None,
+    redo: Annotated[bool, typer.Option(help="Find the control points in OUT.json again.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find the control points of videos, and of data sets with -o points.json."""
     from coprop_plugin import batch
-    from coprop_plugin.batch import points_file
-    from coprop_plugin.batch.load import load_provider
 
     with results_on_stdout() as print_result, usage_errors():
-        provider = load_provider(control_points, cache)
+        provider = batch.load_provider(control_points, cache)
         if out is None or out.suffix != ".json":
             paths = batch.find_inputs(inputs)
-            outcomes = batch.anchor_many(provider, paths, out, fps or None, sampling.value)
+            outcomes = batch.anchor_many(provider, paths, out, fps or None, sampling)
         else:
-            items = points_file.find_items(inputs, fps or None, sampling.value, split)
-            made_with = dict(control_points=control_points, fps=fps, sampling=sampling.value)
+            items = _find_items(inputs, fps or None, sampling, split)
+            made_with = dict(control_points=control_points, fps=fps, sampling=sampling)
             # Prompts and examples of a language model may change under the same name.
             if settings := getattr(provider, "settings", None):
                 made_with["settings"] = settings
-            outcomes = points_file.anchor_into(out, provider, items, made_with, redo)
-        finish(report(outcomes, print_result, as_json))
+            outcomes = batch.anchor_into(out, provider, items, made_with, redo)
+        finish(print_outcomes(outcomes, print_result, as_json))
+
+
+def _find_items(
+    paths: list[Path], fps: float | None, sampling: "Sampling", split: str | None
+) -> list["AudioItem"]:
+    """Return the clips of data sets among the paths, then the videos.
+
+    Raises:
+        CopropError: If a folder holds neither, or a data set is malformed.
+    """
+    from coprop_plugin import batch
+    from coprop_plugin.benchmark.datasets import dataset_items, is_dataset
+
+    datasets = [path for path in paths if is_dataset(path)]
+    items = [item for path in datasets for item in dataset_items(path, split)]
+    videos = [path for path in paths if path not in datasets]
+    return items + batch.video_items(videos, fps, sampling)

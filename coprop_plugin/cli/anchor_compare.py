@@ -1,17 +1,21 @@
-"""`coprop anchor compare`: a table of who finds control points how well."""
+"""`coprop anchor compare`: a table of scores of control-point providers."""
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coprop_plugin.cli.anchor import anchor_app
-from coprop_plugin.cli.options import AsJson, Quiet
+from coprop_plugin.cli.options import AnswerCache, AsJson, Quiet
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
+
+if TYPE_CHECKING:
+    from coprop_plugin.benchmark.datasets import Sample, Samples
 
 
 @anchor_app.command()
@@ -21,7 +25,7 @@ def compare(
         typer.Argument(help="A data set (S4, MS3, AVSS), or a folder of videos with --truth."),
     ] = None,
     world: Annotated[
-        int, typer.Option(help="So many test scenes of the made-up world instead.", min=0)
+        int, typer.Option(help="Instead: number of test scenes of the made-up world.", min=0)
     ] = 0,
     truth: Annotated[
         Path | None,
@@ -32,43 +36,46 @@ def compare(
         typer.Option(
             "--provider",
             "-p",
-            help="PROVIDER or NAME=PROVIDER, as --control-points takes them, in a row of its own. "
-            "Repeat it for several.",
+            help="PROVIDER or NAME=PROVIDER, as for --control-points, in a row of its own. May be "
+            "repeated.",
         ),
     ] = None,
-    only: Annotated[bool, typer.Option(help="Only those of --provider.")] = False,
-    fps: Annotated[float, typer.Option(help="Frames a second, of scenes and videos.")] = 1.0,
+    only: Annotated[bool, typer.Option("--only", help="Leave out the built-in providers.")] = False,
+    fps: Annotated[float, typer.Option(help="Frames a second of scenes and videos.")] = 1.0,
     frames: Annotated[int, typer.Option(help="World: frames a clip.", min=2)] = 10,
-    split: Annotated[str, typer.Option(help="Of a data set: train, val, test or all.")] = "test",
-    cache: Annotated[
-        Path | None, typer.Option(help="Keep the answers of language models in this folder.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of random weights and scripted errors.")] = 0,
+    split: Annotated[
+        str, typer.Option(help="Split of a data set: train, val, test or all.")
+    ] = "test",
+    cache: AnswerCache = None,
+    seed: Annotated[int, typer.Option(help="Seed of random weights and scripted errors.")] = 0,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", help="Write the table here, too.")
+        Path | None, typer.Option("--csv", help="Also write the table to this file.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare providers on clips with truth: precision, recall, F1, onset error, time, calls."""
     with results_on_stdout() as print_result, usage_errors():
-        from coprop_plugin.batch.load import load_provider
-        from coprop_plugin.batch.points_file import samples_of
+        from coprop_plugin import media
+        from coprop_plugin.batch import load_provider
         from coprop_plugin.benchmark.compare_providers import NamedProvider, compare
         from coprop_plugin.benchmark.default_providers import default_providers
+        from coprop_plugin.cli.bench_clips import compare_clips
 
+        if only and not provider:
+            raise typer.BadParameter("Name at least one provider with -p.", param_hint="--only")
         named = [_named(spec) for spec in provider or []]
-        entrants = [] if only else default_providers(seed)
-        entrants += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
-        samples = samples_of(folder, world, truth, fps, frames, split)
-        rows = compare(entrants, _watched(samples, quiet))
-        if csv_file is not None:
-            _write_csv(csv_file, rows)
+        providers = [] if only else default_providers(seed)
+        providers += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
+        samples = compare_clips(folder, world, truth, fps, frames, split)
+        rows = compare(providers, _with_progress(samples, quiet))
         if as_json:
             for row in rows:
                 print_result(json.dumps(row))
         else:
             print_result(_table(rows))
+        if csv_file is not None:
+            media.write_text(csv_file, _csv(rows))
     failures = [(row["provider"], failure) for row in rows for failure in row["failed"]]
     for name, failure in failures:
         complain(f"{name}: {failure}")
@@ -77,46 +84,53 @@ def compare(
 
 
 def _named(spec: str) -> tuple[str, str]:
-    """Take [NAME=]PROVIDER apart; a config in braces may hold `=`, too."""
+    """Split [NAME=]PROVIDER; a config in braces may contain `=`, too."""
     name, equals, rest = spec.partition("=")
     if equals and name.replace("_", "").replace("-", "").isalnum():
         return name, rest
-    return (json.loads(spec).get("type", spec) if spec.startswith("{") else spec), spec
+    if not spec.startswith("{"):
+        return spec, spec
+    try:
+        config = json.loads(spec)
+    except (ValueError, RecursionError):
+        return spec, spec  # `load_provider` reports what is wrong with it.
+    return str(config.get("type", spec)), spec
 
 
-def _watched(samples: Sequence[Any], quiet: bool) -> Iterable[Any]:
-    if quiet:
-        return samples
+def _with_progress(samples: "Samples", quiet: bool) -> Iterator["Sample"]:
     from rich.console import Console
     from rich.progress import track
 
-    return track(samples, "comparing", console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    indices = range(len(samples))
+    for i in track(indices, "Comparing", console=console, transient=True, disable=quiet):
+        yield samples[i]
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows({**row, "failed": len(row["failed"])} for row in rows)
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "failed": len(row["failed"])} for row in rows)
+    return text.getvalue()
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lay rows out for people: names to the left, numbers to the right."""
+    """Return rows as a table of text: names to the left, numbers to the right."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=SIMPLE, pad_edge=False)
     names = [name for name in rows[0] if name != "failed" or any(row["failed"] for row in rows)]
     for name in names:
-        shown.add_column(name, justify="left" if name in ("provider", "note") else "right")
+        table.add_column(name, justify="left" if name in ("provider", "note") else "right")
     for row in rows:
-        shown.add_row(*(_cell(row[name]) for name in names))
-    # As wide as it needs to be: what is piped has no width.
+        table.add_row(*(_cell(row[name]) for name in names))
+    # Wide enough for every column, as a pipe has no width.
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(shown)
+        console.print(table)
     return dedent("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
 
 

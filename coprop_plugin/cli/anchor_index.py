@@ -1,4 +1,4 @@
-"""`coprop anchor index`: annotated sounds for `rcpg` to search in."""
+"""`coprop anchor index`: a store of annotated examples for `rcpg` to search in."""
 
 import json
 from pathlib import Path
@@ -20,16 +20,22 @@ def index(
             'own clips: {"clip": "a.wav", "categories": ["dog"], "seconds": [0, 3.5]}.'
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store.")] = Path("store.jsonl"),
-    split: Annotated[str, typer.Option(help="Of a data set on disk; `all` takes all.")] = "train",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store to write.")] = Path(
+        "store.jsonl"
+    ),
+    split: Annotated[str, typer.Option(help="Split of a data set on disk, or `all`.")] = "train",
     categories: Annotated[
         Path | None,
-        typer.Option(help='JSON of what sounds by id, {"id": ["cello"]}; else as DATASET says.'),
+        typer.Option(
+            help='JSON of categories by id, {"id": ["cello"]}. Default: those of the data set.'
+        ),
     ] = None,
-    scenes: Annotated[int, typer.Option(help="Of the made-up world.", min=1)] = 200,
+    scenes: Annotated[
+        int, typer.Option(help="Number of scenes of the made-up world.", min=1)
+    ] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Make a store: what sounds in labelled clips, and when it changes."""
+    """Write a store: the categories and control points of labelled clips."""
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.benchmark.example_store import index_into
 
@@ -40,8 +46,8 @@ def index(
             complain(f"{count} clip{'s' if count > 1 else ''} left out: {reason}")
         if made.nameless:
             complain(
-                f"{made.nameless} examples have no category and are found by their sound alone; "
-                "--categories names them"
+                f"{made.nameless} examples have no category and are retrieved by their audio "
+                "alone; --categories names them"
             )
         content = {
             "store": str(out),

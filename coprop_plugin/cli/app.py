@@ -1,4 +1,4 @@
-"""The program `coprop`, to which every file of this room adds its commands."""
+"""The program `coprop`, to which every file of this package adds a command."""
 
 from typing import Annotated
 

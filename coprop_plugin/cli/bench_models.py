@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.batch.load import load_backend
+from coprop_plugin.batch import load_backend
 from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.keyframes import KeyframeProcessor
@@ -18,33 +18,34 @@ from coprop_plugin.keyframes.processor_weights import WEIGHTS as KEYFRAME_WEIGHT
 from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import KeyframeBackend, Propagator
 
+# Training and the hub give these names to the weights of any model.
 _NAMELESS = ("weights.safetensors", WEIGHTS_FILE)
 
 
 def backends_of(
     specs: Sequence[str], device: str | None = None
 ) -> tuple[dict[str, KeyframeBackend], dict[str, Any]]:
-    """Load models that a command line names.
+    """Load the models that a command line names.
 
     Args:
         specs: `[NAME=]MODEL`, where MODEL is the safetensors of a KeyframeProcessor; or a name or
-            `module:callable`, as in `load_backend`, with `,OPTION=VALUE` of its adapter and with
-            `@WEIGHTS` behind it if need be: `tpavi,context=frame@S4_pvt_best.pth`. None at all is
-            the processor that ships.
-        device: Where they run; by default on a GPU if there is one.
+            `module:callable`, as in `load_backend`, optionally followed by `,OPTION=VALUE` of its
+            adapter and by `@WEIGHTS`: `tpavi,context=frame@S4_pvt_best.pth`. By default the
+            processor that ships.
+        device: Device of the models; by default a GPU if available.
 
     Returns:
-        The backends by name, and of each what it was made from, with the SHA-256 of its weights.
+        The backends by name; and what each was made from, with the SHA-256 of its weights.
 
     Raises:
-        AdapterError: If there is no such model, or two go by one name.
-        CheckpointError: If its weights cannot be read.
+        AdapterError: If there is no such model, or two have the same name.
+        CheckpointError: If weights cannot be read.
     """
     if not specs:
         if not KEYFRAME_WEIGHTS.is_file():
             raise AdapterError(
-                "No trained weights ship yet, so there is no model to take by default. Name one "
-                "with --backend: the weights of a KeyframeProcessor, or `my_models.py:make_model`."
+                "No trained weights ship, so there is no default model. Name one with --backend: "
+                "the weights of a KeyframeProcessor, or `my_models.py:make_model`."
             )
         specs = [str(KEYFRAME_WEIGHTS)]
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,7 +54,9 @@ def backends_of(
     for spec in specs:
         name, model, options, weights = _parts(spec)
         if name in backends:
-            raise AdapterError(f"Got two backends {name!r}. Name them: --backend NAME={spec}.")
+            raise AdapterError(
+                f"There are two backends named {name!r}. Name them: --backend NAME={spec}."
+            )
         made, adapter = load_backend(model, weights)
         if isinstance(made, torch.nn.Module):
             made = made.to(device).eval()
@@ -64,9 +67,10 @@ def backends_of(
 
 
 def _parts(spec: str) -> tuple[str, str, dict[str, Any], Path | None]:
-    """Take `[NAME=]MODEL[,OPTION=VALUE..][@WEIGHTS]` apart."""
+    """Split `[NAME=]MODEL[,OPTION=VALUE..][@WEIGHTS]`; the name has a default."""
     given, model = _named(spec)
-    weights, options = None, {}
+    weights: Path | None = None
+    options: dict[str, Any] = {}
     named = re.fullmatch(r"[\w.]+(,\w+=[^@]+)*@.+", model)
     if model.endswith(".safetensors") and ":" not in model and not named:
         model, weights = "keyframe_processor", Path(model)
@@ -78,17 +82,19 @@ def _parts(spec: str) -> tuple[str, str, dict[str, Any], Path | None]:
         option, _, value = pair.partition("=")
         options[option] = _value(value)
     place, _, function = model.rpartition(":")
-    # What training and the hub write is called the same whatever it is of.
-    told = weights is not None and weights.name not in _NAMELESS
-    default = function if place else weights.stem if told else model
+    default = model
+    if place:
+        default = function
+    elif weights is not None and weights.name not in _NAMELESS:
+        default = weights.stem
     return given or default, model, options, weights
 
 
 def _kind(network: Any) -> dict[str, Any]:
-    """Say which of our own models this is, and on which backbone."""
+    """Return which of our own models this is, and its backbone."""
     from coprop_plugin.adapters.registered import FAMILIES
 
-    families = {name: family.build for name, family in FAMILIES.items()}
+    families: dict[str, Any] = {name: family.build for name, family in FAMILIES.items()}
     families["keyframe_processor"] = KeyframeProcessor
     for name, kind in families.items():
         if isinstance(network, kind):
@@ -97,7 +103,7 @@ def _kind(network: Any) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """Read an option's value: a number, say, or else a word."""
+    """Read an option's value as JSON, else as text."""
     try:
         return json.loads(text)
     except ValueError:
@@ -105,18 +111,18 @@ def _value(text: str) -> Any:
 
 
 def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[str, Any]]:
-    """Load propagators that a command line names.
+    """Load the propagators that a command line names.
 
     Args:
-        specs: `[NAME=]FILE`, a file with weights; without a name it goes by "learned". None at all
-            is the one that ships, if one does.
+        specs: `[NAME=]FILE`, a file with weights; the default name is "learned". By default the
+            propagator that ships, if any.
 
     Returns:
         The propagators by name, and what each was made from.
 
     Raises:
-        AdapterError: If two go by one name.
-        CheckpointError: If a file holds no propagator.
+        AdapterError: If two have the same name.
+        CheckpointError: If a file does not hold a propagator.
     """
     if not specs and WEIGHTS.is_file():
         specs = [str(WEIGHTS)]
@@ -127,7 +133,7 @@ def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[st
         name = given or "learned"
         if name in propagators:
             raise AdapterError(
-                f"Got two propagators {name!r}. Name them: --propagator NAME={path}."
+                f"There are two propagators named {name!r}. Name them: --propagator NAME={path}."
             )
         propagators[name] = as_propagator(path)
         about[name] = _file(Path(path))
@@ -140,7 +146,7 @@ def _named(spec: str) -> tuple[str, str]:
 
 
 def _file(path: Path | None) -> dict[str, str]:
-    """Say which file, by name and content: the same file elsewhere is the same."""
+    """Return name and SHA-256 of a file, which do not depend on its folder."""
     if path is None or not path.is_file():
         return {}
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""`coprop convert`: released checkpoints as safetensors of ours."""
+"""`coprop convert`: released checkpoints as safetensors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +15,11 @@ def convert(
     out: Annotated[Path, typer.Option("--out", "-o", help="The safetensors file to write.")],
     family: Annotated[
         str | None,
-        typer.Option(help="tpavi, avsegformer or catr; by default told by the names in the file."),
+        typer.Option(help="tpavi, avsegformer or catr. Default: recognised by names in the file."),
     ] = None,
-    half: Annotated[bool, typer.Option(help="Keep weights in 16 bits.")] = False,
+    half: Annotated[bool, typer.Option(help="Store weights in 16 bits.")] = False,
 ) -> None:
-    """Write a released AVS model's weights as safetensors, every one of them accounted for."""
+    """Write all weights of a released AVS model as safetensors."""
     with results_on_stdout() as print_result, usage_errors():
         import torch
 

@@ -1,18 +1,21 @@
-"""`coprop export`: results in the forms that editors and annotation tools take."""
+"""`coprop export`: results in formats of video editors and annotation tools."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, ClassNames
-from coprop_plugin.cli.output import finish, report, results_on_stdout, usage_errors
+from coprop_plugin.cli.options import AsJson, ClassNames, Video
+from coprop_plugin.cli.output import finish, print_outcomes, results_on_stdout, usage_errors
+
+if TYPE_CHECKING:
+    from coprop_plugin.media import ExportFormat
 
 
 class FormatName(StrEnum):
-    """`media.export`'s forms."""
+    """`media.ExportFormat`, as typer takes no list of a `Literal`."""
 
     png_alpha = "png-alpha"
     prores4444 = "prores4444"
@@ -23,25 +26,23 @@ class FormatName(StrEnum):
 @app.command()
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Results folders, or folders of them.")],
-    form: Annotated[
+    formats: Annotated[
         list[FormatName],
         typer.Option(
             "--format",
             "-f",
-            help="`png-alpha`: alpha/*.png; `prores4444`: alpha.mov; `vp9-alpha`: alpha.webm, both "
-            "with the sound; `coco`: coco.json. May be given several times.",
+            help="`png-alpha`: alpha/*.png; `prores4444`: alpha.mov and `vp9-alpha`: alpha.webm, "
+            "both with the sound; `coco`: coco.json. May be repeated.",
         ),
     ],
-    video: Annotated[
-        Path | None, typer.Option(help="What was segmented, if it is no longer where it was.")
-    ] = None,
+    video: Video = None,
     classes: ClassNames = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write finished results once more: see-through pictures and videos, annotations."""
+    """Export finished results: images and videos with an alpha channel, annotations."""
     from coprop_plugin.report import export_runs, find_runs
 
     with results_on_stdout() as print_result, usage_errors():
-        found = find_runs(runs)
-        outcomes = export_runs(found, [f.value for f in form], video=video, classes=classes)
-        finish(report(outcomes, print_result, as_json))
+        names = [cast("ExportFormat", name.value) for name in formats]
+        outcomes = export_runs(find_runs(runs), names, video=video, classes=classes)
+        finish(print_outcomes(outcomes, print_result, as_json))

@@ -1,25 +1,13 @@
 """Options that several commands share."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-
-class SamplingName(StrEnum):
-    """`Clip.from_file`'s samplings."""
-
-    pts = "pts"
-    avsbench = "avsbench"
-
-
-class EngineName(StrEnum):
-    """`run_many`'s engines."""
-
-    processes = "processes"
-    ray = "ray"
-
+# As `types.Sampling` and `batch.Engine`, whose modules import torch.
+SamplingName = Literal["pts", "avsbench"]
+EngineName = Literal["processes", "ray"]
 
 Inputs = Annotated[
     list[Path],
@@ -29,25 +17,32 @@ Fps = Annotated[
     float, typer.Option(help="Frames a second to segment; 0 takes every frame.", min=0.0)
 ]
 SamplingOption = Annotated[
-    SamplingName, typer.Option(help="Which frame stands for an instant; see the README.")
+    SamplingName,
+    typer.Option(
+        help="Frame sampling: `pts` (by time stamp) or `avsbench` (1 fps at s + 15/16 s)."
+    ),
 ]
 Points = Annotated[
     str,
     typer.Option(
-        help="Who finds the control points: a provider (`coprop list providers`), a JSON file of "
-        "them, a config as JSON, or file.py:name."
+        help="Control-point provider: a name (`coprop list providers`), a JSON file of control "
+        "points, a config as JSON, or file.py:name."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Device = Annotated[str | None, typer.Option(help="Device, e.g. `cuda`. Default: GPU if available.")]
+AnswerCache = Annotated[
+    Path | None, typer.Option(help="Folder that keeps the answers of language models.")
+]
+Video = Annotated[Path | None, typer.Option(help="The segmented video, if it was moved since.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")]
 WorkDir = Annotated[
     Path | None,
-    typer.Option(help="For checkpoints, logs and weights; by default work_dirs/<config>."),
+    typer.Option(help="Folder of checkpoints, logs and weights. Default: work_dirs/<config>."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
 ClassNames = Annotated[
     Path | None,
     typer.Option(
-        help="What the classes are called: one a line, or JSON; by default AVSS's names if there "
-        "are 71."
+        help="File of class names: one a line, or JSON. Default: AVSS's names for 71 classes."
     ),
 ]

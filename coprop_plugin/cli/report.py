@@ -1,4 +1,4 @@
-"""`coprop report`: a page to watch, listen to and read, of every run."""
+"""`coprop report`: a page with video, sound, control points and masks of every run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, ClassNames
-from coprop_plugin.cli.output import finish, results_on_stdout, usage_errors
-from coprop_plugin.cli.output import report as print_outcomes
+from coprop_plugin.cli.options import AsJson, ClassNames, Video
+from coprop_plugin.cli.output import finish, print_outcomes, results_on_stdout, usage_errors
 
 
 @app.command()
@@ -17,17 +16,17 @@ def report(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="The table of several runs; by default coprop_report.html there."
+            "--out",
+            "-o",
+            help="The table of several runs. Default: coprop_report.html next to them.",
         ),
     ] = None,
-    video: Annotated[
-        Path | None, typer.Option(help="What was segmented, if it is no longer where it was.")
-    ] = None,
+    video: Video = None,
     truth: Annotated[
         Path | None,
         typer.Option(
             help="True masks: TRUTH/<name of the run>/*.png, one a frame, or TRUTH itself for a "
-            "single run; then the page has scores, and the table is sorted by them."
+            "single run. Adds scores to the page, and sorts the table by them."
         ),
     ] = None,
     classes: ClassNames = None,

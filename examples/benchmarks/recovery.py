@@ -25,10 +25,10 @@ from torch import Tensor
 
 from coprop_plugin import CoProp
 from coprop_plugin.benchmark.datasets import Sample
-from coprop_plugin.benchmark.datasets.open import WorldOptions, WorldSamples
 from coprop_plugin.benchmark.metrics.alignment import aligned_frames
 from coprop_plugin.benchmark.metrics.binary import frame_ious
-from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
+from coprop_plugin.benchmark.plug_and_play import SharedKeyframes, TrueKeyframes
+from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import read_clip

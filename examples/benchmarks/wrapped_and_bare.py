@@ -26,7 +26,7 @@ from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBa
 from coprop_plugin.adapters.avsegformer.avsegformer_model import AVSegFormer
 from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
-from coprop_plugin.benchmark.plug_and_play.cost import measured
+from coprop_plugin.benchmark.plug_and_play import measured
 from coprop_plugin.types import ControlPoints
 
 SIDE, CLIP = 224, 5

@@ -1,6 +1,6 @@
-"""AVSBench's data sets, and parts of them that look at change; all are torch data sets.
+"""AVSBench's data sets, and subsets of clips and frames that change; all are torch data sets.
 
-Also to be built from mmengine configs: `dict(type="coprop_plugin.MS3", root=..., split="train")`.
+An mmengine config builds one, too: `dict(type="coprop_plugin.MS3", root=..., split="train")`.
 """
 
 from coprop_plugin.benchmark.datasets.avsbench import MS3, S4
@@ -8,8 +8,9 @@ from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.listing import read_ids, write_ids
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
+from coprop_plugin.benchmark.datasets.open import dataset_items, is_dataset, open_folder
 from coprop_plugin.benchmark.datasets.read_pictures import binary_mask, colour_labels, index_labels
-from coprop_plugin.benchmark.datasets.sample import Sample
+from coprop_plugin.benchmark.datasets.sample import Sample, Samples
 from coprop_plugin.benchmark.datasets.subsets import (
     MOC,
     KeyframeDataset,
@@ -28,10 +29,14 @@ __all__ = [
     "KeyframeDataset",
     "Keyframes",
     "Sample",
+    "Samples",
     "binary_mask",
     "colour_labels",
+    "dataset_items",
     "index_labels",
+    "is_dataset",
     "keyframes_of",
+    "open_folder",
     "read_ids",
     "read_log_mel",
     "select_changing",

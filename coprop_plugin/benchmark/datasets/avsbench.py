@@ -21,7 +21,7 @@ class S4(_Binary):
     """AVSBench S4: 4932 videos of 5 s, one sounding source each (section 4.1).
 
     `root` is the folder `Single-source`. In training only the first of the five frames is
-    labelled, as the benchmark has it; the other masks are 0 and `labelled` says so.
+    labelled, as in the benchmark; the other masks are 0, and False in `labelled`.
 
     Arguments and errors are those of `AVSDataset`.
 
@@ -64,8 +64,8 @@ class S4(_Binary):
 class MS3(_Binary):
     """AVSBench MS3: 424 videos of 5 s, many sounding sources (section 4.1).
 
-    `root` is the folder `Multi-sources`. All frames are labelled, with what sounds in white: which
-    of the sources it is, the masks do not say.
+    `root` is the folder `Multi-sources`. All frames are labelled; masks are binary and do not tell
+    the sources apart.
 
     Arguments and errors are those of `AVSDataset`.
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 from torch.nn import functional
@@ -22,27 +22,30 @@ from coprop_plugin.errors import DatasetError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import DATASETS
 
+Labels = Literal["rgb", "semantic"]
+"""Label files to read: coloured ones, as upstream does, or class numbers."""
+
 NUM_FRAMES = {"v1s": 5, "v1m": 5, "v2": 10}
 """Frames of a clip in each subset of AVSS."""
 
 
 @DATASETS.register_module()
 class AVSS(AVSDataset):
-    """AVSBench-semantic: 12 356 videos, each pixel with the class that sounds (section 4.1).
+    """AVSBench-semantic: 12 356 videos, pixels labelled with the sounding class (section 4.1).
 
-    Its subsets: v1s, the clips of S4 (5 frames, in training the first one labelled), v1m, those of
-    MS3 (5 frames, all labelled), and v2 (10 frames, all labelled). Upstream resizes with
-    `size=224`, in training with `resize="crop"`.
+    Subsets: v1s, the clips of S4 (5 frames, in training the first one labelled); v1m, those of MS3
+    (5 frames, all labelled); and v2 (10 frames, all labelled). Upstream resizes with `size=224`, in
+    training with `resize="crop"`.
 
     Args:
         root: Folder with `metadata.csv` and `label2idx.json`.
         split: `"train"`, `"val"`, `"test"`, or None for all.
         ids: Only these clips (`uid` in the table): names, or a file with one name a line.
         subsets: Which of v1s, v1m and v2.
-        labels: `"rgb"`: coloured labels, what upstream reads; `"semantic"`: class numbers.
-        unknown_colours: `"error"` or `"warn"`, see `pictures.colour_labels`.
-        pad_to: Frames to pad each sample to, see `Sample.padded`; 10 makes batches possible.
-        **options: Those of `AVSDataset`; there are no log-mel files to read.
+        labels: `"rgb"`: coloured label files, as upstream; `"semantic"`: class numbers.
+        unknown_colours: `"error"` or `"warn"`, see `read_pictures.colour_labels`.
+        pad_to: Frames to pad each sample to, see `Sample.padded`; 10 allows batches.
+        **options: Those of `AVSDataset`; there are no log-mel files.
 
     Raises:
         DatasetError: As `AVSDataset`; or if `label2idx.json` does not number the classes.
@@ -65,43 +68,46 @@ class AVSS(AVSDataset):
         ids: Sequence[str] | str | Path | None = None,
         *,
         subsets: Sequence[str] = ("v1s", "v1m", "v2"),
-        labels: Literal["rgb", "semantic"] = "rgb",
+        labels: Labels = "rgb",
         unknown_colours: UnknownColours = "error",
         pad_to: int | None = None,
         **options: Any,
     ) -> None:
-        strangers = set(subsets) - set(NUM_FRAMES)
-        if strangers or not subsets or isinstance(subsets, str):
-            raise DatasetError(f"Got subsets={subsets!r}; wanted a list of v1s, v1m and v2.")
-        if labels not in ("rgb", "semantic") or unknown_colours not in ("error", "warn"):
+        if not subsets or isinstance(subsets, str) or not set(subsets) <= set(NUM_FRAMES):
+            raise DatasetError(f"Expected `subsets` as a list of v1s, v1m and v2, got {subsets!r}.")
+        if labels not in get_args(Labels) or unknown_colours not in get_args(UnknownColours):
             raise DatasetError(
-                f"Got labels={labels!r} and unknown_colours={unknown_colours!r}; say 'rgb' or "
-                "'semantic', and 'error' or 'warn'."
+                "Expected labels='rgb' or 'semantic' and unknown_colours='error' or 'warn', got "
+                f"{labels!r} and {unknown_colours!r}."
             )
         self.subsets, self.labels, self.pad_to = tuple(subsets), labels, pad_to
         self.classes = _class_names(Path(root) / "label2idx.json")
         self.num_classes = len(self.classes)
-        decode = {"rgb": partial(colour_labels, unknown=unknown_colours), "semantic": index_labels}
-        self._decode = partial(decode[labels], num_classes=self.num_classes)
+        if labels == "rgb":
+            self._decode = partial(
+                colour_labels, num_classes=self.num_classes, unknown=unknown_colours
+            )
+        else:
+            self._decode = partial(index_labels, num_classes=self.num_classes)
         super().__init__(root, split, ids, **options)
 
     def _kept(self, rows: list[Row]) -> list[Row]:
-        strange = [row for row in rows if row.values["label"] not in NUM_FRAMES]
-        if strange:
+        unknown = [row for row in rows if row.values["label"] not in NUM_FRAMES]
+        if unknown:
             raise DatasetError(
-                f"{self.root / self.table}, line {strange[0].line}: subset "
-                f"{strange[0].values['label']!r} in column 'label'; wanted v1s, v1m or v2."
+                f"{self.root / self.table}, line {unknown[0].line}: expected v1s, v1m or v2 in "
+                f"column 'label', got {unknown[0].values['label']!r}."
             )
         kept = [row for row in rows if row.values["label"] in self.subsets]
         if not kept:
             raise DatasetError(
-                f"{self.root / self.table} lists no clips of {', '.join(self.subsets)}: there is "
-                "nothing to do. Name other `subsets`."
+                f"{self.root / self.table} lists no clips of {', '.join(self.subsets)}. Name other "
+                "`subsets`."
             )
         return kept
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one clip, padded if the data set was told so."""
+        """Read one clip, padded if `pad_to` is set."""
         sample = super().__getitem__(index)
         return sample if self.pad_to is None else sample.padded(self.pad_to)
 
@@ -111,7 +117,7 @@ class AVSS(AVSDataset):
         return [folder / f"{i}.jpg" for i in range(NUM_FRAMES[row.values["label"]])]
 
     def mask_files(self, row: Row) -> list[Path]:
-        """Return `<label>/<uid>/labels_rgb/*.png`, the first one alone in v1s training."""
+        """Return `<label>/<uid>/labels_rgb/*.png`; only the first one in v1s training."""
         folder = self._folder(row) / f"labels_{self.labels}"
         first_only = row.values["label"] == "v1s" and row.values["split"] == "train"
         num_labelled = 1 if first_only else NUM_FRAMES[row.values["label"]]
@@ -128,7 +134,7 @@ class AVSS(AVSDataset):
         return read_masks(paths, self._decode, self.size, self.resize)
 
     def _fitted_log_mel(self, examples: Tensor, num_frames: int) -> Tensor:
-        """Put zeros where the sound is short, as AVSS does (they are louder than silence)."""
+        """Pad with zeros where the audio is short, as AVSS does (0 is louder than silence)."""
         missing = max(0, num_frames - len(examples))
         return functional.pad(examples[:num_frames], (0, 0, 0, 0, 0, 0, 0, missing))
 
@@ -138,15 +144,17 @@ def _class_names(path: Path) -> tuple[str, ...]:
         numbers = json.loads(read_text(path, DatasetError))
     except FileNotFoundError as error:
         raise DatasetError(
-            f"There is no {path}, which names the classes. Give the folder of AVSS that holds it."
+            f"There is no {path}, which lists the classes. Give the folder of AVSS that holds it."
         ) from error
     except DatasetError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} cannot be read as JSON ({error}). Fetch it again.") from error
+        raise DatasetError(
+            f"{path} cannot be read as JSON ({error}). Download it again."
+        ) from error
     whole = isinstance(numbers, dict) and all(type(n) is int for n in numbers.values())
     if not whole or sorted(numbers.values()) != list(range(len(numbers))) or len(numbers) < 2:
         raise DatasetError(
-            f"{path} does not number its classes 0, 1, 2 ... with 0 the background. Fetch it again."
+            f"Expected classes numbered 0, 1, 2 ... in {path}, 0 the background. Download it again."
         )
     return tuple(sorted(numbers, key=numbers.__getitem__))

@@ -1,10 +1,10 @@
-"""What AVSBench's data sets have in common."""
+"""Base class of AVSBench's data sets."""
 
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,27 +22,28 @@ from coprop_plugin.media import read_waveform
 from coprop_plugin.types import Clip
 
 LogMel = Literal["wav", "pkl", "none"]
+"""Log-mels of a clip: computed from its audio, AVSBench's own files, or none."""
 
 
-class AVSDataset(Dataset, ABC):
-    """Clips with sound and true masks, as AVSBench lays them out; one `Sample` each.
+class AVSDataset(Dataset[Sample], ABC):
+    """Clips with audio and true masks in AVSBench's layout; one `Sample` each.
 
-    Nothing but the table is read when it is built; `missing()` says what is not there.
+    Only the table is read when it is built; `missing()` lists the files that do not exist.
 
     Args:
-        root: Folder of the data set, the one with the table.
+        root: Folder of the data set, which holds the table.
         split: `"train"`, `"val"`, `"test"`, or None for all.
         ids: Only these clips, in this order: names, or a file with one name a line.
-        meta: The table, if it is another than the one in `root`.
-        size: Side in pixels to which frames and masks are brought; None keeps them as they are.
+        meta: The table, if it is not the one in `root`.
+        size: Side in pixels to which frames and masks are resized; None keeps them as they are.
             224 is AVSBench's, 512 AVSegFormer's on S4 and MS3.
-        resize: How, see `pictures.fitted`.
-        log_mel: `"wav"` computes log-mels from the sound; `"pkl"` reads AVSBench's own, without
+        resize: How to resize, see `read_pictures.fitted`.
+        log_mel: `"wav"` computes log-mels from the audio; `"pkl"` reads AVSBench's own, without
             unpickling (S4 and MS3); `"none"` leaves them out.
 
     Raises:
-        DatasetError: If the table is missing, empty, or not as it should be; if it has names that
-            lead out of the folder; if split or ids are not in it.
+        DatasetError: If the table is missing, empty or malformed; if it has names that lead out of
+            the folder; if the split or an id is not in it.
     """
 
     num_classes = 1
@@ -74,11 +75,11 @@ class AVSDataset(Dataset, ABC):
     @staticmethod
     def _check_options(size: int | None, resize: str, log_mel: str) -> None:
         if size is not None and (not isinstance(size, int) or size < 1):
-            raise DatasetError(f"Got size={size!r}; wanted pixels, 224 say, or None.")
-        if resize not in ("squash", "crop"):
-            raise DatasetError(f"Got resize={resize!r}; say 'squash' or 'crop'.")
-        if log_mel not in ("wav", "pkl", "none"):
-            raise DatasetError(f"Got log_mel={log_mel!r}; say 'wav', 'pkl' or 'none'.")
+            raise DatasetError(f"Expected `size` in pixels, e.g. 224, or None, got {size!r}.")
+        if resize not in get_args(Resize):
+            raise DatasetError(f"Expected resize='squash' or 'crop', got {resize!r}.")
+        if log_mel not in get_args(LogMel):
+            raise DatasetError(f"Expected log_mel='wav', 'pkl' or 'none', got {log_mel!r}.")
 
     def _kept(self, rows: list[Row]) -> list[Row]:
         return rows
@@ -90,7 +91,7 @@ class AVSDataset(Dataset, ABC):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What mmengine hands on to metrics and visualizers."""
+        """The data set's classes, which mmengine passes to metrics and visualizers."""
         return {"classes": self.classes, "num_classes": self.num_classes}
 
     def __len__(self) -> int:
@@ -100,8 +101,8 @@ class AVSDataset(Dataset, ABC):
         """Read one clip.
 
         Raises:
-            DatasetError: If one of its files is missing or cannot be used; the message names it.
-            MediaError: If its sound cannot be read.
+            DatasetError: If one of its files is missing or unusable; the message names it.
+            MediaError: If its audio cannot be read.
         """
         row = self.rows[index]
         frames = read_frames(self.frame_files(row), self.size, self.resize)
@@ -118,13 +119,13 @@ class AVSDataset(Dataset, ABC):
         )
 
     def masks(self, index: int) -> tuple[Tensor, Tensor]:
-        """Read the true masks of a clip alone.
+        """Read only the true masks of a clip.
 
         Returns:
             `[T, H, W]` int64, and which frames are labelled, `[T]` bool; the others are 0.
 
         Raises:
-            DatasetError: If a mask is missing or cannot be used.
+            DatasetError: If a mask is missing or unusable.
         """
         row = self.rows[index]
         known = self._read_masks(self.mask_files(row))
@@ -133,28 +134,28 @@ class AVSDataset(Dataset, ABC):
         return functional.pad(known, (0, 0, 0, 0, 0, num_frames - len(known))), labelled
 
     def missing(self) -> list[Path]:
-        """Return the files of all clips that are not there."""
+        """Return the files of all clips that do not exist."""
         return [path for row in self.rows for path in self.files(row) if not path.is_file()]
 
     def files(self, row: Row) -> list[Path]:
-        """Return the files that are read of a clip."""
+        """Return the files of a clip."""
         sound = self.log_mel_file(row) if self.log_mel == "pkl" else self.wav_file(row)
         return [*self.frame_files(row), *self.mask_files(row), *([sound] if sound else [])]
 
     @abstractmethod
     def frame_files(self, row: Row) -> list[Path]:
-        """Return the pictures of a clip, one a second."""
+        """Return the image files of a clip, one a second."""
 
     @abstractmethod
     def mask_files(self, row: Row) -> list[Path]:
-        """Return the masks of a clip, as many as are labelled."""
+        """Return the mask files of a clip, one for each labelled frame."""
 
     @abstractmethod
     def wav_file(self, row: Row) -> Path:
-        """Return the sound of a clip."""
+        """Return the audio file of a clip."""
 
     def log_mel_file(self, row: Row) -> Path | None:
-        """Return AVSBench's log-mels of a clip, None where it ships none."""
+        """Return the file with AVSBench's log-mels of a clip, None if the data set has none."""
         return None
 
     @abstractmethod
@@ -170,33 +171,40 @@ class AVSDataset(Dataset, ABC):
             if log_mel is not None:
                 return Clip(frames, sampling="avsbench", log_mel=log_mel, name=row.id)
             raise DatasetError(
-                f"There is no {wav}. The table lists its clip: complete the data folder, or take "
-                "the clip out of the table."
+                f"There is no {wav}, though the table lists its clip. Complete the data folder, or "
+                "remove the clip from the table."
             )
         waveform, sample_rate = read_waveform(wav)
         if self.log_mel == "wav":
             log_mel = self._fitted_log_mel(log_mel_examples(waveform, sample_rate), len(frames))
-        known = dict(sampling="avsbench", log_mel=log_mel, source=wav, name=row.id)
-        return Clip(frames, waveform, sample_rate, **known)
+        return Clip(
+            frames,
+            waveform,
+            sample_rate,
+            sampling="avsbench",
+            log_mel=log_mel,
+            source=wav,
+            name=row.id,
+        )
 
     def _stored_log_mel(self, row: Row) -> Tensor:
         path = self.log_mel_file(row)
         if path is None:
             raise DatasetError(
-                f"{type(self).__name__} ships no log-mels; say log_mel='wav' to compute them."
+                f"{type(self).__name__} has no log-mel files. Use log_mel='wav' to compute them."
             )
         log_mel = read_log_mel(path)
         if len(log_mel) != self.num_frames:
             warnings.warn(
                 f"{path} has {len(log_mel)} log-mel examples for {self.num_frames} frames: "
-                "repeating the last, or cutting the rest. log_mel='wav' computes them anew.",
+                "the last is repeated, or the rest dropped. log_mel='wav' computes them instead.",
                 DatasetWarning,
                 stacklevel=2,
             )
         return self._fitted_log_mel(log_mel, self.num_frames)
 
     def _fitted_log_mel(self, examples: Tensor, num_frames: int) -> Tensor:
-        """Repeat the last example where the sound is short, as S4 and MS3 were prepared."""
+        """Repeat the last example where the audio is short, as S4 and MS3 were prepared."""
         if len(examples) == 0:
             return examples.new_zeros(num_frames, *examples.shape[1:])
         return examples[torch.arange(num_frames).clamp_max(len(examples) - 1)]

@@ -1,13 +1,14 @@
-"""The tables that list a data set's clips: what is in them, and what they may not say."""
+"""Reading and checking the tables that list a data set's clips, and lists of clip ids."""
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from coprop_plugin.errors import DatasetError
-from coprop_plugin.limits import TEXT_BYTES, read_text
+from coprop_plugin.limits import read_text
 from coprop_plugin.media import write_text
 
 
@@ -16,9 +17,9 @@ class Row:
     """One line of a table of clips.
 
     Attributes:
-        id: Name of the clip; a plain file name, it leads to no other folder.
-        values: Column name to text, for the columns that were asked for; plain names as well.
-        line: Line number in the file, the header being 1.
+        id: Name of the clip, a plain file name.
+        values: Column name to text, for the requested columns; plain file names as well.
+        line: Line number in the file; the header is line 1.
     """
 
     id: str
@@ -27,21 +28,21 @@ class Row:
 
 
 def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) -> list[Row]:
-    """Read a table of clips; byte order marks and any line ends are fine.
+    """Read a table of clips, with or without a byte order mark and with any line ends.
 
     Args:
         path: A CSV file with a header.
-        columns: Columns that must be there.
-        id_column: Where the clip's name is; by default in the first column, whatever its header,
-            as AVSBench reads it.
+        columns: Required columns.
+        id_column: The column with the clip's name; by default the first one, whatever its header,
+            as in AVSBench.
 
     Returns:
         One row a clip, in the order of the file.
 
     Raises:
-        DatasetError: If the file is missing or no such table, lacks a column, or has no rows; or
-            if a name in it is no plain name (`..`, `/`, a drive), as that could lead out of the
-            data folder. The message lists those lines.
+        DatasetError: If the file is missing or not a table, lacks a column, or has no rows; or if
+            a name in it is not a plain file name (`..`, `/`, a drive), as that could lead out of
+            the data folder. The message lists those lines.
     """
     lines = _lines(path)
     header = [name.strip() for name in lines[0]] if lines else []
@@ -50,7 +51,7 @@ def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) 
     if lacking:
         raise DatasetError(
             f"{path} has no column {' and no column '.join(map(repr, lacking))}; it has: "
-            f"{', '.join(header) or 'nothing'}. Take the table that came with the data set."
+            f"{', '.join(header) or 'nothing'}. Use the table that came with the data set."
         )
     id_place = header.index(id_column) if id_column else 0
     rows, bad = [], []
@@ -65,34 +66,32 @@ def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) 
     if bad:
         raise DatasetError(
             f"{path} has {len(bad)} lines whose names could lead out of the data folder, or are "
-            f"empty: {'; '.join(bad[:8])}. A name is one plain file name. Take these lines out; "
-            "nothing was read."
+            f"empty: {'; '.join(bad[:8])}. Expected plain file names. Remove these lines; nothing "
+            "was read."
         )
     if not rows:
-        raise DatasetError(f"{path} lists no clips (it has a header only): there is nothing to do.")
+        raise DatasetError(f"{path} lists no clips: it has only a header.")
     return rows
 
 
 def _lines(path: Path) -> list[list[str]]:
     try:
-        TEXT_BYTES.check(path.stat().st_size, path, DatasetError)
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.reader(file))
+        return list(csv.reader(io.StringIO(read_text(path, DatasetError), newline="")))
     except FileNotFoundError as error:
         raise DatasetError(
-            f"There is no {path}. Give the folder of the data set that holds it, or name the table "
-            "with `meta`."
+            f"There is no {path}. Give the folder of the data set that holds it, or the table as "
+            "`meta`."
         ) from error
     except DatasetError:
         raise
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError(
-            f"{path} cannot be read as a table ({str(error)[:120]}). Wanted CSV text in UTF-8."
+            f"{path} cannot be read as a table ({str(error)[:120]}). Expected CSV text in UTF-8."
         ) from error
 
 
 def is_plain_name(name: str) -> bool:
-    """Say whether a name is one file name: no folder, no drive, no `..`, nothing unprintable.
+    """Whether a name is a plain file name: no folder, no drive, not `..`, all printable.
 
     Example:
         >>> [is_plain_name(name) for name in ("a-b_1.x", "..", "a/b", "C:a", "")]
@@ -111,15 +110,13 @@ def of_split(rows: Sequence[Row], split: str | None, path: Path) -> list[Row]:
     """Return the rows of one split; of all splits for None.
 
     Raises:
-        DatasetError: If there are none; the message says which splits there are.
+        DatasetError: If there are none; the message lists the splits.
     """
     chosen = [row for row in rows if split is None or row.values["split"] == split]
     if not chosen:
         counts = Counter(row.values["split"] for row in rows)
-        there = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
-        raise DatasetError(
-            f"{path} has no clips of split {split!r}, so there is nothing to do. It has: {there}."
-        )
+        splits = ", ".join(f"{name} ({count})" for name, count in sorted(counts.items()))
+        raise DatasetError(f"{path} has no clips of split {split!r}. It has: {splits}.")
     return chosen
 
 
@@ -133,11 +130,11 @@ def of_ids(rows: Sequence[Row], ids: Sequence[str] | str | Path | None, path: Pa
         return list(rows)
     names = read_ids(ids) if isinstance(ids, str | Path) else list(ids)
     known = {row.id: row for row in rows}
-    strangers = [name for name in names if name not in known]
-    if strangers:
+    unknown = [name for name in names if name not in known]
+    if unknown:
         raise DatasetError(
-            f"Got {len(strangers)} clip ids that are not in {path} (or not of this split): "
-            f"{', '.join(map(repr, strangers[:8]))}. Check the list, and the split."
+            f"{len(unknown)} clip ids are not in {path} (or not of this split): "
+            f"{', '.join(map(repr, unknown[:8]))}. Check the list, and the split."
         )
     return [known[name] for name in names]
 
@@ -156,7 +153,7 @@ def write_ids(path: str | Path, ids: Sequence[str]) -> Path:
 
 
 def read_ids(path: str | Path) -> list[str]:
-    """Read what `write_ids` wrote; empty lines and lines that begin with `#` do not count.
+    """Read a file of `write_ids`; empty lines and lines that begin with `#` are skipped.
 
     Raises:
         DatasetError: If the file cannot be read, or lists no clips.
@@ -167,9 +164,9 @@ def read_ids(path: str | Path) -> list[str]:
         raise
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{path} cannot be read as a list of clips ({error}). Wanted one id a line."
+            f"{path} cannot be read as a list of clips ({error}). Expected one id a line."
         ) from error
     names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not names:
-        raise DatasetError(f"{path} lists no clips: there is nothing to do.")
+        raise DatasetError(f"{path} lists no clips. Expected one id a line.")
     return names

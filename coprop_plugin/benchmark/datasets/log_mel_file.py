@@ -1,4 +1,4 @@
-"""AVSBench's log-mels, `audio_log_mel/*.pkl`: read without running what is in them."""
+"""AVSBench's log-mels, `audio_log_mel/*.pkl`, read without executing anything in them."""
 
 import io
 import pickle
@@ -6,7 +6,7 @@ import pickletools
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from coprop_plugin.errors import DatasetError
 MAX_BYTES = 64 * 2**20
 _MAX_STEPS = 10_000
 _MAGIC = 0x1950A86A20F9469CFC6C
-"""First number of a stream that `torch.save` wrote before it wrote zip files."""
+"""First number of a stream that `torch.save` writes without zip."""
 
 _NAMES = {
     ("torch._utils", "_rebuild_tensor_v2"): "tensor",
@@ -34,7 +34,7 @@ _NAMES = {
     ("_codecs", "encode"): "encode",
 }
 _ARRAY_TYPES = {"f2", "f4", "f8"}
-# What a damaged or hostile pickle can raise while it is read.
+# Exceptions that reading a damaged or hostile pickle can raise.
 _DAMAGE = (
     pickle.UnpicklingError,
     EOFError,
@@ -50,23 +50,24 @@ _DAMAGE = (
 
 
 class _Refused(pickle.UnpicklingError):
-    """A pickle that asks for something other than a tensor."""
+    """A pickle that refers to something other than a tensor."""
 
 
 class _Node:
-    """A call that a pickle asks for: written down, never made."""
+    """A call that a pickle asks for: recorded, never made."""
 
     __slots__ = ("args", "kind", "state")
 
     def __init__(self, kind: str, args: tuple[Any, ...]) -> None:
-        self.kind, self.args, self.state = kind, args, None
+        self.kind, self.args = kind, args
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
 class _Name:
-    """A function or a type that a pickle names: calling it writes the call down."""
+    """A function or a type that a pickle names: calling it records the call."""
 
     __slots__ = ("kind",)
 
@@ -78,7 +79,7 @@ class _Name:
 
 
 class _Reader(pickle.Unpickler):
-    """Turns a pickle into nodes and plain containers; no name is looked up or imported."""
+    """Reads a pickle as nodes and plain containers; no name is looked up or imported."""
 
     def find_class(self, module: str, name: str) -> _Name:
         try:
@@ -93,9 +94,9 @@ class _Reader(pickle.Unpickler):
 def read_log_mel(path: str | Path) -> Tensor:
     """Read the log-mels that AVSBench's preprocessing pickled.
 
-    A pickle is a program, and unpickling runs it. Here it is read as a description: only the form
-    in which torch and numpy write one array is understood, bytes inside bytes included, and no
-    function that the file names is ever called.
+    A pickle is a program, and unpickling runs it. Here it is only parsed: the form in which torch
+    and numpy write one array is accepted, with pickles nested in its bytes, and no function that
+    the file names is ever called.
 
     Args:
         path: A pickled torch tensor, or numpy array, `[n, 1, 96, 64]` of floats.
@@ -104,8 +105,8 @@ def read_log_mel(path: str | Path) -> Tensor:
         `[n, 1, 96, 64]` float32.
 
     Raises:
-        DatasetError: If the file is missing, damaged, holds or asks for anything else, or has
-            values that are no numbers. The message names the file.
+        DatasetError: If the file is missing or damaged, holds or refers to anything else, or has
+            NaN or infinite values. The message names the file.
 
     Example:
         >>> read_log_mel("ms3_data/audio_log_mel/test/abc.pkl").shape  # doctest: +SKIP
@@ -115,7 +116,7 @@ def read_log_mel(path: str | Path) -> Tensor:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DatasetError(
-                f"{path} has more than {MAX_BYTES} bytes, far too many for log-mels. {_WAY_OUT}"
+                f"{path} has more than {MAX_BYTES} bytes, too many for log-mels. {_WAY_OUT}"
             )
         content = path.read_bytes()
     except OSError as error:
@@ -126,46 +127,45 @@ def read_log_mel(path: str | Path) -> Tensor:
         array = _array_of(_load(content)[0])
     except _Refused as error:
         raise DatasetError(
-            f"{path} is refused: it asks for {error}, which is no part of a tensor and could run "
-            f"code. Nothing in it was run. {_WAY_OUT}"
+            f"{path} is refused: it refers to {error}, which is not part of a tensor and could run "
+            f"code. Nothing in it was executed. {_WAY_OUT}"
         ) from error
     except _DAMAGE as error:
         raise DatasetError(
-            f"{path} is damaged, cut short, or no pickled tensor ({str(error)[:120]}). {_WAY_OUT}"
+            f"{path} is damaged, truncated, or not a pickled tensor ({str(error)[:120]}). "
+            f"{_WAY_OUT}"
         ) from error
     return _checked(array, path)
 
 
-_WAY_OUT = "Fetch it again from AVSBench, or have log-mels computed from the sound: log_mel='wav'."
+_WAY_OUT = "Download it again, or compute log-mels from the audio with log_mel='wav'."
 
 
 def _checked(array: np.ndarray, path: Path) -> Tensor:
     wanted = (1, EXAMPLE_FRAMES, NUM_BANDS)
     if array.ndim != 4 or array.shape[1:] != wanted or len(array) == 0:
         raise DatasetError(
-            f"{path} holds an array of shape {list(array.shape)}; wanted [n, 1, 96, 64], one "
-            f"log-mel example a frame. {_WAY_OUT}"
+            f"Expected an array of shape [n, 1, 96, 64] in {path}, one log-mel example a frame, "
+            f"got {list(array.shape)}. {_WAY_OUT}"
         )
     log_mel = torch.from_numpy(array.astype(np.float32))
     bad = (~torch.isfinite(log_mel)).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
-        raise DatasetError(
-            f"{path} has values that are no numbers (NaN or infinite) in examples {bad}. {_WAY_OUT}"
-        )
+        raise DatasetError(f"{path} has NaN or infinite values in examples {bad}. {_WAY_OUT}")
     return log_mel
 
 
 def _load(content: bytes, start: int = 0) -> tuple[Any, int]:
     """Read the pickle that begins at `start`; returns its object and where it ends."""
-    end = None
-    # A few bytes can ask for gigabytes of memo, or name what was registered elsewhere.
+    end = start
+    # A few bytes can ask for gigabytes of memo, or refer to registered extensions.
     steps = pickletools.genops(io.BytesIO(content[start:]))
     for number, (step, argument, position) in enumerate(steps):
         if number > _MAX_STEPS or step.name.startswith("EXT"):
-            raise pickle.UnpicklingError("it is no plain pickle of one array")
-        if step.name in ("PUT", "LONG_BINPUT") and argument > _MAX_STEPS:
+            raise pickle.UnpicklingError("it is not a plain pickle of one array")
+        if step.name in ("PUT", "LONG_BINPUT") and (argument or 0) > _MAX_STEPS:
             raise pickle.UnpicklingError("it asks for too much memory")
-        end = start + position + 1
+        end = start + (position or 0) + 1
     return _Reader(io.BytesIO(content[start:end])).load(), end
 
 
@@ -195,7 +195,7 @@ def _tensor(node: _Node) -> np.ndarray:
 
 
 def _storage(content: bytes) -> np.ndarray:
-    """Read a storage in torch's stream format: five pickles, then the number of values, then them.
+    """Read a storage in torch's stream format: five pickles, the number of values, the values.
 
     The pickles are a magic number, a version, the machine, the storage's description, its key.
     """
@@ -207,7 +207,7 @@ def _storage(content: bytes) -> np.ndarray:
         part, end = _load(content, end)
         parts.append(part)
     _, machine, description, _ = parts
-    order = "<" if machine.get("little_endian", True) else ">"
+    order: Literal["<", ">"] = "<" if machine.get("little_endian", True) else ">"
     if not isinstance(description, _Node) or description.kind != "persistent":
         raise pickle.UnpicklingError("its storage is not described as torch does")
     what, kind = description.args[:2]
@@ -229,7 +229,7 @@ def _array(node: _Node) -> np.ndarray:
 
 
 def _bytes(content: Any) -> bytes:
-    # Old pickles have no bytes: they write text and ask for it to be encoded.
+    # Old pickles have no bytes: they hold text and a call that encodes it.
     if isinstance(content, _Node) and content.kind == "encode" and len(content.args) == 2:
         text, encoding = content.args
         if isinstance(text, str) and encoding == "latin1":

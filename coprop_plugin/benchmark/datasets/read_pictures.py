@@ -1,4 +1,4 @@
-"""Frames and masks of a data set: pictures to tensors, at one size."""
+"""Reading frames and masks of a data set as tensors of one size."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,15 +16,19 @@ from coprop_plugin.limits import PIXELS
 from coprop_plugin.media.masks import avsbench_palette
 
 Resize = Literal["squash", "crop"]
+"""How images become square, see `fitted`."""
+
 UnknownColours = Literal["error", "warn"]
+"""What to do with colours of no class, see `colour_labels`."""
+
 _UNKNOWN = 255
 
-# PIL says SyntaxError for PNG files with a broken chunk.
+# PIL raises SyntaxError for PNG files with a broken chunk.
 _DAMAGE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
 def read_frames(paths: Sequence[Path], size: int | None, resize: Resize) -> Tensor:
-    """Read pictures as `[T, 3, H, W]` uint8 RGB, resized by `fitted`.
+    """Read images as `[T, 3, H, W]` uint8 RGB, resized by `fitted`.
 
     Raises:
         DatasetError: If one is missing or damaged, or they differ in size.
@@ -37,7 +41,7 @@ def read_frames(paths: Sequence[Path], size: int | None, resize: Resize) -> Tens
 def read_masks(
     paths: Sequence[Path], decode: Callable[[Path], np.ndarray], size: int | None, resize: Resize
 ) -> Tensor:
-    """Read masks as `[T, H, W]` int64, resized by `fitted` without inventing classes.
+    """Read masks as `[T, H, W]` int64, resized by `fitted` with the nearest value.
 
     Raises:
         DatasetError: If one is missing or damaged, or they differ in size.
@@ -47,10 +51,10 @@ def read_masks(
 
 
 def binary_mask(path: Path) -> np.ndarray:
-    """Read a mask as 0 and 1, `[H, W]` uint8: foreground is where the picture is not black.
+    """Read a mask as 0 and 1, `[H, W]` uint8: foreground is where the image is not black.
 
-    AVSBench reads S4 as 1-bit pictures and MS3 as 0/255, which makes a mask of 0 and 1 empty;
-    here 1 is foreground as well as 255.
+    AVSBench reads S4 as 1-bit images and MS3 as 0/255, so that a mask of 0 and 1 is empty there;
+    here both 1 and 255 are foreground.
 
     Raises:
         DatasetError: If the file is missing or damaged.
@@ -67,48 +71,50 @@ def binary_mask(path: Path) -> np.ndarray:
 def colour_labels(
     path: Path, num_classes: int = 71, unknown: UnknownColours = "error"
 ) -> np.ndarray:
-    """Read a picture in AVSBench's palette as class numbers, `[H, W]` uint8.
+    """Read an image in AVSBench's palette as class numbers, `[H, W]` uint8.
 
     Args:
-        path: The picture, `labels_rgb/*.png` of AVSS.
+        path: The image, `labels_rgb/*.png` of AVSS.
         num_classes: C with the background; colours of later classes are unknown.
-        unknown: `"error"` refuses colours that are in no palette; `"warn"` takes them for
-            background, as AVSBench does without a word.
+        unknown: `"error"` raises for colours outside the palette; `"warn"` counts them as
+            background, as AVSBench does silently.
 
     Raises:
         DatasetError: If the file is missing or damaged, or has an unknown colour.
 
     Warns:
-        DatasetWarning: If unknown colours were taken for background.
+        DatasetWarning: If unknown colours were counted as background.
     """
     colours = np.array(_opened(path).convert("RGB")).astype(np.int64)
     labels = _class_of_colour(num_classes)[_packed(colours)]
-    strange = labels == _UNKNOWN
-    if strange.any():
-        example = tuple(int(v) for v in colours[strange][0])
+    is_unknown = labels == _UNKNOWN
+    if is_unknown.any():
+        example = tuple(int(v) for v in colours[is_unknown][0])
         message = (
-            f"{path} has {int(strange.sum())} pixels of a colour that is no class, {example} for "
-            "one. Filters that mix colours do this: save labels without resizing, or with the "
-            "nearest colour."
+            f"{path} has {int(is_unknown.sum())} pixels of a colour outside the palette, e.g. "
+            f"{example}. Resizing filters that mix colours cause this: save labels at their own "
+            "size, or resize them with the nearest colour."
         )
         if unknown == "error":
-            raise DatasetError(f"{message} To take them for background: unknown_colours='warn'.")
-        warnings.warn(f"{message} Taking them for background.", DatasetWarning, stacklevel=2)
-    return np.where(strange, 0, labels).astype(np.uint8)
+            raise DatasetError(
+                f"{message} To count them as background, use unknown_colours='warn'."
+            )
+        warnings.warn(f"{message} They count as background.", DatasetWarning, stacklevel=2)
+    return np.where(is_unknown, 0, labels).astype(np.uint8)
 
 
 def index_labels(path: Path, num_classes: int = 71) -> np.ndarray:
-    """Read a picture whose values are class numbers, `labels_semantic/*.png` of AVSS.
+    """Read an image whose values are class numbers, `labels_semantic/*.png` of AVSS.
 
     Raises:
-        DatasetError: If the file is missing or damaged, or a number is no class.
+        DatasetError: If the file is missing or damaged, or a value is not a class.
     """
     labels = np.array(_opened(path))
     if labels.ndim != 2 or labels.max(initial=0) >= num_classes:
         raise DatasetError(
-            f"{path} has shape {list(labels.shape)} and values up to {labels.max(initial=0)}; "
-            f"wanted one class number a pixel, below {num_classes}. For coloured labels say "
-            "labels='rgb'."
+            f"Expected one class number a pixel, below {num_classes}, in {path}, got shape "
+            f"{list(labels.shape)} and values up to {labels.max(initial=0)}. For coloured labels "
+            "use labels='rgb'."
         )
     return labels.astype(np.uint8)
 
@@ -116,15 +122,15 @@ def index_labels(path: Path, num_classes: int = 71) -> np.ndarray:
 def fitted(
     picture: Image.Image, size: int | None, resize: Resize, is_mask: bool = False
 ) -> Image.Image:
-    """Bring a picture to a square, as upstream does: bilinear, masks nearest.
+    """Resize an image to a square, as upstream: frames bilinear, masks nearest.
 
     Args:
         picture: Frame or mask.
         size: Side in pixels: 224 for AVSBench, 512 for AVSegFormer on S4 and MS3; None keeps the
-            picture's own size and shape.
-        resize: `"squash"` loses the aspect ratio, as all validation and test loaders do; `"crop"`
-            brings the short side to `size` and keeps the middle, as AVSS does in training.
-        is_mask: Take the nearest value instead of a mean.
+            image's size and shape.
+        resize: `"squash"` ignores the aspect ratio, as all validation and test loaders do;
+            `"crop"` scales the short side to `size` and crops the middle, as AVSS in training.
+        is_mask: Use the nearest value instead of a mean.
     """
     if size is None:
         return picture
@@ -148,12 +154,12 @@ def _opened(path: Path) -> Image.Image:
         raise
     except FileNotFoundError as error:
         raise DatasetError(
-            f"There is no {path}. The table lists its clip: complete the data folder, or take the "
-            "clip out of the table."
+            f"There is no {path}, though the table lists its clip. Complete the data folder, or "
+            "remove the clip from the table."
         ) from error
     except _DAMAGE as error:
         raise DatasetError(
-            f"{path} cannot be read as a picture ({str(error)[:120]}). Fetch it again."
+            f"{path} cannot be read as an image ({str(error)[:120]}). Download it again."
         ) from error
 
 

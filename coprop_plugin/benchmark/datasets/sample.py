@@ -1,6 +1,7 @@
-"""One clip of a data set, with what is true about it."""
+"""One clip of a data set with its truth."""
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,19 +13,19 @@ from coprop_plugin.types import Clip, ControlPoints
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One clip of a data set, with what is true about it.
+    """One clip of a data set with its truth.
 
     Args:
         id: Its name in the data set.
-        clip: Frames and sound; `clip.log_mel` is there unless the data set was told otherwise.
+        clip: Frames and audio, with `clip.log_mel` unless the data set leaves log-mels out.
         masks: `[T, H, W]` int64, 0 the silent background; 1, or class numbers if semantic.
-        labelled: `[T]` bool: frames whose mask is known; in the others `masks` is 0 and means
-            nothing. S4 and AVSS's v1s label the first frame alone in training.
+        labelled: `[T]` bool: frames whose mask is known; in the others `masks` is 0 without
+            meaning. S4 and AVSS's v1s label only the first frame in training.
         num_classes: 1 for binary masks, else C with the background.
-        category: What sounds, where the data set says so for the whole clip.
+        category: What sounds, if the data set has one label for the whole clip.
         split: `"train"`, `"val"` or `"test"`.
         control_points: Where the set of true classes changes (appendix A.1); None if not every
-            frame is labelled. From binary masks it is where sounding begins and ends at all.
+            frame is labelled. With binary masks, where sound begins and ends.
         real: `[T]` bool: frames that are not padding; by default all.
 
     Raises:
@@ -45,27 +46,27 @@ class Sample:
     category: str | None = None
     split: str = ""
     control_points: ControlPoints | None = None
-    real: Tensor | None = field(default=None, repr=False)
+    real: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool), repr=False)
 
     def __post_init__(self) -> None:
         if self.masks.shape != (self.clip.num_frames, *self.clip.size):
             raise DatasetError(
-                f"{self.id}: masks of shape {list(self.masks.shape)} for {self.clip!r}. Where "
-                "frames and masks differ in size on disk, give the data set a `size`."
+                f"{self.id}: masks of shape {list(self.masks.shape)} for {self.clip!r}. If frames "
+                "and masks differ in size on disk, give the data set a `size`."
             )
-        if self.real is None:
+        if self.real is None or not len(self.real):
             object.__setattr__(self, "real", torch.ones(self.num_frames, dtype=torch.bool))
 
     @property
     def num_frames(self) -> int:
-        """T."""
+        """Number of frames, T."""
         return self.clip.num_frames
 
     def at(self, frames: range) -> "Sample":
-        """Return a stretch of frames, with the sound of the whole clip and rows of their own.
+        """Return a run of frames, with the audio of the whole clip.
 
         Raises:
-            ClipError: If the stretch is empty or has gaps.
+            ClipError: If it is empty or has gaps.
         """
         rows = slice(frames.start, frames.stop, frames.step)
         points = self.control_points
@@ -83,30 +84,27 @@ class Sample:
         )
 
     def padded(self, num_frames: int = 10) -> "Sample":
-        """Return the sample with black, silent, unlabelled frames after its own.
+        """Return the sample padded with black, silent, unlabelled frames.
 
-        As AVSBench does with AVSS clips of 5 frames, to batch them with those of 10. `real` is
+        AVSBench pads AVSS clips of 5 frames like this to batch them with those of 10. `real` is
         its `vid_temporal_mask_flag`, `labelled` its `gt_temporal_mask_flag`; upstream pads after
         normalisation, so that its padding is grey.
 
         Args:
-            num_frames: Length wanted; longer samples stay as they are.
+            num_frames: Length to pad to; longer samples stay as they are.
         """
         missing = num_frames - self.num_frames
         if missing <= 0:
             return self
         clip = self.clip
         seconds = torch.arange(1, missing + 1, dtype=torch.float64)
-        rows = {
-            name: _with_zeros(getattr(clip, name), missing)
-            for name in ("log_mel", "audio_embedding")
-            if getattr(clip, name) is not None
-        }
+        log_mel, embedding = clip.log_mel, clip.audio_embedding
         clip = replace(
             clip,
             frames=_with_zeros(clip.frames, missing),
             times=torch.cat([clip.times, clip.times[-1] + seconds]),
-            **rows,
+            log_mel=None if log_mel is None else _with_zeros(log_mel, missing),
+            audio_embedding=None if embedding is None else _with_zeros(embedding, missing),
         )
         points = self.control_points
         if points is not None:
@@ -120,6 +118,18 @@ class Sample:
             real=_with_zeros(self.real, missing),
             control_points=points,
         )
+
+
+class Samples(Protocol):
+    """Any number of samples by index: a data set, or a list."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Return one of them."""
+        ...
 
 
 def _with_zeros(rows: Tensor, missing: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Parts of data sets that look at change: MOC, and the keyframes to fine-tune on."""
+"""Subsets of data sets: MOC, the clips that change, and the keyframes to fine-tune on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +18,19 @@ from coprop_plugin.types import ControlPointProvider
 
 
 def select_changing(dataset: AVSDataset, labels_from: AVSS | None = None) -> list[str]:
-    """Find the clips in which the set of sounding objects changes, as MOC does (Table 3).
+    """Find the clips in which the set of sounding objects changes, as in MOC (Table 3).
 
-    The paper took 17 of MS3's 64 test clips in which what sounds changes, and does not list them.
-    MS3's own masks say only when anything sounds: a change from dog to girl is invisible there.
-    AVSS holds the same clips with classes.
+    The paper uses 17 of MS3's 64 test clips in which the sounding objects change, and does not
+    list them. MS3's own masks tell only when anything sounds: a change from dog to girl is
+    invisible in them. AVSS has the same clips with classes.
 
     Args:
         dataset: The clips to choose from.
-        labels_from: AVSS, to look up the labels of MS3's clips (subset v1m), see `twins`. By
-            default the clips' own masks decide.
+        labels_from: AVSS, for the labels of MS3's clips (subset v1m), see `twins`. By default the
+            clips' own masks decide.
 
     Returns:
-        Ids of `dataset`, in its order; may be none. `write_ids` writes them down.
+        Ids of `dataset`, in its order; may be empty. `write_ids` writes them to a file.
 
     Raises:
         DatasetError: If a mask cannot be read, or a clip has no twin in `labels_from`.
@@ -54,14 +54,14 @@ def _changes(dataset: AVSDataset, index: int) -> bool:
 def twins(ids: Sequence[str], avss: AVSS) -> dict[str, str]:
     """Find MS3's clips in AVSS.
 
-    A clip's twin has its id as `uid`; or as `vid`, if that is so of one clip only.
+    A clip's twin has its id as `uid`; or as `vid`, if only one clip has.
 
     Args:
         ids: Ids of MS3's clips.
         avss: AVSS with every split (`split=None`) and subset that may hold them.
 
     Returns:
-        From id to `uid`.
+        A mapping from id to `uid`.
 
     Raises:
         DatasetError: If a clip has no twin, or more than one.
@@ -85,18 +85,18 @@ def twins(ids: Sequence[str], avss: AVSS) -> dict[str, str]:
 
 @DATASETS.register_module()
 class MOC(MS3):
-    """Multiple-sound Source Conversion: the clips of MS3 in which what sounds changes (Table 3).
+    """Multiple-sound Source Conversion: MS3's clips whose sounding objects change (Table 3).
 
     Args:
         root: The folder `Multi-sources`.
-        split: `"test"`, as in the paper; any other as well.
-        ids: The clips: names, or a file that `write_ids` wrote. By default they are selected.
-        avss_root: Folder of AVSS, whose labels then decide; by default MS3's own masks do, which
-            miss changes from one sounding object to another.
+        split: `"test"`, as in the paper, or another.
+        ids: The clips: names, or a file of `write_ids`. By default they are selected.
+        avss_root: Folder of AVSS, whose labels select the clips; by default MS3's own masks do,
+            which miss changes from one sounding object to another.
         **options: Those of `AVSDataset`.
 
     Raises:
-        DatasetError: As `AVSDataset`; or if nothing changes in any clip.
+        DatasetError: As `AVSDataset`; or if no clip changes.
 
     Example:
         >>> dataset = MOC("Multi-sources", avss_root="AVSS", size=224)  # doctest: +SKIP
@@ -118,35 +118,35 @@ class MOC(MS3):
         chosen = set(select_changing(self, labels_from))
         if not chosen:
             raise DatasetError(
-                f"In none of the {len(self)} clips of {self.root} ({split}) does what sounds "
-                "change, as far as the masks say: there is nothing to do. Masks of MS3 do not tell "
-                "objects apart; give `avss_root` for labels that do, or a list of `ids`."
+                f"The masks show no change in any of the {len(self)} clips of {self.root} "
+                f"({split}). Masks of MS3 do not tell objects apart; give `avss_root` for labels "
+                "that do, or a list of `ids`."
             )
         self.rows = [row for row in self.rows if row.id in chosen]
 
 
-class KeyframeDataset(Dataset):
+class KeyframeDataset(Dataset[Sample]):
     """Single frames of a data set, one `Sample` of one frame each; see `keyframes_of`.
 
     Args:
-        dataset: Where the clips are.
+        dataset: The data set with the clips.
         frames: Pairs (index of the clip, frame in the clip).
     """
 
-    def __init__(self, dataset: Dataset, frames: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, dataset: Dataset[Sample], frames: Sequence[tuple[int, int]]) -> None:
         self.dataset = dataset
         self.frames = tuple(frames)
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """That of the data set."""
+        """The data set's `metainfo`."""
         return dict(getattr(self.dataset, "metainfo", {}))
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one keyframe; its clip has one frame and the sound of the whole clip."""
+        """Read one keyframe; its clip has one frame and the audio of the whole clip."""
         clip_index, frame = self.frames[index]
         return self.dataset[clip_index].at(range(frame, frame + 1))
 
@@ -156,19 +156,19 @@ def keyframes_of(
 ) -> KeyframeDataset:
     """Collect the keyframes of a data set, to fine-tune a keyframe processor on (section 3.3).
 
-    A keyframe is the first frame of a segment. The paper finds them with its control point
-    generator; by default they come from the true masks, which is how it annotates them
+    A keyframe is the first frame of a segment. The paper finds them with its control-point
+    generator; by default they are taken from the true masks, which is how it annotates them
     (appendix A.1). Frames without a label are left out.
 
     Args:
-        dataset: All frames; masks are read once, clips only if a provider has to hear them.
-        provider: Who finds control points instead of the masks.
+        dataset: The data set; masks are read once, clips only for a provider.
+        provider: Finds the control points, instead of the masks.
 
     Returns:
         The keyframes, in the order of the data set.
 
     Raises:
-        DatasetError: If a file is missing or cannot be used.
+        DatasetError: If a file is missing or unusable.
 
     Example:
         >>> keyframes = keyframes_of(MS3("Multi-sources", "train"))  # doctest: +SKIP
@@ -184,17 +184,17 @@ def keyframes_of(
             indices = from_masks(masks).indices
         else:
             indices = [0]
-        # What a provider found in padding is no keyframe.
+        # A control point in padding does not make a keyframe.
         frames += [(index, t) for t in indices if t < len(labelled) and bool(labelled[t])]
     return KeyframeDataset(dataset, frames)
 
 
 @DATASETS.register_module()
 class Keyframes(KeyframeDataset):
-    """`keyframes_of` as a config: the keyframes of a data set that is built from another config.
+    """`keyframes_of` for configs: the keyframes of a data set that is built from a config.
 
     Args:
-        dataset: Config of the data set, `dict(type="MS3", root=...)` say.
+        dataset: Config of the data set, e.g. `dict(type="MS3", root=...)`.
         provider: Config or name of a control-point provider; by default the true masks decide.
 
     Example:

@@ -1,7 +1,7 @@
-"""How good masks are, and how well they keep time.
+"""Scores of masks and of their timing.
 
-Three layers: functions of tensors, scores that are collected over clips (`update`, `compute`), and
-the same as mmengine metrics (in `registered`, found through the registry `METRICS`).
+Three layers: functions of tensors; scores collected over clips (`update`, `compute`); and the same
+as mmengine metrics (`mmengine_metrics`, found through the registry `METRICS`).
 """
 
 from coprop_plugin.benchmark.metrics.alignment import (
@@ -17,8 +17,8 @@ from coprop_plugin.benchmark.metrics.binary import (
     mask_iou,
     precision_recall,
 )
-from coprop_plugin.benchmark.metrics.clip_outcome import Outcome
-from coprop_plugin.benchmark.metrics.mask_scores import MaskScores, SemanticScores
+from coprop_plugin.benchmark.metrics.clip_outcome import Outcome, Truth
+from coprop_plugin.benchmark.metrics.mask_scores import MaskScores, SemanticProtocol, SemanticScores
 from coprop_plugin.benchmark.metrics.meter import Meter
 from coprop_plugin.benchmark.metrics.onsets import (
     BoundaryErrors,
@@ -50,7 +50,9 @@ __all__ = [
     "MaskScores",
     "Meter",
     "Outcome",
+    "SemanticProtocol",
     "SemanticScores",
+    "Truth",
     "aligned_frames",
     "avsbench_scores",
     "boundary_errors",

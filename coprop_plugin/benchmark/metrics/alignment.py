@@ -1,4 +1,4 @@
-"""Does the right thing sound in the right frame: Alignment Rate and false alarms in silence."""
+"""Alignment of predicted objects with the truth, frame by frame, and false alarms in silence."""
 
 from collections.abc import Sequence
 
@@ -18,11 +18,11 @@ def aligned_frames(
     thresholds: Sequence[float] = ALIGNMENT_THRESHOLDS,
     num_classes: int | None = None,
 ) -> Tensor:
-    """Say for every frame whether the predicted objects align with the true ones (section 4.2).
+    """Tell for every frame whether the predicted objects align with the true ones (section 4.2).
 
     The paper's Alignment Rate is "the proportion of predicted video frames where the identified
-    object aligns with the ground truth", and it does not say when an object aligns. Here: both
-    masks are empty, or they hold the same set of classes and the IoU of each of them reaches the
+    object aligns with the ground truth"; it does not define when an object aligns. Here: both
+    masks are empty, or they hold the same set of classes and the IoU of each class reaches the
     threshold. For binary masks the set is "something sounds", so IoU alone decides.
 
     Args:
@@ -42,7 +42,9 @@ def aligned_frames(
         [[True], [True], [False]]
     """
     if not all(0 < threshold <= 1 for threshold in thresholds):
-        raise MetricError(f"Got thresholds {list(thresholds)}; wanted IoUs above 0, at most 1.")
+        raise MetricError(
+            f"Expected `thresholds` as IoUs above 0 and at most 1, got {list(thresholds)}."
+        )
     counts = class_counts(predicted, truth, num_classes)
     hits, union = counts.hits[..., 1:].double(), counts.union[..., 1:]
     iou = torch.where(union > 0, hits / union.clamp_min(1), 1.0)
@@ -59,8 +61,8 @@ def false_alarms(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tens
         truth: `[..., H, W]`, the same.
 
     Returns:
-        Which frames are silent in truth, which of them hold a predicted pixel (both `[...]` bool),
-        and the share of pixels that is predicted there (`[...]` float64, 0 in other frames).
+        Which frames are silent in truth, which of them have a predicted pixel (both `[...]` bool),
+        and the share of pixels predicted there (`[...]` float64, 0 in other frames).
 
     Raises:
         MetricError: If the masks do not fit one another.
@@ -79,7 +81,7 @@ def false_alarms(predicted: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tens
 def sounding_classes(
     masks: Tensor, num_classes: int | None = None, min_area: float = 0.0
 ) -> Tensor:
-    """Say which classes sound in which frame.
+    """Tell which classes sound in which frame.
 
     Args:
         masks: `[T, H, W]`, class numbers, 0 the silent background.

@@ -8,14 +8,14 @@ from coprop_plugin.types import jaccard
 
 NUM_THRESHOLDS = 255
 BETA2 = 0.3
-"""beta squared of the F-measure: precision counts more than recall."""
+"""beta squared of the F-measure: precision weighs more than recall."""
 
 
 def frame_ious(probs: Tensor, truth: Tensor) -> Tensor:
     """Compute the Jaccard index of every frame, as AVSBench's `mask_iou` does.
 
-    A pixel is predicted where its probability is above 0.5, strictly. Where the truth of a frame
-    is empty, its score is the share of pixels that are predicted empty.
+    A pixel is predicted if its probability is strictly above 0.5. If the truth of a frame is
+    empty, its score is the share of pixels that are predicted empty.
 
     Args:
         probs: `[..., H, W]`, probability that a pixel sounds, float in [0, 1].
@@ -38,7 +38,7 @@ def frame_ious(probs: Tensor, truth: Tensor) -> Tensor:
 def precision_recall(probs: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Compute precision and recall of every frame at 255 thresholds.
 
-    Thresholds run from 0 to 1, both included, in equal steps; a pixel is predicted where its
+    Thresholds run from 0 to 1, both included, in equal steps; a pixel is predicted if its
     probability is at or above the threshold, so at threshold 0 every pixel is.
 
     Args:
@@ -59,15 +59,15 @@ def precision_recall(probs: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """
     probs, truth = checked_probs(probs, truth)
     thresholds = torch.linspace(0, 1, NUM_THRESHOLDS).to(probs.device)
-    hits, predicted = [], []
+    hit_rows, predicted_rows = [], []
     for frame_probs, frame_truth in zip(probs.flatten(0, -3), truth.flatten(0, -3), strict=True):
-        # How many thresholds a pixel reaches: one pass instead of one comparison a threshold.
+        # How many thresholds a pixel reaches: one pass instead of one comparison per threshold.
         reached = torch.bucketize(frame_probs.flatten(), thresholds, right=True)
-        predicted.append(_at_or_above(reached))
-        hits.append(_at_or_above(reached[frame_truth.flatten()]))
+        predicted_rows.append(_at_or_above(reached))
+        hit_rows.append(_at_or_above(reached[frame_truth.flatten()]))
     shape = (*probs.shape[:-2], NUM_THRESHOLDS)
-    hits = torch.stack(hits).reshape(shape).double()
-    predicted = torch.stack(predicted).reshape(shape).double()
+    hits = torch.stack(hit_rows).reshape(shape).double()
+    predicted = torch.stack(predicted_rows).reshape(shape).double()
     num_true = truth.flatten(-2).sum(-1, keepdim=True).double()
     return hits / (predicted + 1e-20), hits / (num_true + 1e-20)
 
@@ -100,8 +100,8 @@ def f_score(precision: Tensor, recall: Tensor) -> Tensor:
 def mask_iou(probs: Tensor, truth: Tensor) -> float:
     """Compute J of one batch: the mean of `frame_ious` over its frames.
 
-    AVSBench's M_J of a data set is the unweighted mean of this over batches; we take one clip a
-    batch, so that the number does not depend on a setting of the loader.
+    AVSBench's M_J of a data set is the unweighted mean of this over batches; we use one clip a
+    batch, so that it does not depend on the loader.
 
     Example:
         >>> mask_iou(torch.zeros(5, 8, 8), torch.zeros(5, 8, 8))
@@ -113,9 +113,9 @@ def mask_iou(probs: Tensor, truth: Tensor) -> float:
 def f_measure(probs: Tensor, truth: Tensor) -> float:
     """Compute F of one batch, as AVSBench's `Eval_Fmeasure` does: the best point of the mean curve.
 
-    Frames with an empty truth do not count. Quirks, kept: a batch of only such frames scores 0.0
-    whatever is predicted; as threshold 0 accepts every pixel, a frame with foreground share q
-    never scores below 1.3 q / (0.3 q + 1); the mean over batches depends on the batch size.
+    Frames with an empty truth are left out. Quirks, kept: a batch of only such frames scores 0.0
+    regardless of the prediction; as threshold 0 accepts every pixel, a frame with foreground share
+    q never scores below 1.3 q / (0.3 q + 1); the mean over batches depends on the batch size.
 
     Example:
         >>> f_measure(torch.zeros(5, 8, 8), torch.zeros(5, 8, 8))

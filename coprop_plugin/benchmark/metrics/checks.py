@@ -1,4 +1,4 @@
-"""What every score asks of its inputs."""
+"""Checks of the inputs of all scores."""
 
 import torch
 from torch import Tensor
@@ -16,14 +16,14 @@ def checked_probs(probs: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     _refuse_other_shapes(probs, truth)
     if not probs.is_floating_point():
         raise MetricError(
-            f"Got probabilities of {probs.dtype}; wanted float in [0, 1]. For hard masks use "
+            f"Expected probabilities as float in [0, 1], got {probs.dtype}. For hard masks use "
             "`(masks > 0).float()`."
         )
     low, high = (float(probs.min()), float(probs.max())) if probs.numel() else (0.0, 1.0)
     if not (low >= 0 and high <= 1):
         raise MetricError(
-            f"Got probabilities between {low:.3g} and {high:.3g}; wanted [0, 1] without NaN. Take "
-            "the sigmoid of logits first."
+            f"Expected probabilities in [0, 1] without NaN, got {low:.3g} to {high:.3g}. Apply the "
+            "sigmoid to logits first."
         )
     # AVSBench compares in float32: a logit of 1e-9 has a probability of exactly 0.5 there.
     return probs.float(), truth.to(probs.device) != 0
@@ -43,16 +43,17 @@ def checked_masks(
     for name, masks in (("predicted", predicted), ("true", truth)):
         if masks.is_floating_point() or masks.is_complex():
             raise MetricError(
-                f"Got {name} masks of {masks.dtype}; wanted class numbers, 0 the background. Take "
-                "the argmax, or `probs > 0.5`, first."
+                f"Expected {name} masks as class numbers, 0 the background, got {masks.dtype}. "
+                "Take the argmax, or `probs > 0.5`, first."
             )
     predicted, truth = predicted.long(), truth.to(predicted.device).long()
     values = [int(v) for m in (predicted, truth) if m.numel() for v in (m.min(), m.max())] or [0]
     limit = max(values) + 1 if num_classes is None else max(num_classes, 2)
     if min(values) < 0 or max(values) >= limit:
         raise MetricError(
-            f"Got masks with classes {min(values)}..{max(values)}; wanted 0..{limit - 1}, 0 the "
-            "background. Binary masks hold 0 and 1: use `masks > 0` for masks of 0 and 255."
+            f"Expected masks with classes 0..{limit - 1}, 0 the background, got "
+            f"{min(values)}..{max(values)}. Binary masks hold 0 and 1: use `masks > 0` for masks "
+            "of 0 and 255."
         )
     return predicted, truth, max(limit, 2)
 
@@ -60,6 +61,6 @@ def checked_masks(
 def _refuse_other_shapes(predicted: Tensor, truth: Tensor) -> None:
     if predicted.shape != truth.shape or predicted.ndim < 2 or 0 in predicted.shape[-2:]:
         raise MetricError(
-            f"Got a prediction of shape {list(predicted.shape)} and a truth of shape "
-            f"{list(truth.shape)}; wanted the same [..., H, W] for both. Resize one of them first."
+            "Expected prediction and truth of the same shape [..., H, W], got "
+            f"{list(predicted.shape)} and {list(truth.shape)}. Resize one of them first."
         )

@@ -1,36 +1,63 @@
-"""What a model said about a clip, beside what is true."""
+"""The prediction for one clip beside its truth."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from coprop_plugin.benchmark.metrics.checks import checked_masks
 from coprop_plugin.errors import MetricError
-from coprop_plugin.types import ControlPoints, avsbench_times
+from coprop_plugin.types import ControlPoints, SegmentationResult, avsbench_times
+
+_DEFAULT = torch.empty(0)
+"""Stands for the default of a field that depends on the others."""
+
+
+class Truth(Protocol):
+    """The truth of one clip, as a `Sample` has it."""
+
+    @property
+    def masks(self) -> Tensor:
+        """True masks, `[T, H, W]`."""
+        ...
+
+    @property
+    def labelled(self) -> Tensor:
+        """Which frames are labelled, `[T]` bool."""
+        ...
+
+    @property
+    def control_points(self) -> ControlPoints | None:
+        """True control points, if known."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Name of the clip."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a model said about one clip, beside what is true; every score reads this.
+    """The prediction for one clip beside its truth, the input of every score.
 
     Args:
-        masks: `[T, H, W]`, predicted: class numbers, 0 the silent background.
+        masks: `[T, H, W]`, predicted class numbers, 0 the silent background.
         truth: `[T, H, W]`, the true masks, in the same numbers.
         probs: `[T, C, H, W]`, soft prediction in [0, 1]; C = 1 for binary models, else one
-            channel a class. By default the hard masks are taken for it.
-        num_classes: C: 1 makes the score binary (anything that sounds is 1), 71 is AVSS.
+            channel a class. By default the hard masks.
+        num_classes: C: 1 makes the score binary (every class counts as 1), 71 is AVSS.
         times: `[T]`, time stamps in seconds; by default AVSBench's, `t + 15/16`.
         labelled: `[T]`, true where the truth is known; by default everywhere.
-        keyframes: `[T]`, true where the wrapped model itself made the mask; None if unknown.
-        control_points: What was predicted, if anything.
-        true_control_points: What is true, if known.
-        id: Name of the clip. Clips of one name count once; clips without a name all count.
+        keyframes: `[T]`, true where the mask is the wrapped model's own; None if unknown.
+        control_points: The predicted control points, if any.
+        true_control_points: The true control points, if known.
+        id: Name of the clip. Clips with the same name count once; clips without a name all count.
 
     Raises:
-        MetricError: If shapes differ, or masks hold what is no class.
+        MetricError: If shapes differ, or masks hold values that are not classes.
 
     Example:
         >>> outcome = Outcome(torch.ones(5, 8, 8).long(), torch.ones(5, 8, 8).long())
@@ -42,8 +69,8 @@ class Outcome:
     truth: Tensor
     probs: Tensor | None = None
     num_classes: int = 1
-    times: Tensor | None = None
-    labelled: Tensor | None = None
+    times: Tensor = _DEFAULT
+    labelled: Tensor = _DEFAULT
     keyframes: Tensor | None = None
     control_points: ControlPoints | None = None
     true_control_points: ControlPoints | None = None
@@ -53,7 +80,7 @@ class Outcome:
         masks, truth = torch.as_tensor(self.masks).cpu(), torch.as_tensor(self.truth).cpu()
         if masks.ndim != 3 or len(masks) == 0:
             raise MetricError(
-                f"Got masks of shape {list(masks.shape)}; wanted [T, H, W] of one clip, T >= 1."
+                f"Expected masks of one clip, [T, H, W] with T >= 1, got {list(masks.shape)}."
             )
         if self.num_classes == 1:
             masks, truth = (masks != 0).long(), (truth != 0).long()
@@ -73,13 +100,13 @@ class Outcome:
 
     def _row(self, name: str, dtype: torch.dtype, default: Tensor | None) -> Tensor | None:
         given = getattr(self, name)
-        if given is None:
+        if given is None or given is _DEFAULT:
             return default
         row = torch.as_tensor(given).cpu().to(dtype)
         if row.shape != (len(self.masks),):
             raise MetricError(
-                f"Got {name} of shape {list(row.shape)} for a clip of {len(self.masks)} frames; "
-                "wanted one entry a frame."
+                f"Expected `{name}` with one entry for each of {len(self.masks)} frames, got shape "
+                f"{list(row.shape)}."
             )
         return row
 
@@ -89,22 +116,25 @@ class Outcome:
         num_frames, height, width = self.masks.shape
         if self.probs.shape != (num_frames, self.num_classes, height, width):
             raise MetricError(
-                f"Got probs of shape {list(self.probs.shape)}; wanted [T, C, H, W] = "
-                f"{[num_frames, self.num_classes, height, width]} as masks and num_classes say."
+                "Expected `probs` of shape [T, C, H, W] = "
+                f"{[num_frames, self.num_classes, height, width]}, as masks and num_classes have, "
+                f"got {list(self.probs.shape)}."
             )
 
     @classmethod
-    def of(cls, result: Any, sample: Any, num_classes: int | None = None) -> "Outcome":
-        """Set what the pipeline said beside a sample of a data set.
+    def of(
+        cls, result: SegmentationResult, sample: Truth, num_classes: int | None = None
+    ) -> "Outcome":
+        """Return the pipeline's result beside a sample of a data set.
 
         Args:
-            result: A `SegmentationResult`.
-            sample: A `Sample`, or anything with `masks`, `labelled`, `control_points` and `id`.
-            num_classes: C; by default what the wrapped model has.
+            result: The result.
+            sample: A `Sample`, or any object with its truth.
+            num_classes: C; by default that of the wrapped model.
 
         Raises:
-            MetricError: If the two are not of the same size. Read the data set at the size at
-                which the model is to be scored.
+            MetricError: If the two differ in size. Read the data set at the size at which the
+                model is scored.
         """
         frames = result.frame_results
         return cls(
@@ -122,7 +152,7 @@ class Outcome:
 
     @classmethod
     def from_any(cls, given: "Outcome | Mapping[str, Any]") -> "Outcome":
-        """Return an outcome as it is; make one of a mapping of its fields.
+        """Return an outcome as it is, or make one from a mapping of its fields.
 
         Raises:
             MetricError: If it is neither, or fields are missing or unknown.
@@ -133,14 +163,14 @@ class Outcome:
         if not isinstance(given, Mapping) or not {"masks", "truth"} <= set(given) <= set(known):
             got = sorted(given) if isinstance(given, Mapping) else type(given).__name__
             raise MetricError(
-                f"Got {got} to score; wanted an Outcome, or a mapping with masks and truth, and "
-                f"any of {', '.join(known[2:])}."
+                "Expected an Outcome, or a mapping with masks and truth and any of "
+                f"{', '.join(known[2:])}, got {got}."
             )
         return cls(**given)
 
     @property
     def sounding_probs(self) -> Tensor:
-        """Probability that a pixel sounds, whatever its class: `[T, H, W]` float32."""
+        """Probability that a pixel sounds, of any class: `[T, H, W]` float32."""
         if self.probs is None:
             return (self.masks > 0).float()
         if self.num_classes == 1:
@@ -148,7 +178,7 @@ class Outcome:
         return self.probs[:, 1:].float().sum(1).clamp(0, 1).cpu()
 
     def frame_sets(self) -> dict[str, Tensor]:
-        """Return which frames count: all labelled ones, and of those key and normal (Table 6)."""
+        """Return the sets of frames to score: all labelled ones, key and normal ones (Table 6)."""
         sets = {"all": self.labelled}
         if self.keyframes is not None:
             sets["key"] = self.labelled & self.keyframes

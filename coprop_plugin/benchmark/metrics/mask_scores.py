@@ -1,8 +1,8 @@
-"""Scores of masks, collected over clips: M_J and M_F, and per-class IoU and F."""
+"""Scores of masks over clips: M_J and M_F, and IoU and F per class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,10 +19,11 @@ from coprop_plugin.benchmark.metrics.semantic import (
 )
 from coprop_plugin.errors import MetricError
 
-Protocol = Literal["avsbench", "dataset"]
+SemanticProtocol = Literal["avsbench", "dataset"]
+"""How IoU and F per class are averaged, see `SemanticScores`."""
 
 
-# No named tuple: mmengine takes tuples apart when it gathers results.
+# Not a named tuple: mmengine takes tuples apart when it gathers results.
 @dataclass(frozen=True, eq=False)
 class _MaskSums:
     iou_sum: float
@@ -49,17 +50,17 @@ _NOTHING = _MaskSums(0.0, 0, torch.zeros(NUM_THRESHOLDS, dtype=torch.float64), 0
 class MaskScores(Meter[dict[str, _MaskSums]]):
     """M_J and M_F of binary masks, as AVSBench computes them (Tables 1, 2, 5 and 6).
 
-    `M_J` and `M_F` are unweighted means over batches, as upstream. Its scripts take 4 clips a batch
-    (TPAVI), 2 (AVSegFormer) or 1 (CATR), and M_F depends on that: we take one clip. `J_frames`
-    is the mean over frames and `F_dataset` the best point of the mean curve over all frames with
-    something to find; neither depends on batches. Where keyframes are known, `_key` and `_normal`
-    hold the same over those frames (Table 6); a clip without any such frame is left out there.
+    `M_J` and `M_F` are unweighted means over batches, as upstream. Its scripts use 4 clips a batch
+    (TPAVI), 2 (AVSegFormer) or 1 (CATR), and M_F depends on that: we use one clip. `J_frames` is
+    the mean over frames and `F_dataset` the best point of the mean curve over all frames with a
+    true object; neither depends on batches. If keyframes are known, names with `_key` and
+    `_normal` are the same scores over those frames (Table 6), without clips that have none.
 
     Args:
-        clips_a_batch: Clips that upstream's loader would have put into one batch.
+        clips_a_batch: Number of clips that upstream's loader puts into one batch.
 
     Raises:
-        MetricError: If there is not at least one.
+        MetricError: If it is below 1.
 
     Example:
         >>> scores = MaskScores()
@@ -71,11 +72,11 @@ class MaskScores(Meter[dict[str, _MaskSums]]):
     def __init__(self, clips_a_batch: int = 1) -> None:
         super().__init__()
         if clips_a_batch < 1:
-            raise MetricError(f"Got clips_a_batch={clips_a_batch}; wanted 1 or more.")
+            raise MetricError(f"Expected clips_a_batch of 1 or more, got {clips_a_batch}.")
         self.clips_a_batch = clips_a_batch
 
     def measure(self, outcome: Outcome) -> dict[str, _MaskSums]:
-        """Score every frame and sum up over each set of frames."""
+        """Score every frame and sum over each set of frames."""
         probs = outcome.sounding_probs
         ious, curves = frame_ious(probs, outcome.truth), f_curves(probs, outcome.truth)
         filled = outcome.truth.flatten(1).any(1)
@@ -110,7 +111,7 @@ class MaskScores(Meter[dict[str, _MaskSums]]):
         return {
             "M_J": m_j,
             "M_F": m_f,
-            "J&F": None if m_j is None else (m_j + m_f) / 2,
+            "J&F": None if m_j is None or m_f is None else (m_j + m_f) / 2,
             "J_frames": ratio(total.iou_sum, total.num_frames),
             "F_dataset": total.best_f if total.num_curves else None,
             "num_clips": len(clips),
@@ -131,13 +132,13 @@ class SemanticScores(Meter[dict[str, Tensor]]):
     Args:
         num_classes: C with the background.
         protocol: `"avsbench"`: upstream's numbers with upstream's quirks, see `avsbench_scores`;
-            besides, clips are padded to ten frames of background, which count as perfect, and
+            also, clips are padded to ten frames of background, which count as perfect, and
             frames without a label count as background. `"dataset"`: pixels of the whole data set
-            together, absent classes and unlabelled frames left out, see `dataset_scores`.
+            together, without absent classes and unlabelled frames, see `dataset_scores`.
         pad_to: Frames that `"avsbench"` pads a clip to; None scores clips as they are.
 
     Raises:
-        MetricError: If the protocol is neither.
+        MetricError: If the protocol is unknown.
 
     Example:
         >>> scores = SemanticScores(num_classes=3, protocol="dataset")
@@ -148,17 +149,20 @@ class SemanticScores(Meter[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, num_classes: int = 71, protocol: Protocol = "avsbench", pad_to: int | None = 10
+        self,
+        num_classes: int = 71,
+        protocol: SemanticProtocol = "avsbench",
+        pad_to: int | None = 10,
     ) -> None:
         super().__init__()
-        if protocol not in ("avsbench", "dataset"):
-            raise MetricError(f"Got protocol={protocol!r}; say 'avsbench' or 'dataset'.")
+        if protocol not in get_args(SemanticProtocol):
+            raise MetricError(f"Expected protocol='avsbench' or 'dataset', got {protocol!r}.")
         self.num_classes = num_classes
         self.protocol = protocol
         self.pad_to = pad_to
 
     def measure(self, outcome: Outcome) -> dict[str, Tensor]:
-        """Sum up the counts or the scores of the clip's frames, `[3, C]` for each set of frames."""
+        """Sum the counts or the scores of the clip's frames, `[3, C]` for each set of frames."""
         counts = class_counts(outcome.masks, outcome.truth, self.num_classes)
         rows = torch.stack(list(counts if self.protocol == "dataset" else class_scores(counts)))
         rows = rows.double()

@@ -1,6 +1,6 @@
 """The scores as mmengine metrics, for `val_evaluator` and `test_evaluator` of a config.
 
-What the model gives in `predict` mode is one `Outcome` a clip, or a mapping of its fields.
+In `predict` mode the model returns one `Outcome` a clip, or a mapping of its fields.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class MeterMetric(BaseMetric):
 
     Args:
         collect_device: As in mmengine: `"cpu"` or `"gpu"`.
-        prefix: Goes before every name, `"test"` gives `test/M_J`.
-        **options: What the meter takes.
+        prefix: Prefix of every name: `"test"` gives `test/M_J`.
+        **options: Arguments of the meter.
 
     Example:
         >>> metric = METRICS.build(dict(type="MaskMetric", prefix="s4", clips_a_batch=4))
@@ -33,7 +33,7 @@ class MeterMetric(BaseMetric):
         4
     """
 
-    meter_type: ClassVar[type[Meter]]
+    meter_type: ClassVar[type[Meter[Any]]]
 
     def __init__(
         self, collect_device: str = "cpu", prefix: str | None = None, **options: Any
@@ -47,7 +47,7 @@ class MeterMetric(BaseMetric):
             self.results.append(self.meter.measure(Outcome.from_any(given)))
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Return the scores that are numbers; mmengine logs nothing else."""
+        """Return the scores that are numbers, which mmengine can log."""
         scores = self.meter.summarise(results)
         return {name: s for name, s in scores.items() if isinstance(s, int | float)}
 

@@ -64,8 +64,8 @@ def class_scores(counts: ClassCounts) -> tuple[Tensor, Tensor, Tensor]:
         counts: From `class_counts`.
 
     Returns:
-        IoU and F (beta^2 = 0.3), both `[..., C]` float64, 0 where the class occurs in neither
-        mask; and whether it occurs in one of them, `[..., C]` bool.
+        IoU and F (beta^2 = 0.3), both `[..., C]` float64, 0 for classes in neither mask; and
+        whether the class is in one of them, `[..., C]` bool.
 
     Example:
         >>> counts = class_counts(torch.tensor([[[0, 1]]]), torch.tensor([[[1, 1]]]), 3)
@@ -81,8 +81,8 @@ def class_scores(counts: ClassCounts) -> tuple[Tensor, Tensor, Tensor]:
 def frame_miou(counts: ClassCounts) -> Tensor:
     """Compute AVSBench's mIoU of every frame: the mean of its IoUs above 0, `[...]` float64.
 
-    A quirk, kept: a class that is missed altogether does not lower it, and a frame without any
-    hit is NaN.
+    Quirks, kept: a class that is missed entirely does not lower it, and a frame without any hit
+    is NaN.
     """
     iou, _, _ = class_scores(counts)
     return iou.sum(-1) / (iou > 0).sum(-1)
@@ -92,9 +92,9 @@ def avsbench_scores(iou_sum: Tensor, f_sum: Tensor, num_frames: Tensor) -> dict[
     """Compute mIoU and F from sums over frames, as AVSBench's semantic evaluation does.
 
     Quirks, kept: a class is averaged over the frames where it occurs in prediction or truth, and
-    all classes count in the mean, also those that never occur (as 0), so that a perfect
+    the mean is over all classes, including those that never occur (as 0), so that a perfect
     prediction of 4 of 71 classes scores 0.056; "noBg" drops the last class, not the background.
-    `mIoU_present` is what its log shows while it runs: the mean over classes that occur.
+    `mIoU_present` is what its log shows during evaluation: the mean over classes that occur.
 
     Args:
         iou_sum: `[C]`, the sum of IoUs over frames.
@@ -126,7 +126,7 @@ def avsbench_scores(iou_sum: Tensor, f_sum: Tensor, num_frames: Tensor) -> dict[
 def dataset_scores(counts: ClassCounts) -> dict[str, Any]:
     """Compute mIoU and F from pixel counts of a whole data set.
 
-    A class's IoU and F come from all its pixels together, so that small frames weigh little; the
+    IoU and F of a class are of all its pixels together, so that small frames weigh little; the
     mean is over the classes that occur in prediction or truth.
 
     Args:
@@ -134,7 +134,7 @@ def dataset_scores(counts: ClassCounts) -> dict[str, Any]:
 
     Returns:
         `mIoU`, `F`, the same without the background as `mIoU_noBg`, `F_noBg` (here class 0), and
-        the lists `per_class`; None for classes that do not occur, and for means over none.
+        the lists `per_class`; None for classes that do not occur and for means over no class.
 
     Example:
         >>> counts = class_counts(torch.tensor([[[0, 1]]]), torch.tensor([[[1, 1]]]), 3)

@@ -1,8 +1,8 @@
-"""Scores of timing, collected over clips: alignment, onsets and offsets, control points."""
+"""Scores of timing over clips: alignment, onsets and offsets, control points."""
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -21,15 +21,18 @@ from coprop_plugin.benchmark.metrics.onsets import (
 )
 from coprop_plugin.errors import MetricError
 
+BoundaryScope = Literal["class", "any"]
+"""Whose onsets and offsets count: of each class, or of any sound."""
+
 
 class AlignmentScores(Meter[dict[str, list[float]]]):
-    """Alignment Rate (Fig. 3 and section 4.2), and how often silence is heard as something.
+    """Alignment Rate (Fig. 3 and section 4.2), and the rate of false alarms in silent frames.
 
-    See `aligned_frames` for what counts as aligned; the paper does not say. Rates are over frames
+    The paper does not define when a frame is aligned; `aligned_frames` does. Rates are over frames
     of the whole data set. No AVS benchmark reports the silent-frame false-positive rate.
 
     Args:
-        thresholds: IoUs that objects must reach; `AR` is the rate at 0.5 if it is among them.
+        thresholds: IoUs that objects must reach; `AR` is the rate at 0.5 if it is one of them.
 
     Example:
         >>> scores = AlignmentScores()
@@ -58,8 +61,8 @@ class AlignmentScores(Meter[dict[str, list[float]]]):
     def summarise(self, records: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
         """Return `AR@...`, `AR`, `silent_FPR`, `silent_area`, `missed_rate`, and the counts.
 
-        `silent_area` is the mean share of a silent frame that is painted, `missed_rate` the share
-        of sounding frames in which nothing is predicted.
+        `silent_area` is the mean share of predicted pixels in a silent frame, `missed_rate` the
+        share of sounding frames in which nothing is predicted.
         """
         scores: dict[str, Any] = {}
         for name in ("all", "key", "normal"):
@@ -88,19 +91,18 @@ class AlignmentScores(Meter[dict[str, list[float]]]):
 
 
 class BoundaryScores(Meter[tuple[BoundaryErrors, BoundaryErrors]]):
-    """How far predicted beginnings and ends of sounding are from the true ones, in seconds.
+    """Errors of predicted onsets and offsets of sound, in seconds.
 
-    See `boundary_errors`. Clips that are not labelled throughout are left out.
+    See `boundary_errors`. Clips with unlabelled frames are left out.
 
     Args:
-        scope: `"class"`: the stretches in which a class sounds, for every class that occurs, taken
-            together; for binary masks that is all there is. `"any"`: the stretches in which
-            anything sounds, whatever it is.
+        scope: `"class"`: onsets and offsets of each class that occurs, taken together. `"any"`:
+            those of sound of any class. For binary masks both are the same.
         window_s: Largest error of a pair, in seconds.
         min_area: The share of a frame that a class must exceed to count as sounding.
 
     Raises:
-        MetricError: If the scope is neither.
+        MetricError: If the scope is unknown.
 
     Example:
         >>> truth = torch.tensor([0, 0, 1, 1, 1]).reshape(5, 1, 1)
@@ -113,37 +115,39 @@ class BoundaryScores(Meter[tuple[BoundaryErrors, BoundaryErrors]]):
 
     def __init__(
         self,
-        scope: Literal["class", "any"] = "class",
+        scope: BoundaryScope = "class",
         window_s: float = 2.0,
         min_area: float = 0.0,
     ) -> None:
         super().__init__()
-        if scope not in ("class", "any"):
-            raise MetricError(f"Got scope={scope!r}; say 'class' or 'any'.")
+        if scope not in get_args(BoundaryScope):
+            raise MetricError(f"Expected scope='class' or 'any', got {scope!r}.")
         self.scope = scope
         self.window_s = window_s
         self.min_area = min_area
 
     def measure(self, outcome: Outcome) -> tuple[BoundaryErrors, BoundaryErrors]:
-        """Compare onsets and offsets of every class, or of anything."""
+        """Compare onsets and offsets of every class, or of any sound."""
         onsets, offsets = BoundaryErrors(), BoundaryErrors()
         if not bool(outcome.labelled.all()):
             return onsets, offsets
         num_classes = max(outcome.num_classes, 2)
-        said = sounding_classes(outcome.masks, num_classes, self.min_area)
+        predicted = sounding_classes(outcome.masks, num_classes, self.min_area)
         true = sounding_classes(outcome.truth, num_classes)
         if self.scope == "any":
-            said, true = said.any(1, keepdim=True), true.any(1, keepdim=True)
-        for column in (said | true).any(0).nonzero().flatten().tolist():
-            more = boundary_errors(said[:, column], true[:, column], outcome.times, self.window_s)
-            onsets, offsets = onsets + more[0], offsets + more[1]
+            predicted, true = predicted.any(1, keepdim=True), true.any(1, keepdim=True)
+        for column in (predicted | true).any(0).nonzero().flatten().tolist():
+            of_class = boundary_errors(
+                predicted[:, column], true[:, column], outcome.times, self.window_s
+            )
+            onsets, offsets = onsets + of_class[0], offsets + of_class[1]
         return onsets, offsets
 
     def summarise(self, records: Sequence[tuple[BoundaryErrors, BoundaryErrors]]) -> dict[str, Any]:
         """Return for onsets and offsets the mean, median and signed error, and the counts.
 
-        `_error_s` is the mean distance, `_bias_s` the mean signed error (above 0 is late), each
-        over the matched pairs alone: read them beside `_missed` and `_spurious`.
+        `_error_s` is the mean distance, `_bias_s` the mean signed error (above 0 is late), both
+        over matched pairs only: read them together with `_missed` and `_spurious`.
         """
         scores: dict[str, Any] = {"scope": self.scope, "window_s": self.window_s}
         for row, name in enumerate(("onset", "offset")):
@@ -161,18 +165,18 @@ class BoundaryScores(Meter[tuple[BoundaryErrors, BoundaryErrors]]):
 
 
 class ControlPointScores(Meter[list[tuple[int, int, int]] | None]):
-    """Precision, recall and F1 of control points, frame 0 left out, over the whole data set.
+    """Precision, recall and F1 of control points over the whole data set, without frame 0.
 
     Clips without predicted or without true control points are left out.
 
     Args:
-        tolerances: How many frames a point may be off; 0 asks for the very frame.
+        tolerances: Largest distances of a pair in frames; 0 requires the same frame.
 
     Example:
         >>> from coprop_plugin.types import ControlPoints
         >>> scores, masks = ControlPointScores(), torch.zeros(3, 4, 4).long()
-        >>> said, true = ControlPoints([1, 1, 0]), ControlPoints([1, 0, 1])
-        >>> scores.update(Outcome(masks, masks, control_points=said, true_control_points=true))
+        >>> points, true = ControlPoints([1, 1, 0]), ControlPoints([1, 0, 1])
+        >>> scores.update(Outcome(masks, masks, control_points=points, true_control_points=true))
         >>> scores.compute()["F1@0"], scores.compute()["F1@1"]
         (0.0, 1.0)
     """
@@ -183,10 +187,10 @@ class ControlPointScores(Meter[list[tuple[int, int, int]] | None]):
 
     def measure(self, outcome: Outcome) -> list[tuple[int, int, int]] | None:
         """Count pairs, predicted and true points at each tolerance."""
-        said, true = outcome.control_points, outcome.true_control_points
-        if said is None or true is None:
+        points, true = outcome.control_points, outcome.true_control_points
+        if points is None or true is None:
             return None
-        return [matched_control_points(said, true, tolerance) for tolerance in self.tolerances]
+        return [matched_control_points(points, true, tolerance) for tolerance in self.tolerances]
 
     def summarise(self, records: Sequence[list[tuple[int, int, int]] | None]) -> dict[str, Any]:
         """Return `precision@n`, `recall@n`, `F1@n` for tolerance n, and the counts."""

@@ -1,11 +1,31 @@
-"""Does Co-Prop help a model, and which of its parts does: any backend, bare and part by part.
+"""Benchmark of any backend, bare and with each part of Co-Prop.
 
-`plug_and_play` scores models on clips with truth, row by row of a table; a `Report` prints the
-table and saves it.
+`plug_and_play` scores models on clips with truth, row by row of a table; the `Report` that it
+returns prints and saves the table.
 """
 
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report
-from coprop_plugin.benchmark.plug_and_play.rows import Row, default_rows
+from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
+from coprop_plugin.benchmark.plug_and_play.record_file import model_fingerprint
+from coprop_plugin.benchmark.plug_and_play.rows import (
+    Row,
+    WithoutAudio,
+    default_rows,
+    without_audio,
+)
 from coprop_plugin.benchmark.plug_and_play.run_rows import plug_and_play
+from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
 
-__all__ = ["Report", "Row", "default_rows", "plug_and_play"]
+__all__ = [
+    "Cost",
+    "Report",
+    "Row",
+    "SharedKeyframes",
+    "TrueKeyframes",
+    "WithoutAudio",
+    "default_rows",
+    "measured",
+    "model_fingerprint",
+    "plug_and_play",
+    "without_audio",
+]

@@ -1,4 +1,4 @@
-"""What came out of the benchmark: scores, failures, and what they were made with."""
+"""The result of the benchmark: scores, failures, settings and versions."""
 
 import csv
 import io
@@ -32,11 +32,11 @@ class Report:
     """The scores of every backend and row.
 
     Attributes:
-        results: One mapping for each backend, row and part of the clips (`scores.PARTS`):
-            `backend`, `row`, `part`, `clips` (how many), `mean` and `std` over the sets, and
-            `sets`, the scores of each.
-        failures: What could not be done: `set`, `clip`, `backend`, `row`, `error`.
-        about: Sets, settings, and versions of everything.
+        results: One mapping for each backend, row and part of the clips (see `PARTS`): `backend`,
+            `row`, `part`, `clips` (their number), `mean` and `std` over the sets, and `sets`, the
+            scores of each.
+        failures: One mapping for each failure: `set`, `clip`, `backend`, `row`, `error`.
+        about: Sets, settings and versions.
     """
 
     results: Sequence[Mapping[str, Any]]
@@ -50,7 +50,7 @@ class Report:
         failures: Sequence[Mapping[str, str]],
         about: Mapping[str, Any],
     ) -> "Report":
-        """Sum records up: those of each backend and row, by set of clips."""
+        """Score records, given by backend and row and then by set of clips."""
         results = []
         for (backend, row), sets in records.items():
             for part in PARTS:
@@ -73,12 +73,12 @@ class Report:
                 return result["mean"]
         known = sorted({f"{r['backend']} {r['row']}" for r in self.results})
         raise UnknownNameError(
-            f"Got {backend!r}, {row!r}, {part!r}; there are {', '.join(known) or 'no scores'}, "
-            f"each with the parts {', '.join(PARTS)}."
+            f"There are no scores of {backend!r}, {row!r}, {part!r}. There are "
+            f"{', '.join(known) or 'none'}, each with the parts {', '.join(PARTS)}."
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write `report.json` and `report.csv` (one line a result, means and deviations).
+        """Write `report.json` and `report.csv` (one line a result: means and deviations).
 
         Returns:
             The folder.
@@ -105,12 +105,12 @@ class Report:
         return out.getvalue()
 
     def __str__(self) -> str:
-        """Return tables to read: all clips, then their parts."""
+        """Return tables of text: all clips, then parts of them."""
         return as_text(self.results)
 
 
 def versions() -> dict[str, Any]:
-    """Return what the numbers may depend on: versions, machine, threads, GPU."""
+    """Return what the numbers may depend on: versions, machine, threads and GPU."""
     return {
         "coprop_plugin": __version__,
         "torch": torch.__version__,

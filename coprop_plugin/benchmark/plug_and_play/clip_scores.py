@@ -1,4 +1,4 @@
-"""What is remembered of a clip, small enough for a line of JSON, and what follows from many."""
+"""The record of one clip, small enough for a line of JSON, and the scores of many records."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median, stdev
@@ -13,6 +13,7 @@ from coprop_plugin.benchmark.metrics import (
     ControlPointScores,
     MaskScores,
     Outcome,
+    SemanticProtocol,
     SemanticScores,
 )
 
@@ -23,17 +24,17 @@ PARTS: dict[str, tuple[str, bool] | None] = {
     "with_silence": ("silence", True),
     "without_silence": ("silence", False),
 }
-"""Which clips count: those whose record has a flag set so. A clip of which nobody knows whether
-what sounds changes is in neither of the two."""
+"""Parts of the clips: a field of their record and its value. A clip of which it is unknown whether
+the sounding objects change is in neither `changing` nor `unchanging`."""
 
 _MASKS = ("M_J", "M_F")
 _COSTS = ("seconds", "cpu_seconds")
 _PEAKS = ("peak_mb", "gpu_mb")
-_PROTOCOLS = {"avsbench_": "avsbench", "class_": "dataset"}
+_PROTOCOLS: dict[str, SemanticProtocol] = {"avsbench_": "avsbench", "class_": "dataset"}
 
 
 def measure(outcome: Outcome) -> dict[str, Any]:
-    """Measure one clip; returns JSON types, for `scores_of`."""
+    """Return the record of one clip in JSON types, for `scores_of`."""
     masks = MaskScores()
     masks.update(outcome)
     boundaries = BoundaryScores().measure(outcome)
@@ -59,33 +60,39 @@ def _classes(outcome: Outcome) -> dict[str, Any]:
 
 
 def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Score clips together, each as its metric says.
+    """Return the scores of clips.
 
     M_J and M_F are means over clips, as AVSBench's with one clip a batch; times are medians, as
-    the first clip waits for imports; memory is the largest; all else is over the frames,
-    boundaries and points of all clips.
+    the first clip includes imports; memory is the maximum; the others are over the frames,
+    boundaries and control points of all clips.
 
     Args:
-        records: Of `measure`, with the fields of `Cost` beside them.
+        records: Records of `measure` with the fields of `Cost`.
 
     Returns:
-        Scores by name, None where there is nothing to say.
+        Scores by name, None where undefined.
     """
     names = dict.fromkeys(name for record in records for name in record["masks"])
-    scores = {name: _mean([r["masks"].get(name) for r in records]) for name in names}
+    scores: dict[str, Any] = {
+        name: _mean([r["masks"].get(name) for r in records]) for name in names
+    }
     scores |= AlignmentScores().summarise([record["alignment"] for record in records])
-    scores |= BoundaryScores().summarise(
-        [tuple(BoundaryErrors(tuple(e), *n) for e, *n in r["boundaries"]) for r in records]
-    )
+    scores |= BoundaryScores().summarise([_boundaries(r["boundaries"]) for r in records])
     scores |= ControlPointScores().summarise([record["control_points"] for record in records])
     scores |= _class_scores([record["classes"] for record in records])
     scores |= {name: median(record[name] for record in records) for name in _COSTS}
     for name in _PEAKS:
         scores[name] = max((r[name] for r in records if r[name] is not None), default=None)
-    return {name: score for name, score in scores.items() if _is_told(name, score)}
+    return {name: score for name, score in scores.items() if _is_reported(name, score)}
 
 
-def _is_told(name: str, score: Any) -> bool:
+def _boundaries(sides: Sequence[Sequence[Any]]) -> tuple[BoundaryErrors, BoundaryErrors]:
+    """Read the errors of onsets and offsets that `measure` wrote."""
+    onsets, offsets = (BoundaryErrors(tuple(e), *counts) for e, *counts in sides)
+    return onsets, offsets
+
+
+def _is_reported(name: str, score: Any) -> bool:
     if name.endswith(("_key", "_normal")):
         return name.partition("_key")[0].partition("_normal")[0] in ("M_J", "M_F", "AR")
     number = score is None or isinstance(score, int | float)
@@ -96,7 +103,7 @@ def _class_scores(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]
     known = [record for record in records if record is not None]
     if not known:
         return {}
-    scores = {}
+    scores: dict[str, Any] = {}
     for prefix, protocol in _PROTOCOLS.items():
         sums = [torch.tensor(record[prefix], dtype=torch.float64) for record in known]
         found = SemanticScores(sums[0].shape[1], protocol).summarise([{"all": s} for s in sums])
@@ -106,30 +113,35 @@ def _class_scores(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]
 
 def part_of(records: Sequence[Mapping[str, Any]], part: str) -> list[Mapping[str, Any]]:
     """Return the records of one of `PARTS`."""
-    if PARTS[part] is None:
+    condition = PARTS[part]
+    if condition is None:
         return list(records)
-    flag, wanted = PARTS[part]
-    return [record for record in records if record[flag] is wanted]
+    field, value = condition
+    return [record for record in records if record[field] is value]
 
 
 def mean_and_spread(
     sets: Sequence[Mapping[str, float | None]],
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Return the mean over sets of clips of every score, and its standard deviation.
+    """Return the mean of every score over sets of clips, and its standard deviation.
 
-    The deviation is that of a sample (n - 1), None for one set; a set without a score is left out.
+    The deviation is that of a sample (n - 1), None for one set. Sets without a score are left out.
 
     Example:
         >>> mean_and_spread([{"M_J": 0.5}, {"M_J": 0.7}])[0]
         {'M_J': 0.6}
     """
     names = dict.fromkeys(name for scores in sets for name in scores)
-    columns = {n: [s[n] for s in sets if s.get(n) is not None] for n in names}
+    columns = {n: _known([scores.get(n) for scores in sets]) for n in names}
     mean = {name: _mean(values) for name, values in columns.items()}
     spread = {n: stdev(values) if len(values) > 1 else None for n, values in columns.items()}
     return mean, spread
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+    known = _known(values)
     return fmean(known) if known else None
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""What a piece of work costs: time, and the most memory that was held."""
+"""The cost of a piece of work: time and peak memory."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 Made = TypeVar("Made")
-_FORGET = Path("/proc/self/clear_refs")
+_RESET = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Cost:
     """Time and memory.
 
     Attributes:
-        seconds: By the clock on the wall.
-        cpu_seconds: Of all threads together.
-        peak_mb: Most resident memory of the whole process meanwhile, in MiB; None where the
-            system does not tell (it is Linux that does).
-        gpu_mb: Most memory of tensors on the current GPU, in MiB; None without one.
+        seconds: Wall-clock time.
+        cpu_seconds: CPU time of all threads.
+        peak_mb: Peak resident memory of the process, in MiB; None where the system does not
+            report it (Linux does).
+        gpu_mb: Peak memory of tensors on the current GPU, in MiB; None without one.
     """
 
     seconds: float = 0.0
@@ -31,7 +31,7 @@ class Cost:
     gpu_mb: float | None = None
 
     def __add__(self, other: "Cost") -> "Cost":
-        """Return the cost of one after the other."""
+        """Return the cost of both, one after the other."""
         return Cost(
             self.seconds + other.seconds,
             self.cpu_seconds + other.cpu_seconds,
@@ -40,11 +40,11 @@ class Cost:
         )
 
     def shared_by(self, number: int) -> "Cost":
-        """Return what each of `number` equal pieces cost; each needed all the memory."""
+        """Return the cost of one of `number` equal pieces; each needs all the memory."""
         return replace(self, seconds=self.seconds / number, cpu_seconds=self.cpu_seconds / number)
 
     def without(self, part: "Cost") -> "Cost":
-        """Return what is left when a part has taken no time."""
+        """Return the cost as if a part of the work had taken no time."""
         return replace(
             self,
             seconds=self.seconds - part.seconds,
@@ -53,7 +53,7 @@ class Cost:
 
 
 _open: list["_Peaks"] = []
-"""The peaks of what is being measured, the innermost last."""
+"""Peaks of the work being measured, the innermost last."""
 
 
 @dataclass
@@ -67,17 +67,17 @@ class _Peaks:
 
 
 def measured(work: Callable[[], Made]) -> tuple[Made, Cost]:
-    """Do some work; returns what it returns, and what it cost.
+    """Do some work; returns its return value and its cost.
 
-    Work may measure parts of itself; their cost is part of its own.
+    Work may measure parts of itself; their cost is included in its own.
 
     Example:
         >>> made, cost = measured(lambda: sum(range(10)))
         >>> made, cost.seconds >= 0
         (45, True)
     """
-    _note_peaks()
-    _forget_peaks()
+    _raise_peaks()
+    _reset_peaks()
     mine = _Peaks()
     _open.append(mine)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -87,32 +87,32 @@ def measured(work: Callable[[], Made]) -> tuple[Made, Cost]:
             torch.cuda.synchronize()
         seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     finally:
-        _note_peaks()
+        _raise_peaks()
         _open.pop()
     return made, Cost(seconds, cpu_seconds, mine.resident_mb, mine.gpu_mb)
 
 
-def _note_peaks() -> None:
-    """Raise the peaks of all that is being measured to what was reached since the last reset."""
+def _raise_peaks() -> None:
+    """Raise the open peaks to the memory reached since the last reset."""
     gpu_mb = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else None
-    reached = _Peaks(_resident_peak_mb() if _can_forget() else None, gpu_mb)
+    reached = _Peaks(_resident_peak_mb() if _can_reset() else None, gpu_mb)
     for peaks in _open:
         peaks.raise_to(reached)
 
 
-def _forget_peaks() -> None:
-    if _can_forget():
-        _FORGET.write_text("5")
+def _reset_peaks() -> None:
+    if _can_reset():
+        _RESET.write_text("5")
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
 
 
 @cache
-def _can_forget() -> bool:
-    """Say whether the system forgets the peak so far when told to: Linux does."""
+def _can_reset() -> bool:
+    """Whether the system can reset the peak; Linux can."""
     try:
-        _FORGET.write_text("5")
+        _RESET.write_text("5")
     except OSError:
         return False
     return True

@@ -1,20 +1,23 @@
-"""The rows of the table: which control points, whose keyframes, and what carries the masks."""
+"""The rows of the table: control points, keyframes and propagator of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import list_propagators, list_providers
-from coprop_plugin.types import Clip, Propagator
+from coprop_plugin.types import BatchedPropagator, Clip, Propagator
 
 BARE = "bare"
-_DEAF = "-deaf"
-_HOW = (
-    "A row is 'bare', or POINTS[@SECONDS]+CARRIER[+truth]: 'novelty+learned', 'novelty@1+flow', "
-    "'oracle+hold', 'oracle+learned-deaf', 'oracle+flow+truth'."
+_NO_AUDIO = "-no-audio"
+_NO_AUDIO_BEFORE = "-deaf"
+"""An earlier spelling of `-no-audio`."""
+_EXPECTED = (
+    "Expected 'bare', or POINTS[@SECONDS]+PROPAGATOR[+truth], e.g. 'novelty+learned', "
+    "'novelty@1+flow', 'oracle+hold', 'oracle+learned-no-audio', 'oracle+flow+truth'."
 )
 
 
@@ -23,25 +26,27 @@ class Row:
     """One row of the table, as Table 2 (a) of the paper has them.
 
     Attributes:
-        name: `"bare"`: the model on every frame, nothing else. Otherwise `POINTS+CARRIER`: control
-            points by a registered provider, or true ones ("oracle"); masks carried by a named
-            propagator, whose name may end in `-deaf`: the same one without sound, which is AOT.
-            With `@SECONDS` the model is asked again within a segment, see `CoProp`'s `reanchor`.
-            With `+truth` behind it, keyframes have their true masks.
+        name: `"bare"`: the model alone, on every frame. Otherwise `POINTS+PROPAGATOR`: control
+            points of a registered provider, or the true ones (`oracle`), and a propagator by
+            name; `-no-audio` after its name runs it without audio, which makes an Audio-Insert
+            Propagator AOT. `@SECONDS` after POINTS re-runs the model within a segment, see
+            `CoProp`'s `reanchor`. With `+truth` keyframes have their true masks.
         points: Name of the provider.
-        carrier: Name of the propagator.
-        true_keyframes: Whether true masks stand in for the model's.
-        reanchor: Seconds after which the model is asked again, or None.
+        propagator: Name of the propagator.
+        true_keyframes: Whether keyframes have their true masks.
+        reanchor: Seconds after which the model is run again within a segment, or None.
 
     Example:
         >>> row = Row.of("oracle@1.5+flow+truth")
-        >>> row.points, row.reanchor, row.carrier, row.true_keyframes
+        >>> row.points, row.reanchor, row.propagator, row.true_keyframes
         ('oracle', 1.5, 'flow', True)
+        >>> Row.of("oracle+learned-deaf").name  # an earlier spelling
+        'oracle+learned-no-audio'
     """
 
     name: str
     points: str
-    carrier: str
+    propagator: str
     true_keyframes: bool = False
     reanchor: float | None = None
 
@@ -50,26 +55,28 @@ class Row:
         """Read a row's name.
 
         Raises:
-            UnknownNameError: If it is none, or there is no such provider.
+            UnknownNameError: If it is not a row, or there is no such provider.
         """
         if name == BARE:
             return cls(BARE, "every_n", "hold")
         parts = name.split("+")
         if len(parts) not in (2, 3) or parts[2:] not in ([], ["truth"]) or not all(parts):
-            raise UnknownNameError(f"Got the row {name!r}. {_HOW}")
+            raise UnknownNameError(f"{name!r} is not a row. {_EXPECTED}")
         points, _, seconds = parts[0].partition("@")
         if points not in list_providers():
             raise UnknownNameError(
-                f"Got the row {name!r}, but {points!r} is no provider of control points. There "
-                f"are: {', '.join(list_providers())}. {_HOW}"
+                f"Row {name!r}: {points!r} is not a control-point provider. There are: "
+                f"{', '.join(list_providers())}. {_EXPECTED}"
             )
         try:
             reanchor = float(seconds) if seconds else None
         except ValueError:
             raise UnknownNameError(
-                f"Got the row {name!r}; {seconds!r} is no time. {_HOW}"
+                f"Row {name!r}: {seconds!r} is not a number of seconds. {_EXPECTED}"
             ) from None
-        return cls(name, points, parts[1], len(parts) == 3, reanchor)
+        if parts[1].endswith(_NO_AUDIO_BEFORE):
+            parts[1] = parts[1].removesuffix(_NO_AUDIO_BEFORE) + _NO_AUDIO
+        return cls("+".join(parts), points, parts[1], len(parts) == 3, reanchor)
 
     @property
     def is_bare(self) -> bool:
@@ -78,27 +85,29 @@ class Row:
 
 
 def default_rows(propagators: Sequence[str] = ("learned",)) -> list[str]:
-    """Return the rows that show what each part adds, for named propagators that hear.
+    """Return the rows that show what each part adds, for named propagators that use audio.
 
     Example:
         >>> default_rows([])[:4]
         ['bare', 'cosine+hold', 'novelty+hold', 'novelty+flow']
     """
-    learned = [f"{name}{deaf}" for name in propagators for deaf in (_DEAF, "")]
+    learned = [f"{name}{suffix}" for name in propagators for suffix in (_NO_AUDIO, "")]
+    with_truth = (*propagators, *(() if learned else ["flow"]))
     return [
         BARE,
         "cosine+hold",
-        *(f"novelty+{carrier}" for carrier in ("hold", "flow", *learned)),
-        *(f"oracle+{carrier}" for carrier in ("hold", "flow", *learned)),
-        *(f"oracle+{carrier}+truth" for carrier in (*propagators, *(() if learned else ["flow"]))),
+        *(f"novelty+{propagator}" for propagator in ("hold", "flow", *learned)),
+        *(f"oracle+{propagator}" for propagator in ("hold", "flow", *learned)),
+        *(f"oracle+{propagator}+truth" for propagator in with_truth),
     ]
 
 
 class WithoutAudio(nn.Module):
-    """A propagator that hears nothing: AOT, where it is an Audio-Insert Propagator (Table 5).
+    """A propagator without its audio input, which makes an Audio-Insert Propagator AOT (Table 5).
 
     Args:
-        propagator: The one that would hear.
+        propagator: The propagator. If it is a `BatchedPropagator`, use `without_audio`, whose
+            result is one, too.
 
     Example:
         >>> WithoutAudio(as_propagator("hold")).hear(None) is None
@@ -110,44 +119,75 @@ class WithoutAudio(nn.Module):
         self.propagator = propagator
 
     def hear(self, clip: Clip) -> None:
-        """Hear nothing."""
+        """Return None: no audio features."""
         return None
 
-    def start(self, frame: Tensor, sound: Tensor | None, masks: Tensor) -> object:
-        """Begin a segment without sound."""
+    def start(self, frame: Tensor, sound: Tensor | None, masks: Tensor) -> Any:
+        """Begin a segment without audio."""
         return self.propagator.start(frame, None, masks)
 
-    def step(self, memory: object, frame: Tensor, sound: Tensor | None) -> Tensor:
-        """Carry the masks on without sound."""
+    def step(self, memory: Any, frame: Tensor, sound: Tensor | None) -> Tensor:
+        """Propagate the masks to the next frame without audio."""
         return self.propagator.step(memory, frame, None)
 
 
-def carriers_of(
+class _BatchedWithoutAudio(WithoutAudio):
+    """`WithoutAudio` for a `BatchedPropagator`."""
+
+    propagator: BatchedPropagator
+
+    @property
+    def encode_ahead(self) -> int:
+        """That of the propagator."""
+        return self.propagator.encode_ahead
+
+    def first(self, memory: Any, count: int) -> Any:
+        """Return the memory of the first `count` segments."""
+        return self.propagator.first(memory, count)
+
+    def look_ahead(self, memory: Any, frames: Tensor, sound: Tensor | None) -> None:
+        """Encode the next frames without audio."""
+        self.propagator.look_ahead(memory, frames, None)
+
+
+def without_audio(propagator: Propagator) -> WithoutAudio:
+    """Return a propagator without its audio input, batched if the propagator is.
+
+    Example:
+        >>> without_audio(as_propagator("hold")).hear(None) is None
+        True
+    """
+    if isinstance(propagator, BatchedPropagator):
+        return _BatchedWithoutAudio(propagator)
+    return WithoutAudio(propagator)
+
+
+def propagators_of(
     rows: Sequence[Row], propagators: Mapping[str, Propagator]
 ) -> dict[str, Propagator]:
     """Return the propagators that rows name.
 
     Args:
-        rows: Of the table.
-        propagators: Those that go by a name of the caller's.
+        rows: Rows of the table.
+        propagators: The caller's propagators by name.
 
     Raises:
-        UnknownNameError: If one is neither there nor registered.
+        UnknownNameError: If one is neither the caller's nor registered.
     """
-    return {row.carrier: _carrier(row, propagators) for row in rows}
+    return {row.propagator: _propagator(row, propagators) for row in rows}
 
 
-def _carrier(row: Row, propagators: Mapping[str, Propagator]) -> Propagator:
-    if row.carrier in propagators:
-        return propagators[row.carrier]
-    name = row.carrier.removesuffix(_DEAF)
-    if name != row.carrier and name in propagators:
-        return WithoutAudio(propagators[name])
-    if row.carrier in list_propagators():
-        return as_propagator(row.carrier)
+def _propagator(row: Row, propagators: Mapping[str, Propagator]) -> Propagator:
+    if row.propagator in propagators:
+        return propagators[row.propagator]
+    name = row.propagator.removesuffix(_NO_AUDIO)
+    if name != row.propagator and name in propagators:
+        return without_audio(propagators[name])
+    if name in list_propagators():
+        propagator = as_propagator(name)
+        return propagator if name == row.propagator else without_audio(propagator)
     known = ", ".join([*propagators, *list_propagators()])
     hint = " No trained propagator was given." if name == "learned" else ""
     raise UnknownNameError(
-        f"Got the row {row.name!r}, but there is no propagator {name!r}.{hint} There are: {known}. "
-        f"{_HOW}"
+        f"Row {row.name!r}: there is no propagator {name!r}.{hint} There are: {known}. {_EXPECTED}"
     )

@@ -1,4 +1,4 @@
-"""Keyframes of a clip that several rows of the table want: asked for once, billed to each."""
+"""Keyframes of a clip that several rows of the table share, and what they cost each row."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,52 +9,53 @@ from coprop_plugin.benchmark.plug_and_play.cost import Cost, Made, measured
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.types import Clip, KeyframeBackend
 
-_SURE = 10.0
+_CERTAIN = 10.0
 
 
 class SharedKeyframes:
-    """A backend for one clip that asks another one about each frame once.
+    """A backend for one clip that runs another backend on each frame once.
 
-    A frame that listens to another time (see `Clip.heard_at`) is another frame.
+    A frame with its audio window at another time (see `Clip.heard_at`) counts as another frame.
 
     Args:
-        backend: The one to ask.
+        backend: The backend to run.
     """
 
     def __init__(self, backend: KeyframeBackend) -> None:
         self.backend, self.num_classes = backend, backend.num_classes
         self._known: dict[tuple[int, float], tuple[Tensor, Cost]] = {}
-        self._paid = self._owed = Cost()
+        # Of the current work: the cost of runs of the backend, and of the keyframes it used.
+        self._spent = self._used = Cost()
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return the backend's logits `[K, C, H, W]`."""
         keys = [(index, float(clip.listening_times[index])) for index in indices]
         new = [key for key in keys if key not in self._known]
         if new:
-            logits, cost = measured(lambda: self._ask(clip, [index for index, _ in new]))
+            logits, cost = measured(lambda: self._run(clip, [index for index, _ in new]))
             share = cost.shared_by(len(new))
             self._known |= {key: (row, share) for key, row in zip(new, logits, strict=True)}
-            self._paid += cost
-        self._owed = sum((self._known[key][1] for key in keys), self._owed)
+            self._spent += cost
+        self._used = sum((self._known[key][1] for key in keys), self._used)
         return torch.stack([self._known[key][0] for key in keys])
 
-    def billed(self, work: Callable[[], Made]) -> tuple[Made, Cost]:
-        """Do some work that asks for keyframes; its cost is as if none had been known."""
-        self._paid = self._owed = Cost()
+    def cost_alone(self, work: Callable[[], Made]) -> tuple[Made, Cost]:
+        """Do work that uses keyframes; returns its cost as if none of them had been known."""
+        self._spent = self._used = Cost()
         made, cost = measured(work)
-        return made, cost.without(self._paid) + self._owed
+        return made, cost.without(self._spent) + self._used
 
-    def _ask(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+    def _run(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         with torch.no_grad(), evaluating(self.backend):
             return self.backend.segment_keyframes(clip, indices)
 
 
 class TrueKeyframes:
-    """A backend for one clip that knows its true masks.
+    """A backend for one clip that returns its true masks.
 
     Args:
         masks: `[T, H, W]` int64 class numbers, 0 the silent background.
-        num_classes: C; 1 takes every class for "sounds".
+        num_classes: C; 1 counts every class as sounding.
 
     Example:
         >>> backend = TrueKeyframes(torch.tensor([[[0, 2]]]), num_classes=3)
@@ -69,6 +70,6 @@ class TrueKeyframes:
         """Return logits `[K, C, H, W]` of +-10."""
         masks = self.masks[list(indices), None]
         if self.num_classes == 1:
-            return torch.where(masks > 0, _SURE, -_SURE)
+            return torch.where(masks > 0, _CERTAIN, -_CERTAIN)
         classes = torch.arange(self.num_classes)[None, :, None, None]
-        return torch.where(masks == classes, _SURE, -_SURE)
+        return torch.where(masks == classes, _CERTAIN, -_CERTAIN)

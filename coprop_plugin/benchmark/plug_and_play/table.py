@@ -38,15 +38,15 @@ _PARTS = {
 
 
 def as_text(results: Sequence[Mapping[str, Any]]) -> str:
-    """Draw three tables: masks, timing and cost of all clips, and M_J of parts of them.
+    """Return three tables: masks, timing and cost of all clips, and M_J of parts of them.
 
-    A number is the mean over sets of clips; +- its standard deviation, if there are several.
+    A number is the mean over sets of clips, with its standard deviation if there are several.
     """
     whole = [result for result in results if result["part"] == "all"]
     by_place = {(r["backend"], r["row"], r["part"]): r for r in results}
     tables = []
     for title, columns in (("Masks", _MASKS), ("Timing and cost", _TIMING)):
-        known = {n: says for n, says in columns.items() if any(_has(r, n) for r in whole)}
+        known = {n: header for n, header in columns.items() if any(_has(r, n) for r in whole)}
         table = _table(f"{title}, all clips", "clips", *known.values())
         for result in whole:
             cells = (_cell(result, name) for name in known)
@@ -57,10 +57,9 @@ def as_text(results: Sequence[Mapping[str, Any]]) -> str:
         place = (result["backend"], result["row"])
         cells = (_cell(by_place[(*place, part)], name) for part, name in _PARTS.values())
         parts.add_row(*place, *cells)
-    console = Console(file=io.StringIO(), width=_WIDTH)
-    console.print(*tables, parts, sep="\n")
-    lines = (line.rstrip() for line in console.file.getvalue().splitlines())
-    return "\n".join(lines).strip()
+    text = io.StringIO()
+    Console(file=text, width=_WIDTH).print(*tables, parts, sep="\n")
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip()
 
 
 def _table(title: str, *columns: str) -> Table:

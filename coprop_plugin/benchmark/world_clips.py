@@ -1,0 +1,106 @@
+"""Clips with truth from the made-up world: scenes of its test split, rendered on demand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.errors import DatasetError
+from coprop_plugin.types import Sampling
+from coprop_plugin.world.splits import NUM_CLASSES, SPLITS, made_up_scene
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """How scenes of the made-up world are rendered.
+
+    Args:
+        size: Height and width in pixels, at least 16 each.
+        num_frames: Frames a clip.
+        fps: Frames a second.
+        sampling: See `Clip`; `"avsbench"` takes one frame a second.
+
+    Raises:
+        DatasetError: If an option is out of range.
+    """
+
+    size: tuple[int, int] = (112, 160)
+    num_frames: int = 10
+    fps: float = 1.0
+    sampling: Sampling = "avsbench"
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.num_frames < 1 or not self.fps > 0:
+            raise DatasetError(
+                "Expected at least 16 x 16 pixels, one frame, and a rate above 0, got "
+                f"size={self.size}, num_frames={self.num_frames}, fps={self.fps}."
+            )
+        if self.sampling == "avsbench" and self.fps != 1:
+            raise DatasetError(
+                "Expected fps=1 with sampling='avsbench', which takes one frame a second, got "
+                f"fps={self.fps}. Use sampling='pts' for other rates."
+            )
+
+
+class WorldSamples(Sequence[Sample]):
+    """Scenes of the made-up world's test split as clips with truth.
+
+    Args:
+        length: Number of scenes.
+        first: Number of scenes of the split to skip.
+        options: How they are rendered.
+
+    Raises:
+        DatasetError: If the split has fewer scenes.
+
+    Example:
+        >>> samples = WorldSamples(2, options=WorldOptions(size=(32, 48), num_frames=3))
+        >>> samples.ids, samples[0].masks.shape
+        (['scene-2000', 'scene-2001'], torch.Size([3, 32, 48]))
+    """
+
+    def __init__(self, length: int, first: int = 0, options: WorldOptions | None = None) -> None:
+        seeds = SPLITS["test"]
+        if length < 1 or first < 0 or first + length > len(seeds):
+            raise DatasetError(
+                f"Expected scenes of the test split, which has {len(seeds)}, got {length} scenes "
+                f"from scene {first} on. Take fewer scenes, or fewer sets of them."
+            )
+        self.seeds = seeds[first : first + length]
+        self.options = options or WorldOptions()
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the scenes."""
+        return [f"scene-{seed}" for seed in self.seeds]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
+        """Render one scene."""
+        options = self.options
+        duration_s = options.num_frames / options.fps
+        scene = made_up_scene(self.seeds[index], options.size, duration_s)
+        clip = scene.clip(options.fps, options.sampling)
+        return Sample(
+            self.ids[index],
+            clip,
+            scene.truth(clip),
+            torch.ones(clip.num_frames, dtype=torch.bool),
+            NUM_CLASSES,
+            split="test",
+            control_points=scene.control_points(clip),
+        )
+
+
+def world_sets(length: int, number: int, options: WorldOptions) -> dict[str, WorldSamples]:
+    """Return several sets of scenes without a scene in common.
+
+    Example:
+        >>> {name: s.ids[0] for name, s in world_sets(5, 2, WorldOptions()).items()}
+        {'scenes 2000-2004': 'scene-2000', 'scenes 2005-2009': 'scene-2005'}
+    """
+    sets = (WorldSamples(length, n * length, options) for n in range(number))
+    return {f"scenes {s.seeds[0]}-{s.seeds[-1]}": s for s in sets}

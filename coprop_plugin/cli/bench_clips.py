@@ -1,0 +1,106 @@
+"""The clips that `coprop bench` and `coprop anchor compare` name."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin.batch import video_items
+from coprop_plugin.benchmark.datasets import Samples
+from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder, videos_with_truth
+from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples, world_sets
+from coprop_plugin.errors import DatasetError
+from coprop_plugin.types import Sampling
+
+
+def bench_clips(
+    folder: Path | None,
+    world: int,
+    seeds: int,
+    frames: int | None,
+    fps: float,
+    size: str,
+    split: str,
+    ids: Path | None,
+) -> tuple[dict[str, Samples], dict[str, Any]]:
+    """Return the sets of clips for `coprop bench`, and their settings.
+
+    Args:
+        folder: A data set on disk.
+        world: Or the number of scenes of the made-up world.
+        seeds: Number of sets of scenes.
+        frames: Frames a scene; None for 10 s.
+        fps: Frames a second of a scene.
+        size: `"112x160"`, or one side in pixels; `""` for the default.
+        split: Of the folder.
+        ids: A list of clips of the folder.
+
+    Raises:
+        DatasetError: If there are no such clips, or not exactly one source is named.
+    """
+    if (folder is None) == (world == 0):
+        raise DatasetError(
+            "Name the clips: the folder of a data set, or --world with a number of scenes."
+        )
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", size or ("112x160" if world else "224"))
+    if sides is None or (folder is not None and sides[2]):
+        raise DatasetError(f"Expected --size like 112x160, or one side for a folder, got {size}.")
+    height = int(sides[1])
+    if folder is not None:
+        dataset = open_folder(folder, split, ids, height)
+        name = f"{type(dataset).__name__} {split}"
+        where = {"folder": str(folder.resolve()), "split": split, "size": height}
+        return {name: dataset}, {"data": name, **where}
+    options = WorldOptions(
+        (height, int(sides[2] or height)),
+        frames or max(1, round(10 * fps)),
+        fps,
+        _world_sampling(fps),
+    )
+    data = dict[str, Samples](world_sets(world, seeds, options))
+    return data, {"data": "made-up world, test", **asdict(options)}
+
+
+def compare_clips(
+    folder: Path | None,
+    world: int,
+    truth: Path | None,
+    fps: float = 1.0,
+    frames: int = 10,
+    split: str = "test",
+) -> Samples:
+    """Return clips with known control points for `coprop anchor compare`.
+
+    Args:
+        folder: A data set, or a folder of videos.
+        world: Or the number of scenes of the made-up world.
+        truth: Control points of the videos, for `FileProvider`.
+        fps: Frames a second of scenes and videos.
+        frames: Frames a scene.
+        split: Of a data set; `"all"` for all of it.
+
+    Raises:
+        DatasetError: If there are no such clips, or not exactly one source is named.
+        CopropError: If a video, or its truth, cannot be read.
+    """
+    if (folder is None) == (world == 0):
+        raise DatasetError(
+            "Name the clips: a data set, a folder of videos with --truth, or --world with a number "
+            "of scenes."
+        )
+    if folder is None:
+        options = WorldOptions((56, 80), frames, fps, _world_sampling(fps))
+        return WorldSamples(world, options=options)
+    if is_dataset(folder):
+        return open_folder(folder, None if split == "all" else split, size=None)
+    if truth is None:
+        raise DatasetError(
+            f"{folder} is not a data set (S4, MS3, AVSS). For videos, give their control points: "
+            "--truth points.json, as `coprop anchor -o points.json` writes it."
+        )
+    return videos_with_truth(video_items([folder], fps or None), truth)
+
+
+def _world_sampling(fps: float) -> Sampling:
+    """Return AVSBench's sampling where its one frame a second is wanted."""
+    return "avsbench" if fps == 1 else "pts"

@@ -1,0 +1,30 @@
+"""`coprop evaluate`: score trained weights."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coprop_plugin.cli.app import app
+from coprop_plugin.cli.options import AsJson, WorkDir
+from coprop_plugin.cli.output import results_on_stdout, usage_errors
+
+
+@app.command()
+def evaluate(
+    config: Annotated[str, typer.Argument(help="The config that the weights were trained with.")],
+    weights: Annotated[Path, typer.Option(help="Weights that `coprop train` wrote.")],
+    work_dir: WorkDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score trained weights on the test data of their config."""
+    with results_on_stdout() as print_result, usage_errors():
+        from coprop_plugin.training.run import evaluate
+
+        scores = evaluate(config, weights, work_dir)
+        if as_json:
+            print_result(json.dumps(scores))
+            return
+        for name, score in scores.items():
+            print_result(f"{name}: {score:.4f}" if isinstance(score, float) else f"{name}: {score}")

@@ -1,0 +1,211 @@
+"""`coprop run`: masks of videos."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from coprop_plugin.cli.app import app
+from coprop_plugin.cli.options import (
+    AsJson,
+    Device,
+    EngineName,
+    Fps,
+    Inputs,
+    Points,
+    Quiet,
+    SamplingOption,
+)
+from coprop_plugin.cli.output import (
+    complain,
+    finish,
+    print_outcomes,
+    results_on_stdout,
+    usage_errors,
+)
+
+NOT_WITH_REUSE = {
+    "workers": "--workers",
+    "engine": "--engine",
+    "threads": "--threads",
+    "shard": "--shard",
+    "segment_batch": "--segment-batch",
+    "redo": "--redo",
+}
+"""Options that have no meaning with --reuse, which redoes one video in this process."""
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    inputs: Inputs,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="The model: `tpavi`, `avsegformer`, `catr` or `keyframe_processor`, with "
+            "--weights; or `module:callable` or `file.py:callable`: a model, a function of "
+            "(frames, audio) that returns logits, or a function that makes a model (it has no "
+            "required argument but `weights`, or a return annotation like `-> torch.nn.Module`)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Results go to OUT/<name of the input>/.")
+    ] = Path("coprop_out"),
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's weights: a file as its authors released it (`coprop list models`) or "
+            "ours; for `keyframe_processor` also a folder or `hf://owner/name`. Passed to a "
+            "function that makes a model."
+        ),
+    ] = None,
+    control_points: Points = "novelty",
+    propagator: Annotated[
+        str | None,
+        typer.Option(
+            help="A checkpoint or a name (`coprop list propagators`). Default: the weights that "
+            "ship."
+        ),
+    ] = None,
+    keyframe: Annotated[
+        str,
+        typer.Option(
+            help="Keyframes: `first` frame of each segment, or `confident`: run several "
+            "candidates, keep those that agree, propagate both ways; or "
+            '\'{"type": "confident", "candidates": 5}\'.'
+        ),
+    ] = "first",
+    reanchor: Annotated[
+        str | None,
+        typer.Option(
+            help="Re-run the model every SECONDS within a segment, or `uncertain`: where masks are "
+            "uncertain. Default: at control points only."
+        ),
+    ] = None,
+    fps: Fps = 1.0,
+    sampling: SamplingOption = "pts",
+    device: Device = None,
+    overlay: Annotated[bool, typer.Option(help="Write overlay.mp4, with the sound.")] = True,
+    alpha: Annotated[bool, typer.Option(help="Write frames with the mask as alpha.")] = False,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Also save the model's own masks, in bare/.")
+    ] = False,
+    report_page: Annotated[
+        bool, typer.Option("--report", help="Write report.html: see `coprop report`.")
+    ] = False,
+    redo: Annotated[bool, typer.Option(help="Segment finished inputs again.")] = False,
+    reuse: Annotated[
+        Path | None,
+        typer.Option(
+            help="A finished result of the video, made with the same options: recompute only what "
+            "was edited, in its masks (RUN/masks) or its control points (RUN/control_points.json, "
+            "or --control-points). See `docs/editing.md`."
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the inputs, each with its own model.", min=1)
+    ] = 1,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="Where workers run: `processes` of this machine, or a `ray` cluster."),
+    ] = "processes",
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of each worker. Default: the cores are shared.", min=1),
+    ] = None,
+    segment_batch: Annotated[
+        int,
+        typer.Option(help="Segments to propagate at once: less time, more memory.", min=1),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="INDEX/COUNT: only inputs INDEX, INDEX + COUNT, ... Default: the share assigned "
+            "by torchrun or srun, else all."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Segment what sounds in videos: masks, probabilities, control points and an overlay."""
+    from coprop_plugin import batch
+
+    given = _given(context)
+    if backend is None and reuse is None:
+        raise typer.BadParameter("Name the model to wrap.", param_hint="--backend")
+    with results_on_stdout() as print_result, usage_errors():
+        asked: dict[str, Any] = dict(
+            backend=backend,
+            control_points=control_points,
+            weights=batch.located(weights),
+            propagator=batch.located(propagator),
+            reanchor=reanchor,
+            keyframe=keyframe,
+        )
+        paths = batch.find_inputs(inputs)
+        if reuse is not None:
+            _refuse_useless_options(given)
+            said = {**asked, "fps": fps or None, "sampling": sampling}
+            named = {k: v for k, v in said.items() if k in given and k != "control_points"}
+            outcomes = batch.redo_file(
+                paths,
+                out,
+                batch.Reuse.of(reuse, named),
+                Path(control_points) if "control_points" in given else None,
+                device=device,
+                overlay=overlay if "overlay" in given else None,
+                alpha=alpha if "alpha" in given else None,
+                bare=bare,
+                report=report_page,
+                progress=not quiet,
+            )
+            finish(print_outcomes(outcomes, print_result, as_json))
+            return
+        share = batch.Shard.parse(shard) if shard else batch.Shard.from_environment()
+        if share.count > 1:
+            mine = len(share.of(paths))
+            complain(f"share {share.index} of {share.count}: {mine} of {len(paths)} inputs")
+        outcomes = batch.run_many(
+            partial(batch.make_model, **asked, device=device, segment_batch=segment_batch),
+            paths,
+            out,
+            batch.Options(
+                fps=fps or None,
+                sampling=sampling,
+                overlay=overlay,
+                alpha=alpha,
+                redo=redo,
+                bare=bare,
+                report=report_page,
+                asked=asked,
+                stamps={name: batch.fingerprint(asked[name]) for name in ("weights", "propagator")},
+            ),
+            workers=workers,
+            engine=engine,
+            threads=threads,
+            shard=share,
+            progress=not quiet,
+        )
+        finish(print_outcomes(outcomes, print_result, as_json))
+
+
+def _given(context: typer.Context) -> set[str]:
+    """Return the names of the parameters that were given on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _refuse_useless_options(given: set[str]) -> None:
+    """Refuse options that --reuse would ignore.
+
+    Raises:
+        typer.BadParameter: If there are any.
+    """
+    useless = [option for name, option in NOT_WITH_REUSE.items() if name in given]
+    if useless:
+        raise typer.BadParameter(
+            f"{', '.join(useless)} cannot be combined with --reuse, which redoes one video in this "
+            "process. Leave out one or the other.",
+            param_hint="--reuse",
+        )
