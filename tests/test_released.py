@@ -1,11 +1,11 @@
 """Released files become our models: every weight has its place, or the file is refused by name."""
 
-import gzip
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from make_weights import released_shapes
 from stand_ins import StandInVGGish
 from typer.testing import CliRunner
 
@@ -29,11 +29,6 @@ from coprop_plugin.registry import list_backends
 
 GOLDEN = Path(__file__).parent / "golden"
 TOY = dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16), depths=(1, 1, 1, 1))
-
-
-def released_shapes(name):
-    with gzip.open(GOLDEN / f"{name}.names.json.gz", "rt") as file:
-        return {key: (dtype, shape) for key, (dtype, *shape) in json.load(file).items()}
 
 
 @pytest.fixture(scope="module")
