@@ -53,7 +53,8 @@ def group_frames(
         Groups in the order of their first keyframe; each set of frames occurs once.
 
     Example:
-        >>> times = torch.arange(7) + 15 / 16
+        >>> from coprop_plugin.types import avsbench_times
+        >>> times = avsbench_times(7)
         >>> [group.frames for group in group_frames(times, [0, 3, 6], "window", 5)]
         [(0, 1, 2, 3, 4), (2, 3, 4, 5, 6)]
     """

@@ -12,10 +12,9 @@ from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers import segment_in_batches
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip
+from coprop_plugin.types import ABSENT_LOGIT, Clip
 
 # A probability of 2e-9: low enough never to win, safe in half precision.
-_ABSENT = -20.0
 
 ChannelOrder = Literal["bgr", "rgb"]
 """Order of the colour channels that a segmentor's data preprocessor takes."""
@@ -130,7 +129,7 @@ class MMSegBackend(nn.Module):
         ]
         sums = torch.stack(
             [
-                logits[:, theirs].logsumexp(1) if theirs else logits.amin(1) + _ABSENT
+                logits[:, theirs].logsumexp(1) if theirs else logits.amin(1) + ABSENT_LOGIT
                 for theirs in ours
             ],
             dim=1,

@@ -10,10 +10,7 @@ from torch import Tensor
 from coprop_plugin import media
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
-from coprop_plugin.types import Clip, Propagator, Sampling
-
-# Where in its second AVSBench takes a frame, and so how much of it the frame's audio covers.
-FRAME_IN_ITS_SECOND_S = 15 / 16
+from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip, Propagator, Sampling
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class Window:
             if starts_s is not None:
                 start_s = max(start_s, float(starts_s[k]))
                 end_s = min([end_s, *starts_s[k + 1 : k + 2].tolist()])
-            heard_at[t] = min(max(float(heard_at[t]), start_s + FRAME_IN_ITS_SECOND_S), end_s)
+            heard_at[t] = min(max(float(heard_at[t]), start_s + AVSBENCH_INSTANT_S), end_s)
         return replace(self.clip, heard_at=heard_at)
 
 

@@ -34,10 +34,11 @@ from coprop_plugin.types.protocols import (
     StreamingProvider,
     UnpackedCall,
 )
-from coprop_plugin.types.results import FrameResult, SegmentationResult
+from coprop_plugin.types.results import ABSENT_LOGIT, FrameResult, SegmentationResult
 from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 
 __all__ = [
+    "ABSENT_LOGIT",
     "AVSBENCH_INSTANT_S",
     "AudioLLM",
     "BatchedPropagator",

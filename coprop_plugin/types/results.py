@@ -13,6 +13,9 @@ from torch import Tensor
 from coprop_plugin.types.clip import Clip
 from coprop_plugin.types.control_points import ControlPoints
 
+ABSENT_LOGIT = -20.0
+"""The logit of a class that is known to be absent: a probability of 2e-9."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrameResult:

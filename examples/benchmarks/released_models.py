@@ -57,13 +57,13 @@ def compare(name: str, side: int, rounds: int) -> None:
     from upstream_ours import build_pair
 
     from coprop_plugin.adapters.recognise import find_backend
-    from coprop_plugin.types import Clip
+    from coprop_plugin.types import Clip, avsbench_times
 
     theirs, ours = build_pair(name)
     clip = Clip(
         torch.rand(5, 3, side, side),
         None,
-        times=torch.arange(5) + 15 / 16,
+        times=avsbench_times(5),
         log_mel=torch.rand(5, 1, 96, 64) * 4 - 4,
         audio_embedding=torch.rand(5, 128) * 2,
     )

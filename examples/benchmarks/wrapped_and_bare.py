@@ -27,7 +27,7 @@ from coprop_plugin.adapters.avsegformer.avsegformer_model import AVSegFormer
 from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.benchmark.plug_and_play import measured
-from coprop_plugin.types import ControlPoints
+from coprop_plugin.types import ControlPoints, avsbench_times
 
 SIDE, CLIP = 224, 5
 
@@ -48,7 +48,7 @@ def made_up(length: int) -> Clip:
     wide = torch.rand(3, SIDE, SIDE + 4 * length)
     return Clip(
         torch.stack([wide[..., 4 * t : 4 * t + SIDE] for t in range(length)]),
-        times=torch.arange(length) + 15 / 16,
+        times=avsbench_times(length),
         log_mel=torch.rand(length, 1, 96, 64) * 4 - 4,
         audio_embedding=torch.rand(length, 128) * 2,
     )
