@@ -1,14 +1,13 @@
-"""What the examples run on with --tiny: untrained toys of released families, and a synthetic clip."""
+"""Inputs of the examples with --tiny: untrained toy models and a synthetic clip."""
 
 import tempfile
 from pathlib import Path
 
 from coprop_plugin import media
-from coprop_plugin.adapters.convert import save_released
-from coprop_plugin.adapters.registered import FAMILIES
+from coprop_plugin.adapters import FAMILIES, save_released
 from coprop_plugin.world import Scene
 
-SENSES = dict(
+ENCODERS = dict(
     backbone=dict(type="small", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),
     audio_encoder=dict(type="SmallLogMelEncoder", width=4),
     input_size=64,
@@ -21,12 +20,12 @@ SIZES = dict(
 
 
 def video():
-    """Write a synthetic clip of five seconds, and return its path."""
+    """Write a synthetic clip of five seconds; returns its path."""
     scene = Scene.made_up(seed=2, duration_s=5.0, size=(64, 96))
     return media.write_clip(scene.clip(fps=10), Path(tempfile.mkdtemp()) / "made_up.mp4")
 
 
 def weights(family):
-    """Write the weights of a toy, and return their path."""
-    toy = FAMILIES[family].build(**SENSES, **SIZES[family])
+    """Write the weights of a toy model; returns their path."""
+    toy = FAMILIES[family].build(**ENCODERS, **SIZES[family])
     return save_released(toy, Path(tempfile.mkdtemp()) / f"{family}.safetensors")

@@ -14,20 +14,20 @@ from coprop_plugin.audio.log_mel import clip_log_mel
 
 
 class MyModel(nn.Module):
-    """Yours: a picture and a log-mel in, logits at a quarter of the size out."""
+    """Your model: an image and a log-mel in, logits at a quarter of the size out."""
 
     def __init__(self):
         super().__init__()
-        self.see = nn.Conv2d(3, 8, 7, stride=4, padding=3)
-        self.hear = nn.Linear(64, 8)
+        self.visual = nn.Conv2d(3, 8, 7, stride=4, padding=3)
+        self.auditory = nn.Linear(64, 8)
 
     def forward(self, pictures, log_mels):
-        loud = self.hear(log_mels.mean((1, 2)))
-        return (self.see(pictures) * loud[:, :, None, None]).sum(1, keepdim=True)
+        loudness = self.auditory(log_mels.mean((1, 2)))
+        return (self.visual(pictures) * loudness[:, :, None, None]).sum(1, keepdim=True)
 
 
 class MyBackend(nn.Module):
-    """The adapter: says how many classes there are, and segments frames of a clip."""
+    """The adapter: the number of classes, and the segmentation of a clip's frames."""
 
     num_classes = 1
 

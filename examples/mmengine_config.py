@@ -1,4 +1,4 @@
-"""Build everything from an mmengine config file, as training scripts do.
+"""Build a wrapped model from an mmengine config file, as training scripts do.
 
     python examples/mmengine_config.py in.mp4 --config my_config.py
 

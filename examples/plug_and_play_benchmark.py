@@ -1,4 +1,4 @@
-"""Does Co-Prop help your model, and which part of it does? Clips with truth in, a table out.
+"""Measure whether Co-Prop improves your model, and which part does: clips with true masks, a table.
 
 python examples/plug_and_play_benchmark.py Multi-sources -o bench_out
 """
@@ -9,14 +9,14 @@ import sys
 import torch
 from torch import nn
 
-from coprop_plugin.adapters.callable import CallableBackend
+from coprop_plugin.adapters import CallableBackend
 from coprop_plugin.benchmark.datasets import open_folder
 from coprop_plugin.benchmark.plug_and_play import plug_and_play
 from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples
 
 
 class MyModel(nn.Module):
-    """Yours: pictures [K, 3, H, W] and their log-mels in, logits [K, 1, h, w] out."""
+    """Your model: images [K, 3, H, W] and their log-mels in, logits [K, 1, h, w] out."""
 
     def forward(self, pictures, log_mels):
         loud = log_mels.mean((1, 2, 3))[:, None, None, None] > -4
@@ -25,20 +25,20 @@ class MyModel(nn.Module):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", nargs="?", help="S4, MS3 or AVSS; else the synthetic world")
+    parser.add_argument("folder", nargs="?", help="S4, MS3 or AVSS; default: the synthetic world")
     parser.add_argument("-o", "--out", default="bench_out")
     parser.add_argument("--tiny", action="store_true", help="two small synthetic scenes")
     args = parser.parse_args()
 
-    # Clips with their true masks: a data set of the library, or any list of `Sample`s.
+    # Clips with their true masks: a dataset of the library, or any list of `Sample`s.
     options = WorldOptions(size=(32, 48), num_frames=3) if args.tiny else WorldOptions()
     clips = open_folder(args.folder) if args.folder else WorldSamples(2, options=options)
 
     report = plug_and_play(
-        {"test": clips},  # several sets give mean and spread
-        {"mine": CallableBackend(MyModel(), audio="log_mel")},  # or what `wrap` recognises
+        {"test": clips},  # several sets give mean and deviation
+        {"mine": CallableBackend(MyModel(), audio="log_mel")},  # or a model that `wrap` recognises
         ["bare", "cosine+hold", "novelty+hold", "novelty+flow", "oracle+flow"],
-        out=args.out,  # run it again after a kill, and it goes on
+        out=args.out,  # an interrupted run is resumed
         progress=sys.stderr.isatty(),
     )
     print(report)

@@ -1,4 +1,4 @@
-"""One model, several ways to find control points: how many keyframes each one asks for.
+"""Compare how many keyframes several control-point providers request of one model.
 
 python examples/swap_provider.py in.mp4
 """
@@ -10,7 +10,7 @@ import _tiny
 import coprop_plugin as coprop
 
 
-class OnTheHour:
+class Periodic:
     """A provider of your own: one method, `propose(clip)`."""
 
     def __init__(self, every_s):
@@ -19,7 +19,7 @@ class OnTheHour:
     def propose(self, clip):
         slots = [int(time_s // self.every_s) for time_s in clip.times.tolist()]
         changes = [t for t in range(len(slots)) if t == 0 or slots[t] != slots[t - 1]]
-        return coprop.ControlPoints.from_indices(changes, clip.num_frames, source="on_the_hour")
+        return coprop.ControlPoints.from_indices(changes, clip.num_frames, source="periodic")
 
 
 def bright(frames, audio):
@@ -34,7 +34,7 @@ def main():
     args = parser.parse_args()
     clip = coprop.Clip.from_file(_tiny.video() if args.tiny else args.video, fps=args.fps)
 
-    for provider in ("novelty", "cosine", dict(type="every_n", n=4), OnTheHour(every_s=2.0)):
+    for provider in ("novelty", "cosine", dict(type="every_n", n=4), Periodic(every_s=2.0)):
         model = coprop.wrap(bright, backend="callable", control_points=provider)
         points = model.segment(clip).control_points
         print(f"{points.source:12} {len(points):3} keyframes at {points.indices}")

@@ -2,8 +2,7 @@
 
     python examples/wrap_avsegformer.py in.mp4 --weights MS3_pvt_best.pth
 
-Its VGGish is inside its weights. A model that was made with its authors' code is wrapped as it is:
-`coprop.wrap(model)`.
+Its checkpoint includes VGGish. To wrap an instance of the authors' code: `coprop.wrap(model)`.
 """
 
 import argparse

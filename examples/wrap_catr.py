@@ -2,9 +2,9 @@
 
     python examples/wrap_catr.py in.mp4 --weights S4_best.pth --vggish vggish-10086976.pth
 
-CATR hears VGGish embeddings, as TPAVI does. Its masks are 1/16 of its input; its adapter picks the
-best of its 50 queries in every frame. A model that was made with its authors' code is wrapped as it
-is: `coprop.wrap(model)`.
+CATR takes VGGish embeddings, as TPAVI does. Its masks have 1/16 of its input's size; the adapter
+selects the best of its 50 queries in every frame. To wrap an instance of the authors' code:
+`coprop.wrap(model)`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", nargs="?")
     parser.add_argument("--weights")
-    parser.add_argument("--vggish", help="a file of its public weights")
+    parser.add_argument("--vggish", help="file of VGGish's public weights")
     parser.add_argument("-o", "--out", default="out")
     parser.add_argument("--tiny", action="store_true", help="an untrained toy and a synthetic clip")
     args = parser.parse_args()

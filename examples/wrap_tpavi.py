@@ -2,9 +2,9 @@
 
     python examples/wrap_tpavi.py in.mp4 --weights MS3_best.pth --vggish vggish-10086976.pth
 
-TPAVI hears VGGish embeddings, so VGGish's public weights are needed too; without --vggish they are
-looked for in the COPROP_VGGISH variable, then downloaded. A model that was made with its authors'
-code is wrapped as it is: `coprop.wrap(model)`.
+TPAVI takes VGGish embeddings, so VGGish's public weights are needed, too: --vggish, else the file
+that COPROP_VGGISH names, else a download. To wrap an instance of the authors' code:
+`coprop.wrap(model)`.
 """
 
 import argparse
@@ -18,13 +18,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", nargs="?")
     parser.add_argument("--weights")
-    parser.add_argument("--vggish", help="a file of its public weights")
+    parser.add_argument("--vggish", help="file of VGGish's public weights")
     parser.add_argument("-o", "--out", default="out")
     parser.add_argument("--tiny", action="store_true", help="an untrained toy and a synthetic clip")
     args = parser.parse_args()
 
     weights = _tiny.weights("tpavi") if args.tiny else args.weights
-    # "window" shows the model five frames around each keyframe, as it was trained; "frame" one.
+    # "window": five frames around each keyframe, as in training; "frame": the keyframe alone.
     backend = dict(type="tpavi", vggish=args.vggish, context="window")
     model = coprop.wrap("tpavi", weights=weights, backend=backend)
     result = model.segment(_tiny.video() if args.tiny else args.video)

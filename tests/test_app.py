@@ -23,19 +23,19 @@ def app(monkeypatch):
     return module
 
 
-TOY = "what is bright (a toy)"
+TOY = "bright pixels (a toy)"
 
 
 def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
     video = make_media.plain(tmp_path / "my <clip>.mp4", seconds=2)
     told = []
-    says, painted, frame = app.segment(
+    summary, painted, frame = app.segment(
         str(video), TOY, "every_n", 2, lambda share, step: told.append((share, step))
     )
-    assert says.startswith("4 frames; what sounds changes at 0.00")
+    assert summary.startswith("4 frames; control points at 0.00")
     assert Path(painted).stat().st_size > 0
-    assert told[-1] == (1.0, "Carrying masks")
-    assert {step for _, step in told} == {"Asking the model", "Carrying masks"}
+    assert told[-1] == (1.0, "Propagating masks")
+    assert {step for _, step in told} == {"Running the model", "Propagating masks"}
     # The page is inside a sandbox, and cannot end it.
     opening, page = frame.split(' srcdoc="', 1)
     assert 'sandbox="allow-scripts"' in opening
@@ -57,8 +57,8 @@ def test_the_page_is_built_and_calls_the_library(app, tmp_path):
     assert isinstance(page, gradio.Blocks)
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
     (button,) = page.fns.values()
-    says, painted, frame = button.fn(str(video), TOY, "every_n", 2)
-    assert says.startswith("4 frames")
+    summary, painted, frame = button.fn(str(video), TOY, "every_n", 2)
+    assert summary.startswith("4 frames")
     assert Path(painted).is_file()
     assert "<iframe" in frame
     with pytest.raises(gradio.Error, match="Upload a clip first"):

@@ -1,4 +1,4 @@
-"""What benchmarks share: a JSON history, synthetic videos, a process watched while it runs."""
+"""Shared by the benchmarks: a JSON history, synthetic videos, monitoring of a process."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def new_figure():
 
 
 def write_video(path: Path, seconds: int, fps: int, size: int, seed: int = 0) -> Path:
-    """Write a synthetic video: a square goes round, and what sounds changes every few seconds."""
+    """Write a synthetic video: a moving square, and a sound that changes every few seconds."""
     random = np.random.default_rng(seed)
     tones, until = (0.0, 0.0), 0
     with av.open(str(path), "w") as out:

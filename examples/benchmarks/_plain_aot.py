@@ -1,8 +1,8 @@
-"""AOT as it is usually written, on the weights of a propagator: what ours is measured against.
+"""A plain AOT loop on the weights of a propagator: the reference for speed measurements.
 
 Attention matrices are made and kept until softmax is done, the windows of the short-term attention
-are unfolded (or, kinder, masked out of all pairs of pixels: `windows="dense"`), batch norms run by
-themselves, memory is concatenated at each write, all eleven logits are brought to full size.
+are unfolded (or, faster, masked out of all pairs of pixels: `windows="dense"`), batch norms run by
+themselves, memory is concatenated at each write, all eleven logits are upsampled to full size.
 """
 
 import copy

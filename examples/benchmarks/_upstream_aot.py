@@ -1,9 +1,9 @@
 """The authors' own AOT, imported from a checkout of github.com/yoxu515/aot-benchmark.
 
-Its short-term attention wants a CUDA extension that does not build everywhere (and what it falls
-back on without does not run), so a stand-in takes the extension's place: the correlation of each
+Its short-term attention needs a CUDA extension that does not build everywhere (and its fallback
+does not run), so a stand-in replaces the extension: the correlation of each
 pixel with the window around it, by one matrix product a row of pixels, as ours does it. That is
-faster on a processor than the extension's own code for it, so times are generous to AOT.
+faster on a processor than the extension's own code for it, so the comparison favours AOT.
 """
 
 import sys

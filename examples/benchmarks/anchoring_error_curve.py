@@ -1,12 +1,12 @@
-"""How good must anchoring be? M_J against errors put into the true control points.
+"""Required accuracy of control points: M_J against errors added to the true ones.
 
     python examples/benchmarks/anchoring_error_curve.py --scenes 30 --out anchoring_error
 
-Test scenes of the synthetic world, 10 frames each, one a second. Of the true control points some are
-left out, false ones are added, or they are moved by a frame; the keyframes they name get the true
-mask of that very frame, and a propagator carries it through the segment. So what is lost is the
-timing's fault alone; a false control point costs a call of the model, and here helps, because this
-model is never wrong. M_J is AVSBench's: mean over frames of intersection over union, and where the
+Test scenes of the synthetic world, 10 frames each, one a second. Of the true control points some
+are left out, false ones are added, or they are moved by a frame; each keyframe gets the true mask
+of its frame, which a propagator propagates through the segment. So the loss is due to timing alone;
+a false control point costs a call of the model, and improves masks here, because this model is
+never wrong. M_J is AVSBench's: mean over frames of intersection over union, and where the
 truth is empty the share of pixels that the prediction leaves empty. Each rate is drawn several
 times; the spread is the standard deviation of those draws.
 

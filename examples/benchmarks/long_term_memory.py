@@ -1,11 +1,11 @@
-"""What a cap on long-term memory costs: masks carried through long clips, by several memories.
+"""Cost of a limit on long-term memory: masks propagated through long clips with several memories.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/long_term_memory.py propagator.safetensors
 
 Clips of the synthetic world, 400 frames at 8 frames a second in one single segment: scenes in which
-what sounds first is followed wherever it is seen (no sound is given), scenes in which one object
-sounds all the time (with their sound), and things of any shape. True masks begin; M_J is that of
-AVSBench. A memory is `all`, or a policy and a limit: `useful:8`.
+the first sounding object is followed while visible (without audio), scenes in which one object
+sounds all the time (with audio), and objects of arbitrary shape. The first mask is the true one;
+M_J is AVSBench's. A memory is `all`, or a policy and a limit: `useful:8`.
 """
 
 import argparse

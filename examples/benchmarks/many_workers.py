@@ -1,13 +1,13 @@
-"""Many short clips: two workers against one, and actors of Ray, with the same results.
+"""Throughput on many short clips: one worker, several, and Ray actors, with equal results.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/many_workers.py --clips 200 --out workers.json
 
-Clips are made up and segmented by `coprop run` with a keyframe processor, that of the library, and
+Synthetic clips are segmented by `coprop run` with a keyframe processor, that of the library, and
 optical flow, one thread a worker: by one worker and by several, --rounds times in turn, and, with
---ray, by as many actors of Ray. The ratio is the median of all rounds'. Only a machine that has
-nothing else to do tells how much faster several are: the row says how many processes wanted to run
-meanwhile. How fast models are made is taken off: seconds are those from the first result to the
-last. Each run adds a row to --out; --plot draws the ratios of all rows.
+--ray, by as many actors of Ray. The ratio is the median of all rounds'. The ratio is meaningful on
+an idle machine only: the row records how many processes were runnable. Loading of models is
+excluded: seconds are those from the first result to the last. Each run adds a row to --out; --plot
+draws the ratios of all rows.
 """
 
 import argparse

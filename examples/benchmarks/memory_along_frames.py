@@ -1,10 +1,10 @@
-"""Does the propagator's memory grow with the segment? Peak RSS along one segment of any length.
+"""Peak memory of the propagator along one segment of any length.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/memory_along_frames.py --frames 2000
 
-R50_AOTL with random weights, or the propagator of a file, carries one object through one segment
-with its default memory, or another. Peak RSS above the loaded model is noted every `--every`
-frames; what counts is its growth from frame 200 to the last. Each run adds a row to --out; --plot
+R50_AOTL with random weights, or a propagator from a file, propagates one object through one segment
+with its default memory, or another. Peak RSS above the loaded model is recorded every `--every`
+frames; the result is its growth from frame 200 to the last. Each run adds a row to --out; --plot
 draws all of them.
 """
 

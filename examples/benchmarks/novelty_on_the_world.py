@@ -1,4 +1,4 @@
-"""How well does `novelty` find the true control points of the synthetic world?
+"""Accuracy of `novelty` on the control points of the synthetic world.
 
     python examples/benchmarks/novelty_on_the_world.py --scenes 100
 
@@ -13,7 +13,7 @@ import torch
 
 from coprop_plugin import Clip
 from coprop_plugin.benchmark.metrics import matched_control_points
-from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.control_points import as_provider
 from coprop_plugin.world import Scene
 
 

@@ -1,11 +1,11 @@
-"""An hour of video through `coprop run`: in constant memory, and the same after a kill.
+"""An hour of video with `coprop run`: memory over time, and equality after a resumed run.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/one_hour.py --minutes 60 --out hour.json
 
-A video of 64 x 64 pixels at 8 frames a second is made up and segmented twice by the keyframe
-processor that comes with the library and optical flow: once from beginning to end, once killed
-(SIGKILL) in the middle and begun again. Every file of the two results must be the same, byte for
-byte. Memory is that of the process, looked at every few seconds; how much it grows is counted from
+A synthetic video of 64 x 64 pixels at 8 frames a second is segmented twice by the shipped keyframe
+processor and optical flow: once from beginning to end, once killed (SIGKILL) in the middle and
+resumed. Every file of the two results must be the same, byte for
+byte. Memory is that of the process, sampled every few seconds; its growth is counted from
 the first tenth of the frames to the last one. (Before the first frame, while control points are
 found, it may be more: `peak_mib`.) Each run adds a row to --out; --plot draws memory.
 """

@@ -1,4 +1,4 @@
-"""How far do true keyframe masks carry? True masks, true control points, any propagator.
+"""Propagation of true keyframe masks: true control points, any propagator.
 
     python examples/benchmarks/propagation_baseline.py FOLDER --propagators hold,flow
 
@@ -20,9 +20,8 @@ import torch
 from PIL import Image
 
 from coprop_plugin.media import read_clip
-from coprop_plugin.propagation import as_propagator
+from coprop_plugin.propagation import AudioInsertPropagator, as_propagator
 from coprop_plugin.propagation.presets import PRESETS
-from coprop_plugin.propagation.propagator import AudioInsertPropagator
 from coprop_plugin.types import Clip, ControlPoints
 
 

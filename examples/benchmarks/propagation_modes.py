@@ -1,14 +1,14 @@
-"""What bf16, fp16, torch.compile, frames encoded ahead and segments at once do to propagation.
+"""Effect of bf16, fp16, torch.compile, look-ahead encoding and batched segments on propagation.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/propagation_modes.py
     python examples/benchmarks/propagation_modes.py --device cuda --sizes 225x225,481x849,577x1041
 
-A scene of the synthetic world is carried from its first mask, in one segment. A mode is a precision
-(`float32`, `bf16`, `fp16`: autocast) and any of `compiled`, `ahead:4` (frames encoded at once),
-`batch:4` (segments at once; four times the same one). Milliseconds a frame are the median, of this
-process's CPU time or, on a GPU, of the clock; `flipped` is the share of pixels whose mask is not
-that of float32. It tells little where weights are random, as without `--weights`. Sizes are height
-x width; 1080p frames are seen at 577x1041, 480p at 481x849. Each run adds to `--out`.
+A scene of the synthetic world is propagated from its first mask, in one segment. A mode is a
+precision (`float32`, `bf16`, `fp16`: autocast) and any of `compiled`, `ahead:4` (frames encoded at
+once), `batch:4` (segments at once; four times the same one). Milliseconds a frame are the median,
+of this process's CPU time or, on a GPU, of the clock; `flipped` is the share of pixels whose mask
+is not that of float32. With random weights (no `--weights`) it means little. Sizes are height x
+width; 1080p frames are resized to 577x1041, 480p to 481x849. Each run adds to `--out`.
 """
 
 import argparse

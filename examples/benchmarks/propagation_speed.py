@@ -1,16 +1,15 @@
-"""Frames a second of the propagator against a plain AOT loop on the same weights.
+"""Speed of the propagator against a plain AOT loop on the same weights.
 
     OMP_NUM_THREADS=1 python examples/benchmarks/propagation_speed.py --rounds 5 --out speed.json
 
-A case `465:60` is the 60th frame after its keyframe at 465 x 465 pixels, when R50_AOTL remembers
-13 frames: the keyframe and each fifth. Weights are random: they cost what trained ones cost. All
-contestants take their turns in one process, with its own CPU time as the clock; the best round
-counts. With `--upstream PATH`, a checkout of github.com/yoxu515/aot-benchmark, the authors' own
-code takes part, with a fast stand-in for its CUDA extension (see `_upstream_aot.py`). What is
-needed is counted in the plain loop (matrix products and convolutions), and compared with the
-fastest product or convolution that this machine did between the turns. Peak memory is that of a
-process of its own, above the loaded model. Each run adds a row to --out; with --plot the ratios of
-all its rows are drawn.
+A case `465:60` is the 60th frame after its keyframe at 465 x 465 pixels, when R50_AOTL remembers 13
+frames: the keyframe and each fifth. Weights are random, which does not change the cost. All
+implementations run in turn in one process, timed by its CPU time; the best round counts. With
+`--upstream PATH`, a checkout of github.com/yoxu515/aot-benchmark, the authors' code is measured
+too, with a fast stand-in for its CUDA extension (see `_upstream_aot.py`). FLOPs are counted in the
+plain loop (matrix products and convolutions), and compared with the fastest product or convolution
+that this machine did between rounds. Peak memory is that of a process of its own, above the loaded
+model. Each run adds a row to --out; with --plot the ratios of all its rows are drawn.
 """
 
 import argparse

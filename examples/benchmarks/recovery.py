@@ -1,15 +1,14 @@
-"""How much of a bad keyframe can be got over?
+"""Recovery from wrong keyframes: M_J with and without corrupted predictions.
 
     python examples/benchmarks/recovery.py --scenes 60 --fps 4
     python examples/benchmarks/recovery.py --folder CLIPS --fps 1
 
 Test scenes of the synthetic world with the weights that ship; or a folder of clips with true masks
-(see `propagation_baseline.py`), whose keyframes are then true. Of the model's answers 30 % are
-spoiled, whoever asks and however often: nothing at all, its mask moved by a third of the picture,
-another object that is to be seen, or blobs; each of them as sure as can be. Which frames, and how,
-depends on the seed and the frame alone. Prints, for each method, M_J and the alignment rate with
-and without, how much M_J that costs, beside the share of the plain method's loss, and how many
-frames the model was asked about for each frame of video.
+(see `propagation_baseline.py`), whose keyframes are then true. 30 % of the model's predictions
+are corrupted: empty, the mask moved by a third of the image, another visible object, or blobs; each
+with full confidence. Which frames, and how, depends on the seed and the frame alone. Prints, for
+each method, M_J and the alignment rate with and without corruption, the loss of M_J, its share of
+the plain method's loss, and how many frames the model was run on per frame of video.
 """
 
 import argparse
@@ -25,11 +24,10 @@ from torch import Tensor
 
 from coprop_plugin import CoProp
 from coprop_plugin.benchmark.datasets import Sample
-from coprop_plugin.benchmark.metrics.alignment import aligned_frames
-from coprop_plugin.benchmark.metrics.binary import frame_ious
+from coprop_plugin.benchmark.metrics import aligned_frames, frame_ious
 from coprop_plugin.benchmark.plug_and_play import SharedKeyframes, TrueKeyframes
 from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples
-from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.control_points import as_provider
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import read_clip
 from coprop_plugin.propagation import as_propagator

@@ -4,10 +4,10 @@
     python examples/benchmarks/released_models.py tpavi-res50-s4 catr-pvt2-s4
 
 COPROP_UPSTREAM names a folder with the checkouts `avsbench`, `avsegformer` and `catr`. Both models
-have the same random weights and run on the CPU, `window`: a clip of five frames, all of which are
-wanted, or one; and `keyframe`: one frame alone, for which the released code is given the frame as
-often as it needs. Each line has processor seconds, all cores together, the best of some rounds; and
-the peak of what a call takes above the loaded models, in MB, the worst of them. Linux only.
+have the same random weights and run on the CPU, `window`: a clip of five frames, all of them
+requested, or one; and `keyframe`: one frame alone, for which the released code is given the frame
+as often as it needs. Each line has processor seconds, all cores together, the best of some rounds;
+and the peak of what a call takes above the loaded models, in MB, the worst of them. Linux only.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def compare(name: str, side: int, rounds: int) -> None:
     sys.path.insert(0, str(TESTS))
     from upstream_ours import build_pair
 
-    from coprop_plugin.adapters.recognise import find_backend
+    from coprop_plugin.adapters import find_backend
     from coprop_plugin.types import Clip, avsbench_times
 
     theirs, ours = build_pair(name)

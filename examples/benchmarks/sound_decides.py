@@ -1,13 +1,13 @@
-"""Does sound decide? Segments whose sound stops, or is another's, although nobody says so.
+"""Effect of sound on propagation: segments whose sound stops or is replaced in the middle.
 
     python examples/benchmarks/sound_decides.py --propagators flow,PATH --scenes 100
 
 Of each scene of the synthetic world's test split the segments of at least four frames in which
-something sounds to be seen: the keyframe has its true mask, and from the segment's middle on its
-sound is replaced, by silence, or by the sound of another scene. No control point is given there, so
-that only a propagator that listens can know. Over the frames from the middle on it prints how many
-masks are empty (not one pixel), and the mean probability where the objects are to be seen: with
-the segment's own sound, where masks are to stay, and with either other one, where they are not.
+a visible object sounds: the keyframe has its true mask, and from the segment's middle on the sound
+is replaced by silence or by another scene's. There is no control point in the middle, so only a
+propagator that uses audio can react. For the frames from the middle on it prints how many masks are
+empty, and the mean probability where the objects are visible: with the segment's own sound, where
+masks should stay, and with either replacement, where they should not.
 """
 
 import argparse

@@ -4,9 +4,9 @@
 
 The models are TPAVI (with each keyframe among five frames, as it was trained, and by itself) and
 AVSegFormer, both with ResNet-50, random weights and 224 x 224 pixels. Alone, a model is called as
-its authors do, with five frames at a time, and its masks are kept. In Co-Prop it is asked at
---points control points, spread evenly, and the masks are carried by the propagator. Sound is given
-as VGGish's embeddings or log-mels to both. Contestants take turns in one process; times are its own
+its authors do, with five frames at a time, and its masks are kept. In Co-Prop it is run at
+--points control points, spread evenly, and the propagator propagates the masks. Both get audio as
+VGGish embeddings or log-mels. Both run in turn in one process; times are its own
 CPU seconds, the best round; memory is the peak above the loaded model, the worst round (Linux).
 `streamed` reads the same frames from a video file and forgets each. Each run adds a row to --out;
 --plot draws the last one.
@@ -22,10 +22,8 @@ import torch
 from _history import add_run, new_figure, write_video
 
 from coprop_plugin import Clip, wrap
-from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
-from coprop_plugin.adapters.avsegformer.avsegformer_model import AVSegFormer
-from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
-from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
+from coprop_plugin.adapters.avsegformer import AVSegFormer, AVSegFormerBackend
+from coprop_plugin.adapters.tpavi import TPAVI, TPAVIBackend
 from coprop_plugin.benchmark.plug_and_play import measured
 from coprop_plugin.types import ControlPoints, avsbench_times
 
