@@ -246,7 +246,7 @@ def test_unwrap_gives_the_same_object_back_untouched(clip):
     assert unwrap(model) is module
     assert [m.training for m in module.modules()] == flags
     assert all(torch.equal(module.state_dict()[k], v) for k, v in weights.items())
-    with pytest.raises(AdapterError, match="nothing to unwrap"):
+    with pytest.raises(AdapterError, match="made by `wrap`, got a Segmenter"):
         unwrap(module)
     with pytest.raises(AdapterError, match="wrapped already"):
         wrap(model)
