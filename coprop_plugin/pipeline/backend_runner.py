@@ -42,9 +42,13 @@ Request = tuple[ScheduledWindow, Sequence[int]]
 class Runner(Protocol):
     """Runs a wrapped model on keyframes of windows, or of the clips of a drop-in call."""
 
-    backend: KeyframeBackend
     runs_on_silence: bool
     """Whether the model is run at the first frame of silent segments, too."""
+
+    @property
+    def backend(self) -> KeyframeBackend:
+        """The wrapped model."""
+        ...
 
     def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
         """Yield the keyframe of each segment that begins in these windows, in order."""
@@ -78,8 +82,10 @@ class BackendRunner:
     def __init__(
         self, backend: KeyframeBackend, hook: Hook | None = None, max_frames: int | None = None
     ) -> None:
-        self.backend, self._hook = backend, hook
-        self._max_frames = max_frames or getattr(backend, "frames_at_once", FRAMES_AT_ONCE)
+        self.backend: KeyframeBackend = backend
+        self._hook = hook
+        own: int = getattr(backend, "frames_at_once", FRAMES_AT_ONCE)
+        self._max_frames = max_frames or own
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -199,7 +205,8 @@ class CallRunner:
     runs_on_silence = True
 
     def __init__(self, backend: DropInBackend, call: UnpackedCall) -> None:
-        self.backend, self._call = backend, call
+        self.backend: DropInBackend = backend
+        self._call = call
         self._frames: list[set[int]] = [set() for _ in call]
         self.device = torch.device("cpu")
 

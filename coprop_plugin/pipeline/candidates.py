@@ -105,9 +105,9 @@ class CandidateOptions:
         """
         number = min(self.candidates, len(frames))
         chosen = {frames[k * len(frames) // number] for k in range(number)}
-        last = frames.start
-        for index in frames if self.seconds is not None else ():
-            if index in chosen or float(times[index] - times[last]) >= self.seconds - 1e-6:
+        last, longest_s = frames.start, float("inf") if self.seconds is None else self.seconds
+        for index in frames:
+            if index in chosen or float(times[index] - times[last]) >= longest_s - 1e-6:
                 chosen.add(index)
                 last = index
         return sorted(chosen)
@@ -270,7 +270,9 @@ class CandidateSegment:
         if self._disagree:
             return [max(distance, key=lambda t: distance[t])] if distance else []
         threshold, doubts = self.options.threshold, {}
-        for t in left if threshold is not None else ():
+        if threshold is None:
+            return []
+        for t in left:
             doubt = self._uncertainty(min(self._trusted, key=lambda k: abs(k - t)), t)
             if doubt > threshold:
                 doubts[t] = (doubt, distance[t])

@@ -105,7 +105,10 @@ def redo(
     points = _completed(check_points(points, audio), earlier.points, audio)
     painted, changed = earlier.painted()
     given = {t: torch.from_numpy(mask) for t, mask in painted.items()}
-    before = model.schedule(earlier.points, audio, given=dict.fromkeys(earlier.edited))
+    # Only where masks were given counts here, not what they showed.
+    before = model.schedule(
+        earlier.points, audio, given=dict.fromkeys(earlier.edited, torch.empty(0))
+    )
     now = model.schedule(points, audio, given=given)
     plan = list(_joined(_plan(model, audio, before, now, changed)))
     with (
@@ -127,8 +130,10 @@ def redo(
                 for t in frames:
                     writer.keep(float(audio.times[t]))
                 continue
-            part = dict(start=frames.start, stop=frames.stop, given=given)
-            for frame in model.stream_part(stream, points, **part, hook=hook):
+            part = model.stream_part(
+                stream, points, start=frames.start, stop=frames.stop, given=given, hook=hook
+            )
+            for frame in part:
                 writer.write(frame)
     computed = tuple(frames for frames, same in plan if not same)
     return Redone(writer.folder, points, audio.times, computed, tuple(sorted(given)))
@@ -170,7 +175,7 @@ def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> Con
     if points.starts_s is None and earlier.starts_s is not None:
         known = dict(zip(earlier.indices, earlier.starts_s.tolist(), strict=True))
         starts_s = [known.get(t, float(clip.spans[t, 0])) for t in points.indices]
-        points = replace(points, starts_s=starts_s)
+        points = replace(points, starts_s=torch.tensor(starts_s, dtype=torch.float64))
     if points.starts_s is not None:
         for t, start_s in zip(points.indices, points.starts_s.tolist(), strict=True):
             if start_s > float(clip.spans[t, 1]) + _SAME_S:

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,10 +38,11 @@ Propagate = Callable[[Sequence[Segment]], list[list[MaskLogits]]]
 """From segments to the masks of their frames: `propagate_batch` of a propagator."""
 
 
-class FrameMasks(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class FrameMasks:
     """The masks of one frame.
 
-    Attributes:
+    Args:
         window: Where the frame is.
         index: Of the frame in the video.
         masks: The masks.
@@ -366,10 +367,8 @@ def _batched_inputs(
     segments: Sequence[Segment], step: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
     frames = torch.cat([segment.clip.rgb([segment.frames[step]]) for segment in segments])
-    if segments[0].sound is None:
-        return frames.to(device), None
-    rows = [segment.sound[segment.frames[step]] for segment in segments]
-    return frames.to(device), torch.stack(rows).to(device)
+    rows = [s.sound[s.frames[step]] for s in segments if s.sound is not None]
+    return frames.to(device), torch.stack(rows).to(device) if rows else None
 
 
 def _any_object(logits: Tensor) -> bool:
