@@ -17,7 +17,7 @@ from make_media import write_long
 from coprop_plugin import media, wrap
 from coprop_plugin.adapters.sound import waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel
-from coprop_plugin.audio.resample import resample, resample_stretch
+from coprop_plugin.audio.resample import resample, resample_range
 from coprop_plugin.control_points.providers import NoveltyProvider
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import WindowLimits, read_audio
@@ -78,7 +78,7 @@ def test_a_stretch_resampled_is_a_stretch_of_all_resampled(from_hz):
     waveform = torch.rand(from_hz * 3, generator=torch.Generator().manual_seed(0)) - 0.5
     whole = resample(waveform, from_hz, 16_000)
     for start, stop in ((0, 10), (-5, 3000), (16_001, 23_456), (47_000, 60_000), (50_000, 60_000)):
-        stretch = resample_stretch(waveform, from_hz, 16_000, start, stop)
+        stretch = resample_range(waveform, from_hz, 16_000, start, stop)
         torch.testing.assert_close(stretch, whole[max(0, start) : stop], rtol=0, atol=1e-7)
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from coprop_plugin.audio.resample import resample, resample_stretch
+from coprop_plugin.audio.resample import resample, resample_range
 from coprop_plugin.errors import ClipError
 from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip
 
@@ -118,7 +118,7 @@ def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tens
         return out
     # Only the part of a long waveform that is needed is resampled.
     first, last = max(0, int(starts.min())), int(starts.max()) + EXAMPLE_SAMPLES
-    waveform = resample_stretch(waveform, sample_rate, SAMPLE_RATE, first, last)
+    waveform = resample_range(waveform, sample_rate, SAMPLE_RATE, first, last)
     starts = starts - first
     offsets = torch.arange(EXAMPLE_SAMPLES)
     examples_a_chunk = _CHUNK_FRAMES // EXAMPLE_FRAMES

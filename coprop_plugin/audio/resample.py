@@ -68,7 +68,7 @@ def resampled_length(length: int, from_hz: int, to_hz: int) -> int:
     return length * (int(to_hz) // common) // (int(from_hz) // common)
 
 
-def resample_stretch(waveform: Tensor, from_hz: int, to_hz: int, start: int, stop: int) -> Tensor:
+def resample_range(waveform: Tensor, from_hz: int, to_hz: int, start: int, stop: int) -> Tensor:
     """Return samples start..stop-1 of `resample`, computed from the samples around them alone.
 
     Args:
@@ -79,7 +79,7 @@ def resample_stretch(waveform: Tensor, from_hz: int, to_hz: int, start: int, sto
         stop: Sample after the last one; cut to its length.
 
     Example:
-        >>> resample_stretch(torch.zeros(44_100), 44_100, 16_000, 15_000, 20_000).shape
+        >>> resample_range(torch.zeros(44_100), 44_100, 16_000, 15_000, 20_000).shape
         torch.Size([1000])
     """
     start = max(0, start)

@@ -209,10 +209,10 @@ class Clip:
                 "This clip has no waveform, only what a wrapped model was called with. Use "
                 "`segment()` with a file or a Clip, or a provider that needs no waveform."
             )
-        from coprop_plugin.audio.resample import resample, resample_stretch
+        from coprop_plugin.audio.resample import resample, resample_range
 
         if start is not None and stop is not None:
-            return resample_stretch(self.waveform, self.sample_rate, sample_rate, start, stop)
+            return resample_range(self.waveform, self.sample_rate, sample_rate, start, stop)
         return resample(self.waveform, self.sample_rate, sample_rate)
 
     def __repr__(self) -> str:

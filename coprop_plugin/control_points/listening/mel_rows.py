@@ -17,7 +17,7 @@ from coprop_plugin.audio.log_mel import (
     WINDOW,
     log_mel,
 )
-from coprop_plugin.audio.resample import resample_stretch, resampled_length
+from coprop_plugin.audio.resample import resample_range, resampled_length
 from coprop_plugin.errors import ClipError
 from coprop_plugin.types import Clip
 
@@ -51,7 +51,7 @@ class LazyLogMel:
     def __getitem__(self, rows: slice) -> Tensor:
         first, last, _ = rows.indices(self._rows)
         begin, samples = self._start + first * HOP, (last - first - 1) * HOP + WINDOW
-        part = resample_stretch(self._waveform, self._rate, SAMPLE_RATE, begin, begin + samples)
+        part = resample_range(self._waveform, self._rate, SAMPLE_RATE, begin, begin + samples)
         return log_mel(pad(part, (0, samples - len(part))), SAMPLE_RATE)
 
 
