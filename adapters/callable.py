@@ -173,7 +173,7 @@ class CallableBackend(nn.Module):
                 "rows, or use `model.segment(clip)`."
             )
         arguments = [frames] if audio is None else [frames, audio]
-        sound = {}
+        sound: dict[str, Any] = {}
         if audio is not None and self.audio == "waveform":
             # Neighbouring windows overlap, so they do not join to the clip's waveform; log-mels do.
             examples = [log_mel_examples(row, SAMPLE_RATE) for row in _samples(audio)]

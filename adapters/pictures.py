@@ -55,13 +55,15 @@ def model_input(
     return normalise(frames.clamp(0, 1))
 
 
-def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Resize logits `[N, C, h, w]` bilinearly to `size`, with antialiasing when shrinking."""
     shrinks = logits.shape[-2] > size[0] or logits.shape[-1] > size[1]
     return _resize(logits, size, antialias=shrinks)
 
 
-def _resize(pictures: Tensor, size: tuple[int, int], antialias: bool) -> Tensor:
+def _resize(pictures: Tensor, size: Sequence[int], antialias: bool) -> Tensor:
     if tuple(pictures.shape[-2:]) == tuple(size) or len(pictures) == 0:
         return pictures.reshape(*pictures.shape[:2], *size)
-    return interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=antialias)
+    return interpolate(
+        pictures, tuple(size), mode="bilinear", align_corners=False, antialias=antialias
+    )

@@ -85,7 +85,7 @@ class VGGishFeatures(nn.Module):
         with borrow_model(self.vggish) as device:
             return self.vggish(examples.to(device)).float().cpu()
 
-    def of_call(self, audio: Tensor) -> dict[str, Tensor]:
+    def of_call(self, audio: Tensor) -> dict[str, Any]:
         """Return the audio of a drop-in call, `[T, ...]`, as arguments of a `Clip`."""
         return {self.form: audio.detach().cpu().float()}
 

@@ -23,7 +23,7 @@ from coprop_plugin.adapters.clip_context import (
     group_frames,
 )
 from coprop_plugin.adapters.devices import borrow_model, dtype_of
-from coprop_plugin.adapters.pictures import model_input, resize_logits
+from coprop_plugin.adapters.pictures import model_input, pair, resize_logits
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.normalisation import denormalise
 from coprop_plugin.types import Clip
@@ -76,8 +76,7 @@ class UpstreamBackend(nn.Module):
         super().__init__()
         self.model = model
         self.context = checked_context(context)
-        both = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
-        self.input_size = both
+        self.input_size = pair(input_size)
         self.frames_per_clip = frames_per_clip
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +84,7 @@ def look_up(value: Tensor, sizes: Sizes, places: Tensor, weights: Tensor) -> Ten
     """
     batch, num_tokens, heads, _ = value.shape
     num_queries = places.shape[1]
-    exact = dict(dtype=places.dtype, device=places.device)
+    exact: dict[str, Any] = dict(dtype=places.dtype, device=places.device)
     extent = torch.tensor([[width, height] for height, width in sizes], **exact)[:, None, :, None]
     starts = torch.tensor([0, *(h * w for h, w in sizes[:-1])], **exact).cumsum(0)[:, None, None]
     low = places.floor()
@@ -114,7 +115,7 @@ def pixel_places(sizes: Sizes, device: torch.device, dtype: torch.dtype) -> Tens
         >>> pixel_places([(1, 2), (1, 1)], torch.device("cpu"), torch.float32)[:, 1, 0]
         tensor([-0.2500,  0.2500,  0.0000])
     """
-    at = dict(device=device, dtype=dtype)
+    at: dict[str, Any] = dict(device=device, dtype=dtype)
     shares = torch.cat(
         [
             torch.cartesian_prod(

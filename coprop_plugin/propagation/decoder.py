@@ -68,6 +68,6 @@ def initialise(module: nn.Module) -> None:
             nn.init.xavier_uniform_(parameter)
 
 
-def upsample(logits: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Resize logits [B, C, H / 4, W / 4] to the frame's size."""
-    return F.interpolate(logits, size, mode="bilinear", align_corners=True)
+    return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=True)

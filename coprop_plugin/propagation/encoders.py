@@ -15,8 +15,23 @@ from coprop_plugin.layers.folding import convolve
 from coprop_plugin.layers.residual import ResidualBlock
 
 
+class Encoder(nn.Module):
+    """An image encoder: normalised frames [B, 3, H, W] to four maps at strides 4, 8, 16 and 16.
+
+    Attributes:
+        widths: Channels of the four maps.
+    """
+
+    widths: tuple[int, ...]
+
+
 class FrozenBatchNorm(nn.Module):
     """Batch norm whose statistics, scale and shift are constants of the network (buffers)."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, channels: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -61,13 +76,17 @@ class Bottleneck(nn.Module):
         return F.relu(convolve(x, self.conv3, self.bn3).add_(shortcut), inplace=True)
 
 
-class ResNet(nn.Module):
+class ResNet(Encoder):
     """ResNet up to stride 16: the stem and three stages; the last map is returned twice, as in AOT.
 
     Args:
         width: Channels of the first stage; 64 is ResNet-50.
         blocks: Bottlenecks in each of the three stages.
     """
+
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
 
     def __init__(self, width: int = 64, blocks: Sequence[int] = (3, 4, 6)) -> None:
         super().__init__()
@@ -95,7 +114,7 @@ class ResNet(nn.Module):
 class ConvNorm(nn.Sequential):
     """Convolution, frozen batch norm, ReLU6; only the stride changes the size."""
 
-    def __init__(self, channels: int, out: int, kernel: int, **options: int) -> None:
+    def __init__(self, channels: int, out: int, kernel: int, **options: Any) -> None:
         padding = kernel // 2 * options.get("dilation", 1)
         convolution = nn.Conv2d(channels, out, kernel, padding=padding, bias=False, **options)
         super().__init__(convolution, FrozenBatchNorm(out), nn.ReLU6(inplace=True))
@@ -112,7 +131,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, channels: int, out: int, widen: int, stride: int, dilation: int) -> None:
         super().__init__()
         hidden = channels * widen
-        layers = [ConvNorm(channels, hidden, 1)] if widen != 1 else []
+        layers: list[nn.Module] = [ConvNorm(channels, hidden, 1)] if widen != 1 else []
         layers.append(ConvNorm(hidden, hidden, 3, stride=stride, dilation=dilation, groups=hidden))
         layers += [nn.Conv2d(hidden, out, 1, bias=False), FrozenBatchNorm(out)]
         self.conv = nn.Sequential(*layers)
@@ -128,7 +147,7 @@ class InvertedResidual(nn.Module):
         return x + narrowed if self.keeps_shape else narrowed
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Encoder):
     """MobileNetV2 with output stride 16: the last stride is replaced by dilation.
 
     Args:
@@ -172,7 +191,7 @@ class MobileNetV2(nn.Module):
         return maps
 
 
-class SmallResNet(nn.Module):
+class SmallResNet(Encoder):
     """A small residual network with group norms, for training from scratch.
 
     Args:
@@ -211,10 +230,14 @@ def _in_eights(channels: float) -> int:
     return max(8, int(channels + 4) // 8 * 8)
 
 
-ENCODERS = {"r50": ResNet, "mobilenetv2": MobileNetV2, "small": SmallResNet}
+ENCODERS: dict[str, type[Encoder]] = {
+    "r50": ResNet,
+    "mobilenetv2": MobileNetV2,
+    "small": SmallResNet,
+}
 
 
-def build_encoder(encoder: str | Mapping[str, Any]) -> nn.Module:
+def build_encoder(encoder: str | Mapping[str, Any]) -> Encoder:
     """Build an encoder from its name, or from a mapping with a `type` and options.
 
     Raises:

@@ -131,9 +131,10 @@ def network_size(height: int, width: int, max_size: int | None) -> tuple[int, in
     scale = 1.0
     if max_size is not None and max(height, width) > max_size:
         scale = max_size / max(height, width)
-    return tuple(
+    rows, columns = (
         max(round((int(side * scale) - 1) / STRIDE), 1) * STRIDE + 1 for side in (height, width)
     )
+    return rows, columns
 
 
 def resize_frame(frame: Tensor, size: tuple[int, int]) -> Tensor:
@@ -151,8 +152,8 @@ def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(masks[:, None].float(), size, mode="nearest")[:, 0].to(masks.dtype)
 
 
-def resize_features(feature: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a map [B, C, H, W] bilinearly, corners on corners as 16 n + 1 wants it."""
+def resize_features(feature: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize a map [B, C, H, W] bilinearly with aligned corners, for sizes 16 n + 1."""
     if tuple(feature.shape[-2:]) == tuple(size):
         return feature
-    return F.interpolate(feature, size, mode="bilinear", align_corners=True)
+    return F.interpolate(feature, tuple(size), mode="bilinear", align_corners=True)

@@ -1,5 +1,7 @@
 """ID embedding: the object of every pixel, as stored in memory."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from coprop_plugin.propagation.audio_insert import AudioInsert
 from coprop_plugin.propagation.geometry import STRIDE, one_hot
 
-_PATCH = dict(kernel_size=STRIDE + 1, stride=STRIDE, padding=STRIDE // 2)
+_PATCH: dict[str, Any] = dict(kernel_size=STRIDE + 1, stride=STRIDE, padding=STRIDE // 2)
 
 
 class Identity(nn.Module):

@@ -20,12 +20,16 @@ class StageModel(BaseModel):
     """Base class of the stages: `forward` in two modes, and `export` of the weights.
 
     Attributes:
+        loss: Returns losses by name, from the fields of a batch; their sum is trained.
+        predict: Returns the fields of one `Outcome` per sample.
         wants: Names that a batch must have.
         data: Description of the data sets with such batches, for messages.
     """
 
     wants: ClassVar[tuple[str, ...]] = ()
     data: ClassVar[str] = ""
+    loss: Callable[..., dict[str, Tensor]]
+    predict: Callable[..., list[dict[str, Any]]]
 
     def forward(self, mode: Mode = "loss", **batch: Any) -> Any:
         """Return losses by name (`mode="loss"`), or one outcome per sample (`mode="predict"`).
@@ -43,14 +47,6 @@ class StageModel(BaseModel):
                 f"{type(self).__name__} trains on {self.data}."
             )
         return verb(**batch)
-
-    def loss(self, **batch: Any) -> dict[str, Tensor]:
-        """Return losses by name; their sum is trained."""
-        raise NotImplementedError
-
-    def predict(self, **batch: Any) -> list[dict[str, Any]]:
-        """Return the fields of one `Outcome` per sample."""
-        raise NotImplementedError
 
     def export(self, path: str | Path) -> Path:
         """Save the trained weights in the library's format; returns the path."""
