@@ -60,7 +60,8 @@ def group_frames(
     """
     groups: dict[tuple[int, ...], dict[int, int]] = {}
     for index in indices:
-        frames, place = (index,), 0
+        frames: tuple[int, ...] = (index,)
+        place = 0
         if context == "window":
             frames, place = _window(times, index, clip_length)
         groups.setdefault(frames, {}).setdefault(index, place)

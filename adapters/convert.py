@@ -36,7 +36,7 @@ def load_released(path: str | Path, family: str | None = None) -> nn.Module:
     path = existing(path)
     wanted = None if family is None else _family(family)
     ours = {one.format: one for one in FAMILIES.values()}
-    if is_safetensors(path) and (found := ours.get(format_of(path))):
+    if is_safetensors(path) and (found := ours.get(format_of(path) or "")):
         _refuse_other(path, found, wanted)
         return load_module(
             path, found.format, lambda **options: _empty(found, options).to_empty(device="cpu")

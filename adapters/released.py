@@ -46,7 +46,7 @@ class Family:
     """
 
     name: str
-    build: Callable[..., nn.Module]
+    build: type[nn.Module]
     recognise: Callable[[Shapes], dict[str, Any] | None]
     names: Sequence[Row]
 

@@ -106,10 +106,8 @@ class ShortTermAttention(nn.Module):
             )
             weights = self._weights(row.flatten(0, 1), key[:, reach], of_offsets, outside)
             attended.append(self._attend(weights, value[:, reach], offsets))
-        attended = torch.stack(attended)
-        return self.project(
-            rearrange(attended, "h (heads b) w c -> b h w (heads c)", heads=self.heads)
-        )
+        rows = torch.stack(attended)
+        return self.project(rearrange(rows, "h (heads b) w c -> b h w (heads c)", heads=self.heads))
 
     def _weights(self, row: Tensor, keys: Tensor, of_offsets: Tensor, outside: Tensor) -> Tensor:
         """Return the attention weights of the pixels of a row for each offset.

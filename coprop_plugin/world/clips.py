@@ -71,7 +71,7 @@ class WorldClips(WorldDataset):
         self.num_frames, self.gap_s = num_frames, tuple(gap_s)
         self.silence_prob, self.crossing = silence_prob, crossing
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         scene, waveform, rng = self._drawn(index)
         times = self._times(scene, rng)
         frames, (masks, tracks) = scene.frames(times), _followed(scene, times.tolist())
@@ -154,7 +154,7 @@ class SpriteClips(WorldDataset):
         self.gap_s, self.silence_prob, self.swapped = tuple(gap_s), silence_prob, swapped
         self.joined = joined
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         rng = np.random.default_rng([self.scene_seed(index), 3])
         speed = float(np.exp(rng.uniform(*np.log(self.speed))))
         frames, masks = sprite_clip(rng, self.num_frames, self.size, self.max_objects, speed)
@@ -227,7 +227,7 @@ class InterleavedDataset(Dataset):
     def __len__(self) -> int:
         return min(len(part) for part in self.parts) * len(self.parts)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         turn, which = divmod(index, len(self.parts))
         return self.parts[which][turn]
 

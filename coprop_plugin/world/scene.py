@@ -229,7 +229,8 @@ def _turns(
 ) -> list[list[tuple[float, float]]]:
     """Draw the events of each voice: short and long segments of one voice, two, or none."""
     events: list[list[tuple[float, float]]] = [[] for _ in range(num_voices)]
-    time_s, before = 0.0, frozenset()
+    time_s = 0.0
+    before: frozenset[int] = frozenset()
     while time_s < duration_s:
         length_s = float(np.exp(rng.uniform(*np.log(_SEGMENT_S))))
         end = min(duration_s, round(time_s + length_s, 2))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from coprop_plugin.types import Clip
 from coprop_plugin.world.objects import KINDS
-from coprop_plugin.world.scene import Scene
+from coprop_plugin.world.scene import Ids, Scene
 
 _SURE = 10.0
 
@@ -31,7 +31,7 @@ class TruthBackend:
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return logits `[K, C, H, W]` of +-10 from the scene's own masks."""
-        ids = "binary" if self.num_classes == 1 else "class"
+        ids: Ids = "binary" if self.num_classes == 1 else "class"
         # From the whole clip: the span of a frame ends at the next frame.
         masks = self.scene.truth(clip, ids)[list(indices)]
         if self.num_classes == 1:
