@@ -7,10 +7,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.limits import OBJECTS
-from coprop_plugin.types import FrameResult
-
-ABSENT = -20.0
-"""Log-odds of a class that is certainly absent: a probability of 2e-9, safe in half precision."""
+from coprop_plugin.types import ABSENT_LOGIT, FrameResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +62,13 @@ class MaskLogits:
         return (logits.sigmoid() if self.num_classes == 1 else logits.softmax(0)).cpu()
 
     def all_classes(self) -> Tensor:
-        """Logits of every class, `[C, H, W]`; those that the segment does not hold are `ABSENT`."""
+        """Logits of every class, `[C, H, W]`; those that the segment does not hold are `ABSENT_LOGIT`."""
         if self.num_classes == 1 and self.class_ids:
             return self.logits
         height, width = self.logits.shape[-2:]
-        dense = self.logits.new_full((self.num_classes, height, width), ABSENT)
+        dense = self.logits.new_full((self.num_classes, height, width), ABSENT_LOGIT)
         if self.class_ids:
-            # log_softmax keeps some present class above ABSENT in every pixel.
+            # log_softmax keeps some present class above it in every pixel.
             dense[list(self.class_ids)] = self.logits.log_softmax(0)
         elif self.num_classes > 1:
             dense[0] = 0

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.pipeline.mask_logits import ABSENT
-from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types import ABSENT_LOGIT, Clip, ControlPoints
 
 _ROUNDING_S = 1e-6
 
@@ -116,7 +115,7 @@ class KeyframeSchedule:
             return None
         mask = self.given[index]
         classes = torch.arange(num_classes) if num_classes > 1 else torch.ones(1)
-        return torch.where(mask[None] == classes[:, None, None], -ABSENT, ABSENT)
+        return torch.where(mask[None] == classes[:, None, None], -ABSENT_LOGIT, ABSENT_LOGIT)
 
 
 def check_points(points: ControlPoints, clip: Clip) -> ControlPoints:
