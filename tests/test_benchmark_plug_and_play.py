@@ -33,7 +33,7 @@ from coprop_plugin.benchmark.plug_and_play import (
 )
 from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.errors import DatasetError, MediaError, UnknownNameError
-from coprop_plugin.types import BatchedPropagator
+from coprop_plugin.types import BatchedPropagator, LookaheadPropagator
 
 TINY = WorldOptions(size=(32, 48), num_frames=5)
 
@@ -367,29 +367,40 @@ def test_a_propagator_can_be_run_without_audio(suffix):
 
 
 class Batched(Listening):
-    """Propagates several segments at once, and notes what it is given of the audio."""
+    """Propagates several segments at once."""
+
+    def first(self, memory, clips):
+        return memory[:clips]
+
+
+class Lookahead(Listening):
+    """Encodes frames ahead, and notes the audio that it is given with them."""
 
     encode_ahead = 3
 
     def __init__(self):
         self.noted = []
 
-    def first(self, memory, count):
-        return memory[:count]
-
     def look_ahead(self, memory, frames, sound):
         self.noted.append((len(frames), sound))
 
 
-def test_a_propagator_without_audio_is_batched_if_it_is_with_audio():
-    assert not isinstance(without_audio(Listening()), BatchedPropagator)
-    batched = Batched()
-    wrapped = without_audio(batched)
-    assert isinstance(wrapped, BatchedPropagator)
-    assert wrapped.encode_ahead == 3
-    assert wrapped.first(torch.arange(4), 2).tolist() == [0, 1]
-    wrapped.look_ahead(None, torch.zeros(3, 1, 3, 8, 8), torch.ones(3, 1))
-    assert batched.noted == [(3, None)]
+class Both(Batched, Lookahead):
+    """Does both."""
+
+
+@pytest.mark.parametrize("kind", [Listening, Batched, Lookahead, Both])
+def test_a_propagator_without_audio_can_do_what_it_can_with_audio(kind):
+    propagator = kind()
+    wrapped = without_audio(propagator)
+    for protocol in (BatchedPropagator, LookaheadPropagator):
+        assert isinstance(wrapped, protocol) == isinstance(propagator, protocol)
+    if isinstance(wrapped, BatchedPropagator):
+        assert wrapped.first(torch.arange(4), 2).tolist() == [0, 1]
+    if isinstance(wrapped, LookaheadPropagator):
+        assert wrapped.encode_ahead == 3
+        wrapped.look_ahead(None, torch.zeros(3, 1, 3, 8, 8), torch.ones(3, 1))
+        assert propagator.noted == [(3, None)]
 
 
 def test_rows_are_those_of_table_2_and_more():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_pa
     [
         (["--backend", "nowhere:bright"], "cannot be imported"),
         (["--backend", "bright"], "module:callable"),
-        (["--backend", "mmseg"], "build it with its own code"),
+        (["--backend", "mmseg"], "Build another model with its own code"),
         (["--backend", "tpavi"], "--weights"),
         (["--backend", "{file}:nothing"], "has no 'nothing'"),
         (["--backend", "{file}:not_callable"], "a int"),
@@ -241,6 +242,17 @@ def test_list_names_what_is_registered():
     assert {"novelty", "cosine", "every_n", "oracle", "flags", "file"} <= set(found["providers"])
     assert {"hold", "flow", "audio_insert"} <= set(found["propagators"])
     assert coprop("list", "providers").stdout.startswith("providers: ")
+
+
+def test_options_are_those_of_the_library():
+    from coprop_plugin import batch
+    from coprop_plugin.cli.export import FormatName
+    from coprop_plugin.cli.options import EngineName, SamplingName
+    from coprop_plugin.types import Sampling
+
+    assert get_args(SamplingName) == get_args(Sampling)
+    assert get_args(EngineName) == get_args(batch.Engine)
+    assert tuple(FormatName) == media.FORMATS
 
 
 def test_version():

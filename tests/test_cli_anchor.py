@@ -367,7 +367,7 @@ def test_two_clips_of_one_name_are_refused(videos, ms3, tmp_path):
     [
         ("novel", "'novel'"),
         ("{type: every_n}", "is not JSON"),
-        ('{"type": "every_n", "n": 0}', "Expected n as"),
+        ('{"type": "every_n", "n": 0}', "n=0"),
         ("{file}:nothing", "gave a int"),
         ("{file}:missing", "has no 'missing'"),
         ("nowhere.py:noting", "there is no file nowhere.py"),

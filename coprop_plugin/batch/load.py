@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, UnionType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, CopropError
 from coprop_plugin.pipeline import CoProp
+from coprop_plugin.pipeline.coprop import Keyframe, Reanchor
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.types import ControlPointProvider
 
@@ -79,8 +80,9 @@ def make_model(
         control_points=load_provider(control_points),
         propagator=propagator,
         device=device,
-        reanchor=None if reanchor is None else read_choice(reanchor, "--reanchor"),
-        keyframe=read_config(keyframe, "--keyframe"),
+        # `wrap` refuses names that it does not know.
+        reanchor=None if reanchor is None else cast(Reanchor, read_choice(reanchor, "--reanchor")),
+        keyframe=cast(Keyframe, read_config(keyframe, "--keyframe")),
         segment_batch=segment_batch,
     )
 
@@ -309,7 +311,7 @@ def _named_model(name: str, weights: str | Path | None) -> nn.Module:
     try:
         return load_model(name, weights)
     except AdapterError as error:
-        raise AdapterError(f"{error} Or: {_BACKENDS}") from error
+        raise AdapterError(f"{error} {_BACKENDS}") from error
 
 
 def _made_by(

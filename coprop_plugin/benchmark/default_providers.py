@@ -11,7 +11,7 @@ from coprop_plugin.control_points.language.examples import flags_a_second
 from coprop_plugin.control_points.llm import CallableAudioLLM
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import DatasetError
-from coprop_plugin.types import ControlPointProvider
+from coprop_plugin.types import ControlPointProvider, ControlPoints
 
 _RATES = (ErrorRates(), ErrorRates(0.1, 0.1, 0.1), ErrorRates(0.3, 0.3, 0.3))
 
@@ -47,14 +47,18 @@ def default_providers(seed: int = 0) -> list[NamedProvider]:
 
 
 def _truth(sample: Sample) -> ControlPointProvider:
-    return as_provider(sample.control_points)
+    return as_provider(_true_points(sample))
+
+
+def _true_points(sample: Sample) -> ControlPoints:
+    if sample.control_points is None:
+        raise DatasetError(f"The true control points of {sample.id} are unknown.")
+    return sample.control_points
 
 
 def _scripted(sample: Sample, *, rates: ErrorRates, seed: int) -> ControlPointProvider:
     """Return the provider with a scripted language model that knows the truth of a sample."""
-    if sample.control_points is None:
-        raise DatasetError(f"The true control points of {sample.id} are unknown.")
-    truth = flags_a_second(sample.control_points, sample.clip)
+    truth = flags_a_second(_true_points(sample), sample.clip)
     # A seed per clip, so that errors do not fall on the same frames.
     listener = ScriptedListener(truth, rates, seed=seed + sum(map(ord, sample.id)))
     llm = CallableAudioLLM(listener, model_id=f"scripted: {rates}")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import list_propagators, list_providers
-from coprop_plugin.types import BatchedPropagator, Clip, Propagator
+from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
 
 BARE = "bare"
 _NO_AUDIO = "-no-audio"
@@ -106,8 +106,8 @@ class WithoutAudio(nn.Module):
     """A propagator without its audio input, which makes an Audio-Insert Propagator AOT (Table 5).
 
     Args:
-        propagator: The propagator. If it is a `BatchedPropagator`, use `without_audio`, whose
-            result is one, too.
+        propagator: The propagator. `without_audio` keeps what else it can do: propagate several
+            segments at once, encode frames ahead.
 
     Example:
         >>> WithoutAudio(as_propagator("hold")).hear(None) is None
@@ -131,35 +131,51 @@ class WithoutAudio(nn.Module):
         return self.propagator.step(memory, frame, None)
 
 
-class _BatchedWithoutAudio(WithoutAudio):
-    """`WithoutAudio` for a `BatchedPropagator`."""
+class _Batched(WithoutAudio):
+    """`WithoutAudio` of a `BatchedPropagator`."""
 
     propagator: BatchedPropagator
 
+    def first(self, memory: Any, clips: int) -> Any:
+        """Return the memory of the first segments of a batch."""
+        return self.propagator.first(memory, clips)
+
+
+class _Lookahead(WithoutAudio):
+    """`WithoutAudio` of a `LookaheadPropagator`."""
+
+    propagator: LookaheadPropagator
+
     @property
     def encode_ahead(self) -> int:
-        """That of the propagator."""
+        """How many frames the propagator encodes at once."""
         return self.propagator.encode_ahead
 
-    def first(self, memory: Any, count: int) -> Any:
-        """Return the memory of the first `count` segments."""
-        return self.propagator.first(memory, count)
-
     def look_ahead(self, memory: Any, frames: Tensor, sound: Tensor | None) -> None:
-        """Encode the next frames without audio."""
+        """Encode the frames that `step` gets next, without audio."""
         self.propagator.look_ahead(memory, frames, None)
 
 
+class _BatchedLookahead(_Batched, _Lookahead):  # type: ignore[misc]  # the propagator is both
+    """`WithoutAudio` of a propagator that is both."""
+
+
 def without_audio(propagator: Propagator) -> WithoutAudio:
-    """Return a propagator without its audio input, batched if the propagator is.
+    """Return a propagator without its audio input, which can otherwise do what the propagator can.
 
     Example:
-        >>> without_audio(as_propagator("hold")).hear(None) is None
-        True
+        >>> propagator = without_audio(as_propagator("hold"))
+        >>> propagator.hear(None) is None, isinstance(propagator, BatchedPropagator)
+        (True, True)
     """
-    if isinstance(propagator, BatchedPropagator):
-        return _BatchedWithoutAudio(propagator)
-    return WithoutAudio(propagator)
+    kinds = {
+        (True, True): _BatchedLookahead,
+        (True, False): _Batched,
+        (False, True): _Lookahead,
+        (False, False): WithoutAudio,
+    }
+    batched = isinstance(propagator, BatchedPropagator)
+    return kinds[batched, isinstance(propagator, LookaheadPropagator)](propagator)
 
 
 def propagators_of(

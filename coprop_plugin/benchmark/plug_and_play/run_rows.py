@@ -202,7 +202,8 @@ class _ClipWork:
             keyframes = TrueKeyframes(sample.masks, num_classes)
         device = device_of(self.bench.backends[backend])
         propagator = self.bench.propagators[row.propagator]
-        model = CoProp(keyframes, points, propagator, device, row.reanchor)
+        provider = as_provider(points)
+        model = CoProp(keyframes, provider, propagator, device, row.reanchor)
         segment = model.segment_bare if row.is_bare else model.segment
         result, own = shared.cost_alone(lambda: segment(sample.clip))
         return measure(outcome_of(result, sample, row)) | asdict(cost + own)
