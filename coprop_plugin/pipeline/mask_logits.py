@@ -62,7 +62,7 @@ class MaskLogits:
         return (logits.sigmoid() if self.num_classes == 1 else logits.softmax(0)).cpu()
 
     def all_classes(self) -> Tensor:
-        """Logits of every class, `[C, H, W]`; those that the segment does not hold are `ABSENT_LOGIT`."""
+        """Logits of every class, `[C, H, W]`; `ABSENT_LOGIT` for those not in the segment."""
         if self.num_classes == 1 and self.class_ids:
             return self.logits
         height, width = self.logits.shape[-2:]

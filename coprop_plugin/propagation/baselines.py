@@ -1,25 +1,23 @@
 """Propagators without weights, as baselines: hold the mask, or follow optical flow."""
 
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from coprop_plugin.errors import MissingExtraError
 from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame, one_hot
+from coprop_plugin.propagation.optical_flow import (
+    FlowPreset,
+    dis,
+    flow_between,
+    gray,
+    pixel_positions,
+    sample,
+)
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
-
-FlowPreset = Literal["ultrafast", "fast", "medium"]
-"""Speed settings of OpenCV's DIS optical flow."""
-
-LEAST_SIDE = 12
-"""Frames with a shorter side are too small for DIS: there the mask is held."""
 
 LEAST_PROB = 1e-5
 """Distance of probabilities from 0 and 1, so that their logarithm is finite."""
@@ -123,10 +121,10 @@ class FlowPropagator:
             PropagationError: If frame and masks do not fit each other.
         """
         check_keyframe(frame, masks)
-        here = _pixel_positions(*frame.shape[-2:], frame.device)
+        here = pixel_positions(*frame.shape[-2:], frame.device)
         origins = here.expand(len(frame), -1, -1, -1)
         return FlowMemory(
-            one_hot(masks, int(masks.max())), origins, [_gray(picture) for picture in frame]
+            one_hot(masks, int(masks.max())), origins, [gray(picture) for picture in frame]
         )
 
     def step(self, memory: FlowMemory, frame: Tensor, sound: Tensor | None) -> Tensor:
@@ -136,65 +134,20 @@ class FlowPropagator:
             PropagationError: If the frame is not of the keyframe's size.
         """
         check_next_frame(frame, memory.probs.shape)
-        grays = [_gray(picture) for picture in frame]
-        method = _dis(self.preset)
+        grays = [gray(picture) for picture in frame]
+        method = dis(self.preset)
         backwards = torch.stack(
             [
-                torch.from_numpy(_flow(method, now, before))
+                torch.from_numpy(flow_between(method, now, before))
                 for now, before in zip(grays, memory.grays, strict=True)
             ]
         ).to(frame.device)
-        here = _pixel_positions(*frame.shape[-2:], frame.device)
+        here = pixel_positions(*frame.shape[-2:], frame.device)
         before = here + rearrange(backwards, "b h w xy -> b xy h w")
-        memory.origins = _sample(memory.origins, before)
+        memory.origins = sample(memory.origins, before)
         memory.grays = grays
-        return as_logits(_sample(memory.probs, memory.origins))
+        return as_logits(sample(memory.probs, memory.origins))
 
     def first(self, memory: FlowMemory, count: int) -> FlowMemory:
         """Return the memory of the first `count` segments of a batch."""
         return FlowMemory(memory.probs[:count], memory.origins[:count], memory.grays[:count])
-
-
-def _cv2() -> ModuleType:
-    try:
-        import cv2
-    except ImportError as error:
-        raise MissingExtraError(
-            "FlowPropagator needs OpenCV, which is not installed. Run `pip install "
-            "opencv-python-headless`, or use `propagator='hold'`."
-        ) from error
-    return cv2
-
-
-def _dis(preset: FlowPreset) -> Any:
-    cv2 = _cv2()
-    return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
-
-
-def _flow(method: Any, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    if min(now.shape) < LEAST_SIDE:
-        return np.zeros((*now.shape, 2), np.float32)
-    return method.calc(now, before, None)
-
-
-def _gray(picture: Tensor) -> np.ndarray:
-    rgb = (picture.clamp(0, 1) * 255).round().byte()
-    cv2 = _cv2()
-    return cv2.cvtColor(rearrange(rgb, "c h w -> h w c").cpu().numpy(), cv2.COLOR_RGB2GRAY)
-
-
-def _pixel_positions(height: int, width: int, device: torch.device) -> Tensor:
-    """Return x and y of every pixel, `[1, 2, H, W]`."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
-    return torch.stack([x, y]).float()[None]
-
-
-def _sample(planes: Tensor, positions: Tensor) -> Tensor:
-    """Read planes [B, C, H, W] at pixel positions [B, 2, H, W]; the border repeats outside."""
-    height, width = planes.shape[-2:]
-    # grid_sample counts from -1 to 1 between the centres of the corner pixels.
-    spans = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=planes.device)
-    grid = rearrange(positions, "b xy h w -> b h w xy") / spans * 2 - 1
-    return F.grid_sample(planes, grid, padding_mode="border", align_corners=True)
