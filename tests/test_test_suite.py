@@ -11,33 +11,14 @@ ROOT = TESTS.parent
 PYTHON = sorted(TESTS.glob("*.py"))
 FILES = [path for path in PYTHON if path.name.startswith("test_")]
 # What is still to be mended; nothing is added to these lists.
-IMPORTING = {
-    "fuzz_readers",
-    "test_control_points_novelty",
-    "test_propagation_text",
-    "test_stream_ahead",
-}
+IMPORTING = {"test_propagation_text"}
 PATCHING = {
-    "test_batch_resume",
-    "test_cli",
-    "test_cli_bench",
-    "test_pipeline",
     "test_propagation_ahead",
-    "test_propagation_checkpoint",
-    "test_recovery",
-    "test_redo",
     "test_released",
-    "test_stream_ahead",
-    "test_stream_memory",
     "test_training_logs",
     "test_training_models",
 }
-TIMING = {
-    "test_audio_resample",
-    "test_cli_bench",
-    "test_control_points_novelty",
-    "test_control_points_parsing",
-}
+TIMING = {"test_audio_resample", "test_cli_bench", "test_control_points_parsing"}
 UNCHECKED = {"test_masks_may_be_saved_in_any_form"}
 CLOCKS = {"perf_counter", "monotonic", "process_time", "time"}
 
