@@ -13,6 +13,7 @@ modules to import at the first look-up. Nothing heavy is imported before that.
                 is `coprop_plugin` needs a registry for everything it builds
 """
 
+import importlib
 import importlib.metadata
 import inspect
 import warnings
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from mmengine import registry as mmengine_registry
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 from coprop_plugin.errors import ArgumentError, UnknownNameError
@@ -250,14 +252,13 @@ def _listed(arguments: Sequence[str]) -> str:
 
 
 def _refuse_importable(registry: Registry, value: Any) -> None:
-    """Refuse nested configs whose `type` names something Python could import.
+    """Refuse nested configs whose `type` names something that is importable but not registered.
 
     What is built from them may look such names up in a registry of mmengine, which imports them.
     """
     if isinstance(value, Mapping):
         name = value.get("type")
-        scope = name.partition(".")[0] if isinstance(name, str) and "." in name else SCOPE
-        if scope not in (SCOPE, registry.root.scope, *registry.root.children):
+        if isinstance(name, str) and "." in name and not _is_registered(registry, name):
             raise UnknownNameError(
                 f"{name!r} is not a registered name. A config can only name registered classes: "
                 "register yours with a registry's `register_module()`, or build the object in "
@@ -267,6 +268,26 @@ def _refuse_importable(registry: Registry, value: Any) -> None:
     if isinstance(value, list | tuple):
         for inner in value:
             _refuse_importable(registry, inner)
+
+
+def _is_registered(registry: Registry, name: str) -> bool:
+    """Whether a registry of ours, of mmengine or of an OpenMMLab package has a scoped name."""
+    scope, _, rest = name.partition(".")
+    if scope in (SCOPE, registry.root.scope):
+        return "." not in rest
+    if scope not in MODULE2PACKAGE:
+        return False
+    try:
+        # Importing it enters its registries into mmengine's.
+        module = importlib.import_module(f"{scope}.registry")
+    except ImportError:
+        return False
+    for other in vars(module).values():
+        if isinstance(other, Registry):
+            other.import_from_location()
+            if rest in other.module_dict:
+                return True
+    return False
 
 
 def find(registry: Registry, name: str, verb: Verb | None = None) -> type:
@@ -304,6 +325,8 @@ def _of_another_scope(registry: Registry, name: str) -> type | None:
     from untrusted files.
     """
     scope, _, rest = name.partition(".")
+    if not _is_registered(registry, name):
+        return None
     other = {registry.root.scope: registry.root, **registry.root.children}.get(scope)
     if other is None or not rest:
         return None
