@@ -406,15 +406,16 @@ def test_a_propagator_without_audio_can_do_what_it_can_with_audio(kind):
 def test_rows_are_those_of_table_2_and_more():
     rows = default_rows(["learned"])
     assert rows[0] == "bare"
-    assert rows[1:6] == [
+    assert rows[1:7] == [
         "cosine+hold",
         "novelty+hold",
         "novelty+flow",
+        "novelty+appearance",
         "novelty+learned-no-audio",
         "novelty+learned",
     ]
     assert rows[-1] == "oracle+learned+truth"
-    assert default_rows([])[-1] == "oracle+flow+truth"
+    assert default_rows([])[-2:] == ["oracle+flow+truth", "oracle+appearance+truth"]
     assert all(Row.of(row).name == row for row in rows)
     for bad in ("novelty", "novelty+hold+false", "+hold", "novelty+", "nonsense+hold"):
         with pytest.raises(UnknownNameError, match="PROPAGATOR"):

@@ -1,6 +1,7 @@
 """Eq. (3), (6) and (7): audio-guided propagation of masks from frame to frame."""
 
 from coprop_plugin.audio.small_encoder import SmallLogMelEncoder
+from coprop_plugin.propagation.appearance import AppearancePropagator
 from coprop_plugin.propagation.baselines import FlowPropagator, HoldPropagator
 from coprop_plugin.propagation.checkpoint import (
     load_aot_checkpoint,
@@ -11,6 +12,7 @@ from coprop_plugin.propagation.propagator import AudioInsertPropagator
 from coprop_plugin.propagation.resolve import as_propagator
 
 __all__ = [
+    "AppearancePropagator",
     "AudioInsertPropagator",
     "FlowPropagator",
     "HoldPropagator",

@@ -92,12 +92,12 @@ def default_rows(propagators: Sequence[str] = ("learned",)) -> list[str]:
         ['bare', 'cosine+hold', 'novelty+hold', 'novelty+flow']
     """
     learned = [f"{name}{suffix}" for name in propagators for suffix in (_NO_AUDIO, "")]
-    with_truth = (*propagators, *(() if learned else ["flow"]))
+    with_truth = (*propagators, *(() if learned else ["flow", "appearance"]))
     return [
         BARE,
         "cosine+hold",
-        *(f"novelty+{propagator}" for propagator in ("hold", "flow", *learned)),
-        *(f"oracle+{propagator}" for propagator in ("hold", "flow", *learned)),
+        *(f"novelty+{propagator}" for propagator in ("hold", "flow", "appearance", *learned)),
+        *(f"oracle+{propagator}" for propagator in ("hold", "flow", "appearance", *learned)),
         *(f"oracle+{propagator}+truth" for propagator in with_truth),
     ]
 
