@@ -72,7 +72,7 @@ def test_a_model_is_benched_on_the_world(folder, tmp_path):
     for weights in ("backends", "toy"), ("propagators", "learned"):
         assert len(content["about"][weights[0]][weights[1]]["sha256"]) == 64
     assert (tmp_path / "report.png").stat().st_size > 10_000
-    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 2 * 11 * 2
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 2 * 13 * 2
 
 
 def test_rows_are_chosen_and_lines_are_json(folder, tmp_path):
