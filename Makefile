@@ -1,5 +1,5 @@
 # make demo   make the environment, run the main job on a made-up clip, say which files to open
-# make test   make the environment if needed, check the style, run the tests
+# make test   make the environment if needed, check style and types, run the tests
 #             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
 # make quick  run the tests of the files that you changed, in under a minute (tests/quick.py says which)
 # make types  check the types with mypy
@@ -22,6 +22,7 @@ demo: $(READY)
 test: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(MAKE) types
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --durations=10 $(TESTS)
 
 quick: $(READY)

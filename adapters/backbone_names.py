@@ -22,12 +22,11 @@ RESNET_NAMES: list[Row] = [
 ]
 """Rows for ResNet-50 as in all three released code bases; `under` adds a prefix."""
 
-PVT_NAMES: list[Row] = [
-    row
-    for stage in range(4)
-    for layer in (f"model.encoder.layers.{stage}.",)
-    for block in (layer + r"blocks.\1.",)
-    for row in (
+
+def _pvt_rows(stage: int) -> list[Row]:
+    layer = f"model.encoder.layers.{stage}."
+    block = layer + r"blocks.\1."
+    return [
         (rf"patch_embed{stage + 1}\.proj\.", layer + "patch_embedding.proj."),
         (rf"patch_embed{stage + 1}\.norm\.", layer + "patch_embedding.layer_norm."),
         (rf"norm{stage + 1}\.", layer + "layer_norm."),
@@ -49,8 +48,10 @@ PVT_NAMES: list[Row] = [
             rf"block{stage + 1}\.(\d+)\.attn\.kv\.",
             (block + "attention.key.", block + "attention.value."),
         ),
-    )
-]
+    ]
+
+
+PVT_NAMES: list[Row] = [row for stage in range(4) for row in _pvt_rows(stage)]
 """Rows for PVT-v2 as in all three released code bases; `under` adds a prefix."""
 
 

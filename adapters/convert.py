@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.registered import FAMILIES
-from coprop_plugin.adapters.released import Family
+from coprop_plugin.adapters.released import Family, ReleasedModel
 from coprop_plugin.checkpoints.native import format_of, load_module, save_module
 from coprop_plugin.checkpoints.untrusted import existing, is_safetensors, read_weights
 from coprop_plugin.errors import CheckpointError, UnknownNameError, some_names
 
 
-def load_released(path: str | Path, family: str | None = None) -> nn.Module:
+def load_released(path: str | Path, family: str | None = None) -> ReleasedModel:
     """Load a released AVS model, from its author's file or from one that `convert` wrote.
 
     Args:
@@ -46,7 +46,7 @@ def load_released(path: str | Path, family: str | None = None) -> nn.Module:
 
 def load_state(
     state: Mapping[str, Tensor], family: str | None = None, origin: str = "the given weights"
-) -> nn.Module:
+) -> ReleasedModel:
     """Build the model that released weights belong to, and load them.
 
     Args:
@@ -140,7 +140,7 @@ def _refuse_other(origin: str | Path, found: Family, wanted: Family | None) -> N
         )
 
 
-def _empty(family: Family, options: Mapping[str, Any]) -> nn.Module:
+def _empty(family: Family, options: Mapping[str, Any]) -> ReleasedModel:
     # Drawing a hundred million random numbers to overwrite takes longer than reading the file.
     with torch.device("meta"):
         model = family.build(**options)

@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from coprop_plugin.layers import SmallBackbone, TransformersBackbone
+from coprop_plugin.types import AudioEncoder
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Names in a released file and the shapes of their tensors."""
 
@@ -18,12 +21,28 @@ file has it, or that part of it, but the model's output does not depend on it.
 """
 
 
+class ReleasedModel(nn.Module):
+    """Base class of our own models of released families.
+
+    Attributes:
+        config: The constructor arguments, all of them JSON types.
+        input_size: Height and width of its training frames.
+        backbone: The image backbone.
+        audio_encoder: None if the model is given embeddings.
+    """
+
+    config: dict[str, Any]
+    input_size: tuple[int, int]
+    backbone: SmallBackbone | TransformersBackbone
+    audio_encoder: AudioEncoder | None
+
+
 @dataclass(frozen=True)
 class Family:
     r"""A family of released models for which this library has a model of its own.
 
     A new one is a module with the model, and a `Family` in `adapters.registered.FAMILIES`. The
-    model is an `nn.Module` whose constructor takes the options that `recognise` returns, all of
+    model is a `ReleasedModel` whose constructor takes the options that `recognise` returns, all of
     them JSON types, and keeps its arguments as `config`. It is built on the meta device and filled
     from the file, so all its tensors must be parameters or persistent buffers.
 
@@ -38,7 +57,7 @@ class Family:
 
     Example:
         >>> row = (r"encoder\.(\d)\.kv\.", (r"blocks.\1.key.", r"blocks.\1.value."))
-        >>> family = Family("toy", nn.Linear, lambda shapes: None, [row, (r"old\.", None)])
+        >>> family = Family("toy", ReleasedModel, lambda shapes: None, [row, (r"old\.", None)])
         >>> family.our_names("encoder.3.kv.weight")
         ('blocks.3.key.weight', 'blocks.3.value.weight')
         >>> family.our_names("old.bias")
@@ -46,7 +65,7 @@ class Family:
     """
 
     name: str
-    build: type[nn.Module]
+    build: type[ReleasedModel]
     recognise: Callable[[Shapes], dict[str, Any] | None]
     names: Sequence[Row]
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from coprop_plugin.adapters.devices import borrow_model
+from coprop_plugin.audio.audio_encoders import build_audio_encoder
 from coprop_plugin.audio.log_mel import (
     EXAMPLE_FRAMES,
     EXAMPLE_LEAD_S,
@@ -18,8 +19,7 @@ from coprop_plugin.audio.log_mel import (
     avsbench_examples,
     clip_log_mel,
 )
-from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import Clip
+from coprop_plugin.types import AudioEncoder, Clip
 
 
 def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
@@ -90,15 +90,15 @@ class VGGishFeatures(nn.Module):
         return {self.form: audio.detach().cpu().float()}
 
 
-def build_audio_encoder(encoder: str | Mapping[str, Any] | None) -> nn.Module | None:
+def optional_audio_encoder(encoder: str | Mapping[str, Any] | None) -> AudioEncoder | None:
     """Build the untrained audio encoder of a model of ours; None for a model without one.
 
     Raises:
         UnknownNameError: If there is no such encoder.
     """
-    return None if encoder is None else build(MODELS, encoder, verb="conv_map")
+    return None if encoder is None else build_audio_encoder(encoder)
 
 
-def embedded(encoder: nn.Module | None, audio: Tensor) -> Tensor:
+def embedded(encoder: AudioEncoder | None, audio: Tensor) -> Tensor:
     """Embed log-mels `[N, 1, 96, 64]` as `[N, E]`; without an encoder `audio` is embedded."""
     return audio if encoder is None else encoder.embed(encoder.conv_map(audio))

@@ -28,13 +28,6 @@ from coprop_plugin.errors import ArgumentError, UnknownNameError
 
 SCOPE = "coprop_plugin"
 
-_CHILDREN = (
-    "DATA_SAMPLERS EVALUATOR FUNCTIONS HOOKS INFERENCERS LOG_PROCESSORS LOOPS "
-    "MODEL_WRAPPERS OPTIMIZERS OPTIM_WRAPPERS OPTIM_WRAPPER_CONSTRUCTORS PARAM_SCHEDULERS "
-    "RUNNERS RUNNER_CONSTRUCTORS STRATEGIES TASK_UTILS TRANSFORMS VISBACKENDS VISUALIZERS "
-    "WEIGHT_INITIALIZERS"
-).split()
-
 
 def _warn_of_two_stacks() -> None:
     """Warn if OpenMMLab's own packages and the maintained ones own the same folders."""
@@ -82,11 +75,30 @@ DATASETS = _child(
 METRICS = _child("METRICS", "coprop_plugin.benchmark.metrics.mmengine_metrics")
 """Metrics of predictions and truth, for an mmengine evaluator."""
 
-globals().update({name: _child(name) for name in _CHILDREN})
+DATA_SAMPLERS = _child("DATA_SAMPLERS")
+EVALUATOR = _child("EVALUATOR")
+FUNCTIONS = _child("FUNCTIONS")
+HOOKS = _child("HOOKS")
+INFERENCERS = _child("INFERENCERS")
+LOG_PROCESSORS = _child("LOG_PROCESSORS")
+LOOPS = _child("LOOPS")
+MODEL_WRAPPERS = _child("MODEL_WRAPPERS")
+OPTIMIZERS = _child("OPTIMIZERS")
+OPTIM_WRAPPERS = _child("OPTIM_WRAPPERS")
+OPTIM_WRAPPER_CONSTRUCTORS = _child("OPTIM_WRAPPER_CONSTRUCTORS")
+PARAM_SCHEDULERS = _child("PARAM_SCHEDULERS")
+RUNNERS = _child("RUNNERS")
+RUNNER_CONSTRUCTORS = _child("RUNNER_CONSTRUCTORS")
+STRATEGIES = _child("STRATEGIES")
+TASK_UTILS = _child("TASK_UTILS")
+TRANSFORMS = _child("TRANSFORMS")
+VISBACKENDS = _child("VISBACKENDS")
+VISUALIZERS = _child("VISUALIZERS")
+WEIGHT_INITIALIZERS = _child("WEIGHT_INITIALIZERS")
 
 PROVIDERS = Registry(
     "control point provider",
-    parent=globals()["TASK_UTILS"],
+    parent=TASK_UTILS,
     scope=SCOPE,
     locations=[
         "coprop_plugin.control_points.providers",

@@ -124,7 +124,7 @@ class AVSegFormerBackend(UpstreamBackend):
         clips = [
             Clip(
                 pictures[clip],
-                *_read_sound(audio, clip[0] // self.frames_per_clip),
+                **_read_sound(audio, clip[0] // self.frames_per_clip),
                 times=avsbench_times(len(clip)),
                 sampling="avsbench",
                 log_mel=log_mel[clip].cpu().float(),
@@ -146,6 +146,7 @@ class AVSegFormerBackend(UpstreamBackend):
     def _run_rows(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         _, frames, flag = (*call.arguments, None)[:3]
         flag = None if flag is None else flag.flatten()[rows]
+        assert call.log_mel is not None, "unpack sets it"
         return rows, self._forward(call.log_mel[rows].to(frames), frames[rows], flag)
 
     def _restore(self, outputs: Any, call: ModelCall) -> Any:
@@ -160,9 +161,11 @@ def _given_log_mels(network: Any) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def _read_sound(audio: Any, clip: int) -> tuple[Tensor, int] | tuple[()]:
+def _read_sound(audio: Any, clip: int) -> dict[str, Any]:
+    """Return the audio of a clip as arguments of `Clip`; none for log-mels."""
     if isinstance(audio, Tensor):
-        return ()
+        return {}
     from coprop_plugin.media import read_waveform
 
-    return read_waveform(audio[clip])
+    waveform, sample_rate = read_waveform(audio[clip])
+    return dict(waveform=waveform, sample_rate=sample_rate)

@@ -15,7 +15,9 @@ from coprop_plugin.adapters.avsegformer.head import (
 )
 from coprop_plugin.adapters.avsegformer.wav_files import wav_log_mels
 from coprop_plugin.adapters.pictures import pair
-from coprop_plugin.adapters.sound import build_audio_encoder, embedded
+from coprop_plugin.adapters.released import ReleasedModel
+from coprop_plugin.adapters.sound import embedded
+from coprop_plugin.audio.audio_encoders import build_audio_encoder
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.backbones import build_backbone
@@ -25,7 +27,7 @@ BINARY_SIZE, SEMANTIC_SIZE = 512, 224
 
 
 @MODELS.register_module(name=["AVSegFormer"])
-class AVSegFormer(nn.Module):
+class AVSegFormer(ReleasedModel):
     """Audio-visual segmentation with audio-conditioned queries (Gao et al., arXiv:2307.01146).
 
     Every frame is segmented by itself. Arguments and return value of the call are those of the
@@ -108,8 +110,9 @@ class AVSegFormer(nn.Module):
         self.num_classes, self.clip_length = num_classes, clip_length
         self.freeze_audio = freeze_audio
         self.backbone = build_backbone(backbone, as_released=True)
-        self.audio_encoder = build_audio_encoder(audio_encoder)
-        self.project_audio = nn.Linear(self.audio_encoder.embedding_dim, width)
+        encoder = build_audio_encoder(audio_encoder)
+        self.audio_encoder = encoder
+        self.project_audio = nn.Linear(encoder.embedding_dim, width)
         fine, *coarse = self.backbone.widths
         self.encoder = PixelEncoder(coarse, width, heads, layers, points, hidden, dropout)
         self.queries = QueryDecoder(

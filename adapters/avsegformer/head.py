@@ -13,6 +13,7 @@ from coprop_plugin.adapters.avsegformer.transformer_layers import (
     EncoderLayer,
     ListeningLayer,
 )
+from coprop_plugin.layers import ModuleListOf
 
 STRIDE = 4
 """Pixels of a frame per pixel of its mask feature."""
@@ -193,7 +194,7 @@ class MaskHead(nn.Module):
 
     def __init__(self, num_classes: int, num_queries: int, width: int, hidden: int) -> None:
         super().__init__()
-        self.mix = nn.ModuleList(
+        self.mix: ModuleListOf[nn.Linear] = ModuleListOf(
             [nn.Linear(num_queries, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, width)]
         )
         self.coarse = nn.Conv2d(width, width // 2, 3, padding=1)

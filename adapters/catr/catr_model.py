@@ -17,13 +17,14 @@ from coprop_plugin.adapters.catr.frame_attention import (
 )
 from coprop_plugin.adapters.catr.mask_features import MaskDecoder
 from coprop_plugin.adapters.pictures import pair
-from coprop_plugin.adapters.sound import build_audio_encoder, embedded
+from coprop_plugin.adapters.released import ReleasedModel
+from coprop_plugin.adapters.sound import embedded, optional_audio_encoder
 from coprop_plugin.adapters.tpavi.tpavi_model import DilatedSum
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.backbones import build_backbone
 
 
-class CATR(nn.Module):
+class CATR(ReleasedModel):
     """Combinatorial-dependence audio-queried transformer (Li et al., arXiv:2309.09709).
 
     The network of the released code, which differs from the paper: queries attend to the tokens
@@ -98,7 +99,7 @@ class CATR(nn.Module):
             input_size=pair(input_size),
         )
         self.clip_length, self.input_size = clip_length, pair(input_size)
-        self.audio_encoder = build_audio_encoder(audio_encoder)
+        self.audio_encoder = optional_audio_encoder(audio_encoder)
         audio_width = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
         self.backbone = build_backbone(backbone, as_released=True)
         # Strides 8, 16 and 32.

@@ -120,11 +120,9 @@ class TPAVIBackend(UpstreamBackend):
             with _groups_of_one(self.network):
                 return self._forward(frames, audio, flag)
         length = self.clip_length
-        tiled = [
-            None if rows is None else repeat(rows, "n ... -> (n t) ...", t=length)
-            for rows in (frames, audio, flag)
-        ]
-        return map_tensors(lambda rows: rows[::length], self._forward(*tiled))
+        frames, audio = (repeat(x, "n ... -> (n t) ...", t=length) for x in (frames, audio))
+        flag = None if flag is None else repeat(flag, "n ... -> (n t) ...", t=length)
+        return map_tensors(lambda rows: rows[::length], self._forward(frames, audio, flag))
 
     def unpack(self, *args: Any, **kwargs: Any) -> ModelCall:
         """Return the clips of a call `(frames, audio_embedding[, flag])`.

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from coprop_plugin.adapters.pictures import pair
-from coprop_plugin.adapters.sound import build_audio_encoder, embedded
+from coprop_plugin.adapters.released import ReleasedModel
+from coprop_plugin.adapters.sound import embedded, optional_audio_encoder
 from coprop_plugin.adapters.tpavi.pixel_attention import PixelSoundAttention
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.layers.backbones import build_backbone
+from coprop_plugin.layers import ModuleListOf, build_backbone
 
 DILATIONS = (3, 6, 12, 18)
 
@@ -22,7 +23,7 @@ class DilatedSum(nn.Module):
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
+        self.branches: ModuleListOf[nn.Conv2d] = ModuleListOf(
             nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation)
             for dilation in DILATIONS
         )
@@ -41,8 +42,9 @@ class DilatedSum(nn.Module):
         A tap of a convolution reads a shifted map, so the mean over all places is that tap's
         weight times the mean of the part that stays inside.
         """
-        total = 0
+        total = x.new_zeros(())
         for branch in self.branches:
+            assert branch.bias is not None
             rows, columns = (
                 _inside(side, branch.dilation[0]).to(x) / side for side in x.shape[-2:]
             )
@@ -105,7 +107,7 @@ class Head(nn.Module):
         return self.leave(self.narrow(x).relu())
 
 
-class TPAVI(nn.Module):
+class TPAVI(ReleasedModel):
     """Zhou et al.'s baseline: a pyramid decoder with attention to the audio of the whole clip.
 
     Call and results are those of the released models of all three subsets; see `load_released`.
@@ -158,10 +160,13 @@ class TPAVI(nn.Module):
             input_size=pair(input_size),
         )
         self.num_classes, self.frames_per_clip = num_classes, frames_per_clip
-        self.input_size, self.audio_encoder = pair(input_size), build_audio_encoder(audio_encoder)
+        self.input_size = pair(input_size)
+        self.audio_encoder = optional_audio_encoder(audio_encoder)
         audio_width = 128 if self.audio_encoder is None else self.audio_encoder.embedding_dim
         self.backbone = build_backbone(backbone, as_released=True)
-        self.reduce = nn.ModuleList(DilatedSum(wide, width) for wide in self.backbone.widths)
+        self.reduce: ModuleListOf[DilatedSum] = ModuleListOf(
+            DilatedSum(wide, width) for wide in self.backbone.widths
+        )
         self.attention = nn.ModuleList(
             PixelSoundAttention(width, audio_width, audio_bias=audio_bias)
             for _ in self.backbone.widths

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from coprop_plugin.types import AudioEncoder
+
 MAP_SIZE = (6, 4)
 """Times and bands of an audio encoder's map of one log-mel example [96, 64]."""
 
@@ -20,11 +22,11 @@ class FrameSound(nn.Module):
     a pixel prefer the end of the example, the time of the frame, to audio 0.9 s earlier.
 
     Args:
-        encoder: An audio encoder: `conv_map`, `embed`, `map_channels`, `embedding_dim`.
+        encoder: The audio encoder.
         width: D, the channels of a token.
     """
 
-    def __init__(self, encoder: nn.Module, width: int) -> None:
+    def __init__(self, encoder: AudioEncoder, width: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.from_map = nn.Linear(encoder.map_channels, width)

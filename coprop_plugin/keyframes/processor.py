@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from coprop_plugin.audio.audio_encoders import build_audio_encoder
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import KeyframeError
@@ -23,8 +24,8 @@ from coprop_plugin.layers.backbones import build_backbone
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.layers.frame_batches import segment_in_batches
 from coprop_plugin.layers.normalisation import normalise
-from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import Clip, checked_class_names
+from coprop_plugin.registry import MODELS
+from coprop_plugin.types import AudioEncoder, Clip, checked_class_names
 
 _SMALLEST = 32
 
@@ -103,7 +104,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
         *,
         class_names: Sequence[str] | None = None,
         backbone: str | Mapping[str, Any] = "small",
-        audio_encoder: str | Mapping[str, Any] | nn.Module = "SmallLogMelEncoder",
+        audio_encoder: str | Mapping[str, Any] | AudioEncoder = "SmallLogMelEncoder",
         width: int = 128,
         mask_width: int = 64,
         num_queries: int = 12,
@@ -135,9 +136,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
         )
         self.num_classes, self.max_size = num_classes, max_size
         self.input_size, self.frames_at_once = self.config["input_size"], frames_at_once
-        if isinstance(audio_encoder, str | Mapping):
-            audio_encoder = build(MODELS, audio_encoder, verb="conv_map")
-        self.sound = FrameSound(audio_encoder, width)
+        self.sound = FrameSound(build_audio_encoder(audio_encoder), width)
         self.backbone = build_backbone(backbone)
         widths = (mask_width, mask_width, width, width)
         self.reduce = nn.ModuleList(
@@ -231,12 +230,12 @@ class KeyframeProcessor(Pretrained, nn.Module):
         maps = (fine, coarse)
         height, width = fine.shape[-2:]
         places = [
-            sine_code(*x.shape[-2:], x.shape[1]).to(x) + code
+            sine_code(x.shape[-2], x.shape[-1], x.shape[1]).to(x) + code
             for x, code in zip(maps, self.layer_code, strict=True)
         ]
         place = torch.cat([*places, torch.zeros_like(sound[0])])
-        tokens = [rearrange(x, "b c h w -> b (h w) c") for x in maps]
-        tokens = torch.cat([*tokens, sound], dim=1)
+        pixels = [rearrange(x, "b c h w -> b (h w) c") for x in maps]
+        tokens = torch.cat([*pixels, sound], dim=1)
         for layer in self.encoder:
             tokens = layer(tokens, place)
         tokens = self.encoder_norm(tokens)

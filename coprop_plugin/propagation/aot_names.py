@@ -141,9 +141,9 @@ def _encoder_of(state: Mapping[str, Tensor], num_layers: int, origin: str) -> di
     if "encoder.features.0.0.weight" in state:
         return dict(encoder="mobilenetv2", long_term_gap=5 if num_layers >= 3 else NEVER)
     if "encoder.layer1.0.conv3.weight" in state and "encoder.conv1.weight" in state:
-        names = "\n".join(state)
-        blocks = [len(set(re.findall(rf"encoder\.layer{n}\.(\d+)\.", names))) for n in (1, 2, 3)]
-        encoder = "r50"
+        listing = "\n".join(state)
+        blocks = [len(set(re.findall(rf"encoder\.layer{n}\.(\d+)\.", listing))) for n in (1, 2, 3)]
+        encoder: str | dict[str, Any] = "r50"
         if blocks != [3, 4, 6] or len(state["encoder.conv1.weight"]) != 64:
             width = len(state["encoder.conv1.weight"])
             encoder = dict(type="r50", width=width, blocks=blocks)

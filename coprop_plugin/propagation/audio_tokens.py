@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.types import Clip
+from coprop_plugin.types import AudioEncoder, Clip
 
 TokenKind = Literal["map", "embedding"]
 """What the audio tokens of a frame are made from; see `SoundTokens`."""
@@ -33,8 +33,7 @@ class SoundTokens(nn.Module):
     sampling the 0.975 s that end about 0.04 s after the frame.
 
     Args:
-        encoder: An audio encoder: `conv_map`, `embed`, `map_channels`, `embedding_dim`. None if
-            clips have their own embeddings.
+        encoder: None if clips have their own embeddings.
         width: D, the channels of a token, where `tokens="map"`.
         tokens: `"map"` or `"embedding"`.
         neighbours: Frames whose embeddings a frame gets, relative to it. Positive ones lie ahead.
@@ -46,7 +45,7 @@ class SoundTokens(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module | None,
+        encoder: AudioEncoder | None,
         width: int,
         tokens: TokenKind = "map",
         neighbours: Sequence[int] = (-1, 0, 1),
@@ -77,7 +76,15 @@ class SoundTokens(nn.Module):
 
         Returns:
             `[T, N, D]`.
+
+        Raises:
+            PropagationError: If there is no encoder.
         """
+        if self.encoder is None:
+            raise PropagationError(
+                "Expected an audio encoder for log-mels, got None. Use `hear(clip)` on a clip with "
+                "an `audio_embedding`, or build the tokens with an encoder."
+            )
         conv_map = self.encoder.conv_map(log_mel)
         return self._tokens(self.encoder.embed(conv_map), times, conv_map)
 
@@ -94,10 +101,10 @@ class SoundTokens(nn.Module):
             maps = torch.cat([self.encoder.conv_map(chunk) for chunk in chunks])
             embeddings = torch.cat([self.encoder.embed(chunk) for chunk in maps.split(_CHUNK)])
             return self._tokens(embeddings, clip.times, maps)
-        embeddings = clip.audio_embedding
-        if embeddings is None or embeddings.shape[1:] != (self.embedding_dim,):
+        own = clip.audio_embedding
+        if own is None or own.shape[1:] != (self.embedding_dim,):
             return None
-        return self._tokens(embeddings.to(like), clip.times)
+        return self._tokens(own.to(like), clip.times)
 
     def _tokens(self, embeddings: Tensor, times: Tensor, conv_map: Tensor | None = None) -> Tensor:
         if self.tokens == "embedding":

@@ -121,7 +121,8 @@ class FlowPropagator:
             PropagationError: If frame and masks do not fit each other.
         """
         check_keyframe(frame, masks)
-        here = pixel_positions(*frame.shape[-2:], frame.device)
+        height, width = frame.shape[-2:]
+        here = pixel_positions(height, width, frame.device)
         origins = here.expand(len(frame), -1, -1, -1)
         return FlowMemory(
             one_hot(masks, int(masks.max())), origins, [gray(picture) for picture in frame]
@@ -142,7 +143,8 @@ class FlowPropagator:
                 for now, before in zip(grays, memory.grays, strict=True)
             ]
         ).to(frame.device)
-        here = pixel_positions(*frame.shape[-2:], frame.device)
+        height, width = frame.shape[-2:]
+        here = pixel_positions(height, width, frame.device)
         before = here + rearrange(backwards, "b h w xy -> b xy h w")
         memory.origins = sample(memory.origins, before)
         memory.grays = grays

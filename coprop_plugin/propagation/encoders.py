@@ -122,6 +122,7 @@ class ConvNorm(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, out, H / stride, W / stride]."""
         convolution, norm, activation = self
+        assert isinstance(convolution, nn.Conv2d)
         return activation(convolve(x, convolution, norm))
 
 
@@ -140,6 +141,7 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, out, H / stride, W / stride]."""
         *widen_and_filter, narrow, norm = self.conv
+        assert isinstance(narrow, nn.Conv2d)
         narrowed = x
         for layer in widen_and_filter:
             narrowed = layer(narrowed)

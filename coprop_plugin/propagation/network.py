@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.layers.normalisation import normalise
+from coprop_plugin.layers import ModuleListOf, normalise
 from coprop_plugin.propagation.attention import split_heads
 from coprop_plugin.propagation.audio_insert import AudioInsert
 from coprop_plugin.propagation.block import PropagatorBlock
@@ -15,8 +15,6 @@ from coprop_plugin.propagation.decoder import Decoder, initialise
 from coprop_plugin.propagation.encoders import build_encoder
 from coprop_plugin.propagation.identity import Identity
 from coprop_plugin.propagation.memory import LongTermMemory
-
-"""Of ImageNet's RGB."""
 
 
 class PropagationNetwork(nn.Module):
@@ -68,13 +66,14 @@ class PropagationNetwork(nn.Module):
         _check_widths(width, num_heads, insert_layers, widths)
         self.heads = num_heads
         self.projector = nn.Conv2d(self.encoder.widths[3], width, 1)
-        self.inserts = nn.ModuleDict(
-            {
+        inserts = {}
+        if audio_width is not None:
+            inserts = {
                 str(layer): AudioInsert(widths[layer], audio_width, num_heads, residual)
-                for layer in sorted(set(insert_layers) if audio_width is not None else ())
+                for layer in sorted(set(insert_layers))
             }
-        )
-        self.blocks = nn.ModuleList(
+        self.inserts = nn.ModuleDict(inserts)
+        self.blocks: ModuleListOf[PropagatorBlock] = ModuleListOf(
             PropagatorBlock(width, num_heads, short_term_radius, drop_path)
             for _ in range(num_layers)
         )

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.propagation import guidance
+from coprop_plugin.propagation.audio_tokens import SoundTokens
 from coprop_plugin.propagation.block import sine_position
 from coprop_plugin.propagation.decoder import upsample
 from coprop_plugin.propagation.geometry import (
@@ -34,9 +35,9 @@ from coprop_plugin.propagation.memory import (
 )
 from coprop_plugin.propagation.network import PropagationNetwork
 from coprop_plugin.propagation.presets import Preset, preset_shape
-from coprop_plugin.propagation.text import Guidance, condition
+from coprop_plugin.propagation.text import Guidance, TextTokens, condition
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import Clip
+from coprop_plugin.types import AudioEncoder, Clip
 
 
 @MODELS.register_module(name=["AudioInsertPropagator", "audio_insert"])
@@ -115,7 +116,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         num_heads: int = 8,
         insert_layers: Sequence[int] = (3,),
         audio_identity: bool = True,
-        audio_encoder: str | Mapping[str, Any] | nn.Module | None = None,
+        audio_encoder: str | Mapping[str, Any] | AudioEncoder | None = None,
         audio_width: int = 128,
         tokens: Guidance = "map",
         residual: bool = True,
@@ -138,7 +139,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         self.max_objects, self.max_size = max_objects, max_size
         check_limits(self.long_term_gap, max_memory_frames, encode_ahead)
         eviction_policy(memory_policy)
-        self.sound = None
+        self.sound: SoundTokens | TextTokens | None = None
         if insert_layers or audio_identity:
             self.sound = condition(audio_encoder, audio_width, tokens, neighbours, text)
         self.network = PropagationNetwork(
@@ -178,14 +179,14 @@ class AudioInsertPropagator(Pretrained, nn.Module):
             PropagationError: If frame, sound and masks do not fit each other.
         """
         check_keyframe(frame, masks)
-        frame_size = tuple(frame.shape[-2:])
-        size = network_size(*frame_size, self.max_size)
+        height, width = frame.shape[-2:]
+        size = network_size(height, width, self.max_size)
         _, tokens = self._encode(frame, sound, size)
         position = sine_position(*tokens.shape[1:]).to(tokens)
         memory = Memory(
             num_objects=int(masks.max()),
             batch=len(frame),
-            frame_size=frame_size,
+            frame_size=(height, width),
             network_size=size,
             position=position,
             long_term=[

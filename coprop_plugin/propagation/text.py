@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coprop_plugin.audio.audio_encoders import build_audio_encoder
 from coprop_plugin.checkpoints.transformers_models import load_pretrained
 from coprop_plugin.errors import CheckpointError, PropagationError
 from coprop_plugin.propagation.audio_tokens import SoundTokens
-from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import Clip
+from coprop_plugin.types import AudioEncoder, Clip
 
 _TEXT_MODELS = {
     "clip": "CLIPTextModelWithProjection",
@@ -102,7 +102,7 @@ class TextTokens(nn.Module):
             return list(self.categories(clip))
         if not isinstance(self.categories, Mapping):
             return list(self.categories)
-        if clip.name not in self.categories:
+        if clip.name is None or clip.name not in self.categories:
             raise PropagationError(
                 f"The clip {clip.name!r} is not among the categories of {len(self.categories)} "
                 f"clips ({', '.join(list(self.categories)[:4])} ...). Add it, with [] if nothing "
@@ -153,7 +153,7 @@ def _load(source: str, local_files_only: bool) -> tuple[Any, Any]:
 
 
 def condition(
-    audio_encoder: str | Mapping[str, Any] | nn.Module | None,
+    audio_encoder: str | Mapping[str, Any] | AudioEncoder | None,
     width: int,
     tokens: Guidance,
     neighbours: Sequence[int],
@@ -178,6 +178,5 @@ def condition(
             f"text={dict(text)} needs tokens='text', got tokens={tokens!r}. Use tokens='text' for "
             "text guidance, or leave `text` out."
         )
-    if isinstance(audio_encoder, str | Mapping):
-        audio_encoder = build(MODELS, audio_encoder, verb="conv_map")
-    return SoundTokens(audio_encoder, width, tokens, neighbours)
+    encoder = None if audio_encoder is None else build_audio_encoder(audio_encoder)
+    return SoundTokens(encoder, width, tokens, neighbours)

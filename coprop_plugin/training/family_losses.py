@@ -44,7 +44,9 @@ def query_losses(answers: Sequence[tuple[Tensor, Tensor]], masks: Tensor) -> dic
     ]
     losses = {"loss_mask": mask_loss, "loss_score": score_loss}
     if earlier:
-        losses["loss_layers"] = _EARLIER_WEIGHT * torch.stack([sum(x) for x in earlier]).sum()
+        losses["loss_layers"] = (
+            _EARLIER_WEIGHT * torch.stack([mask + score for mask, score in earlier]).sum()
+        )
     return losses
 
 

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
+from coprop_plugin.adapters.catr import CATR
 from coprop_plugin.adapters.convert import load_released, save_released
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.registered import FAMILIES
+from coprop_plugin.adapters.released import ReleasedModel
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.layers.normalisation import normalise
@@ -19,6 +21,7 @@ from coprop_plugin.registry import MODELS
 from coprop_plugin.training.family_losses import query_losses
 from coprop_plugin.training.losses import segmentation_loss
 from coprop_plugin.training.stage import StageModel, as_rgb, begun
+from coprop_plugin.types import AudioEncoder
 
 _FEATURE_WEIGHT = 0.1
 
@@ -82,14 +85,14 @@ class FamilyTraining(StageModel):
         self.alone = alone
         self.model.train()
         if senses is not None:
-            _load_senses(self.model, senses)
+            _load_senses(self.model, self.model.audio_encoder, senses)
 
     def loss(self, frames: Tensor, log_mel: Tensor, masks: Tensor, **_: Any) -> dict[str, Tensor]:
         """Return the losses of a batch."""
         if float(torch.rand(())) < self.alone:
             frames, log_mel, masks = (x.flatten(0, 1)[:, None] for x in (frames, log_mel, masks))
         pictures, flat = self._pictures(frames), masks.flatten(0, 1)
-        if self.family == "catr":
+        if isinstance(self.model, CATR):
             clips = rearrange(pictures, "(b t) ... -> b t ...", b=len(frames))
             return query_losses(self.model.answer(clips, log_mel), masks)
         logits, feature = self._forward(pictures, log_mel)
@@ -104,7 +107,7 @@ class FamilyTraining(StageModel):
     ) -> list[dict[str, Any]]:
         """Return an outcome for each clip."""
         pictures = self._pictures(frames)
-        if self.family == "catr":
+        if isinstance(self.model, CATR):
             clips = rearrange(pictures, "(b t) ... -> b t ...", b=len(frames))
             found, scores = (x.flatten(0, 1) for x in self.model.answer(clips, log_mel)[-1])
             best = scores.softmax(-1)[..., 0].argmax(-1)
@@ -135,7 +138,7 @@ class FamilyTraining(StageModel):
         return normalise(flat)
 
 
-def _built(options: Mapping[str, Any]) -> nn.Module:
+def _built(options: Mapping[str, Any]) -> ReleasedModel:
     name = options.get("type")
     if name not in FAMILIES:
         raise TrainingError(
@@ -144,11 +147,11 @@ def _built(options: Mapping[str, Any]) -> nn.Module:
     return FAMILIES[name].build(**{n: x for n, x in options.items() if n != "type"})
 
 
-def _load_senses(model: nn.Module, senses: str | Path) -> None:
+def _load_senses(model: ReleasedModel, encoder: AudioEncoder, senses: str | Path) -> None:
     processor = load_keyframe_processor(None if senses == "shipped" else senses)
     try:
         model.backbone.load_state_dict(processor.backbone.state_dict())
-        model.audio_encoder.load_state_dict(processor.sound.encoder.state_dict())
+        encoder.load_state_dict(processor.sound.encoder.state_dict())
     except RuntimeError as error:
         raise TrainingError(
             f"Backbone and audio encoder of senses={str(senses)!r} do not fit: expected "

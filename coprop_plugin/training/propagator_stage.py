@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.checkpoint import (
     load_aot_checkpoint,
@@ -92,6 +93,11 @@ class PropagatorTraining(StageModel):
     ) -> None:
         super().__init__()
         if aot_weights is not None:
+            if isinstance(propagator, AudioInsertPropagator):
+                raise TrainingError(
+                    f"Expected options beside the weights {aot_weights}, got an existing "
+                    "AudioInsertPropagator. Load the weights into it yourself, or pass the options."
+                )
             propagator = load_aot_checkpoint(aot_weights, **(propagator or {}))
         self.propagator: AudioInsertPropagator = begun(
             propagator,

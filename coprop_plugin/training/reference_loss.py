@@ -53,7 +53,8 @@ def reference_logits(
             "masks as input. Use one with `guide=None`."
         )
     network, most, num_objects = propagator.network, propagator.max_objects, int(masks.max())
-    size = network_size(*frame.shape[-2:], propagator.max_size)
+    height, width = frame.shape[-2:]
+    size = network_size(height, width, propagator.max_size)
     groups = num_groups(num_objects, most)
     maps, tokens = network.encode(resize_frame(frame, size), sound)
     position = sine_position(*tokens.shape[1:]).to(tokens)
@@ -61,5 +62,5 @@ def reference_logits(
     sound = None if sound is None else for_groups(sound, groups)
     outputs, _ = network.begin(for_groups(tokens, groups), position, network.identity(ids, sound))
     decoded = network.decoder(outputs, [for_groups(each, groups) for each in maps])
-    decoded = upsample(decoded[:, : 1 + min(num_objects, most)], tuple(frame.shape[-2:]))
+    decoded = upsample(decoded[:, : 1 + min(num_objects, most)], (height, width))
     return merge_groups(decoded, num_objects, most)

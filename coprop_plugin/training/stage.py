@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
 from mmengine.logging import MessageHub, print_log
@@ -11,9 +11,27 @@ from torch import Tensor, nn
 
 from coprop_plugin.audio.vggish import VGGish, load_vggish
 from coprop_plugin.errors import TrainingError
+from coprop_plugin.types import AudioEncoder
 
 Mode = Literal["loss", "predict"]
 """What a stage computes of a batch; `Runner` uses both."""
+
+
+class Rebuildable(Protocol):
+    """A network that keeps its constructor arguments."""
+
+    config: dict[str, Any]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by name, as an `nn.Module` does."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any:
+        """Load weights by name, as an `nn.Module` does."""
+        ...
+
+
+Network = TypeVar("Network", bound=Rebuildable)
 
 
 class StageModel(BaseModel):
@@ -54,11 +72,11 @@ class StageModel(BaseModel):
 
 
 def begun(
-    options: Mapping[str, Any] | nn.Module | None,
+    options: Mapping[str, Any] | Network | None,
     weights: str | Path | None,
-    build: Callable[[Mapping[str, Any]], nn.Module],
-    load: Callable[[str | Path], nn.Module],
-) -> nn.Module:
+    build: Callable[[Mapping[str, Any]], Network],
+    load: Callable[[str | Path], Network],
+) -> Network:
     """Return the initial network of a stage.
 
     Args:
@@ -80,14 +98,16 @@ def begun(
             "Expected options to train from scratch, or a file of weights to start from, got "
             "neither. Pass one of them."
         )
-    if weights is None:
-        return build(options) if isinstance(options, Mapping) else options
     if options is not None and not isinstance(options, Mapping):
+        if weights is None:
+            return options
         raise TrainingError(
             f"Expected options beside the weights {weights}, got an existing "
             f"{type(options).__name__}. Load the weights into it yourself, or pass the options "
             "that differ from the file."
         )
+    if weights is None:
+        return build(options or {})
     known = load(weights)
     if not options:
         return known
@@ -119,10 +139,11 @@ def training_progress() -> float:
 
 def trained_part(model: nn.Module) -> StageModel:
     """Return the stage inside a Runner's model, distributed or not."""
-    return getattr(model, "module", model)
+    part: Any = getattr(model, "module", model)
+    return part
 
 
-def load_vggish_into(encoder: nn.Module | None, weights: str | Path) -> None:
+def load_vggish_into(encoder: AudioEncoder | None, weights: str | Path) -> None:
     """Initialise a VGGish audio encoder from released weights.
 
     Args:

@@ -22,6 +22,7 @@ from coprop_plugin.types.clip_names import named, naming
 from coprop_plugin.types.control_points import ControlPoints
 from coprop_plugin.types.jaccard import jaccard
 from coprop_plugin.types.protocols import (
+    AudioEncoder,
     AudioLLM,
     BatchedPropagator,
     ControlPointProvider,
@@ -40,6 +41,7 @@ from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 __all__ = [
     "ABSENT_LOGIT",
     "AVSBENCH_INSTANT_S",
+    "AudioEncoder",
     "AudioLLM",
     "BatchedPropagator",
     "Clip",

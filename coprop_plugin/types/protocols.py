@@ -101,6 +101,33 @@ class StreamingProvider(ControlPointProvider, Protocol):
 
 
 @runtime_checkable
+class AudioEncoder(Protocol):
+    """An `nn.Module` that encodes log-mel examples of audio in two steps, as VGGish does."""
+
+    map_channels: int
+    """Channels of a map."""
+
+    embedding_dim: int
+    """Channels of an embedding."""
+
+    def conv_map(self, log_mel: Tensor) -> Tensor:
+        """Encode log-mel examples `[N, 1, 96, 64]` into maps `[N, map_channels, 6, 4]`."""
+        ...
+
+    def embed(self, conv_map: Tensor) -> Tensor:
+        """Embed maps; returns `[N, embedding_dim]`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by name, as an `nn.Module` does."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Load weights by name, as an `nn.Module` does."""
+        ...
+
+
+@runtime_checkable
 class AudioLLM(Protocol):
     """An audio language model alone, without prompts. May be called from several threads."""
 

@@ -158,7 +158,8 @@ class SpriteClips(WorldDataset):
         rng = np.random.default_rng([self.scene_seed(index), 3])
         speed = float(np.exp(rng.uniform(*np.log(self.speed))))
         frames, masks = sprite_clip(rng, self.num_frames, self.size, self.max_objects, speed)
-        gap_s = float(rng.uniform(*self.gap_s))
+        shortest_s, longest_s = self.gap_s
+        gap_s = float(rng.uniform(shortest_s, longest_s))
         times = _BEFORE_S + gap_s * torch.arange(self.num_frames, dtype=torch.float64)
         waveform, until_s, names = self._sound(rng, float(times[-1]) + 1)
         tracks = torch.from_numpy(masks).long()

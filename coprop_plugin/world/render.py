@@ -129,10 +129,9 @@ def background(size: tuple[int, int], seed: int) -> np.ndarray:
     """
     rng = np.random.default_rng(seed + 1)
     height, width = size[0] + _MARGIN, size[1] + _MARGIN
-    clouds = sum(
-        weight * _clouds(rng, height, width, cells)
-        for weight, cells in ((0.5, 3), (0.3, 8), (0.14, 24), (0.06, 80))
-    )
+    clouds = np.zeros((height, width))
+    for weight, cells in ((0.5, 3), (0.3, 8), (0.14, 24), (0.06, 80)):
+        clouds = clouds + weight * _clouds(rng, height, width, cells)
     low, high = rng.uniform(0.15, 0.45, 3), rng.uniform(0.45, 0.75, 3)
     canvas = low + (high - low) * clouds[..., None]
     rows, columns = np.mgrid[:height, :width]

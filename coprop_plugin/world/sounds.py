@@ -89,13 +89,16 @@ def horn(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Two brassy tones at once."""
     pitch = rng.uniform(300, 420)
     tones = (pitch, pitch * 1.26)
-    return _peak(sum(_sine(f * k, t) / k for f in tones for k in range(1, 8)))
+    return _peak(
+        sum((_sine(f * k, t) / k for f in tones for k in range(1, 8)), start=np.zeros_like(t))
+    )
 
 
 def babble(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A random sound: tone, noise, or both, with a varying pitch, in syllables with pauses."""
     pitch = 2 ** rng.uniform(np.log2(70), np.log2(3000))
-    wander = sum(rng.uniform(0, 0.1) * _sine(rng.uniform(0.3, 6), t) for _ in range(3))
+    waves = (rng.uniform(0, 0.1) * _sine(rng.uniform(0.3, 6), t) for _ in range(3))
+    wander = sum(waves, start=np.zeros_like(t))
     phase, tone = _phase(pitch * (1 + wander), t), np.zeros_like(t)
     tilt, formant = rng.uniform(0.3, 2), rng.uniform(200, 4000)
     for k in range(1, max(2, min(16, int(7000 / pitch)))):

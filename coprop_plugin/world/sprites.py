@@ -81,8 +81,8 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         lines = np.sin(count * 2 * np.pi * (np.cos(angle) * x + np.sin(angle) * y))
         share = np.where(lines > rng.uniform(-0.5, 0.8), share, 1 - share)
     colour = base + (other - base) * share[..., None]
-    fine = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32)
-    fine = cv2.resize(fine, (width, height), interpolation=cv2.INTER_LINEAR)
+    grain = rng.standard_normal((height // 2 + 1, width // 2 + 1, 3), dtype=np.float32)
+    fine = cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
     return (colour + rng.uniform(0, 0.12) * fine).clip(0, 1).astype(np.float32)
 
 
