@@ -6,6 +6,7 @@ stays behind when an object jumps; appearance alone knows neither edges nor shap
 are added, and where flow has lost an object, the largest region that looks like it is taken.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -265,7 +266,8 @@ class AppearancePropagator:
         classifier = PixelClassifier(planes.shape[1] - 1, self.num_features)
         small = F.interpolate(planes, looks.shape[:2], mode="area")[0].cpu()
         classifier.learn(looks, small)
-        origins = pixel_positions(*picture.shape[-2:], picture.device)
+        height, width = picture.shape[-2:]
+        origins = pixel_positions(height, width, picture.device)
         areas = planes[0].sum((1, 2)).cpu()
         return ClipMemory(planes, areas, origins, gray(picture), looks, classifier)
 
@@ -288,15 +290,15 @@ class AppearancePropagator:
 
     def look(self, clip: ClipMemory, picture: Tensor) -> "Cues":
         """Follow the flow to the next frame `[3, H, W]` and gather what is known of it."""
-        size = picture.shape[-2:]
+        height, width = picture.shape[-2:]
         now = gray(picture)
         steps = torch.from_numpy(flow_between(dis(self.preset), now, clip.last)).to(picture.device)
-        before = pixel_positions(*size, picture.device) + steps.movedim(-1, 0)[None]
+        before = pixel_positions(height, width, picture.device) + steps.movedim(-1, 0)[None]
         clip.origins, clip.last = sample(clip.origins, before), now
         flown = sample(clip.masks, clip.origins)[0]
         looks = describe_pixels(picture)
         small = clip.classifier.probs(looks)
-        alike = resized(small, size).to(picture.device)
+        alike = resized(small, (height, width)).to(picture.device)
         changed = change_since(clip.looks, looks, clip.origins)
         flown, was_lost = self._recovered(clip, flown, alike, small)
         return Cues(flown, alike, changed, looks, was_lost)
@@ -360,7 +362,7 @@ def change_since(keyframe: np.ndarray, looks: np.ndarray, origins: Tensor) -> Te
     return torch.from_numpy(cv2.GaussianBlur(distance, (0, 0), 1.5))
 
 
-def resized(planes: Tensor, size: tuple[int, int]) -> Tensor:
+def resized(planes: Tensor, size: Sequence[int]) -> Tensor:
     """Resize `[n, h, w]` bilinearly."""
     return F.interpolate(planes[None], tuple(size), mode="bilinear", align_corners=False)[0]
 
