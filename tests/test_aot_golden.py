@@ -1,21 +1,16 @@
 """The propagator without sound, and with sound untouched, is upstream AOT's function."""
 
-import sys
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import torch
+from compare import Golden
+from fill import checksum
 
 from coprop_plugin.propagation import load_aot_checkpoint
 
 FOLDER = Path(__file__).parent / "golden"
-if str(FOLDER) not in sys.path:
-    sys.path.insert(0, str(FOLDER))
-
-from compare import Golden  # noqa: E402
-from fill import checksum  # noqa: E402
-
 CASES = ("forced_gap2", "forced_gap5", "replay_gap2")
 
 

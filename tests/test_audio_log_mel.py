@@ -1,18 +1,14 @@
 import os
-import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from compare import Golden
+from fill import checksum
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
-
-from compare import Golden  # noqa: E402
-from fill import checksum  # noqa: E402
-
-from coprop_plugin.audio.log_mel import (  # noqa: E402
+from coprop_plugin.audio.log_mel import (
     SILENCE,
     clip_log_mel,
     log_mel,
@@ -20,8 +16,8 @@ from coprop_plugin.audio.log_mel import (  # noqa: E402
     log_mel_examples,
     mel_matrix,
 )
-from coprop_plugin.errors import ClipError  # noqa: E402
-from coprop_plugin.types import Clip  # noqa: E402
+from coprop_plugin.errors import ClipError
+from coprop_plugin.types import Clip
 
 GOLDEN = Golden(Path(__file__).parent / "golden" / "logmel.npz")
 SAMPLE_RATES = {"resampled_44100": 44_100}

@@ -1,20 +1,16 @@
 import os
 import pickle
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from compare import Golden
+from fill import checksum
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(Path(__file__).parent / "golden"))
-
-from compare import Golden  # noqa: E402
-from fill import checksum  # noqa: E402
-
-from coprop_plugin.audio.vggish import WEIGHTS_VARIABLE, VGGish, load_vggish  # noqa: E402
-from coprop_plugin.errors import CheckpointError  # noqa: E402
-from coprop_plugin.registry import MODELS, build  # noqa: E402
+from coprop_plugin.audio.vggish import WEIGHTS_VARIABLE, VGGish, load_vggish
+from coprop_plugin.errors import CheckpointError
+from coprop_plugin.registry import MODELS, build
 
 GOLDEN = Golden(Path(__file__).parent / "golden" / "vggish.npz")
 

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import sys
 import wave
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from compare import Golden
+from fill import checksum, normalise
 from torch import nn
 
 import coprop_plugin as coprop
@@ -23,12 +24,6 @@ from coprop_plugin.errors import AdapterError, CheckpointError
 from coprop_plugin.types import Clip
 
 FOLDER = Path(__file__).parent / "golden"
-if str(FOLDER) not in sys.path:
-    sys.path.insert(0, str(FOLDER))
-
-from compare import Golden  # noqa: E402
-from fill import checksum, normalise  # noqa: E402
-
 RESNET = dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16), depths=(1, 1, 1, 1))
 PVT = dict(type="pvt_v2_b0", hidden_sizes=(8, 16, 20, 16), depths=(1, 1, 1, 1))
 TOY = dict(

@@ -1,12 +1,13 @@
 """Our own CATR: the released model's function, and what it does besides."""
 
-import sys
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import torch
+from compare import Golden
 from einops import rearrange
+from fill import checksum, empty_state, normalise
 from stand_ins import NestedTensor
 
 from coprop_plugin.adapters import find_backend, load_released, load_state, save_released
@@ -17,12 +18,6 @@ from coprop_plugin.errors import AdapterError, CheckpointError
 from coprop_plugin.types import Clip
 
 FOLDER = Path(__file__).parent / "golden"
-if str(FOLDER) not in sys.path:
-    sys.path.insert(0, str(FOLDER))
-
-from compare import Golden  # noqa: E402
-from fill import checksum, empty_state, normalise  # noqa: E402
-
 TOY = dict(
     backbone=dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16)),
     width=64,

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,10 @@ from coprop_plugin import cli
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (32, 32)
 MODELS = """
-import time
+import os
+import signal
+
+calls = 0
 
 def reddish(frames, audio):
     return 8 * (frames[:, :1] - frames[:, 2:])
@@ -27,8 +29,11 @@ def reddish(frames, audio):
 def fails(frames, audio):
     raise ValueError("never works")
 
-def slow(frames, audio):
-    time.sleep(0.3)
+def killed(frames, audio):
+    global calls
+    calls += 1
+    if calls == int(os.environ.get("KILL_AT_CALL", 0)):
+        os.kill(os.getpid(), signal.SIGKILL)
     return reddish(frames, audio)
 
 def make(weights=None):
@@ -194,23 +199,15 @@ def test_a_killed_command_goes_on(folder, tmp_path):
     """kill -9, then the same command: what was done is not done again."""
     tiny = ("--world", "3", "--frames", "2", "--size", "32x48", "--quiet")
     rows = ("--rows", "bare,oracle+hold")
-    command = ("bench", *tiny, *rows, "-b", f"{folder}/models.py:slow", "-o", str(tmp_path))
+    command = ("bench", *tiny, *rows, "-b", f"{folder}/models.py:killed", "-o", str(tmp_path))
     records = tmp_path / "records.jsonl"
-    process = subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, "-m", "coprop_plugin.cli", *command],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "KILL_AT_CALL": "3"},
+        capture_output=True,
+        text=True,
     )
-    try:
-        deadline = time.monotonic() + 60
-        while not (records.is_file() and records.read_text().count("\n") >= 2):
-            assert time.monotonic() < deadline
-            assert process.poll() is None, process.stderr.read().decode()[-2000:]
-            time.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     before = records.read_text()
     assert 2 <= before.count("\n") < 6
     done = coprop(*command)

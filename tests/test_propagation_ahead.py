@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from coprop_plugin import Clip, wrap
 from coprop_plugin.errors import PropagationError
@@ -33,6 +35,22 @@ class Counting(AudioInsertPropagator):
     def hear(self, clip):
         self.calls["heard"].append(clip.num_frames)
         return None
+
+
+class Upsampling(TorchFunctionMode):
+    """Notes the channels of what is resized to the frames' size with aligned corners."""
+
+    def __init__(self):
+        super().__init__()
+        self.channels = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is F.interpolate and kwargs.get("align_corners"):
+            logits, size = args[:2] if len(args) > 1 else (args[0], kwargs["size"])
+            if tuple(size) == SIZE:
+                self.channels.append(logits.shape[1])
+        return function(*args, **kwargs)
 
 
 def clip(num_frames):
@@ -146,16 +164,8 @@ def test_identities_are_embedded_once_a_frame():
 
 
 @pytest.mark.parametrize("options", [{}, dict(guide="flow")])
-def test_only_objects_that_there_are_are_brought_to_full_size(options, monkeypatch):
-    from coprop_plugin.propagation import propagator as module
-
-    upsample, channels = module.upsample, []
-
-    def counted(logits, size):
-        channels.append(logits.shape[1])
-        return upsample(logits, size)
-
-    monkeypatch.setattr(module, "upsample", counted)
-    carried(Counting(**options), (3, keyframe(1, 2)))
-    # Background and two objects; with a guide, how far it is to be trusted, too.
-    assert channels == ([3, 1] if options else [3]) * 2
+def test_only_existing_objects_are_upsampled(options):
+    with Upsampling() as upsampled:
+        carried(Counting(**options), (3, keyframe(1, 2)))
+    # Background and two objects; with a guide, its weight, too.
+    assert upsampled.channels == ([3, 1] if options else [3]) * 2

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from test_propagation import awake, carry, toy, video
+from make_propagators import awake, carry, toy, video
 from tiny_pretrained import END, save_clip_text, tokenizer
 
 from coprop_plugin.errors import CheckpointError, PropagationError

@@ -1,11 +1,12 @@
 """Our TPAVI is the released one: the same function, at less cost, on any device."""
 
-import sys
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import torch
+from compare import Golden
+from fill import checksum, normalise
 from stand_ins import AVSBiGen
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -18,12 +19,6 @@ from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import Clip
 
 FOLDER = Path(__file__).parent / "golden"
-if str(FOLDER) not in sys.path:
-    sys.path.insert(0, str(FOLDER))
-
-from compare import Golden  # noqa: E402
-from fill import checksum, normalise  # noqa: E402
-
 RESNET = dict(type="resnet18", embedding_size=8, hidden_sizes=(8, 8, 16, 16), depths=(1, 1, 1, 1))
 PVT = dict(type="pvt_v2_b0", hidden_sizes=(8, 16, 20, 16), depths=(1, 1, 1, 1))
 

@@ -19,7 +19,7 @@ def without_tensorboard(monkeypatch):
     def find(name, *rest):
         return None if name == "tensorboard" else find_spec(name, *rest)
 
-    monkeypatch.setattr(logs.importlib.util, "find_spec", find)
+    monkeypatch.setattr(importlib.util, "find_spec", find)
 
 
 def test_without_tensorboard_a_run_says_so_and_goes_on(without_tensorboard, tmp_path, capfd):
@@ -32,7 +32,7 @@ def test_without_tensorboard_a_run_says_so_and_goes_on(without_tensorboard, tmp_
 
 
 def test_with_tensorboard_configs_get_curves_unless_they_say_otherwise(monkeypatch):
-    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
     config = Config(dict(model={}))
     assert logs.add_tensorboard(config) == ""
     assert CURVES in config.visualizer.vis_backends

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine import MessageHub
 from tiny_pretrained import save_clip_text
 from torch.utils.data import default_collate
 from toy_training import SIZE, TOY_PROCESSOR, TOY_PROPAGATOR
@@ -27,13 +28,16 @@ def stage(kind, *args, **options):
 
 
 @pytest.fixture
-def at_progress(monkeypatch):
-    def set_progress(share):
-        monkeypatch.setattr(
-            "coprop_plugin.training.propagator_stage.training_progress", lambda: share
-        )
+def at_progress():
+    """Set the progress of the run in mmengine's message hub, as its Runner does."""
+    hub = MessageHub.get_current_instance()
+    before = {key: hub.runtime_info.get(key) for key in ("iter", "max_iters")}
 
-    return set_progress
+    def set_progress(share):
+        hub.update_info_dict(dict(iter=round(1000 * share), max_iters=1000))
+
+    yield set_progress
+    hub.update_info_dict(before)
 
 
 @pytest.mark.parametrize("num_classes", [1, 11])
