@@ -87,15 +87,19 @@ class MissingExtraError(CopropError, ImportError):
     """An optional package that is not installed; the message has the pip line."""
 
 
-def short_reason(error: BaseException, limit: int = 300) -> str:
-    r"""Return an error's message on one line, cut to a length, for another message.
+def short_reason(error: BaseException, limit: int | None = 300) -> str:
+    r"""Return an error's message on one line, its class where the message is empty.
+
+    Args:
+        error: The error.
+        limit: The length the message is cut to; None keeps all of it.
 
     Example:
         >>> short_reason(ValueError("broken\n  at line 3")), short_reason(KeyError())
         ('broken at line 3', 'KeyError')
     """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return text if limit is None or len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def some_names(names: Sequence[str], limit: int = 8) -> str:

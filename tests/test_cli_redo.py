@@ -54,7 +54,7 @@ def test_an_edit_needs_the_run_and_nothing_else(base, tmp_path):
     done = coprop(base, "--reuse", base / "one", "--control-points", edited, "-o", new)
     assert done.exit_code == 0, done.output
     outcome = json.loads(done.stdout)
-    assert (outcome["status"], outcome["num_anew"], outcome["num_frames"]) == ("done", 20, 48)
+    assert (outcome["status"], outcome["num_computed"], outcome["num_frames"]) == ("done", 20, 48)
     assert outcome["control_points"]["indices"] == [0, 16, 36]
     assert masks(new / "one")[:16] == masks(base / "one")[:16]
     assert masks(new / "one")[36:] == masks(base / "one")[36:]
@@ -64,7 +64,7 @@ def test_an_edit_needs_the_run_and_nothing_else(base, tmp_path):
     # Once more, painted over, in its own place.
     Image.new("L", (64, 48), 255).save(new / "one/masks/00040.png")
     done = coprop(base, "--reuse", new / "one", "-o", new)
-    assert json.loads(done.stdout)["num_anew"] == 8
+    assert json.loads(done.stdout)["num_computed"] == 8
     # What was painted is not overwritten by mistake.
     options = ("--backend", f"{base}/segmenters.py:bright", "--propagator", "hold", "--fps", 8)
     done = coprop(base, *options, "-o", new)

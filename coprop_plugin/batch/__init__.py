@@ -12,7 +12,7 @@ from coprop_plugin.batch.inputs import (
 from coprop_plugin.batch.load import load_backend, load_provider, make_model
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
-from coprop_plugin.batch.outcome import Outcome, Status, failure, one_line
+from coprop_plugin.batch.outcome import Outcome, Status, failure
 from coprop_plugin.batch.points_file import PointsFile
 from coprop_plugin.batch.reuse import Reuse, redo_file
 from coprop_plugin.batch.run_many import Engine, run_many
@@ -38,7 +38,6 @@ __all__ = [
     "located",
     "make_model",
     "names_of",
-    "one_line",
     "redo_file",
     "run_many",
     "video_items",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from coprop_plugin.errors import CopropError
+from coprop_plugin.errors import CopropError, short_reason
 from coprop_plugin.types import Clip, ControlPoints
 
 Status = Literal["done", "skipped", "failed"]
@@ -28,7 +28,7 @@ class Outcome:
         seconds: and in seconds.
         error: Why it failed, in one line.
         took_s: Seconds that it took, if known.
-        num_anew: Number of frames that were computed, where an earlier result was reused.
+        num_computed: Number of frames that were computed, where an earlier result was reused.
     """
 
     input: Path
@@ -39,7 +39,7 @@ class Outcome:
     seconds: tuple[float, ...] | None = None
     error: str | None = None
     took_s: float | None = None
-    num_anew: int | None = None
+    num_computed: int | None = None
 
     @classmethod
     def anchored(
@@ -56,7 +56,7 @@ class Outcome:
             "status": self.status,
             "output": None if self.output is None else str(self.output),
             "num_frames": self.num_frames,
-            "num_anew": self.num_anew,
+            "num_computed": self.num_computed,
             "control_points_s": None if self.seconds is None else list(self.seconds),
             "control_points": self.control_points and self.control_points.to_dict(),
             "error": self.error,
@@ -83,7 +83,7 @@ class Outcome:
             None if seconds is None else tuple(seconds),
             content.get("error"),
             took_s,
-            content.get("num_anew"),
+            content.get("num_computed"),
         )
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ class Outcome:
             return f"{self.input} -> {self.output}  (finished before; --redo computes it again)"
         seconds = ", ".join(f"{s:.2f}" for s in self.seconds or ())
         frames = "1 frame" if self.num_frames == 1 else f"{self.num_frames} frames"
-        computed = "" if self.num_anew is None else f" ({self.num_anew} of them recomputed)"
+        computed = "" if self.num_computed is None else f" ({self.num_computed} computed again)"
         summary = f"{frames}{computed}, control points at {seconds} s"
         if self.output is None:
             return f"{self.input}  {summary}"
@@ -109,13 +109,8 @@ def failure(path: Path, error: Exception, took_s: float | None = None) -> Outcom
         error: What was raised.
         took_s: Seconds until then.
     """
-    message = one_line(error)
+    message = short_reason(error, limit=None)
     if not isinstance(error, CopropError | OSError):
         logger.exception("%s failed", path)
         message = f"{type(error).__name__}: {message}"
     return Outcome(path, "failed", error=message, took_s=took_s)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the message of an error in one line."""
-    return " ".join(str(error).split())

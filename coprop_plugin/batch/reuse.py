@@ -158,7 +158,7 @@ def redo_file(
                 done.control_points,
                 tuple(done.times[done.control_points.indices].tolist()),
                 took_s=time.monotonic() - began,
-                num_anew=done.num_computed,
+                num_computed=done.num_computed,
             )
         except Exception as error:  # A backend may raise anything.
             outcome = failure(path, error, time.monotonic() - began)

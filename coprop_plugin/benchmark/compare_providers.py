@@ -18,7 +18,7 @@ from coprop_plugin.benchmark.metrics import (
     sounding_classes,
 )
 from coprop_plugin.control_points.llm.cache import replace_llms
-from coprop_plugin.errors import CopropError, DatasetError
+from coprop_plugin.errors import CopropError, DatasetError, short_reason
 from coprop_plugin.types import AudioLLM, ControlPointProvider, ControlPoints
 
 COLUMNS = (
@@ -183,7 +183,7 @@ class _Table:
             if not isinstance(error, CopropError):
                 logger.exception("%s failed on %s", self.provider.name, sample.id)
                 kind = f"{type(error).__name__}: "
-            self.failed.append(f"{sample.id}: {kind}{' '.join(str(error).split())}")
+            self.failed.append(f"{sample.id}: {kind}{short_reason(error, limit=None)}")
 
     def _timed(self, provider: ControlPointProvider, sample: Sample) -> ControlPoints:
         begun = time.perf_counter()

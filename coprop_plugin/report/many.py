@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from coprop_plugin import media
-from coprop_plugin.errors import CopropError, ReportError
+from coprop_plugin.errors import CopropError, ReportError, short_reason
 from coprop_plugin.media import ExportFormat
 from coprop_plugin.report.clips_page import write_clips_page
 from coprop_plugin.report.run_page import Report, write_report
@@ -126,7 +126,7 @@ def _exported(
 
 
 def _failed(run: Path, error: Exception) -> RunOutcome:
-    return RunOutcome(run, "failed", error=" ".join(str(error).split()))
+    return RunOutcome(run, "failed", error=short_reason(error, limit=None))
 
 
 def _check_video(video: Path | None, runs: Sequence[Path]) -> None:

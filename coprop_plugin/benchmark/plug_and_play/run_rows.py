@@ -23,7 +23,13 @@ from coprop_plugin.benchmark.plug_and_play.record_file import (
 from coprop_plugin.benchmark.plug_and_play.rows import Row, default_rows, propagators_of
 from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
 from coprop_plugin.control_points.resolve import as_provider
-from coprop_plugin.errors import ControlPointError, CopropError, DatasetError, MetricError
+from coprop_plugin.errors import (
+    ControlPointError,
+    CopropError,
+    DatasetError,
+    MetricError,
+    short_reason,
+)
 from coprop_plugin.layers.eval_mode import device_of
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
@@ -262,5 +268,5 @@ def _ids(samples: Samples) -> list[str]:
 
 
 def _failure(clip: ClipKey, cell: Cell, error: Exception) -> dict[str, str]:
-    message = " ".join(f"{type(error).__name__}: {error}".split())
+    message = f"{type(error).__name__}: {short_reason(error, limit=None)}"
     return {"set": clip[0], "clip": clip[1], "backend": cell[0], "row": cell[1], "error": message}
