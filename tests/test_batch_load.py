@@ -1,4 +1,4 @@
-"""Models and providers that a command line names: what is called, and what is left behind."""
+"""Models and providers named on a command line."""
 
 import sys
 
@@ -21,7 +21,7 @@ def provider():
 """
 
 
-def test_a_file_imports_its_neighbours_and_leaves_the_path_as_it_was(tmp_path):
+def test_a_file_can_import_its_neighbours_and_sys_path_is_restored(tmp_path):
     (tmp_path / "own_model.py").write_text(FILE.format(name="own_model"))
     (tmp_path / "parts_of_own_model.py").write_text("level = 0.5\n")
     (tmp_path / "more_of_own_model.py").write_text("n = 7\n")
@@ -32,7 +32,7 @@ def test_a_file_imports_its_neighbours_and_leaves_the_path_as_it_was(tmp_path):
     assert sys.path == path
 
 
-def test_a_module_in_the_current_folder_leaves_the_path_as_it_was(tmp_path, monkeypatch):
+def test_sys_path_is_restored_after_a_module_of_the_current_folder(tmp_path, monkeypatch):
     (tmp_path / "model_right_here.py").write_text("def model(frames, audio):\n    return frames\n")
     monkeypatch.chdir(tmp_path)
     path = list(sys.path)
@@ -113,13 +113,13 @@ def test_functions_of_frames_and_audio_are_backends(file, name):
 
 
 @pytest.mark.parametrize("name", ["makes", "annotated", "as_text", "either", "Model"])
-def test_what_declares_that_it_makes_a_model_is_called(file, name):
+def test_factories_are_called(file, name):
     made, adapter = load_backend(f"{file}:{name}")
     assert isinstance(made, nn.Module)
     assert adapter == "auto"
 
 
-def test_a_function_may_make_a_function_or_need_the_weights(file):
+def test_a_factory_can_return_a_function_or_take_weights(file):
     assert load_backend(f"{file}:a_function")[1] == "callable"
     made, _ = load_backend(f"{file}:needs_weights", file.with_name("weights.pth"))
     assert isinstance(made, nn.Module)
@@ -136,11 +136,11 @@ def test_a_function_may_make_a_function_or_need_the_weights(file):
         ("needs_weights", "called with no arguments.*missing 1 required.*'weights'"),
     ],
 )
-def test_a_wrong_guess_says_what_was_tried(file, name, says):
+def test_errors_tell_how_the_object_was_called(file, name, says):
     with pytest.raises(AdapterError, match=says):
         load_backend(f"{file}:{name}")
 
 
-def test_a_function_of_frames_and_audio_has_no_weights(file):
+def test_weights_for_a_plain_function_are_refused(file):
     with pytest.raises(AdapterError, match="no --weights.*-> torch"):
         load_backend(f"{file}:plain", file.with_name("weights.pth"))

@@ -1,4 +1,4 @@
-"""A long video that is interrupted: what is done stays done, and the result is the same."""
+"""Interrupted runs are resumed with the same result."""
 
 import json
 import multiprocessing
@@ -19,21 +19,21 @@ EVERY_5 = {"type": "every_n", "n": 5}
 
 
 class Killed(BaseException):
-    """What `kill` would do, without the test's own end."""
+    """Stands in for a kill without ending the test."""
 
 
-class Dying(TruthBackend):
-    """The truth, until frame `last` is asked about."""
+class KilledAt(TruthBackend):
+    """The truth; raises `Killed` at time `last`."""
 
     def __init__(self, scene, last=None):
         super().__init__(scene)
-        self.last, self.asked = last, []
+        self.last, self.requested = last, []
 
     def segment_keyframes(self, clip, indices):
         times = clip.times[list(indices)]
         if self.last is not None and bool((times >= self.last).any()):
             raise Killed
-        self.asked += times.tolist()
+        self.requested += times.tolist()
         return super().segment_keyframes(clip, indices)
 
 
@@ -54,15 +54,15 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("points", ["novelty", EVERY_5])
-def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points):
+def test_a_resumed_run_equals_an_uninterrupted_one(scene, video, tmp_path, points):
     options = Options(fps=8, alpha=True, overlay=False)
     whole = do_job(
-        in_windows(Dying(scene), control_points=points), Job(video, tmp_path / "a"), options
+        in_windows(KilledAt(scene), control_points=points), Job(video, tmp_path / "a"), options
     )
     assert whole.status == "done", whole.error
     folder, partial = tmp_path / "b", tmp_path / ".b.part"
     with pytest.raises(Killed):
-        do_job(in_windows(Dying(scene, 4.0), control_points=points), Job(video, folder), options)
+        do_job(in_windows(KilledAt(scene, 4.0), control_points=points), Job(video, folder), options)
     assert not folder.exists()
     # A kill may cut anything short: the last pictures, the journal, an overlay.
     last = sorted((partial / "masks").iterdir())[-1]
@@ -70,21 +70,23 @@ def test_going_on_gives_what_going_through_gives(scene, video, tmp_path, points)
     with (partial / "journal.jsonl").open("a") as file:
         file.write('{"times": [1.0, 2')
     (partial / ".overlay.1.part.mp4").write_text("half")
-    backend = Dying(scene)
+    backend = KilledAt(scene)
     again = do_job(in_windows(backend, control_points=points), Job(video, folder), options)
     assert again.to_dict() == {**whole.to_dict(), "output": str(folder)}
     assert contents(folder) == contents(tmp_path / "a")
-    # What was done is not done again: only from the last keyframe on is the model asked.
-    assert min(backend.asked) > 1.0
+    # The model is run from the last keyframe on only.
+    assert min(backend.requested) > 1.0
     assert not partial.exists()
 
 
 @pytest.mark.parametrize("damaged", ["journal", "header", "values", "mask", "prob"])
-def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
+def test_damaged_partial_results_are_computed_again(scene, video, tmp_path, damaged):
     folder, partial = tmp_path / "out", tmp_path / ".out.part"
     options = Options(fps=8, overlay=False)
     with pytest.raises(Killed):
-        do_job(in_windows(Dying(scene, 4.0), control_points=EVERY_5), Job(video, folder), options)
+        do_job(
+            in_windows(KilledAt(scene, 4.0), control_points=EVERY_5), Job(video, folder), options
+        )
     journal = partial / "journal.jsonl"
     if damaged == "journal":
         *lines, lost, last = journal.read_bytes().splitlines(keepends=True)
@@ -95,27 +97,27 @@ def test_what_a_power_cut_left_is_done_anew(scene, video, tmp_path, damaged):
         journal.write_bytes(journal.read_bytes() + b'{"times": ["x"], "shape": []}\n')
     else:
         (partial / f"{damaged}s" / "00003.png").write_bytes(b"")
-    backend = Dying(scene)
+    backend = KilledAt(scene)
     done = do_job(in_windows(backend, control_points=EVERY_5), Job(video, folder), options)
     assert done.status == "done", done.error
-    assert min(backend.asked) == 0.0
+    assert min(backend.requested) == 0.0
     whole = do_job(
-        in_windows(Dying(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options
+        in_windows(KilledAt(scene), control_points=EVERY_5), Job(video, tmp_path / "b"), options
     )
     assert whole.status == "done"
     assert contents(folder) == contents(tmp_path / "b")
 
 
-def test_other_settings_begin_anew(scene, video, tmp_path):
+def test_other_settings_start_over(scene, video, tmp_path):
     folder = tmp_path / "out"
-    model = in_windows(Dying(scene, 4.0), control_points=EVERY_5)
+    model = in_windows(KilledAt(scene, 4.0), control_points=EVERY_5)
     with pytest.raises(Killed):
         do_job(model, Job(video, folder), Options(fps=8, overlay=False))
     for options in (Options(fps=4, overlay=False), Options(fps=8, overlay=False, redo=True)):
-        backend = Dying(scene)
+        backend = KilledAt(scene)
         done = do_job(in_windows(backend, control_points=EVERY_5), Job(video, folder), options)
         assert done.status == "done"
-        assert min(backend.asked) == 0.0
+        assert min(backend.requested) == 0.0
 
 
 def test_a_stream_resumes_at_a_keyframe(scene, video):

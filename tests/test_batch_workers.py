@@ -1,4 +1,4 @@
-"""Many files in several processes: the same results, in the same order, whoever makes them."""
+"""Many files in several processes: results equal those of one process, in the same order."""
 
 import json
 import multiprocessing
@@ -77,7 +77,7 @@ def contents(folder):
     return {name: (folder / name).read_bytes() for name in names}
 
 
-def test_workers_give_what_one_process_gives_and_a_dead_one_is_one_failure(folder, tmp_path):
+def test_workers_equal_one_process_and_a_killed_worker_is_one_failure(folder, tmp_path):
     paths = find_inputs([folder / "videos"])
     alone = [path for path in paths if path.stem != "deadly"]
     one = list(run_many(make(folder), alone, tmp_path / "one", OPTIONS))
@@ -85,8 +85,8 @@ def test_workers_give_what_one_process_gives_and_a_dead_one_is_one_failure(folde
     assert [outcome.input for outcome in two] == paths
     assert [o.status for o in two] == ["failed", "done", "done", "done", "failed"]
     assert "SIGKILL" in two[-1].error
-    told = [json.dumps(o.to_dict()).replace("/one/", "/two/") for o in one]
-    assert told == [json.dumps(o.to_dict()) for o in two[:-1]]
+    expected = [json.dumps(o.to_dict()).replace("/one/", "/two/") for o in one]
+    assert expected == [json.dumps(o.to_dict()) for o in two[:-1]]
     files = contents(tmp_path / "two")
     assert files == contents(tmp_path / "one")
     assert len(files) == 3 * (2 * 3 + 2)
@@ -99,7 +99,7 @@ def test_workers_give_what_one_process_gives_and_a_dead_one_is_one_failure(folde
 
 
 @pytest.mark.parametrize(("name", "says"), [("cannot", "no such thing"), ("dies", "SIGKILL")])
-def test_a_model_that_cannot_be_made_ends_the_run(folder, tmp_path, name, says):
+def test_a_model_that_cannot_be_built_ends_the_run(folder, tmp_path, name, says):
     paths = find_inputs([folder / "videos"])
     with pytest.raises(WorkerError, match=says):
         list(run_many(make(folder, name), paths[:2], tmp_path / "out", OPTIONS, workers=2))
@@ -107,7 +107,7 @@ def test_a_model_that_cannot_be_made_ends_the_run(folder, tmp_path, name, says):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at /proc")
-def test_an_ended_run_leaves_no_process_and_nothing_half_written(folder, tmp_path):
+def test_a_terminated_run_leaves_no_process_and_no_partial_file(folder, tmp_path):
     command = [sys.executable, "-m", "coprop_plugin.cli", "run", folder / "videos", "--quiet"]
     command += ["--backend", f"{folder / 'segmenters.py'}:slow", "-o", tmp_path / "out"]
     command += ["--workers", "2", "--fps", "2", "--control-points", "every_n"]
@@ -133,18 +133,18 @@ def _runs(process):
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return False
-    # A zombie has ended, and waits for whoever it was handed to.
+    # A zombie has ended, and waits for its parent.
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_shares_are_everything_once():
+def test_shards_are_disjoint_and_complete():
     items = list(range(11))
     shares = [Shard(k, 4).of(items) for k in range(4)]
     assert sorted(sum(shares, [])) == items
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_torchrun_and_slurm_give_shares():
+def test_shards_from_torchrun_and_slurm():
     slurm = {"SLURM_PROCID": "2", "SLURM_NTASKS": "3"}
     assert Shard.from_environment(slurm) == Shard(2, 3)
     assert Shard.from_environment({**slurm, "RANK": "0", "WORLD_SIZE": "2"}) == Shard(0, 2)
@@ -154,7 +154,7 @@ def test_torchrun_and_slurm_give_shares():
             Shard.parse(wrong)
 
 
-def test_results_of_shares_are_named_after_all_inputs(folder, tmp_path):
+def test_shards_name_results_after_all_inputs(folder, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     paths = [tmp_path / "a" / "x.mp4", tmp_path / "b" / "x.mp4"]
@@ -200,7 +200,7 @@ def test_lists_and_manifests_that_are_too_large_are_not_read(tmp_path, monkeypat
         Manifest.read(tmp_path)
 
 
-def test_a_bug_in_a_model_is_one_failure_too(folder, tmp_path, caplog):
+def test_an_exception_of_a_model_is_one_failure(folder, tmp_path, caplog):
     class Broken:
         num_classes = 1
 
@@ -214,15 +214,15 @@ def test_a_bug_in_a_model_is_one_failure_too(folder, tmp_path, caplog):
     assert "Traceback" in caplog.text
 
 
-def _add_many(folder, who):
+def _add_many(folder, rank):
     for k in range(50):
-        Manifest(folder, rank=who).add(Outcome(Path(f"{who}-{k}.mp4"), "done"))
+        Manifest(folder, rank=rank).add(Outcome(Path(f"{rank}-{k}.mp4"), "done"))
 
 
-def test_a_manifest_has_many_writers_and_outlives_a_kill(tmp_path):
+def test_a_manifest_supports_many_writers_and_a_cut_line(tmp_path):
     (tmp_path / "manifest.jsonl").write_text('{"input": "half')
     context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=_add_many, args=(tmp_path, who)) for who in range(3)]
+    writers = [context.Process(target=_add_many, args=(tmp_path, rank)) for rank in range(3)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -232,13 +232,13 @@ def test_a_manifest_has_many_writers_and_outlives_a_kill(tmp_path):
     assert Manifest.read(tmp_path)["0-7.mp4"]["state"] == "failed"
 
 
-def test_an_outcome_travels_as_text():
+def test_an_outcome_survives_json():
     points = ControlPoints([1, 0, 1], silent=[0, 0, 1], starts_s=[0.0, 1.5])
     outcome = Outcome(Path("a.mp4"), "done", Path("out/a"), 3, points, (0.0, 2.0))
     assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
 
 
-def test_ray_is_an_extra(folder, tmp_path, monkeypatch):
+def test_missing_ray_names_the_extra(folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     paths = find_inputs([folder / "videos"])
     with pytest.raises(MissingExtraError, match=r"pip install .*\[ray\]") as caught:
@@ -247,7 +247,7 @@ def test_ray_is_an_extra(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ray_gives_what_one_process_gives(folder, tmp_path):
+def test_ray_equals_one_process(folder, tmp_path):
     pytest.importorskip("ray")
     paths = [path for path in find_inputs([folder / "videos"]) if path.stem != "deadly"]
     one = list(run_many(make(folder), paths, tmp_path / "one", OPTIONS))

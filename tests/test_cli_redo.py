@@ -1,4 +1,4 @@
-"""`coprop run --reuse`: an edit on the command line; the run says how it was made."""
+"""`coprop run --reuse`: an edited result on the command line."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def masks(folder):
     return [path.read_bytes() for path in sorted((folder / "masks").iterdir())]
 
 
-def test_an_edit_needs_the_run_and_nothing_else(base, tmp_path):
+def test_an_edit_takes_its_options_from_the_run(base, tmp_path):
     edited = tmp_path / "edited.json"
     points = json.loads((base / "one/control_points.json").read_text())
     edited.write_text(json.dumps({"indices": [0, 16, 36], "num_frames": points["num_frames"]}))
@@ -128,7 +128,7 @@ def test_an_exception_of_the_model_is_one_failure(base, tmp_path, caplog):
     assert "Traceback" in caplog.text
 
 
-def test_what_is_no_run_is_refused(base, tmp_path):
+def test_folders_without_a_reusable_run_are_refused(base, tmp_path):
     done = coprop(base, "--reuse", tmp_path, "-o", tmp_path / "new")
     assert done.exit_code == 2
     assert "no finished result to reuse" in done.stderr
@@ -152,7 +152,7 @@ def test_what_is_no_run_is_refused(base, tmp_path):
         assert f"the {part} {gone}, which is missing or has changed" in done.stderr
 
 
-def test_weights_may_be_a_folder_which_is_looked_at_again(base, tmp_path):
+def test_a_changed_weights_folder_is_noticed(base, tmp_path):
     folder = tmp_path / "mine"
     load_keyframe_processor().save_pretrained(folder)
     model = ("--backend", "keyframe_processor", "--weights", folder, "--propagator", "hold")
@@ -166,14 +166,14 @@ def test_weights_may_be_a_folder_which_is_looked_at_again(base, tmp_path):
     assert status(coprop(base, *full)) == "done"
 
 
-def test_weights_may_be_an_id(base, tmp_path, monkeypatch):
+def test_weights_from_the_hub(base, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     model = ("--backend", "keyframe_processor", "--weights", "hf://me/mine", "-o", tmp_path)
     done = coprop(base, *model)
     assert "'me/mine' is not a folder here" in " ".join(done.stderr.split()), done.stderr
 
 
-def test_points_that_do_not_fit_are_one_failure(base, tmp_path):
+def test_points_of_another_length_are_one_failure(base, tmp_path):
     edited = tmp_path / "edited.json"
     edited.write_text(json.dumps({"flags": [1, 0, 1]}))
     done = coprop(base, "--reuse", base / "one", "--control-points", edited, "-o", tmp_path / "new")

@@ -1,4 +1,4 @@
-"""The three steps together."""
+"""`CoProp`: control points, keyframes and propagation together."""
 
 import copy
 
@@ -12,8 +12,8 @@ from coprop_plugin.pipeline import WindowLimits
 from coprop_plugin.world import TruthBackend
 
 
-class Asked(TruthBackend):
-    """The truth, and a note of what was asked."""
+class RecordingTruth(TruthBackend):
+    """The truth; records the times of the frames it is run on."""
 
     def __init__(self, scene, **kwargs):
         super().__init__(scene, **kwargs)
@@ -24,24 +24,24 @@ class Asked(TruthBackend):
         return super().segment_keyframes(clip, indices)
 
 
-class Nobody:
-    """A provider that must not be asked."""
+class UncallableProvider:
+    """A provider that must not be called."""
 
     def propose(self, clip):
-        raise AssertionError("asked")
+        raise AssertionError("called")
 
 
 def truth_points(scene, clip):
     return scene.control_points(clip)
 
 
-def test_masks_at_keyframes_come_out_as_they_went_in(scene, clip):
+def test_keyframe_masks_are_those_of_the_backend(scene, clip):
     model = wrap(TruthBackend(scene), control_points=[1] * clip.num_frames)
     assert torch.equal(model.segment(clip).masks, scene.truth(clip, ids="binary"))
 
 
-def test_only_keyframes_are_asked_for(scene, clip):
-    backend = Asked(scene)
+def test_the_backend_runs_on_keyframes_only(scene, clip):
+    backend = RecordingTruth(scene)
     points = ControlPoints(truth_points(scene, clip).flags)
     result = wrap(backend, control_points=points).segment(clip)
     assert backend.times == [result.times[i] for i in points.indices]
@@ -79,8 +79,8 @@ def test_an_empty_keyframe_makes_its_segment_empty_without_propagation(scene, cl
     assert model.propagator.steps == full
 
 
-def test_silent_segments_are_empty_without_asking_the_backend(scene, clip):
-    backend = Asked(scene)
+def test_silent_segments_are_empty_and_skip_the_backend(scene, clip):
+    backend = RecordingTruth(scene)
     flags = torch.zeros(clip.num_frames, dtype=torch.bool)
     flags[[0, 10]] = True
     silent = torch.arange(clip.num_frames) < 10
@@ -90,11 +90,11 @@ def test_silent_segments_are_empty_without_asking_the_backend(scene, clip):
 
 
 @pytest.mark.parametrize("sampling", ["pts", "avsbench"])
-def test_a_keyframe_hears_its_own_segment(sampling):
-    heard = []
+def test_keyframe_audio_is_that_of_its_own_segment(sampling):
+    audio_seen = []
 
-    def listening(frames, audio):
-        heard.extend(audio.abs().mean(1).tolist())
+    def recording(frames, audio):
+        audio_seen.extend(audio.abs().mean(1).tolist())
         return frames[:, :1]
 
     fps = 4 if sampling == "pts" else 1
@@ -103,20 +103,20 @@ def test_a_keyframe_hears_its_own_segment(sampling):
     clip = Clip(torch.rand(4 * fps, 3, 8, 8), waveform, 16_000, times, sampling=sampling)
     flags = torch.zeros(4 * fps, dtype=torch.bool)
     flags[[0, 2 * fps, 3 * fps]] = True
-    wrap(listening, backend="callable", control_points=flags).segment(clip)
-    # The second segment sounds in its first half; what an example hears is 0.975 s long.
-    assert heard == pytest.approx([0, 0.5 / 0.975, 0], abs=0.06)
+    wrap(recording, backend="callable", control_points=flags).segment(clip)
+    # The second segment sounds in its first half; an audio window is 0.975 s long.
+    assert audio_seen == pytest.approx([0, 0.5 / 0.975, 0], abs=0.06)
 
 
-def test_a_keyframe_hears_what_begins_within_its_frame_and_nothing_after_it():
+def test_keyframe_audio_windows_start_at_starts_s_and_end_with_the_clip():
     points = ControlPoints([1, 1, 0, 0, 1], starts_s=[0.0, 1.4, 4.2])
-    heard = []
+    audio_seen = []
 
-    class Noting:
+    class RecordingModel:
         num_classes = 1
 
         def segment_keyframes(self, clip, indices):
-            heard.extend(clip.listening_times[list(indices)].tolist())
+            audio_seen.extend(clip.listening_times[list(indices)].tolist())
             return torch.ones(len(indices), 1, *clip.size)
 
     class Given:
@@ -124,19 +124,19 @@ def test_a_keyframe_hears_what_begins_within_its_frame_and_nothing_after_it():
             return points
 
     clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000, sampling="avsbench")
-    wrap(Noting(), control_points=Given(), propagator="hold").segment(clip)
-    # Its own second, the second that begins with the sound; what is cut where the clip ends.
-    assert heard == pytest.approx([15 / 16, 1.4 + 15 / 16, 5.0])
-    heard.clear()
+    wrap(RecordingModel(), control_points=Given(), propagator="hold").segment(clip)
+    # Frame 0: its own second. Frame 1: the second after starts_s. Frame 4: cut at the clip's end.
+    assert audio_seen == pytest.approx([15 / 16, 1.4 + 15 / 16, 5.0])
+    audio_seen.clear()
     clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000, torch.arange(5.0))
-    wrap(Noting(), control_points=Given(), propagator="hold", reanchor=2).segment(clip)
-    # Frame 3 is asked about again.
-    assert heard == pytest.approx([15 / 16, 1.4 + 15 / 16, 3 + 15 / 16, 5.0])
+    wrap(RecordingModel(), control_points=Given(), propagator="hold", reanchor=2).segment(clip)
+    # The model runs on frame 3, too.
+    assert audio_seen == pytest.approx([15 / 16, 1.4 + 15 / 16, 3 + 15 / 16, 5.0])
 
 
-def test_the_model_is_asked_again_within_long_segments(scene, clip):
+def test_reanchor_runs_the_model_again_within_long_segments(scene, clip):
     points = ControlPoints.from_indices([0, 18], clip.num_frames, silent=[0] * 18 + [1] * 6)
-    backend = Asked(scene)
+    backend = RecordingTruth(scene)
 
     class Given:
         def propose(self, clip):
@@ -151,17 +151,17 @@ def test_the_model_is_asked_again_within_long_segments(scene, clip):
             wrap(backend, reanchor=wrong)
 
 
-def test_the_bare_model_hears_what_it_would_hear_without_us(scene, clip):
-    heard = []
+def test_segment_bare_centres_audio_on_each_frame(scene, clip):
+    audio_seen = []
 
-    class Noting(TruthBackend):
+    class RecordingModel(TruthBackend):
         def segment_keyframes(self, clip, indices):
-            heard.extend(clip.listening_times[list(indices)].tolist())
+            audio_seen.extend(clip.listening_times[list(indices)].tolist())
             return super().segment_keyframes(clip, indices)
 
-    model = wrap(Noting(scene), control_points=Nobody())
+    model = wrap(RecordingModel(scene), control_points=UncallableProvider())
     result = model.segment_bare(clip)
-    assert heard == clip.times.tolist()
+    assert audio_seen == clip.times.tolist()
     assert torch.equal(result.masks, scene.truth(clip, ids="binary"))
     assert all(frame.is_keyframe for frame in result.frame_results)
 
@@ -191,7 +191,7 @@ def test_stream_equals_segment(scene, tmp_path):
         torch.testing.assert_close(frame.probs, other.probs)
 
 
-def test_hooks_see_each_step(scene, clip):
+def test_hooks_are_called_at_each_step(scene, clip):
     seen = []
     model = wrap(TruthBackend(scene), control_points=dict(type="every_n", n=8))
     model.segment(clip, hook=lambda step, artifact, done, total: seen.append((step, done, total)))
@@ -206,8 +206,8 @@ def test_flags_replace_the_provider(scene, clip):
     assert model.segment(clip).control_points.indices == [0]
     with pytest.raises(ControlPointError, match=f"{clip.num_frames - 1}"):
         model.segment(clip[1:])
-    with pytest.raises(AssertionError, match="asked"):
-        wrap(TruthBackend(scene), control_points=Nobody()).segment(clip)
+    with pytest.raises(AssertionError, match="called"):
+        wrap(TruthBackend(scene), control_points=UncallableProvider()).segment(clip)
 
 
 def test_a_wrong_number_of_flags_is_refused(scene, clip):
@@ -228,7 +228,7 @@ def test_logits_of_a_wrong_shape_are_refused(scene, clip):
         wrap(Small(scene), control_points=dict(type="every_n", n=100)).segment(clip)
 
 
-def test_unwrap_gives_the_same_object_back_untouched(clip):
+def test_unwrap_returns_the_same_unchanged_object(clip):
     class Segmenter(nn.Module):
         def __init__(self):
             super().__init__()
@@ -252,7 +252,7 @@ def test_unwrap_gives_the_same_object_back_untouched(clip):
         wrap(model)
 
 
-def test_sources_may_be_clips_tuples_and_paths(scene, clip):
+def test_sources_are_clips_tuples_or_paths(scene, clip):
     model = wrap(TruthBackend(scene), control_points=dict(type="every_n", n=100))
     assert model.segment((clip.frames, clip.waveform, 16_000)).masks.shape[0] == clip.num_frames
     with pytest.raises(ClipError, match="got a int"):
@@ -281,13 +281,13 @@ def test_mmengine_builds_it_without_an_import():
     assert model.segment(clip).control_points.indices == [0, 2]
 
 
-def test_a_backend_without_a_call_says_so(scene, clip):
+def test_calling_a_backend_without_a_call_is_refused(scene, clip):
     with pytest.raises(AdapterError, match=r"model.segment\(clip\)"):
         wrap(TruthBackend(scene))(clip)
 
 
 class Batches:
-    """A backend that notes how many frames each call has."""
+    """A backend that records the batch size of each call."""
 
     num_classes = 1
 
@@ -300,7 +300,7 @@ class Batches:
 
 
 @pytest.mark.parametrize(("own", "most"), [(None, 16), (3, 3), (64, 64)])
-def test_batches_of_keyframes_are_bounded(own, most):
+def test_keyframe_batches_are_bounded(own, most):
     backend = Batches()
     if own is not None:
         backend.frames_at_once = own
@@ -318,7 +318,7 @@ def test_batches_of_keyframes_are_bounded(own, most):
 
 
 class Holding:
-    """A backend that is not a module, but holds one."""
+    """A backend that has a module, without being one."""
 
     num_classes = 1
 
@@ -342,7 +342,7 @@ class Idle(nn.Linear):
         raise NotImplementedError
 
 
-def test_the_propagator_runs_where_the_model_inside_the_backend_is(caplog):
+def test_the_propagator_runs_on_the_device_of_the_backends_model(caplog):
     def device(backend, **options):
         model = wrap(backend, propagator=Idle(1, 1), **options)
         return next(model.propagator.parameters()).device.type

@@ -1,4 +1,4 @@
-"""What the propagator does not do twice, or at all; frames that are encoded ahead."""
+"""Work the propagator avoids, and frames encoded ahead."""
 
 import pytest
 import torch
@@ -14,13 +14,13 @@ TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_he
 SIZE = (40, 56)
 
 
-class Counting(AudioInsertPropagator):
-    """Notes how many frames each call of a part is about."""
+class CountingPropagator(AudioInsertPropagator):
+    """Records the batch size of each call of its parts."""
 
     def __init__(self, **options):
         torch.manual_seed(0)
         super().__init__("AOTS", **{**TOY, **options})
-        self.calls = dict(encoder=[], bank=[], leave=[], heard=[])
+        self.calls = dict(encoder=[], bank=[], leave=[], audio=[])
         parts = dict(
             encoder=self.network.encoder,
             bank=self.network.identity.bank,
@@ -33,7 +33,7 @@ class Counting(AudioInsertPropagator):
         self.eval()
 
     def hear(self, clip):
-        self.calls["heard"].append(clip.num_frames)
+        self.calls["audio"].append(clip.num_frames)
         return None
 
 
@@ -66,8 +66,8 @@ def keyframe(*classes, num_classes=3):
     return logits
 
 
-def carried(propagator, *segments):
-    """Carry segments of a clip, each given by its length and its keyframe."""
+def propagated(propagator, *segments):
+    """Propagate segments of a clip, each given by its length and its keyframe."""
     starts = [sum(length for length, _ in segments[:n]) for n in range(len(segments))]
     whole = clip(sum(length for length, _ in segments))
     made = [
@@ -80,10 +80,10 @@ def carried(propagator, *segments):
 
 @pytest.mark.parametrize("options", [{}, dict(guide="flow")])
 @pytest.mark.parametrize("ahead", [2, 3, 9])
-def test_frames_encoded_ahead_are_those_encoded_one_by_one(ahead, options):
-    one, many = Counting(**options), Counting(**options, encode_ahead=ahead)
+def test_encoding_ahead_equals_encoding_one_by_one(ahead, options):
+    one, many = CountingPropagator(**options), CountingPropagator(**options, encode_ahead=ahead)
     segments = [(6, keyframe(1)), (1, keyframe(1)), (5, keyframe(1, 2)), (3, keyframe())]
-    for alone, at_once in zip(carried(one, *segments), carried(many, *segments), strict=True):
+    for alone, at_once in zip(propagated(one, *segments), propagated(many, *segments), strict=True):
         assert len(alone) == len(at_once)
         for a, b in zip(alone, at_once, strict=True):
             torch.testing.assert_close(a.logits, b.logits, atol=1e-4, rtol=1e-4)
@@ -93,8 +93,8 @@ def test_frames_encoded_ahead_are_those_encoded_one_by_one(ahead, options):
     assert many.calls["encoder"] == parts[ahead]
 
 
-def test_a_batch_is_encoded_ahead_clip_by_clip():
-    propagator = Counting(insert_layers=(), audio_identity=False).double()
+def test_a_batch_is_encoded_ahead_like_its_clips():
+    propagator = CountingPropagator(insert_layers=(), audio_identity=False).double()
     frames, masks = torch.rand(4, 2, 3, 33, 49).double(), torch.zeros(2, 33, 49).long()
     masks[0, :20, :20], masks[1, 5:, 30:] = 1, 1
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_a_batch_is_encoded_ahead_clip_by_clip():
 
 
 def test_frames_ahead_of_another_size_are_refused():
-    propagator = Counting()
+    propagator = CountingPropagator()
     memory = propagator.start(torch.rand(1, 3, 33, 33), None, torch.ones(1, 33, 33).long())
     with pytest.raises(PropagationError, match="1 clips at 33x33"):
         propagator.look_ahead(memory, torch.rand(2, 1, 3, 33, 49), None)
@@ -118,7 +118,7 @@ def test_windows_of_a_video_are_encoded_ahead_within_segments():
     flags = [int(t in (0, 4, 5)) for t in range(12)]
     answers = []
     for ahead in (1, 3):
-        propagator = Counting(insert_layers=(), audio_identity=False, encode_ahead=ahead)
+        propagator = CountingPropagator(insert_layers=(), audio_identity=False, encode_ahead=ahead)
         model = wrap(
             lambda frames, audio: frames[:, :1] * 20 - 15,
             backend="callable",
@@ -130,16 +130,16 @@ def test_windows_of_a_video_are_encoded_ahead_within_segments():
     torch.testing.assert_close(*answers, atol=1e-4, rtol=1e-4)
 
 
-def test_empty_segments_cost_nothing():
-    propagator = Counting()
-    masks = carried(propagator, (4, keyframe()), (3, keyframe()))
+def test_empty_segments_run_no_network():
+    propagator = CountingPropagator()
+    masks = propagated(propagator, (4, keyframe()), (3, keyframe()))
     assert [len(row) for row in masks] == [4, 3]
     assert not any(propagator.calls.values())
 
 
 @pytest.mark.parametrize("call", ["segment", "forward"])
-def test_a_video_of_empty_segments_is_not_even_listened_to(call):
-    propagator, whole = Counting(), clip(6)
+def test_audio_is_not_encoded_if_all_segments_are_empty(call):
+    propagator, whole = CountingPropagator(), clip(6)
     model = wrap(
         lambda frames, audio=None: frames[:, :1] * 0 - 9,
         backend=dict(type="callable", audio="none"),
@@ -153,10 +153,10 @@ def test_a_video_of_empty_segments_is_not_even_listened_to(call):
     assert not any(propagator.calls.values())
 
 
-def test_identities_are_embedded_once_a_frame():
-    """For all blocks together, and for all that attention looks at later."""
-    propagator = Counting()
-    carried(propagator, (5, keyframe(1)))
+def test_identities_are_embedded_once_per_frame():
+    """The embedding is shared by all blocks and by the memory."""
+    propagator = CountingPropagator()
+    propagated(propagator, (5, keyframe(1)))
     assert propagator.calls["bank"] == [1] * 5
     assert propagator.calls["encoder"] == [1] * 5
     # The keyframe has its mask already.
@@ -166,6 +166,6 @@ def test_identities_are_embedded_once_a_frame():
 @pytest.mark.parametrize("options", [{}, dict(guide="flow")])
 def test_only_existing_objects_are_upsampled(options):
     with Upsampling() as upsampled:
-        carried(Counting(**options), (3, keyframe(1, 2)))
+        propagated(CountingPropagator(**options), (3, keyframe(1, 2)))
     # Background and two objects; with a guide, its weight, too.
     assert upsampled.channels == ([3, 1] if options else [3]) * 2

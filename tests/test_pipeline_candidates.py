@@ -1,4 +1,4 @@
-"""Several candidate keyframes a segment: a wrong one does not spoil it."""
+"""Several candidate keyframes per segment: a wrong one is left out."""
 
 from functools import partial
 
@@ -25,19 +25,19 @@ from coprop_plugin.world import TruthBackend
 BOTH = dict(keyframe="confident", reanchor="uncertain")
 
 
-class Spoiled(TruthBackend):
-    """The truth, but for some frames; and a note of what was asked."""
+class SpoiledTruth(TruthBackend):
+    """The truth except at some times; records the times it is run at."""
 
     def __init__(self, scene, spoil, times, **options):
         super().__init__(scene, **options)
-        self.spoil, self.times, self.asked = spoil, times, []
+        self.spoil, self.times, self.requested = spoil, times, []
 
     def segment_keyframes(self, clip, indices):
-        rows, said = super().segment_keyframes(clip, indices), []
+        rows, spoiled = super().segment_keyframes(clip, indices), []
         for row, time_s in zip(rows, clip.times[list(indices)].tolist(), strict=True):
-            self.asked.append(time_s)
-            said.append(self.spoil(row) if time_s in self.times else row)
-        return torch.stack(said)
+            self.requested.append(time_s)
+            spoiled.append(self.spoil(row) if time_s in self.times else row)
+        return torch.stack(spoiled)
 
 
 def emptied(logits):
@@ -65,30 +65,32 @@ def points(scene, clip):
 
 @pytest.mark.parametrize("semantic", [False, True])
 @pytest.mark.parametrize("spoil", [emptied, moved])
-def test_a_bad_first_answer_does_not_spoil_its_segment(scene, clip, points, spoil, semantic):
+def test_a_wrong_first_keyframe_is_replaced_by_another_candidate(
+    scene, clip, points, spoil, semantic
+):
     truth = scene.truth(clip, ids="class" if semantic else "binary")
     wrong = {float(clip.times[s.start]) for s in points.segments if truth[s.start].any()}
     scores = {}
     for keyframe in ("first", "confident"):
-        backend = Spoiled(scene, spoil, wrong, semantic=semantic)
+        backend = SpoiledTruth(scene, spoil, wrong, semantic=semantic)
         model = wrap(backend, control_points=points, propagator="flow", keyframe=keyframe)
         result = model.segment(clip)
         scores[keyframe] = float(iou(result, truth).mean())
-        said = [f.index for f in result.frame_results if f.is_keyframe]
+        keyframes = [f.index for f in result.frame_results if f.is_keyframe]
         if keyframe == "confident":
-            assert not set(times_of(clip, said)) & wrong
-            assert torch.equal(result.masks[said], truth[said])
+            assert not set(times_of(clip, keyframes)) & wrong
+            assert torch.equal(result.masks[keyframes], truth[keyframes])
     assert scores["first"] < 0.5
     assert scores["confident"] > 0.9
 
 
-def test_the_keyframe_is_carried_to_the_beginning_and_to_the_end(scene, clip):
-    """Two answers of three are wrong, each in its own way; a sure empty one has no say."""
-    backend = Spoiled(scene, emptied, times_of(clip, [0]))
+def test_the_chosen_keyframe_is_propagated_backward_and_forward(scene, clip):
+    """The empty prediction at frame 0 is left out; frames 2 and 5 cover the segment."""
+    backend = SpoiledTruth(scene, emptied, times_of(clip, [0]))
     flags = ControlPoints.from_indices([0], 8)
     options = dict(control_points=flags, propagator="hold", keyframe="confident")
     result = wrap(backend, **options).segment(clip[:8])
-    assert sorted(set(backend.asked)) == times_of(clip, [0, 2, 5])
+    assert sorted(set(backend.requested)) == times_of(clip, [0, 2, 5])
     assert [f.index for f in result.frame_results if f.is_keyframe] == [2, 5]
     truth = scene.truth(clip, ids="binary")
     for t, keyframe in zip(range(8), [2, 2, 2, 2, 5, 5, 5, 5], strict=True):
@@ -96,7 +98,7 @@ def test_the_keyframe_is_carried_to_the_beginning_and_to_the_end(scene, clip):
 
 
 @pytest.mark.parametrize("propagator", [HoldPropagator(), FlowPropagator()])
-def test_backward_is_forward_through_the_frames_reversed(clip, scene, propagator):
+def test_backward_propagation_equals_forward_on_reversed_frames(clip, scene, propagator):
     logits = TruthBackend(scene).segment_keyframes(clip, [7])[0]
     mirrored = Clip(clip.frames.flip(0), clip.waveform, clip.sample_rate, clip.times)
     last = clip.num_frames - 1
@@ -110,27 +112,27 @@ def test_backward_is_forward_through_the_frames_reversed(clip, scene, propagator
         assert torch.equal(one.logits, other.logits)
 
 
-def test_where_nothing_is_in_doubt_nothing_more_is_asked(scene, clip, points):
-    backend = Spoiled(scene, emptied, ())
+def test_certain_predictions_cause_no_further_calls(scene, clip, points):
+    backend = SpoiledTruth(scene, emptied, ())
     wrap(backend, control_points=points, propagator="flow", reanchor="uncertain").segment(clip)
     starts = set(times_of(clip, points.indices))
     silent = {t for t in times_of(clip, range(16, 20))}
-    # Truth shows nothing in the silent segment, which nobody called silent: once more is enough.
-    assert set(backend.asked) - silent == starts - silent
-    assert len(backend.asked) == len(points.indices) + 1
+    # The true mask of the silent segment is empty, without a `silent` flag: one more call.
+    assert set(backend.requested) - silent == starts - silent
+    assert len(backend.requested) == len(points.indices) + 1
 
 
-def test_an_empty_answer_where_something_sounds_is_asked_about_again(scene, clip, points):
-    backend = Spoiled(scene, emptied, times_of(clip, [0, 8]))
+def test_an_empty_prediction_in_a_sounding_segment_is_retried(scene, clip, points):
+    backend = SpoiledTruth(scene, emptied, times_of(clip, [0, 8]))
     model = wrap(backend, control_points=points, propagator="flow", reanchor="uncertain")
     result = model.segment(clip)
     truth = scene.truth(clip, ids="binary")
     assert float(iou(result, truth).mean()) > 0.9
-    assert len(backend.asked) <= 3 * len(points.indices)
+    assert len(backend.requested) <= 3 * len(points.indices)
 
 
-class Forgetting(HoldPropagator):
-    """Is sure for so many frames, and then no more."""
+class LosingConfidence(HoldPropagator):
+    """Its confidence falls after three frames."""
 
     def start(self, frame, sound, masks):
         return [super().start(frame, sound, masks), 0]
@@ -140,38 +142,38 @@ class Forgetting(HoldPropagator):
         return memory[0] * (1.0 if memory[1] < 3 else 0.02)
 
 
-def test_the_model_is_asked_again_where_the_propagator_is_unsure(scene, clip):
-    backend = Spoiled(scene, emptied, ())
+def test_reanchor_uncertain_adds_a_keyframe_where_confidence_is_low(scene, clip):
+    backend = SpoiledTruth(scene, emptied, ())
     points = ControlPoints.from_indices([0], 8)
     uncertain = dict(type="uncertain", extra=1, threshold=0.3)
-    options = dict(control_points=points, propagator=Forgetting(), reanchor=uncertain)
+    options = dict(control_points=points, propagator=LosingConfidence(), reanchor=uncertain)
     result = wrap(backend, **options).segment(clip[:8])
-    assert len(backend.asked) == 2
-    later = round(backend.asked[1] * 4)
+    assert len(backend.requested) == 2
+    later = round(backend.requested[1] * 4)
     assert later >= 3
     assert [f.index for f in result.frame_results if f.is_keyframe] == [0, later]
 
 
-def test_silent_segments_are_not_asked_about(scene, clip):
+def test_silent_segments_skip_the_backend(scene, clip):
     silent = torch.arange(clip.num_frames) >= 16
     points = ControlPoints.from_indices([0, 8, 16], clip.num_frames, silent=silent)
-    backend = Spoiled(scene, emptied, ())
+    backend = SpoiledTruth(scene, emptied, ())
 
-    class Given:
+    class FixedPoints:
         def propose(self, clip):
             return points
 
-    result = wrap(backend, control_points=Given(), propagator="hold", **BOTH).segment(clip)
-    assert max(backend.asked) < 4.0
+    result = wrap(backend, control_points=FixedPoints(), propagator="hold", **BOTH).segment(clip)
+    assert max(backend.requested) < 4.0
     assert not result.masks[16:].any()
     assert [f.index for f in result.frame_results if f.is_keyframe][-1] == 16
 
 
 @pytest.mark.parametrize("segment_batch", [1, 4])
 def test_a_stream_equals_the_whole_clip(scene, tmp_path, segment_batch):
-    """Also begun in the middle, also where segments are cut, and windows are short."""
+    """Also from a later start, with segments cut by `segment_s`, and in short windows."""
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
-    backend = Spoiled(scene, moved, [0.0, 1.0, 3.0])
+    backend = SpoiledTruth(scene, moved, [0.0, 1.0, 3.0])
     options = dict(keyframe=dict(type="confident", segment_s=1.3), reanchor="uncertain")
     model = wrap(backend, propagator="flow", segment_batch=segment_batch, **options)
     model.window_limits = WindowLimits(frames_bytes=1, context_s=0.6)
@@ -187,7 +189,7 @@ def test_a_stream_equals_the_whole_clip(scene, tmp_path, segment_batch):
             torch.testing.assert_close(frame.probs, other.probs)
 
 
-def test_what_a_stream_holds_is_bounded(scene, clip):
+def test_the_length_of_candidate_segments_is_bounded(scene, clip):
     points, options = ControlPoints.from_indices([0], 240), CandidateOptions()
     for size, fps, most in (((8, 8), 4, 20), ((1080, 1920), 24, 32)):
         frames = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(240, 3, *size)
@@ -197,20 +199,20 @@ def test_what_a_stream_holds_is_bounded(scene, clip):
         assert [t for segment in segments for t in segment] == list(range(240))
 
 
-def test_a_mask_that_somebody_made_is_carried_as_it_is(scene, tmp_path):
+def test_a_given_mask_is_propagated_unchanged(scene, tmp_path):
     path = media.write_clip(scene.clip(fps=12), tmp_path / "scene.mp4")
     mask = torch.zeros(48, 64, dtype=torch.long)
     mask[5:9, 5:9] = 1
     points = ControlPoints.from_indices([0, 8], 24)
-    backend = Spoiled(scene, emptied, ())
+    backend = SpoiledTruth(scene, emptied, ())
     model = wrap(backend, control_points=points, propagator="hold", **BOTH)
     frames = list(model.stream_part(StreamedVideo(path, 4), given={8: mask}))
-    assert max(backend.asked) < 2.0
+    assert max(backend.requested) < 2.0
     assert all(torch.equal(frame.mask.long(), mask) for frame in frames[8:])
 
 
 def marked(frames):
-    """Bright is what sounds, but in frames that are blue it is what is dark."""
+    """Segment what is bright, but in blue frames what is dark."""
     blue = frames[:, 2].mean((1, 2)) > 0.9
     return torch.where(blue[:, None, None, None], -1.0, 1.0) * (frames[:, :1] * 20 - 10)
 
@@ -222,28 +224,28 @@ def call_frames():
     return frames
 
 
-def test_the_models_own_call_leaves_bad_answers_out():
+def test_the_drop_in_call_leaves_wrong_candidates_out():
     frames, shapes = call_frames(), []
 
-    def noting(frames):
+    def recording(frames):
         shapes.append(len(frames))
         return marked(frames)
 
     options = dict(control_points=[1, 0, 0, 0, 0, 0], propagator="hold")
-    backend = dict(type="CallableBackend", function=noting, audio="none")
+    backend = dict(type="CallableBackend", function=recording, audio="none")
     plain = CoProp(backend, **options)(frames)
-    assert torch.equal(plain[0], noting(frames)[0])
-    assert not torch.equal(plain[5] > 0, noting(frames)[5] > 0)
+    assert torch.equal(plain[0], recording(frames)[0])
+    assert not torch.equal(plain[5] > 0, recording(frames)[5] > 0)
     shapes.clear()
     recovered = CoProp(backend, keyframe=dict(type="confident", candidates=6), **options)(frames)
     assert shapes == [6]
     right = [1, 2, 4, 5]
-    assert torch.equal(recovered[right], noting(frames)[right])
+    assert torch.equal(recovered[right], recording(frames)[right])
     assert all(torch.equal(row > 0, recovered[1] > 0) for row in recovered)
 
 
 @torch.no_grad()
-def test_the_call_of_a_family_keeps_its_form():
+def test_the_drop_in_call_of_a_family_keeps_its_return_value():
     torch.manual_seed(0)
     module = AVSegFormer(T=5).eval()
     arguments = torch.rand(5, 1, 96, 64), torch.rand(5, 3, 32, 32)
@@ -268,13 +270,13 @@ def test_the_call_of_a_family_keeps_its_form():
         dict(reanchor=dict(type="uncertain", threshold=2)),
     ],
 )
-def test_what_is_no_way_of_recovery_is_refused(scene, wrong):
+def test_invalid_candidate_options_are_refused(scene, wrong):
     name = next(iter(wrong))
     with pytest.raises(ControlPointError, match=f"{name}|candidates|threshold"):
         wrap(TruthBackend(scene), **wrong)
 
 
-def test_a_command_line_says_the_same_in_words(tmp_path):
+def test_candidate_options_from_the_command_line(tmp_path):
     path = tmp_path / "segmenters.py"
     path.write_text("def bright(frames, audio):\n    return frames[:, :1] - 0.5\n")
     made = partial(make_model, f"{path}:bright", propagator="hold")
@@ -283,26 +285,26 @@ def test_a_command_line_says_the_same_in_words(tmp_path):
     assert made(reanchor="uncertain").candidates == CandidateOptions(1, 2, 0.5)
     five = made(keyframe='{"type": "confident", "candidates": 5}', reanchor="1.5")
     assert five.candidates == CandidateOptions(5, 2, None, 1.5)
-    with pytest.raises(ControlPointError, match="--keyframe .*no JSON"):
+    with pytest.raises(ControlPointError, match="--keyframe .*is not JSON"):
         made(keyframe="{confident}")
 
 
-def test_answers_that_cannot_be_compared_are_all_trusted_but_the_empty_ones(scene, clip):
-    """Where the propagator loses everything at once, nothing speaks against any answer."""
+def test_candidates_that_cannot_be_compared_are_all_kept_except_empty_ones(scene, clip):
+    """With a propagator that loses every object at once there is no evidence against any."""
 
-    class Losing(HoldPropagator):
+    class SwappingClasses(HoldPropagator):
         def step(self, memory, frame, sound):
             return memory.flip(1)
 
     points = ControlPoints.from_indices([0], 8)
-    backend = Spoiled(scene, emptied, times_of(clip, [2]))
+    backend = SpoiledTruth(scene, emptied, times_of(clip, [2]))
     confident = dict(type="confident", candidates=3, extra=0)
-    model = wrap(backend, control_points=points, propagator=Losing(), keyframe=confident)
+    model = wrap(backend, control_points=points, propagator=SwappingClasses(), keyframe=confident)
     result = model.segment(clip[:8])
     assert [f.index for f in result.frame_results if f.is_keyframe] == [0, 5]
 
 
-def test_candidates_are_spread_and_no_further_apart_than_seconds():
+def test_candidates_are_spread_evenly_and_at_most_seconds_apart():
     times = torch.arange(20) / 4
     assert CandidateOptions(3).first_frames(range(0, 12), times) == [0, 4, 8]
     assert CandidateOptions(3).first_frames(range(5, 7), times) == [5, 6]
@@ -310,7 +312,7 @@ def test_candidates_are_spread_and_no_further_apart_than_seconds():
     assert CandidateOptions(2, seconds=1.0).first_frames(range(0, 12), times) == [0, 4, 6, 10]
 
 
-def test_masks_agree_by_what_both_say_of_what_either_sees():
+def test_agreement_is_the_iou_of_two_masks():
     one = torch.tensor([[0, 1, 2, 2]])
     assert agreement(one, one) == 1
     assert agreement(one, torch.tensor([[0, 1, 1, 0]])) == pytest.approx(1 / 3)
@@ -319,8 +321,8 @@ def test_masks_agree_by_what_both_say_of_what_either_sees():
 
 
 @pytest.mark.parametrize("num_classes", [1, 3])
-def test_confidence_is_the_overlap_to_be_expected(num_classes):
-    """Against drawing truths from the probabilities."""
+def test_confidence_is_the_expected_iou(num_classes):
+    """Compared with true masks drawn from the probabilities."""
     torch.manual_seed(0)
     logits = torch.randn(num_classes, 30, 40) * 2
     if num_classes > 1:
@@ -334,7 +336,7 @@ def test_confidence_is_the_overlap_to_be_expected(num_classes):
     assert confidence(masks) == pytest.approx(sum(overlaps) / len(overlaps), abs=0.01)
 
 
-def test_an_empty_mask_is_as_sure_as_its_likeliest_pixel():
+def test_confidence_of_an_empty_mask_is_that_of_its_likeliest_pixel():
     logits = torch.full((1, 4, 4), -9.0)
     assert confidence(MaskLogits((1,), logits, 1)) > 0.99
     logits[0, 1, 1] = -0.01

@@ -1,4 +1,4 @@
-"""Hours of video in bounded memory: the sound is on disk, and stretches of it are read."""
+"""Long videos in bounded memory: frames in windows, audio in a file on disk."""
 
 import gc
 import json
@@ -46,7 +46,7 @@ def is_mapped(waveform):
     return any(first <= address < last for first, last in bounds)
 
 
-def test_a_waveform_on_disk_is_a_tensor():
+def test_a_waveform_on_disk_is_a_plain_tensor():
     waveform = torch.rand(1000) - 0.5
     mapped = on_disk(waveform)
     assert type(mapped) is torch.Tensor
@@ -57,7 +57,7 @@ def test_a_waveform_on_disk_is_a_tensor():
     assert len(media.WaveformFile(0).tensor()) == 0
 
 
-def test_no_file_is_left_of_a_waveform(tmp_path, monkeypatch):
+def test_the_file_of_a_waveform_is_removed(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     mapped = on_disk(torch.rand(1000))
     part = mapped[10:20].clone(), mapped[10:20]
@@ -67,30 +67,30 @@ def test_no_file_is_left_of_a_waveform(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk to write to")
-def test_a_full_disk_is_said(monkeypatch):
+def test_a_full_disk_is_reported(monkeypatch):
     monkeypatch.setattr("tempfile.TemporaryFile", lambda prefix: Path("/dev/full").open("wb"))
     with pytest.raises(MediaError, match="1,000 audio samples cannot be written.*TMPDIR"):
         media.WaveformFile(1000)
 
 
 @pytest.mark.parametrize("from_hz", [8_000, 16_000, 22_050, 44_100, 48_000])
-def test_a_stretch_resampled_is_a_stretch_of_all_resampled(from_hz):
+def test_resample_range_is_a_range_of_resample(from_hz):
     waveform = torch.rand(from_hz * 3, generator=torch.Generator().manual_seed(0)) - 0.5
     whole = resample(waveform, from_hz, 16_000)
     for start, stop in ((0, 10), (-5, 3000), (16_001, 23_456), (47_000, 60_000), (50_000, 60_000)):
-        stretch = resample_range(waveform, from_hz, 16_000, start, stop)
-        torch.testing.assert_close(stretch, whole[max(0, start) : stop], rtol=0, atol=1e-7)
+        part = resample_range(waveform, from_hz, 16_000, start, stop)
+        torch.testing.assert_close(part, whole[max(0, start) : stop], rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("sampling", ["pts", "avsbench"])
-def test_sound_on_disk_is_heard_as_in_memory(scene, sampling):
+def test_audio_on_disk_gives_the_same_results_as_in_memory(scene, sampling):
     clip = scene.clip(fps=1, sampling=sampling)
     clip = replace(clip, waveform=torch.cat([clip.waveform] * 5)[: 28 * clip.sample_rate])
     clip = replace(clip, frames=clip.frames[[0] * 30], times=torch.arange(30) + 15 / 16)
     stored = replace(clip, waveform=on_disk(clip.waveform))
-    heard, same = NoveltyProvider().propose(clip), NoveltyProvider().propose(stored)
-    assert heard == same
-    assert heard.log["boundaries"] == same.log["boundaries"]
+    points, same = NoveltyProvider().propose(clip), NoveltyProvider().propose(stored)
+    assert points == same
+    assert points.log["boundaries"] == same.log["boundaries"]
     late = [7, 12, 29]
     torch.testing.assert_close(clip_log_mel(stored, late), clip_log_mel(clip, late))
     torch.testing.assert_close(waveform_of(stored[5:], late[:2]), waveform_of(clip[5:], late[:2]))
@@ -119,23 +119,23 @@ def test_a_stream_equals_the_whole_video(tmp_path, scene, sample_rate):
     sound = resample(clip.waveform, clip.sample_rate, sample_rate)
     clip = replace(clip, waveform=sound, sample_rate=sample_rate)
     path = media.write_clip(clip, tmp_path / "scene.mp4")
-    heard = []
+    audio_seen = []
 
     def level(frames, audio):
-        heard.append(audio.flatten(1).mean(1))
-        return frames.mean(1, keepdim=True) - 0.5 + heard[-1].reshape(-1, 1, 1, 1) / 20
+        audio_seen.append(audio.flatten(1).mean(1))
+        return frames.mean(1, keepdim=True) - 0.5 + audio_seen[-1].reshape(-1, 1, 1, 1) / 20
 
     model = wrap(level, backend="callable", propagator="flow")
     whole = model.segment(path, fps=4)
     model.window_limits = SMALL
-    told = {}
+    artifacts = {}
     stream = model.stream(
-        path, fps=4, hook=lambda step, artifact, *_: told.update({step: artifact})
+        path, fps=4, hook=lambda step, artifact, *_: artifacts.update({step: artifact})
     )
     for frame, other in zip(stream, whole.frame_results, strict=True):
         assert frame.is_keyframe == other.is_keyframe
         torch.testing.assert_close(frame.class_probs, other.class_probs, rtol=0, atol=1e-6)
-    points = told["control_points"]
+    points = artifacts["control_points"]
     assert len(points) > 1
     assert points == whole.control_points
     assert torch.equal(points.starts_s, whole.control_points.starts_s)
@@ -160,14 +160,14 @@ for frame in model.stream(sys.argv[1], fps=8):
     if frame.index in (0, 199, 1999):
         peaks.append(peak_kb())
     if frame.index == 0:
-        # What finding control points took is forgotten, or it would hide what frames take.
+        # Reset the peak: finding control points takes more memory than the frames.
         Path("/proc/self/clear_refs").write_text("5")
 print(json.dumps([frame.index, keyframes, *peaks]))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells")
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
     path = write_long(tmp_path / "long.mp4", 250, size=112)
     done = subprocess.run(
@@ -184,7 +184,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
     assert finding - before < 190 * 1024, (before, finding)
 
 
-def test_pictures_are_no_garbage(tmp_path):
+def test_decoded_frames_leave_no_reference_cycles(tmp_path):
     path = write_long(tmp_path / "short.mp4", 2)
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Segments carried at once are those that are carried one after the other."""
+"""Segments propagated in one batch equal segments propagated one by one."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_he
 LENGTHS = (3, 1, 6, 4, 6, 2)
 
 
-class Counting(AudioInsertPropagator):
-    """Notes how many clips each step carries."""
+class CountingPropagator(AudioInsertPropagator):
+    """Records the batch size of each step."""
 
     batches: list
 
@@ -24,7 +24,7 @@ class Counting(AudioInsertPropagator):
 
 def toy(**options):
     torch.manual_seed(0)
-    propagator = Counting("AOTS", long_term_gap=2, **{**TOY, **options}).eval().double()
+    propagator = CountingPropagator("AOTS", long_term_gap=2, **{**TOY, **options}).eval().double()
     propagator.batches = []
     for name, parameter in propagator.named_parameters():
         if name.startswith(("network.inserts", "network.identity.audio")):
@@ -65,7 +65,7 @@ def _in_double(monkeypatch):
 @pytest.mark.parametrize("counts", [(1, 1, 1, 1, 1, 1), (2, 1, 2, 0, 3, 1), (0, 0, 0, 0, 0, 0)])
 @pytest.mark.parametrize("options", [{}, dict(max_memory_frames=2), dict(max_objects=1)])
 @torch.no_grad()
-def test_together_is_one_by_one(counts, options):
+def test_a_batch_equals_one_segment_at_a_time(counts, options):
     propagator = toy(**options)
     made = segments(propagator, counts)
     alone = propagate_batch(propagator, 5, made, at_once=1)
@@ -82,7 +82,7 @@ def test_together_is_one_by_one(counts, options):
 
 
 @torch.no_grad()
-def test_a_guide_goes_along():
+def test_a_guide_is_batched_too():
     propagator = toy(guide="flow")
     made = segments(propagator, (1, 1, 1, 1, 1, 1))
     alone, together = (propagate_batch(propagator, 5, made, at_once=n) for n in (1, 6))
@@ -91,7 +91,7 @@ def test_a_guide_goes_along():
             torch.testing.assert_close(a.logits, b.logits)
 
 
-def test_a_propagator_that_cannot_go_on_with_some_clips_is_asked_one_by_one():
+def test_a_propagator_without_batches_runs_segment_by_segment():
     class OneByOne:
         def __init__(self):
             self.inner = FlowPropagator()
@@ -130,7 +130,7 @@ def model(segment_batch, propagator=None):
 
 @pytest.mark.parametrize("limits", [WindowLimits(), WindowLimits(frames_bytes=1, context_s=10.0)])
 def test_a_video_is_the_same_for_any_segment_batch(limits, tmp_path):
-    """Also where it is read in windows, whose borders cut through segments."""
+    """Also in windows, whose borders cut through segments."""
     video = media.write_clip(clip(22), tmp_path / "clip.mp4")
     counted = []
     for segment_batch in (1, 3):
@@ -149,6 +149,6 @@ def test_a_video_is_the_same_for_any_segment_batch(limits, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5])
-def test_a_batch_of_no_segments_is_refused(wrong):
+def test_segment_batch_must_be_a_positive_integer(wrong):
     with pytest.raises(PropagationError, match="segment_batch.*from 1"):
         CoProp(dict(type="CallableBackend", function=bright), segment_batch=wrong)

@@ -1,4 +1,4 @@
-"""The propagators without weights: what they hold, what they carry."""
+"""Propagators without weights: `hold` and `flow`."""
 
 import pytest
 import torch
@@ -32,14 +32,14 @@ def iou(one, other):
 
 
 @pytest.mark.parametrize("name", ["hold", "flow"])
-def test_they_are_registered_and_need_no_sound(name):
+def test_baselines_are_registered_and_need_no_audio(name):
     propagator = build(MODELS, name)
     assert isinstance(propagator, Propagator)
     assert propagator.hear(None) is None
 
 
 @pytest.mark.parametrize("propagator", [HoldPropagator(), FlowPropagator()])
-def test_where_nothing_moves_the_masks_stay(propagator):
+def test_masks_stay_where_nothing_moves(propagator):
     frames, masks = moving_square(step=0, batch=2)
     masks[0, 1, :10] = 2
     memory = propagator.start(frames[0], None, masks[0])
@@ -50,7 +50,7 @@ def test_where_nothing_moves_the_masks_stay(propagator):
     torch.testing.assert_close(logits.softmax(1).sum(1), torch.ones(2, 48, 64))
 
 
-def test_flow_follows_and_hold_stays():
+def test_flow_follows_motion_and_hold_does_not():
     frames, masks = moving_square()
     found = {}
     for propagator in (HoldPropagator(), FlowPropagator()):
@@ -62,7 +62,7 @@ def test_flow_follows_and_hold_stays():
     assert found["FlowPropagator"] > 0.8
 
 
-def test_a_batch_is_its_clips_one_by_one():
+def test_a_batch_equals_its_clips_one_by_one():
     frames, masks = moving_square(batch=2)
     frames[:, 1], masks[:, 1] = frames[:, 1].flip(-1), masks[:, 1].flip(-1)
     flow = FlowPropagator()
@@ -77,7 +77,7 @@ def _second(frames, masks):
 
 
 @pytest.mark.parametrize("propagator", [HoldPropagator(), FlowPropagator()])
-def test_a_frame_of_another_size_is_refused(propagator):
+def test_frames_and_masks_of_another_size_are_refused(propagator):
     frames, masks = moving_square()
     memory = propagator.start(frames[0], None, masks[0])
     with pytest.raises(PropagationError, match="1 clips at 48x64.*call `start`"):
@@ -87,7 +87,7 @@ def test_a_frame_of_another_size_is_refused(propagator):
 
 
 @pytest.mark.parametrize("size", [(4, 5), (11, 11), (2, 12)])
-def test_flow_takes_pictures_of_any_size(size):
+def test_flow_accepts_frames_of_any_size(size):
     masks = torch.zeros(1, *size).long()
     masks[:, :2, :2] = 1
     memory = FlowPropagator().start(torch.rand(1, 3, *size), None, masks)

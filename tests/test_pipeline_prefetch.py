@@ -1,4 +1,4 @@
-"""A language model is asked about a stretch of sound while the pictures before it are segmented."""
+"""Control points are prefetched: the language model works while earlier frames are segmented."""
 
 import threading
 
@@ -19,7 +19,7 @@ from coprop_plugin.pipeline import (
 )
 
 SECONDS, FPS = 60, 4
-# Of ten seconds, two of which the next one hears, too.
+# Windows of ten seconds that overlap by two.
 WINDOWS = 8
 
 
@@ -32,24 +32,24 @@ def video(tmp_path_factory):
 SMALL = WindowLimits(frames_bytes=1, context_s=1.0, audio_samples=1000)
 
 
-class Listener:
-    """Hears each second whether anything sounds; `before(k)` is called before answer k."""
+class ScriptedLLM:
+    """Tells sound from silence each second; `before(k)` is called before answer k."""
 
-    name, model_id, max_audio_s, settings = "listener", "ears", None, {}
+    name, model_id, max_audio_s, settings = "scripted", "stub", None, {}
 
     def __init__(self, before=lambda k: None):
         self.before, self.calls = before, 0
 
     def chat(self, messages, waveform, sample_rate, *, schema=None):
         self.calls += 1
-        said = self.before(self.calls - 1)
+        answer = self.before(self.calls - 1)
         seconds = waveform.split(sample_rate)
         loud = [float(second.abs().mean()) > 0.01 for second in seconds]
         flags = [1, *(int(a != b) for a, b in zip(loud, loud[1:], strict=False))]
-        return said or str(flags)
+        return answer or str(flags)
 
 
-def asking(llm, **options):
+def provider_of(llm, **options):
     return OneStepProvider(llm, window_s=10.0, overlap_s=2.0, **options)
 
 
@@ -67,24 +67,24 @@ def same(ours, theirs):
         assert torch.equal(frame.class_probs, other.class_probs)
 
 
-def sound_of(video, fps=FPS):
+def audio_of(video, fps=FPS):
     return read_audio(video, fps, limits=SMALL)
 
 
 def calls_about(unread):
-    """The numbers of the calls about some windows: what cannot be read is asked for once more."""
+    """Return the numbers of the calls about some windows; an unreadable answer is retried once."""
     window_of = [k for k in range(WINDOWS) for _ in range(2 if k in unread else 1)]
     return {call for call, window in enumerate(window_of) if window in unread}
 
 
 @pytest.mark.parametrize("fps", [1, FPS])
 @pytest.mark.parametrize("unread", [(), (0, 1), (2,), range(WINDOWS)])
-def test_what_is_settled_stays(video, fps, unread):
-    sound, silent = sound_of(video, fps), calls_about(unread)
-    listener = Listener(lambda k: "I cannot hear." if k in silent else None)
-    provider = asking(listener, fallback={"type": "every_n", "n": 9})
+def test_final_control_points_do_not_change_later(video, fps, unread):
+    sound, silent = audio_of(video, fps), calls_about(unread)
+    llm_stub = ScriptedLLM(lambda k: "I cannot hear." if k in silent else None)
+    provider = provider_of(llm_stub, fallback={"type": "every_n", "n": 9})
     *parts, (last, settled) = provider.propose_ahead(sound)
-    listener.calls = 0
+    llm_stub.calls = 0
     whole = provider.propose(sound)
     assert settled == sound.num_frames
     assert last == whole
@@ -100,43 +100,43 @@ def test_what_is_settled_stays(video, fps, unread):
     assert [known for _, known in parts] == sorted({known for _, known in parts})
 
 
-def test_frames_come_while_the_model_is_asked(video):
+def test_frames_are_returned_while_the_model_works(video):
     seen = threading.Event()
 
     def wait(k):
-        # Whoever asks everything first waits here for a frame that never comes.
+        # A stream that made all calls first would wait here for a frame that never comes.
         assert k < 3 or seen.wait(60)
 
-    listener = Listener()
-    provider = asking(listener)
-    whole = list(wrapped(provider.propose(sound_of(video))).stream(video, fps=FPS))
-    listener.calls, listener.before, told = 0, wait, []
-    stream = wrapped(provider).stream(video, fps=FPS, hook=lambda *said: told.append(said))
+    llm_stub = ScriptedLLM()
+    provider = provider_of(llm_stub)
+    whole = list(wrapped(provider.propose(audio_of(video))).stream(video, fps=FPS))
+    llm_stub.calls, llm_stub.before, artifacts = 0, wait, []
+    stream = wrapped(provider).stream(video, fps=FPS, hook=lambda *call: artifacts.append(call))
     first = next(stream)
-    # One answer was needed, one waits, and one more is being asked for.
-    assert listener.calls <= 4
+    # One answer was needed, one is queued, and one more is being computed.
+    assert llm_stub.calls <= 4
     seen.set()
     same([first, *stream], whole)
-    assert listener.calls == WINDOWS
-    (points,) = (artifact for step, artifact, *_ in told if step == "control_points")
+    assert llm_stub.calls == WINDOWS
+    (points,) = (artifact for step, artifact, *_ in artifacts if step == "control_points")
     assert points.log["calls"] == WINDOWS
 
 
-def test_a_stream_that_goes_on_asks_ahead_too(video):
-    provider = asking(Listener())
+def test_a_resumed_stream_prefetches_too(video):
+    provider = provider_of(ScriptedLLM())
     whole = list(wrapped(provider).stream(video, fps=FPS))
     start = [frame.index for frame in whole if frame.is_keyframe][3]
     rest = wrapped(provider).stream_part(StreamedVideo(video, FPS, limits=SMALL), start=start)
     same(list(rest), whole[start:])
 
 
-def test_an_error_comes_when_it_is_its_turn(video):
-    def gone(k):
+def test_an_error_is_raised_after_the_frames_before_it(video):
+    def fails(k):
         if k == 4:
             raise AudioLLMError("The server is gone.")
 
-    whole = list(wrapped(asking(Listener())).stream(video, fps=FPS))
-    stream, frames = wrapped(asking(Listener(gone))).stream(video, fps=FPS), []
+    whole = list(wrapped(provider_of(ScriptedLLM())).stream(video, fps=FPS))
+    stream, frames = wrapped(provider_of(ScriptedLLM(fails))).stream(video, fps=FPS), []
     with pytest.raises(AudioLLMError, match="gone"):
         frames.extend(stream)
     # The fourth answer settles what comes before the fifth window, which begins at 32 s.
@@ -144,26 +144,26 @@ def test_an_error_comes_when_it_is_its_turn(video):
     same(frames, whole[: len(frames)])
 
 
-def test_who_stops_reading_stops_asking(video):
-    listener = Listener()
-    stream = wrapped(asking(listener)).stream(video, fps=FPS)
+def test_closing_a_stream_stops_the_prefetching(video):
+    llm_stub = ScriptedLLM()
+    stream = wrapped(provider_of(llm_stub)).stream(video, fps=FPS)
     next(stream)
     stream.close()
     for thread in threading.enumerate():
         if thread.name == "coprop-prefetch":
             thread.join(60)
             assert not thread.is_alive()
-    assert listener.calls <= 4
+    assert llm_stub.calls <= 4
 
 
-def test_a_server_is_asked_one_thing_at_a_time(video):
+def test_a_server_gets_one_request_at_a_time(video):
     with ChatServer(after(0.2, answers(str([1] + [0] * 9)))) as server:
-        llm = OpenAICompatibleLLM("ears", server.url)
-        stream = wrapped(asking(llm)).stream(video, fps=FPS)
+        llm = OpenAICompatibleLLM("stub", server.url)
+        stream = wrapped(provider_of(llm)).stream(video, fps=FPS)
         next(stream)
-        asked = len(server.requests)
+        requests = len(server.requests)
         frames = sum(1 for _ in stream)
-    assert asked <= 4
+    assert requests <= 4
     assert len(server.requests) == WINDOWS
     assert server.most_at_once == 1
     assert frames == SECONDS * FPS - 1
@@ -185,7 +185,7 @@ class Ending:
 
 @pytest.mark.parametrize(("parts", "after"), [((), 0), ((40,), 40)])
 def test_a_provider_that_ends_early_is_an_error(video, parts, after):
-    """It used to wait for ever."""
+    """Without the check the stream would wait forever."""
     frames = []
     with pytest.raises(ControlPointError, match=f"Ending.propose_ahead.*240.*ended after {after}"):
         frames.extend(wrapped(Ending(*parts)).stream(video, fps=FPS))
@@ -193,7 +193,7 @@ def test_a_provider_that_ends_early_is_an_error(video, parts, after):
 
 
 def test_an_error_is_raised_each_time(video):
-    prefetched = PrefetchedControlPoints(Ending(), sound_of(video))
+    prefetched = PrefetchedControlPoints(Ending(), audio_of(video))
     for _ in range(2):
         with pytest.raises(ControlPointError, match="ended after 0"):
             prefetched.until(1)

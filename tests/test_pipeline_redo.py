@@ -1,4 +1,4 @@
-"""Edit and redo: only what an edit changes is computed again, the rest stays byte for byte."""
+"""`redo`: only the segments that an edit changes are computed again."""
 
 import json
 import shutil
@@ -27,12 +27,12 @@ PAINTED = np.zeros((48, 64), np.uint8)
 PAINTED[4:20, 8:30] = 1
 
 
-class Noting:
-    """Counts what is asked and what is carried; the answer depends on picture and sound."""
+class RecordingModel:
+    """Records the frames it is run on; its masks depend on frame and audio."""
 
     def __init__(self, context="frame", num_classes=1):
         self.context, self.num_classes = context, num_classes
-        self.asked, self.heard = [], []
+        self.requested, self.audio_seen = [], []
         self._model = CallableBackend(self._answer, num_classes=num_classes)
 
     def _answer(self, frames, audio):
@@ -42,12 +42,12 @@ class Noting:
         return torch.cat(rows, 1) if self.num_classes > 1 else bright
 
     def segment_keyframes(self, clip, indices):
-        self.asked += [round(float(clip.times[i]) * FPS) for i in indices]
-        self.heard += clip.listening_times[list(indices)].tolist()
+        self.requested += [round(float(clip.times[i]) * FPS) for i in indices]
+        self.audio_seen += clip.listening_times[list(indices)].tolist()
         return self._model.segment_keyframes(clip, indices)
 
 
-class Carrying:
+class CountingFlow:
     """Optical flow that counts its steps."""
 
     def __init__(self):
@@ -76,7 +76,7 @@ def in_windows(*args, **options):
     return model
 
 
-class Given:
+class FixedPoints:
     def __init__(self, points):
         self.points = points
 
@@ -90,18 +90,20 @@ def at(*indices, **known):
 
 def segmented(video, folder, points, context="frame", num_classes=1, **options):
     model = in_windows(
-        Noting(context, num_classes), control_points=Given(points), propagator=Carrying()
+        RecordingModel(context, num_classes),
+        control_points=FixedPoints(points),
+        propagator=CountingFlow(),
     )
-    done = do_job(model, Job(video, folder), Options(fps=FPS, overlay=False, **options))
-    assert done.status == "done", done.error
+    outcome = do_job(model, Job(video, folder), Options(fps=FPS, overlay=False, **options))
+    assert outcome.status == "done", outcome.error
     return folder
 
 
 def redone(video, run, folder, points=None, context="frame", **options):
-    """Redo; returns what `redo` says, the frames that were asked about, and the steps carried."""
-    model = in_windows(Noting(context), propagator=Carrying())
-    said = redo(model, video, run, folder, points=points, fps=FPS, overlay=False, **options)
-    return said, model.backend.asked, model.propagator.steps
+    """Return the result of `redo`, the frames the model was run on, and the number of steps."""
+    model = in_windows(RecordingModel(context), propagator=CountingFlow())
+    done = redo(model, video, run, folder, points=points, fps=FPS, overlay=False, **options)
+    return done, model.backend.requested, model.propagator.steps
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +128,7 @@ def differing(folder, other):
 
 
 @pytest.mark.parametrize(
-    ("points", "anew", "asked"),
+    ("points", "recomputed", "requested"),
     [
         ((0, 15, 40), [range(15, 40)], [15]),
         ((0, 25, 40), [range(40)], [0, 25]),
@@ -139,87 +141,89 @@ def differing(folder, other):
     ids=["earlier", "later", "removed", "at the end", "added", "two edits", "none"],
 )
 def test_only_the_segments_of_an_edited_control_point_are_computed(
-    video, run, tmp_path, points, anew, asked
+    video, run, tmp_path, points, recomputed, requested
 ):
-    said, were_asked, steps = redone(video, run, tmp_path / "new", at(*points))
-    assert list(said.computed) == anew
-    assert were_asked == asked
-    assert steps == said.num_computed - len(asked)
+    done, ran_at, steps = redone(video, run, tmp_path / "new", at(*points))
+    assert list(done.computed) == recomputed
+    assert ran_at == requested
+    assert steps == done.num_computed - len(requested)
     # Segmenting all of it with these points gives the very same pictures.
     fresh = segmented(video, tmp_path / "fresh", at(*points))
     assert differing(tmp_path / "new", fresh) == []
-    inside = {t for stretch in anew for t in stretch}
+    inside = {t for segment in recomputed for t in segment}
     assert set(differing(tmp_path / "new", run)) <= inside
 
 
-def test_a_painted_mask_is_carried_on_and_nothing_before_it_changes(video, base, run, tmp_path):
+def test_a_painted_mask_is_propagated_to_the_end_of_its_segment(video, base, run, tmp_path):
     Image.fromarray(PAINTED * 255).save(run / "masks/00030.png")
-    said, asked, steps = redone(video, run, tmp_path / "new")
-    assert (list(said.computed), asked, steps) == ([range(30, 40)], [], 9)
-    assert said.painted == (30,)
+    done, requested, steps = redone(video, run, tmp_path / "new")
+    assert (list(done.computed), requested, steps) == ([range(30, 40)], [], 9)
+    assert done.painted == (30,)
     new = tmp_path / "new"
     np.testing.assert_array_equal(media.read_mask(new / "masks/00030.png"), PAINTED)
     np.testing.assert_array_equal(media.read_mask(new / "probs/00030.png"), PAINTED * 255)
     assert Image.open(new / "masks/00030.png").mode == "P"
     assert differing(new, base) == list(range(30, 40))
-    # The mask after it is the painted one, carried: a little farther, with no hole.
-    carried = media.read_mask(new / "masks/00031.png") > 0
-    assert (carried & (PAINTED > 0)).sum() / (carried | (PAINTED > 0)).sum() > 0.8
+    # The next mask is the painted one, moved a little, without holes.
+    propagated = media.read_mask(new / "masks/00031.png") > 0
+    assert (propagated & (PAINTED > 0)).sum() / (propagated | (PAINTED > 0)).sum() > 0.8
 
 
-def test_a_painted_mask_stays_a_beginning_until_it_is_deleted(video, base, run, tmp_path):
+def test_a_painted_mask_is_kept_until_it_is_deleted(video, base, run, tmp_path):
     Image.fromarray(PAINTED).save(run / "masks/00020.png")
-    second, asked, _ = redone(video, run, tmp_path / "second")
-    assert (list(second.computed), asked) == ([range(20, 40)], [])
-    third, asked, _ = redone(video, tmp_path / "second", tmp_path / "third", at(0, 20, 50))
-    assert (list(third.computed), asked, third.painted) == ([range(20, 60)], [50], (20,))
+    second, requested, _ = redone(video, run, tmp_path / "second")
+    assert (list(second.computed), requested) == ([range(20, 40)], [])
+    third, requested, _ = redone(video, tmp_path / "second", tmp_path / "third", at(0, 20, 50))
+    assert (list(third.computed), requested, third.painted) == ([range(20, 60)], [50], (20,))
     np.testing.assert_array_equal(media.read_mask(tmp_path / "third/masks/00020.png"), PAINTED)
     (tmp_path / "second/masks/00020.png").unlink()
-    fourth, asked, _ = redone(video, tmp_path / "second", tmp_path / "fourth")
-    assert (list(fourth.computed), asked, fourth.painted) == ([range(20, 40)], [20], ())
+    fourth, requested, _ = redone(video, tmp_path / "second", tmp_path / "fourth")
+    assert (list(fourth.computed), requested, fourth.painted) == ([range(20, 40)], [20], ())
     assert differing(tmp_path / "fourth", base) == []
 
 
-def test_a_mask_painted_where_nothing_was_heard_sounds(video, tmp_path):
+def test_a_mask_painted_in_a_silent_segment_is_propagated(video, tmp_path):
     silent = [0] * 20 + [1] * 20 + [0] * 20
     run = segmented(video, tmp_path / "run", at(0, 20, 40, silent=silent))
     assert not media.read_mask(run / "masks/00025.png").any()
     Image.fromarray(PAINTED).save(run / "masks/00025.png")
-    said, asked, _ = redone(video, run, tmp_path / "new")
-    assert (list(said.computed), asked) == ([range(25, 40)], [])
+    done, requested, _ = redone(video, run, tmp_path / "new")
+    assert (list(done.computed), requested) == ([range(25, 40)], [])
     assert media.read_mask(tmp_path / "new/masks/00039.png").any()
 
 
-def test_what_new_points_do_not_say_is_taken_from_the_run(video, tmp_path):
+def test_missing_fields_of_new_points_are_taken_from_the_run(video, tmp_path):
     silent = [0] * 40 + [1] * 20
     points = at(0, 20, 40, silent=silent, starts_s=[0.0, 1.9, 3.95])
     run = segmented(video, tmp_path / "run", points)
-    said, asked, _ = redone(video, run, tmp_path / "new", at(0, 10, 20, 40))
-    assert (list(said.computed), asked) == ([range(10, 20)], [10])
-    assert said.control_points.silent.tolist() == points.silent.tolist()
-    assert said.control_points.starts_s.tolist() == [0.0, 1.0, 1.9, 3.95]
+    done, requested, _ = redone(video, run, tmp_path / "new", at(0, 10, 20, 40))
+    assert (list(done.computed), requested) == ([range(10, 20)], [10])
+    assert done.control_points.silent.tolist() == points.silent.tolist()
+    assert done.control_points.starts_s.tolist() == [0.0, 1.0, 1.9, 3.95]
     with pytest.raises(ControlPointError, match="after the end .2.100 s. of frame 20"):
         redone(video, run, tmp_path / "x", at(0, 20, 40, starts_s=[0.0, 2.5, 3.95]))
 
 
-def test_a_segment_changes_with_what_its_keyframe_hears(video, tmp_path):
-    """A segment of half a second hears to its end, so its end decides what it hears."""
+def test_a_segment_is_recomputed_if_the_audio_of_its_keyframe_changes(video, tmp_path):
+    """The audio window of a segment of half a second ends with the segment."""
     run = segmented(video, tmp_path / "run", at(0, 20, 25, 40))
-    said, asked, _ = redone(video, run, tmp_path / "new", at(0, 20, 23, 40))
-    assert (list(said.computed), asked) == ([range(20, 40)], [20, 23])
+    done, requested, _ = redone(video, run, tmp_path / "new", at(0, 20, 23, 40))
+    assert (list(done.computed), requested) == ([range(20, 40)], [20, 23])
     fresh = segmented(video, tmp_path / "fresh", at(0, 20, 23, 40))
     assert differing(tmp_path / "new", fresh) == []
 
 
-def test_models_that_look_around_a_keyframe_are_asked_again_about_neighbours(video, tmp_path):
+def test_models_with_context_are_run_again_on_neighbouring_keyframes(video, tmp_path):
     run = segmented(video, tmp_path / "run", at(0, 20, 28, 45), context="window")
-    said, asked, _ = redone(video, run, tmp_path / "new", at(0, 20, 29, 45), context="window")
-    assert (list(said.computed), asked) == ([range(20, 45)], [20, 29])
+    done, requested, _ = redone(video, run, tmp_path / "new", at(0, 20, 29, 45), context="window")
+    assert (list(done.computed), requested) == ([range(20, 45)], [20, 29])
 
 
 def test_silence_is_part_of_an_edit(video, run, tmp_path):
-    said, asked, _ = redone(video, run, tmp_path / "new", at(0, 20, 40, silent=[0] * 40 + [1] * 20))
-    assert (list(said.computed), asked) == ([range(40, 60)], [])
+    done, requested, _ = redone(
+        video, run, tmp_path / "new", at(0, 20, 40, silent=[0] * 40 + [1] * 20)
+    )
+    assert (list(done.computed), requested) == ([range(40, 60)], [])
     assert not media.read_mask(tmp_path / "new/masks/00050.png").any()
 
 
@@ -231,45 +235,52 @@ def test_a_result_can_be_redone_in_place(video, tmp_path):
     (run / "control_points.json").write_text(
         json.dumps({"indices": [0, 20, 45], "num_frames": points["num_frames"]})
     )
-    said, asked, _ = redone(video, run, run, alpha=True)
-    assert (list(said.computed), asked) == ([range(20, 60)], [20, 45])
+    done, requested, _ = redone(video, run, run, alpha=True)
+    assert (list(done.computed), requested) == ([range(20, 60)], [20, 45])
     assert pictures(run / "bare") == bare
     assert len(bare) == 2 * NUM_FRAMES
     assert pictures(run, "alpha").keys() == kept.keys()
-    again, asked, _ = redone(video, run, tmp_path / "again")
-    assert (again.computed, asked) == ((), [])
+    again, requested, _ = redone(video, run, tmp_path / "again")
+    assert (again.computed, requested) == ((), [])
 
 
-def test_the_model_is_asked_again_where_it_was(video, tmp_path):
+def test_redo_keeps_the_keyframes_of_reanchor(video, tmp_path):
     run = tmp_path / "run"
-    backend, points = Noting(), at(0, 20)
-    model = in_windows(backend, control_points=Given(points), propagator=Carrying(), reanchor=1.0)
+    backend, points = RecordingModel(), at(0, 20)
+    model = in_windows(
+        backend, control_points=FixedPoints(points), propagator=CountingFlow(), reanchor=1.0
+    )
     do_job(model, Job(video, run), Options(fps=FPS, overlay=False))
-    assert backend.asked == [0, 10, 20, 30, 40, 50]
-    backend.asked.clear()
+    assert backend.requested == [0, 10, 20, 30, 40, 50]
+    backend.requested.clear()
     Image.fromarray(PAINTED).save(run / "masks/00035.png")
-    said = redo(model, video, run, tmp_path / "new", fps=FPS, overlay=False)
-    assert (list(said.computed), backend.asked) == ([range(35, 40)], [])
+    done = redo(model, video, run, tmp_path / "new", fps=FPS, overlay=False)
+    assert (list(done.computed), backend.requested) == ([range(35, 40)], [])
 
 
-def test_where_several_answers_decide_the_result_is_that_of_a_whole_run(video, tmp_path):
-    def recovering(points):
+def test_redo_with_candidates_equals_a_full_run(video, tmp_path):
+    def with_candidates(points):
         return in_windows(
-            Noting(), control_points=Given(points), propagator="flow", keyframe="confident"
+            RecordingModel(),
+            control_points=FixedPoints(points),
+            propagator="flow",
+            keyframe="confident",
         )
 
     for name, wanted in (("run", at(0, 20, 40)), ("fresh", at(0, 15, 40))):
         job = Job(video, tmp_path / name)
-        assert do_job(recovering(wanted), job, Options(fps=FPS, overlay=False)).status == "done"
-    model, new = recovering(None), tmp_path / "new"
-    said = redo(model, video, tmp_path / "run", new, points=at(0, 15, 40), fps=FPS, overlay=False)
-    assert list(said.computed) == [range(40)]
+        assert (
+            do_job(with_candidates(wanted), job, Options(fps=FPS, overlay=False)).status == "done"
+        )
+    model, new = with_candidates(None), tmp_path / "new"
+    done = redo(model, video, tmp_path / "run", new, points=at(0, 15, 40), fps=FPS, overlay=False)
+    assert list(done.computed) == [range(40)]
     assert differing(new, tmp_path / "fresh") == []
 
 
 FORMS = {
     "colours": lambda mask: Image.fromarray(avsbench_palette()[mask]),
-    "see-through": lambda mask: Image.fromarray(
+    "transparent": lambda mask: Image.fromarray(
         np.dstack([avsbench_palette()[np.maximum(mask, 1)], 255 * (mask > 0).astype(np.uint8)])
     ),
     "grey": Image.fromarray,
@@ -279,13 +290,13 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_classes", [1, 71])
-def test_masks_may_be_saved_in_any_form(tmp_path, form, num_classes):
+def test_painted_masks_are_read_in_any_image_mode(tmp_path, form, num_classes):
     from coprop_plugin.media.masks import read_painted_mask
 
     mask = PAINTED * (1 if num_classes == 1 else 7)
     if num_classes > 1:
         mask[30:40, 40:60] = 70
-    if form == "see-through":
+    if form == "transparent":
         rgba = np.dstack([avsbench_palette()[mask], 255 * (mask > 0).astype(np.uint8)])
         rgba[mask == 0, :3] = 255
         Image.fromarray(rgba).save(tmp_path / "a.png")
@@ -295,7 +306,7 @@ def test_masks_may_be_saved_in_any_form(tmp_path, form, num_classes):
     np.testing.assert_array_equal(read, mask)
 
 
-def test_what_is_no_mask_is_refused(tmp_path):
+def test_invalid_painted_masks_are_refused(tmp_path):
     from coprop_plugin.media.masks import read_painted_mask
 
     path = tmp_path / "a.png"
@@ -312,18 +323,18 @@ def test_what_is_no_mask_is_refused(tmp_path):
         read_painted_mask(path, (48, 64), 1)
 
 
-def test_results_of_something_else_are_refused(scene, video, run, tmp_path):
+def test_results_of_another_video_or_model_are_refused(scene, video, run, tmp_path):
     new = tmp_path / "new"
     with pytest.raises(MediaError, match="holds no finished result to reuse.*OUT/<name"):
         redone(video, tmp_path / "nothing", new)
     other = media.write_clip(scene.clip(fps=FPS)[:30], tmp_path / "other.mp4")
     with pytest.raises(MediaError, match="is of another video .scene.mp4.*same video"):
         redone(other, run, new)
-    model = in_windows(Noting(), propagator="hold")
+    model = in_windows(RecordingModel(), propagator="hold")
     with pytest.raises(MediaError, match="60 frames where these options give 30.*another fps"):
         redo(model, video, run, new, fps=5)
     with pytest.raises(MediaError, match="one of 1 classes, not of 71"):
-        redo(wrap(Noting(num_classes=71), propagator="hold"), video, run, new, fps=FPS)
+        redo(wrap(RecordingModel(num_classes=71), propagator="hold"), video, run, new, fps=FPS)
     content = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps({**content, "version": "0.0.1"}))
     with pytest.raises(MediaError, match="version 0.0.1, this is"):
@@ -335,19 +346,19 @@ def test_results_of_something_else_are_refused(scene, video, run, tmp_path):
     assert not new.exists()
 
 
-def test_the_same_video_elsewhere_is_the_same_video(video, run, tmp_path):
+def test_a_renamed_video_is_recognised(video, run, tmp_path):
     moved = shutil.copyfile(video, tmp_path / "renamed.mp4")
     assert redone(moved, run, tmp_path / "new", at(0, 20, 40))[0].computed == ()
 
 
-def test_a_saved_result_is_reused_too(video, tmp_path):
+def test_a_result_saved_from_python_can_be_redone(video, tmp_path):
     model = in_windows(
-        Noting(), control_points=at(0, 20, 40).flags.int().tolist(), propagator="flow"
+        RecordingModel(), control_points=at(0, 20, 40).flags.int().tolist(), propagator="flow"
     )
     result = model.segment(video, fps=FPS)
     result.save(tmp_path / "run", overlay=False)
-    said, asked, _ = redone(video, tmp_path / "run", tmp_path / "new", at(0, 20, 50))
-    assert (list(said.computed), asked) == ([range(20, 60)], [20, 50])
+    done, requested, _ = redone(video, tmp_path / "run", tmp_path / "new", at(0, 20, 50))
+    assert (list(done.computed), requested) == ([range(20, 60)], [20, 50])
     assert "control_points.json" in everything_in(tmp_path / "new")
     memory = replace(Clip.from_file(video, fps=FPS), source=None)
     model.segment(memory).save(tmp_path / "memory", overlay=False)
@@ -355,7 +366,7 @@ def test_a_saved_result_is_reused_too(video, tmp_path):
         redone(video, tmp_path / "memory", tmp_path / "x")
 
 
-def test_ten_edits_cost_one_probe(video, tmp_path, monkeypatch):
+def test_ten_edits_probe_the_video_once(video, tmp_path, monkeypatch):
     """The file is opened a few times to find its frames and audio, and once for each edit."""
     run = segmented(video, tmp_path / "run", at(*range(0, 60, 3)))
     opened, opens = [], av.open
@@ -366,8 +377,8 @@ def test_ten_edits_cost_one_probe(video, tmp_path, monkeypatch):
         for k in range(edits):
             (folder / "masks" / f"{6 * k:05d}.png").unlink()
         opened.clear()
-        said, _, _ = redone(video, folder, tmp_path / f"new{number}")
-        assert len(said.computed) == edits
+        done, _, _ = redone(video, folder, tmp_path / f"new{number}")
+        assert len(done.computed) == edits
         counts.append(len(opened))
     assert counts[1] - counts[0] == 9
     assert counts[0] <= 4
