@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from coprop_plugin.errors import PropagationError
 from coprop_plugin.propagation import AudioInsertPropagator, SmallLogMelEncoder
 from coprop_plugin.propagation.audio_tokens import SoundTokens
 from coprop_plugin.registry import MODELS, build
@@ -116,3 +117,8 @@ def test_without_ears_nothing_is_heard():
     deaf = AudioInsertPropagator("AOTT", **TOY, insert_layers=(), audio_identity=False)
     assert deaf.hear(clip(audio_embedding=torch.rand(5, 128))) is None
     assert not [name for name, _ in deaf.named_parameters() if "audio" in name or "sound" in name]
+
+
+def test_log_mels_without_an_encoder_are_an_error():
+    with pytest.raises(PropagationError, match="Expected an audio encoder for log-mels, got None"):
+        SoundTokens(None, width=8)(torch.zeros(2, 1, 96, 64), torch.arange(2))

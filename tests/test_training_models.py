@@ -214,6 +214,9 @@ def test_trained_weights_go_on_in_a_changed_network(kind, options, changes, untr
 
 
 def test_odd_calls_are_refused():
+    propagator = PropagatorTraining(TOY_PROPAGATOR).propagator
+    with pytest.raises(TrainingError, match="got an existing AudioInsertPropagator"):
+        PropagatorTraining(propagator, aot_weights="aot.pth")
     with pytest.raises(TrainingError, match="options to train from scratch, or a file"):
         KeyframeTraining()
     training = MODELS.build(dict(type="coprop_plugin.KeyframeTraining", processor=TOY_PROCESSOR))
