@@ -123,8 +123,8 @@ CANDIDATES = {
 def offline(scene):
     """Every option of `segment`, with a propagator of no weights and with the default."""
     clip = scene.clip(fps=FPS)
-    for propagator in ("flow", None):
-        label = propagator or "default"
+    for label in ("flow", "default"):
+        propagator = learned() if label == "default" else label
 
         def model(backend, propagator=propagator, **options):
             return wrap(backend, propagator=propagator, **options)
@@ -134,8 +134,15 @@ def offline(scene):
         yield segmented(f"batch/{label}", model(TruthBackend(scene), segment_batch=3), clip)
         for name, options in CANDIDATES.items():
             yield segmented(f"{name}/{label}", model(Unreliable(scene), **options), clip)
-    many = wrap(many_classes_backend(), propagator=None)
+    many = wrap(many_classes_backend(), propagator=learned())
     yield segmented("many_classes", many, scene.clip(fps=FPS)[:24])
+
+
+def learned():
+    """The Audio-Insert Propagator that ships; it was the default once."""
+    from coprop_plugin.registry import list_propagators
+
+    return "learned" if "appearance" in list_propagators() else None
 
 
 def loud_backend():

@@ -64,8 +64,8 @@ def run(
     propagator: Annotated[
         str | None,
         typer.Option(
-            help="A checkpoint or a name (`coprop list propagators`). Default: the weights that "
-            "ship."
+            help="A checkpoint, a name (`coprop list propagators`), or `learned`, the Audio-Insert "
+            "Propagator that ships. Default: `appearance`."
         ),
     ] = None,
     keyframe: Annotated[

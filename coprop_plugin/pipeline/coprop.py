@@ -44,7 +44,7 @@ ControlPointsOption = str | Mapping[str, Any] | Sequence[int] | Tensor | Control
 """How control points are found: a registered name, a config, flags, or a provider."""
 
 PropagatorOption = str | Path | Mapping[str, Any] | Propagator | None
-"""What propagates masks: None is the default; see `CoProp`."""
+"""What propagates masks: None is `appearance`; see `CoProp`."""
 
 Reanchor = float | Literal["uncertain"] | Mapping[str, Any] | None
 """When the model is run again within a segment; see `CoProp`."""
@@ -61,8 +61,9 @@ class CoProp(nn.Module):
             be a config of a registered model.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
             (one 0 or 1 per frame).
-        propagator: Eq. (3): None for the default, a path to safetensors of ours or to a released
-            AOT checkpoint, a registered name, a config, or a `Propagator`.
+        propagator: Eq. (3): None for `appearance`, `"learned"` for the Audio-Insert Propagator
+            with the shipped weights, a path to safetensors of ours or to a released AOT
+            checkpoint, a registered name, a config, or a `Propagator`.
         device: Where the propagator runs; by default where the wrapped model is, and for a model
             without parameters the default accelerator.
         reanchor: Seconds after which the model is run again within a segment, so that masks are not

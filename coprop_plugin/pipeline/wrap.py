@@ -41,7 +41,8 @@ def wrap(
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
         control_points: A registered name (`list_providers()`), a config, a provider, or flags.
-        propagator: None for the default, a checkpoint path, a folder that `save_pretrained` wrote,
+        propagator: None for `appearance`, `"learned"` for the Audio-Insert Propagator with the
+            shipped weights, a checkpoint path, a folder that `save_pretrained` wrote,
             "hf://owner/name" for one on the hub, a registered name (`list_propagators()`), a
             config, or a propagator.
         device: Where the propagator runs; by default where the model is.

@@ -7,12 +7,13 @@ from typing import Any
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.checkpoints.native import SHIPPED
 from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.propagation.appearance import AppearancePropagator
 from coprop_plugin.propagation.checkpoint import load
 from coprop_plugin.registry import MODELS, build, list_propagators, names
 from coprop_plugin.types import Propagator
 
 WEIGHTS = SHIPPED / "propagator.safetensors"
-"""Weights of the default propagator."""
+"""Weights of the Audio-Insert Propagator that ships, `propagator="learned"`."""
 
 
 def as_propagator(
@@ -21,15 +22,19 @@ def as_propagator(
     """Return the propagator that `wrap(propagator=...)` selects.
 
     Args:
-        propagator: None or "default" for the default weights, a path to safetensors of ours or to
-            a released AOT checkpoint, a folder that `save_pretrained` wrote, "hf://owner/name", a
-            registered name, a config, or a propagator.
+        propagator: None or "default" for `AppearancePropagator`, which beats the learned one on
+            photographs that neither has seen; "learned" for the Audio-Insert Propagator with the
+            shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a folder
+            that `save_pretrained` wrote, "hf://owner/name", a registered name, a config, or a
+            propagator.
 
     Raises:
         CheckpointError: If it is a file that does not hold a propagator.
         UnknownNameError: If it is neither a file nor a registered name.
     """
     if propagator is None or propagator == "default":
+        return AppearancePropagator()
+    if propagator == "learned":
         propagator = WEIGHTS
     if isinstance(propagator, Propagator):
         return propagator

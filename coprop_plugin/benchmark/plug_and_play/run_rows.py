@@ -106,7 +106,7 @@ def plug_and_play(
         1.0
     """
     if propagators is None:
-        propagators = {"learned": as_propagator()} if WEIGHTS.is_file() else {}
+        propagators = {"learned": as_propagator("learned")} if WEIGHTS.is_file() else {}
     if rows is None:
         rows = default_rows(list(propagators))
     ids = {name: _ids(samples) for name, samples in data.items()}
