@@ -222,7 +222,7 @@ def test_keyframes_outside_the_clip_are_refused(index, processor, clip):
 
 
 def test_a_clip_without_sound_is_refused(processor):
-    with pytest.raises(ClipError, match="need a waveform"):
+    with pytest.raises(ClipError, match="a clip with a waveform"):
         processor.segment_keyframes(Clip(torch.rand(2, 3, 16, 16)), [0])
 
 

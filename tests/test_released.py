@@ -180,7 +180,7 @@ def test_a_name_and_a_file_are_a_model(tmp_path):
     path = save_released(toy(), tmp_path / "toy.safetensors")
     model = coprop.wrap("tpavi", weights=path, propagator="hold", control_points="every_n")
     assert isinstance(coprop.unwrap(model), TPAVI)
-    with pytest.raises(AdapterError, match=r"'tpavi' without weights.*--weights"):
+    with pytest.raises(AdapterError, match=r"weights with the model 'tpavi'.*--weights"):
         coprop.wrap("tpavi")
     with pytest.raises(AdapterError, match=r"'sam'; there are tpavi.*keyframe_processor"):
         coprop.wrap("sam", weights=path)

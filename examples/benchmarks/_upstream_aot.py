@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coprop_plugin.layers.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from coprop_plugin.propagation import AudioInsertPropagator, load_aot_checkpoint
-from coprop_plugin.propagation.network import DEVIATION, MEAN
 
 EXTENSION = "spatial_correlation_sampler"
 
@@ -103,5 +103,5 @@ class UpstreamLoop:
 
 
 def _normal(frame: Tensor) -> Tensor:
-    mean, deviation = (frame.new_tensor(v)[:, None, None] for v in (MEAN, DEVIATION))
+    mean, deviation = (frame.new_tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (frame - mean) / deviation
