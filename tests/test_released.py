@@ -182,7 +182,7 @@ def test_a_name_and_a_file_are_a_model(tmp_path):
     assert isinstance(coprop.unwrap(model), TPAVI)
     with pytest.raises(AdapterError, match=r"weights with the model 'tpavi'.*--weights"):
         coprop.wrap("tpavi")
-    with pytest.raises(AdapterError, match=r"'sam'; there are tpavi.*keyframe_processor"):
+    with pytest.raises(AdapterError, match=r"'sam' is not a known model; known are tpavi.*keyframe_processor"):
         coprop.wrap("sam", weights=path)
     with pytest.raises(AdapterError, match=r"for a TPAVI, which has its own"):
         coprop.wrap(toy(), weights=path)
