@@ -68,6 +68,7 @@ DATASETS = _child(
     "coprop_plugin.benchmark.datasets",
     "coprop_plugin.world.frames",
     "coprop_plugin.world.clips",
+    "coprop_plugin.world.photographic_clips",
     "coprop_plugin.world.seconds",
 )
 """Clips with their true masks, and training data."""

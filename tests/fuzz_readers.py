@@ -199,6 +199,31 @@ def _read_picture(folder):
     read_pictures.read_frames([folder / "in.png"], 8, "crop")
 
 
+def _cut_outs(folder):
+    from PIL import Image
+
+    into = io.BytesIO()
+    Image.radial_gradient("L").resize((12, 16)).convert("RGBA").save(into, "PNG")
+    return [into.getvalue(), *_pictures(folder)]
+
+
+@reader(
+    "cut-out",
+    "in.png",
+    _cut_outs,
+    tokens=[b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"eXIf"],
+    names_limit=False,
+)
+def _read_cut_out(folder):
+    from coprop_plugin.world.photographic_assets import read_background, read_cut_out
+
+    # Results are kept by path; each input lies at the same one.
+    read_background.cache_clear()
+    read_cut_out.cache_clear()
+    _tried(read_background, folder / "in.png")
+    read_cut_out(folder / "in.png")
+
+
 def _tried(read, *arguments):
     """Read; what is refused in our own words is as good as read."""
     try:

@@ -23,7 +23,8 @@ MODULES = {
     "Propagator SegmentationResult UnpackedCall naming",
     "media": "MediaWarning ResultWriter export probe read_clip read_waveform save_result "
     "to_supervision write_clip write_overlay",
-    "world": "KINDS Scene SceneObject TruthBackend",
+    "world": "Assets KINDS PhotographicClips PhotographicFrames PhotographicScene Scene "
+    "SceneObject TruthBackend",
     "report": "film_strip write_clips_page write_report write_reports",
     "keyframes": "KeyframeProcessor load_keyframe_processor save_keyframe_processor",
     "propagation": "AudioInsertPropagator FlowPropagator HoldPropagator",
@@ -63,7 +64,7 @@ REGISTERED = {
     "audio_insert avs_bigen avsegformer callable catr coprop flow hold keyframe_processor mmseg "
     "small_log_mel tpavi vggish",
     "DATASETS": "AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
-    "InterleavedDataset WorldClips WorldFrames WorldSeconds",
+    "InterleavedDataset PhotographicClips PhotographicFrames WorldClips WorldFrames WorldSeconds",
     "METRICS": "AlignmentMetric BoundaryMetric ControlPointMetric MaskMetric SemanticMetric",
     "FUNCTIONS": "affine_clips labelled_frames moved_clips sounding_clips",
     "HOOKS": "AverageWeights SeedEachStep",

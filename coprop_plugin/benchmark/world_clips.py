@@ -1,4 +1,4 @@
-"""Clips with truth from the made-up world: scenes of its test split, rendered on demand."""
+"""Clips with truth from scenes, synthetic or of photographs: rendered on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,21 @@ import torch
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Sampling
-from coprop_plugin.world.splits import NUM_CLASSES, SPLITS, made_up_scene
+from coprop_plugin.world import Assets, PhotographicScene, SoundingScene
+from coprop_plugin.world.splits import SPLITS, made_up_scene
 
 
 @dataclass(frozen=True)
 class WorldOptions:
-    """How scenes of the made-up world are rendered.
+    """How scenes are generated and rendered.
 
     Args:
         size: Height and width in pixels, at least 16 each.
         num_frames: Frames a clip.
         fps: Frames a second.
         sampling: See `Clip`; `"avsbench"` takes one frame a second.
+        assets: Folder of cut-outs, backgrounds and sounds for photographic scenes; None for
+            synthetic ones.
 
     Raises:
         DatasetError: If an option is out of range.
@@ -29,6 +32,7 @@ class WorldOptions:
     num_frames: int = 10
     fps: float = 1.0
     sampling: Sampling = "avsbench"
+    assets: str | None = None
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.num_frames < 1 or not self.fps > 0:
@@ -44,7 +48,10 @@ class WorldOptions:
 
 
 class WorldSamples(Sequence[Sample]):
-    """Scenes of the made-up world's test split as clips with truth.
+    """Scenes of the test split as clips with truth.
+
+    The truth of synthetic scenes is semantic. That of photographic scenes is binary, so that models
+    of any classes can be scored.
 
     Args:
         length: Number of scenes.
@@ -52,7 +59,7 @@ class WorldSamples(Sequence[Sample]):
         options: How they are rendered.
 
     Raises:
-        DatasetError: If the split has fewer scenes.
+        DatasetError: If the split has fewer scenes, or as in `Assets.from_folder`.
 
     Example:
         >>> samples = WorldSamples(2, options=WorldOptions(size=(32, 48), num_frames=3))
@@ -69,6 +76,8 @@ class WorldSamples(Sequence[Sample]):
             )
         self.seeds = seeds[first : first + length]
         self.options = options or WorldOptions()
+        folder = self.options.assets
+        self.assets = None if folder is None else Assets.from_folder(folder, "test")
 
     @property
     def ids(self) -> list[str]:
@@ -81,15 +90,19 @@ class WorldSamples(Sequence[Sample]):
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Render one scene."""
         options = self.options
-        duration_s = options.num_frames / options.fps
-        scene = made_up_scene(self.seeds[index], options.size, duration_s)
+        seed, duration_s = self.seeds[index], options.num_frames / options.fps
+        scene: SoundingScene
+        if self.assets is None:
+            scene = made_up_scene(seed, options.size, duration_s)
+        else:
+            scene = PhotographicScene.drawn(self.assets, seed, duration_s, options.size)
         clip = scene.clip(options.fps, options.sampling)
         return Sample(
             self.ids[index],
             clip,
-            scene.truth(clip),
+            scene.truth(clip, "class" if self.assets is None else "binary"),
             torch.ones(clip.num_frames, dtype=torch.bool),
-            NUM_CLASSES,
+            scene.num_classes if self.assets is None else 1,
             split="test",
             control_points=scene.control_points(clip),
         )

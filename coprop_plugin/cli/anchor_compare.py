@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coprop_plugin.cli.anchor import anchor_app
-from coprop_plugin.cli.options import AnswerCache, AsJson, Quiet
+from coprop_plugin.cli.options import AnswerCache, AsJson, Quiet, WorldAssets
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def compare(
     world: Annotated[
         int, typer.Option(help="Instead: number of test scenes of the made-up world.", min=0)
     ] = 0,
+    assets: WorldAssets = None,
     truth: Annotated[
         Path | None,
         typer.Option(help="True control points of videos, as `anchor -o points.json` writes them."),
@@ -67,7 +68,7 @@ def compare(
         named = [_named(spec) for spec in provider or []]
         providers = [] if only else default_providers(seed)
         providers += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
-        samples = compare_clips(folder, world, truth, fps, frames, split)
+        samples = compare_clips(folder, world, truth, fps, frames, split, assets)
         rows = compare(providers, _with_progress(samples, quiet))
         if as_json:
             for row in rows:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, Device, Quiet
+from coprop_plugin.cli.options import AsJson, Device, Quiet, WorldAssets
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 
@@ -20,6 +20,7 @@ def bench(
     world: Annotated[
         int, typer.Option(help="Instead: number of test scenes of the made-up world.", min=0)
     ] = 0,
+    assets: WorldAssets = None,
     backend: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,7 +74,7 @@ def bench(
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.report.bench_plot import bench_plot
 
-        data, settings = bench_clips(folder, world, seeds, frames, fps, size, split, ids)
+        data, settings = bench_clips(folder, world, seeds, frames, fps, size, split, ids, assets)
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])
         report = plug_and_play(

@@ -22,6 +22,7 @@ def bench_clips(
     size: str,
     split: str,
     ids: Path | None,
+    assets: Path | None = None,
 ) -> tuple[dict[str, Samples], dict[str, Any]]:
     """Return the sets of clips for `coprop bench`, and their settings.
 
@@ -34,10 +35,12 @@ def bench_clips(
         size: `"112x160"`, or one side in pixels; `""` for the default.
         split: Of the folder.
         ids: A list of clips of the folder.
+        assets: Material of photographic scenes; None for synthetic ones.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
     """
+    _refuse_unused(assets, world)
     if (folder is None) == (world == 0):
         raise DatasetError(
             "Name the clips: the folder of a data set, or --world with a number of scenes."
@@ -56,9 +59,12 @@ def bench_clips(
         frames or max(1, round(10 * fps)),
         fps,
         _world_sampling(fps),
+        _resolved(assets),
     )
     data = dict[str, Samples](world_sets(world, seeds, options))
-    return data, {"data": "made-up world, test", **asdict(options)}
+    settings = {name: value for name, value in asdict(options).items() if value is not None}
+    kind = "made-up" if assets is None else "photographic"
+    return data, {"data": f"{kind} world, test", **settings}
 
 
 def compare_clips(
@@ -68,6 +74,7 @@ def compare_clips(
     fps: float = 1.0,
     frames: int = 10,
     split: str = "test",
+    assets: Path | None = None,
 ) -> Samples:
     """Return clips with known control points for `coprop anchor compare`.
 
@@ -78,18 +85,21 @@ def compare_clips(
         fps: Frames a second of scenes and videos.
         frames: Frames a scene.
         split: Of a data set; `"all"` for all of it.
+        assets: Material of photographic scenes; None for synthetic ones.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
         CopropError: If a video, or its truth, cannot be read.
     """
+    _refuse_unused(assets, world)
     if (folder is None) == (world == 0):
         raise DatasetError(
             "Name the clips: a data set, a folder of videos with --truth, or --world with a number "
             "of scenes."
         )
     if folder is None:
-        options = WorldOptions((56, 80), frames, fps, _world_sampling(fps))
+        sampling = _world_sampling(fps)
+        options = WorldOptions((56, 80), frames, fps, sampling, _resolved(assets))
         return WorldSamples(world, options=options)
     if is_dataset(folder):
         return open_folder(folder, None if split == "all" else split, size=None)
@@ -99,6 +109,15 @@ def compare_clips(
             "--truth points.json, as `coprop anchor -o points.json` writes it."
         )
     return videos_with_truth(video_items([folder], fps or None), truth)
+
+
+def _refuse_unused(assets: Path | None, world: int) -> None:
+    if assets is not None and not world:
+        raise DatasetError("--assets needs --world with the number of photographic scenes.")
+
+
+def _resolved(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
 
 
 def _world_sampling(fps: float) -> Sampling:

@@ -40,6 +40,13 @@ WorkDir = Annotated[
     typer.Option(help="Folder of checkpoints, logs and weights. Default: work_dirs/<config>."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
+WorldAssets = Annotated[
+    Path | None,
+    typer.Option(
+        "--assets",
+        help="World: folder of cut-outs, backgrounds and sounds, for photographic scenes.",
+    ),
+]
 ClassNames = Annotated[
     Path | None,
     typer.Option(

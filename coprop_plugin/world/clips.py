@@ -12,7 +12,7 @@ from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS, build
 from coprop_plugin.world.objects import KINDS
-from coprop_plugin.world.scene import SAMPLE_RATE, Scene
+from coprop_plugin.world.scene import SAMPLE_RATE, SoundingScene
 from coprop_plugin.world.sounds import babble, room
 from coprop_plugin.world.splits import Split, WorldDataset, segments_of
 from coprop_plugin.world.sprites import sprite_clip
@@ -80,7 +80,7 @@ class WorldClips(WorldDataset):
         if self._happens(rng, self.silence_prob):
             first = int(rng.integers(1, self.num_frames))
             log_mel[first:], masks[first:] = SILENCE, 0
-        names = [KINDS[scene.objects[n].kind].name for n in sorted(scene.sounding(float(times[0])))]
+        names = scene.names(scene.sounding(float(times[0])))
         return dict(
             frames=frames,
             log_mel=log_mel,
@@ -90,7 +90,7 @@ class WorldClips(WorldDataset):
             words=", ".join(names) or "silence",
         )
 
-    def _times(self, scene: Scene, rng: np.random.Generator) -> Tensor:
+    def _times(self, scene: SoundingScene, rng: np.random.Generator) -> Tensor:
         """Draw times that start at a visible sounding object, or anywhere if there is none."""
         gap_s = float(np.exp(rng.uniform(*np.log(self.gap_s))))
         crosses = rng.random() < self.crossing
@@ -233,7 +233,7 @@ class InterleavedDataset(Dataset):
         return self.parts[which][turn]
 
 
-def _followed(scene: Scene, times: Sequence[float]) -> tuple[Tensor, Tensor]:
+def _followed(scene: SoundingScene, times: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return the first sounding objects, numbered from 1, while they sound, and while visible."""
     first = scene.sounding(times[0])
     seen = torch.stack([scene.mask(time_s, first, "instance") for time_s in times])

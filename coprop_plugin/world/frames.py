@@ -14,8 +14,8 @@ from torch import Tensor
 from coprop_plugin.audio.log_mel import SILENCE, log_mel_at
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import AVSBENCH_INSTANT_S
-from coprop_plugin.world.scene import SAMPLE_RATE, Scene
-from coprop_plugin.world.splits import NUM_CLASSES, Split, WorldDataset, segments_of
+from coprop_plugin.world.scene import SAMPLE_RATE, SoundingScene
+from coprop_plugin.world.splits import Split, WorldDataset, segments_of
 
 
 @DATASETS.register_module()
@@ -68,13 +68,13 @@ class WorldFrames(WorldDataset):
         frame, mask = self._mirrored(rng, frame, mask)
         if self._happens(rng, self.silenced):
             log_mel, mask = torch.full_like(log_mel, SILENCE), torch.zeros_like(mask)
-        classes = torch.zeros(NUM_CLASSES, dtype=torch.bool)
+        classes = torch.zeros(self.num_classes, dtype=torch.bool)
         classes[mask.unique()] = True
         classes[0] = False
         return dict(frame=frame, log_mel=log_mel, mask=mask, classes=classes)
 
     def _second(
-        self, scene: Scene, rng: np.random.Generator
+        self, scene: SoundingScene, rng: np.random.Generator
     ) -> tuple[float, float, frozenset[int]]:
         """Return the time of a frame, the end of its audio, and the objects of its second."""
         start_s = float(rng.uniform(0, scene.duration_s - 1))
@@ -83,7 +83,7 @@ class WorldFrames(WorldDataset):
         return time_s, time_s, sounding
 
     def _keyframe(
-        self, scene: Scene, rng: np.random.Generator
+        self, scene: SoundingScene, rng: np.random.Generator
     ) -> tuple[float, float, frozenset[int]]:
         """Return the time of a keyframe, the end of its audio, and the objects sounding in it."""
         segments = segments_of(scene)

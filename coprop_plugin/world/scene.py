@@ -1,8 +1,9 @@
 """A synthetic scene: its objects, their motion, and when they sound."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,18 @@ _SEGMENT_S = (0.8, 5.0)
 
 Ids = Literal["class", "binary", "instance"]
 """Ids in masks: class indices; 1; or the place in `Scene.objects`, counted from 1."""
+
+
+class SoundingObject(Protocol):
+    """What the ground truth of a scene needs to know of an object."""
+
+    @property
+    def class_id(self) -> int:
+        """Class index, 0 being the silent background."""
+
+    @property
+    def events(self) -> tuple[tuple[float, float], ...]:
+        """Times at which it sounds: half-open (start, end) in seconds."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +73,8 @@ class SceneObject:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """An audio-visual scene with exact truth, of any size and length, deterministic by seed.
+class SoundingScene(ABC):
+    """Base class of scenes: masks, sounding sets, control points and clips from their events.
 
     Args:
         objects: The objects, from back to front.
@@ -69,63 +82,34 @@ class Scene:
         size: Height and width in pixels.
         seed: Seed of background, room noise and camera.
         noise: Loudness of the room noise, 0..1.
-
-    Example:
-        >>> scene = Scene.made_up(seed=1, duration_s=4.0, size=(48, 64))
-        >>> clip = scene.clip(fps=2)
-        >>> clip.num_frames, scene.masks(clip.times).shape
-        (8, torch.Size([8, 48, 64]))
     """
 
-    objects: tuple[SceneObject, ...]
+    objects: tuple[SoundingObject, ...]
     duration_s: float
     size: tuple[int, int]
     seed: int = 0
     noise: float = 0.004
 
-    @classmethod
-    def made_up(
-        cls,
-        seed: int,
-        duration_s: float = 10.0,
-        size: tuple[int, int] = (240, 320),
-        num_objects: int = 3,
-        steady: bool = False,
-    ) -> "Scene":
-        """Generate a scene: objects alternate, overlap, pause, and one never sounds.
+    @property
+    @abstractmethod
+    def num_classes(self) -> int:
+        """Number of classes of the masks, including 0, the silent background."""
 
-        Args:
-            seed: The same seed gives the same scene.
-            duration_s: Length in seconds.
-            size: Height and width in pixels.
-            num_objects: Number of objects, including the silent one.
-            steady: Whether one object sounds all the time, without changes.
-        """
-        rng = np.random.default_rng(seed)
-        kinds = rng.choice(len(KINDS), num_objects, replace=False)
-        events = _turns(rng, max(1, num_objects - 1), duration_s)
-        if steady:
-            events = [[(0.0, duration_s)]]
-        events += [[] for _ in range(num_objects - len(events))]
-        columns = (np.arange(num_objects) + 0.5) / num_objects
-        objects = tuple(
-            SceneObject(
-                kind=int(kind),
-                seed=int(rng.integers(1 << 30)),
-                events=tuple(events[n]),
-                radius=float(rng.uniform(0.17, 0.24)),
-                centre=(float(columns[n]), float(rng.uniform(0.35, 0.65))),
-                swing=(float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.05, 0.15))),
-                tempo=(float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.05, 0.2))),
-            )
-            for n, kind in enumerate(kinds)
-        )
-        return cls(objects, duration_s, size, seed)
-
+    @abstractmethod
     def frames(self, times: Sequence[float] | Tensor) -> Tensor:
         """Render the picture at each time: `[T, 3, H, W]` uint8 RGB."""
-        pictures = (paint(self._looks(float(t)), float(t), self.size, self.seed) for t in times)
-        return torch.stack([torch.from_numpy(picture) for picture in pictures])
+
+    @abstractmethod
+    def owners(self, time_s: float) -> np.ndarray:
+        """Return which object each pixel shows: `[H, W]` uint8, place in `objects` from 1."""
+
+    @abstractmethod
+    def waveform(self) -> Tensor:
+        """Return the mixed sound, `[samples]` float32 in [-1, 1] at 16 kHz."""
+
+    @abstractmethod
+    def names(self, sounding: frozenset[int]) -> list[str]:
+        """Return the names of some objects, given by their places in `objects`."""
 
     def masks(self, times: Sequence[float] | Tensor, ids: Ids = "class") -> Tensor:
         """Return masks of the visible sounding objects at each time: `[T, H, W]` int64.
@@ -145,7 +129,7 @@ class Scene:
             sounding: The objects: places in `objects`, counted from 0.
             ids: As in `masks`.
         """
-        owner = torch.from_numpy(owners(self._looks(time_s), self.size))
+        owner = torch.from_numpy(self.owners(time_s))
         names = {
             "binary": [1] * len(self.objects),
             "class": [thing.class_id for thing in self.objects],
@@ -173,7 +157,7 @@ class Scene:
     def prevailing(self, begin_s: float, stop_s: float) -> frozenset[int]:
         """Return the objects that sound for at least half of an interval: places in `objects`."""
 
-        def heard_s(thing: SceneObject) -> float:
+        def heard_s(thing: SoundingObject) -> float:
             return sum(max(0.0, min(stop_s, e) - max(begin_s, s)) for s, e in thing.events)
 
         # Slightly less than half, or rounding would decide about exactly half.
@@ -194,6 +178,94 @@ class Scene:
             starts_s=segment_starts_s(edges, clip, states, sets),
         )
 
+    def clip(self, fps: float = 1.0, sampling: Sampling = "pts") -> Clip:
+        """Return the scene as a clip, sampled like a file."""
+        offset = AVSBENCH_INSTANT_S if sampling == "avsbench" else 0.0
+        times = torch.arange(int(self.duration_s * fps), dtype=torch.float64) / fps + offset
+        return Clip(self.frames(times), self.waveform(), SAMPLE_RATE, times, sampling=sampling)
+
+    def _sets(self, clip: Clip) -> list[frozenset[int]]:
+        """Return for each frame the objects that sound for at least half of its span."""
+        return [self.prevailing(begin, stop) for begin, stop in clip.spans.tolist()]
+
+
+@dataclass(frozen=True)
+class Scene(SoundingScene):
+    """An audio-visual scene with exact truth, of any size and length, deterministic by seed.
+
+    Args:
+        objects: The objects, from back to front.
+        duration_s: Length in seconds.
+        size: Height and width in pixels.
+        seed: Seed of background, room noise and camera.
+        noise: Loudness of the room noise, 0..1.
+
+    Example:
+        >>> scene = Scene.made_up(seed=1, duration_s=4.0, size=(48, 64))
+        >>> clip = scene.clip(fps=2)
+        >>> clip.num_frames, scene.masks(clip.times).shape
+        (8, torch.Size([8, 48, 64]))
+    """
+
+    objects: tuple[SceneObject, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the masks, including 0, the silent background."""
+        return len(KINDS) + 1
+
+    @classmethod
+    def made_up(
+        cls,
+        seed: int,
+        duration_s: float = 10.0,
+        size: tuple[int, int] = (240, 320),
+        num_objects: int = 3,
+        steady: bool = False,
+    ) -> "Scene":
+        """Generate a scene: objects alternate, overlap, pause, and one never sounds.
+
+        Args:
+            seed: The same seed gives the same scene.
+            duration_s: Length in seconds.
+            size: Height and width in pixels.
+            num_objects: Number of objects, including the silent one.
+            steady: Whether one object sounds all the time, without changes.
+        """
+        rng = np.random.default_rng(seed)
+        kinds = rng.choice(len(KINDS), num_objects, replace=False)
+        events = draw_turns(rng, max(1, num_objects - 1), duration_s)
+        if steady:
+            events = [[(0.0, duration_s)]]
+        events += [[] for _ in range(num_objects - len(events))]
+        columns = (np.arange(num_objects) + 0.5) / num_objects
+        objects = tuple(
+            SceneObject(
+                kind=int(kind),
+                seed=int(rng.integers(1 << 30)),
+                events=tuple(events[n]),
+                radius=float(rng.uniform(0.17, 0.24)),
+                centre=(float(columns[n]), float(rng.uniform(0.35, 0.65))),
+                swing=(float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.05, 0.15))),
+                tempo=(float(rng.uniform(0.05, 0.15)), float(rng.uniform(0.05, 0.2))),
+            )
+            for n, kind in enumerate(kinds)
+        )
+        return cls(objects, duration_s, size, seed)
+
+    def frames(self, times: Sequence[float] | Tensor) -> Tensor:
+        """Render the picture at each time: `[T, 3, H, W]` uint8 RGB."""
+        pictures = (paint(self._looks(float(t)), float(t), self.size, self.seed) for t in times)
+        return torch.stack([torch.from_numpy(picture) for picture in pictures])
+
+    def owners(self, time_s: float) -> np.ndarray:
+        """Return which object each pixel shows: `[H, W]` uint8, place in `objects` from 1."""
+        return owners(self._looks(time_s), self.size)
+
+    def names(self, sounding: frozenset[int]) -> list[str]:
+        """Return the names of some objects, given by their places in `objects`."""
+        return [KINDS[self.objects[n].kind].name for n in sorted(sounding)]
+
     def waveform(self) -> Tensor:
         """Return the mixed sound, `[samples]` float32 in [-1, 1] at 16 kHz."""
         mix = np.zeros(round(self.duration_s * SAMPLE_RATE))
@@ -210,21 +282,11 @@ class Scene:
         mix += self.noise * room(times, np.random.default_rng(self.seed))
         return torch.from_numpy(np.clip(mix, -1, 1).astype(np.float32))
 
-    def clip(self, fps: float = 1.0, sampling: Sampling = "pts") -> Clip:
-        """Return the scene as a clip, sampled like a file."""
-        offset = AVSBENCH_INSTANT_S if sampling == "avsbench" else 0.0
-        times = torch.arange(int(self.duration_s * fps), dtype=torch.float64) / fps + offset
-        return Clip(self.frames(times), self.waveform(), SAMPLE_RATE, times, sampling=sampling)
-
-    def _sets(self, clip: Clip) -> list[frozenset[int]]:
-        """Return for each frame the objects that sound for at least half of its span."""
-        return [self.prevailing(begin, stop) for begin, stop in clip.spans.tolist()]
-
     def _looks(self, time_s: float) -> list[Look]:
         return [Look(KINDS[o.kind], o.seed, o.radius, o.pose(time_s)) for o in self.objects]
 
 
-def _turns(
+def draw_turns(
     rng: np.random.Generator, num_voices: int, duration_s: float
 ) -> list[list[tuple[float, float]]]:
     """Draw the events of each voice: short and long segments of one voice, two, or none."""

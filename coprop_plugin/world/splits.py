@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.world.objects import KINDS
-from coprop_plugin.world.scene import Scene
+from coprop_plugin.world.scene import Scene, SoundingScene
 
 Split = Literal["train", "val", "test"]
 
@@ -62,7 +62,7 @@ def made_up_scene(
     return replace(scene, objects=(*scene.objects, hidden))
 
 
-def segments_of(scene: Scene) -> list[tuple[float, float]]:
+def segments_of(scene: SoundingScene) -> list[tuple[float, float]]:
     """Return the segments of a scene: between them the set of sounding objects may change.
 
     Half-open, in seconds; off-screen sounds count.
@@ -89,6 +89,7 @@ class WorldDataset(Dataset):
     """
 
     items_a_scene = 1
+    num_classes = NUM_CLASSES
 
     def __init__(
         self,
@@ -125,7 +126,7 @@ class WorldDataset(Dataset):
         seeds = SPLITS[self.split]
         return seeds[(index // self.items_a_scene + shift) % len(seeds)]
 
-    def _drawn(self, index: int) -> tuple[Scene, Tensor, np.random.Generator]:
+    def _drawn(self, index: int) -> tuple[SoundingScene, Tensor, np.random.Generator]:
         seed = self.scene_seed(index)
         scene, waveform = _scene_and_sound(seed, self.size, self.off_screen)
         return scene, waveform, np.random.default_rng([seed, index % self.items_a_scene, 2])

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.types import Clip
-from coprop_plugin.world.objects import KINDS
-from coprop_plugin.world.scene import Ids, Scene
+from coprop_plugin.world.scene import Ids, SoundingScene
 
 _SURE = 10.0
 
@@ -20,14 +19,15 @@ class TruthBackend:
         semantic: Whether to return one channel per class instead of one for all sounding objects.
 
     Example:
+        >>> from coprop_plugin.world import Scene
         >>> scene = Scene.made_up(seed=1, duration_s=2.0, size=(32, 32))
         >>> TruthBackend(scene).segment_keyframes(scene.clip(fps=2), [0, 3]).shape
         torch.Size([2, 1, 32, 32])
     """
 
-    def __init__(self, scene: Scene, semantic: bool = False) -> None:
+    def __init__(self, scene: SoundingScene, semantic: bool = False) -> None:
         self.scene = scene
-        self.num_classes = len(KINDS) + 1 if semantic else 1
+        self.num_classes = scene.num_classes if semantic else 1
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return logits `[K, C, H, W]` of +-10 from the scene's own masks."""
