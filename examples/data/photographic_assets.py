@@ -2,6 +2,7 @@
 
     apt-get download tuxpaint-stamps-default gcompris-qt-data gnome-backgrounds \
         mate-backgrounds plasma-workspace-wallpapers lomiri-wallpapers-16.04
+    mkdir packages
     for file in *.deb; do dpkg -x "$file" packages/"${file%%_*}"; done
     python examples/data/photographic_assets.py packages assets
 
