@@ -56,8 +56,8 @@ class UnfoldedShortTerm(ShortTermAttention):
             rearrange(self._unfold(x), windows, heads=self.heads, o=self.window**2)
             for x in (key, value)
         )
-        asked = (query * query.shape[-1] ** -0.5).mT[:, :, :, None]
-        scores = (asked * key).sum(2) + self._of_offsets(query).mT
+        scaled = (query * query.shape[-1] ** -0.5).mT[:, :, :, None]
+        scores = (scaled * key).sum(2) + self._of_offsets(query).mT
         weights = scores.masked_fill(~inside, -torch.inf).softmax(2)
         attended = (weights[:, :, None] * value).sum(3).mT + weights.mT @ self.relative_value.mT
         return self.project(join_heads(attended, height))

@@ -4,9 +4,9 @@
 
 Test scenes of the synthetic world, 10 frames each, one a second. Of the true control points some
 are left out, false ones are added, or they are moved by a frame; the keyframes they name get the
-true mask of that very frame, and a propagator carries it through the segment. So what is lost is
-the timing's fault alone; a false control point costs a call of the model, and here helps, because
-this model is never wrong. M_J is AVSBench's: mean over frames of intersection over union, and where
+true mask of that very frame, and a propagator propagates it through the segment. So every
+loss is due to timing; a false control point costs a call of the model, and helps here, because the
+model is always right. M_J is AVSBench's: mean over frames of intersection over union, and where
 the truth is empty the share of pixels that the prediction leaves empty. Each rate is drawn several
 times; the spread is the standard deviation of those draws. Writes OUT.json, OUT.csv and OUT.png.
 """
@@ -44,7 +44,7 @@ def propagated(propagator, sample, points):
 def score(propagator, samples, rates, seed):
     """Return M_J, F1 of the control points, and keyframes a clip."""
     rng = np.random.default_rng(seed)
-    ious, keyframes, pairs, said, true = [], 0, 0, 0, 0
+    ious, keyframes, pairs, proposed, true = [], 0, 0, 0, 0
     for sample in samples:
         flags = with_errors(sample.control_points.flags.int().tolist(), rates, rng)
         points = ControlPoints(flags)
@@ -52,8 +52,8 @@ def score(propagator, samples, rates, seed):
         ious.append(frame_ious(found.float(), sample.masks > 0))
         keyframes += len(points)
         counts = matched_control_points(points, sample.control_points)
-        pairs, said, true = pairs + counts[0], said + counts[1], true + counts[2]
-    f1 = 2 * pairs / max(1, said + true)
+        pairs, proposed, true = pairs + counts[0], proposed + counts[1], true + counts[2]
+    f1 = 2 * pairs / max(1, proposed + true)
     return float(torch.cat(ious).mean()), f1, keyframes / len(samples)
 
 

@@ -36,8 +36,8 @@ def scene(propagator, seed: int, frames: int, size: tuple[int, int], steady: boo
     return clip.frames, _from_one(ids), propagator.hear(clip) if steady else None
 
 
-def things(seed: int, frames: int, size: tuple[int, int]) -> Row:
-    """Return the same of things of random shape, without sound."""
+def shapes(seed: int, frames: int, size: tuple[int, int]) -> Row:
+    """Return the same of objects of random shape, without sound."""
     pictures, ids = sprite_clip(np.random.default_rng([seed, 7]), frames, size, speed=0.5)
     return torch.from_numpy(pictures), torch.from_numpy(ids).long(), None
 
@@ -55,10 +55,10 @@ def clips(propagator, kind: str, count: int, frames: int, size: tuple[int, int])
     """Make clips of a kind whose first frame shows something."""
     rows, seed = [], 2_000
     while len(rows) < count:
-        if kind == "things":
-            row = things(seed, frames, size)
+        if kind == "shapes":
+            row = shapes(seed, frames, size)
         else:
-            row = scene(propagator, seed, frames, size, steady=kind == "heard")
+            row = scene(propagator, seed, frames, size, steady=kind == "sounding")
         seed += 1
         if row[1][0].any():
             rows.append(row)
@@ -67,15 +67,15 @@ def clips(propagator, kind: str, count: int, frames: int, size: tuple[int, int])
 
 @torch.no_grad()
 def scored(propagator, rows: list[Row]) -> tuple[float, float]:
-    """Carry all clips at once; returns M_J in percent, and CPU seconds a frame."""
+    """Propagate all clips at once; returns M_J in percent, and CPU seconds a frame."""
     frames, ids = (torch.stack(x) for x in list(zip(*rows, strict=True))[:2])
     sound = None if rows[0][2] is None else torch.stack([row[2] for row in rows])
-    heard = [None if sound is None else sound[:, t] for t in range(frames.shape[1])]
+    tokens = [None if sound is None else sound[:, t] for t in range(frames.shape[1])]
     picture = frames.float() / 255
     begin, scores = time.process_time(), []
-    memory = propagator.start(picture[:, 0], heard[0], ids[:, 0])
+    memory = propagator.start(picture[:, 0], tokens[0], ids[:, 0])
     for t in range(1, frames.shape[1]):
-        found = propagator.step(memory, picture[:, t], heard[t]).argmax(1) > 0
+        found = propagator.step(memory, picture[:, t], tokens[t]).argmax(1) > 0
         scores.append(frame_iou(found, ids[:, t] > 0))
     seconds = (time.process_time() - begin) / frames.shape[1] / len(rows)
     return 100 * float(torch.stack(scores).mean()), seconds
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("--memories", default=MEMORIES)
-    parser.add_argument("--kinds", default="followed,heard,things")
+    parser.add_argument("--kinds", default="followed,sounding,shapes")
     parser.add_argument("--clips", type=int, default=6, help="of each kind")
     parser.add_argument("--frames", type=int, default=400)
     parser.add_argument("--size", type=int, nargs=2, default=(112, 160))

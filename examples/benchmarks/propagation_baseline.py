@@ -40,8 +40,8 @@ def clip_at(whole: Clip, times: list[float]) -> Clip:
 
 
 @torch.no_grad()
-def carried(propagator, clip: Clip, masks: torch.Tensor, points: ControlPoints) -> torch.Tensor:
-    """Carry the true masks of keyframes; returns `[T, H, W]` bool."""
+def propagated(propagator, clip: Clip, masks: torch.Tensor, points: ControlPoints) -> torch.Tensor:
+    """Propagate the true masks of keyframes; returns `[T, H, W]` bool."""
     sound = propagator.hear(clip)
     found = torch.zeros_like(masks)
     for segment in points.segments:
@@ -85,7 +85,7 @@ def main() -> None:
                 clip = clip_at(wholes[row["id"]], row[f"time_{fps}fps"])
                 masks = truth(arguments.folder, row, fps)
                 points = ControlPoints(row[f"control_points_{fps}fps"])
-                scores[row["id"]] = frame_iou(carried(propagator, clip, masks, points), masks)
+                scores[row["id"]] = frame_iou(propagated(propagator, clip, masks, points), masks)
             frames = torch.cat(list(scores.values()))
             each = " ".join(f"{clip}={score.mean():.3f}" for clip, score in scores.items())
             spent = time.perf_counter() - begin

@@ -63,10 +63,10 @@ def now(device: str) -> float:
 
 
 @torch.no_grad()
-def carried(
+def propagated(
     propagator: AudioInsertPropagator, mode: str, frames: Tensor, masks: Tensor, device: str
 ) -> tuple[float, Tensor]:
-    """Carry the masks; returns milliseconds a frame, and the masks of all but the first."""
+    """Propagate the masks; returns milliseconds per frame, and the masks after the first."""
     ahead, batch = number(mode, "ahead"), number(mode, "batch")
     frames = frames.expand(-1, batch, -1, -1, -1).to(device)
     kind = PRECISIONS.get(mode.split()[0])
@@ -78,9 +78,9 @@ def carried(
             begin, some = now(device), frames[t : t + ahead]
             if ahead > 1:
                 propagator.look_ahead(memory, some, None)
-            answers = [propagator.step(memory, frame, None) for frame in some]
+            outputs = [propagator.step(memory, frame, None) for frame in some]
             seconds.append((now(device) - begin) / len(some) / batch)
-            found += [logits.argmax(1)[0].cpu() for logits in answers]
+            found += [logits.argmax(1)[0].cpu() for logits in outputs]
     return 1e3 * statistics.median(seconds), torch.stack(found)
 
 
@@ -102,10 +102,10 @@ def main() -> None:
         exact = None
         for mode in ["float32", *(m for m in arguments.modes.split(",") if m != "float32")]:
             propagator = built(arguments.weights, mode, arguments.device)
-            # What is compiled or chosen at the first frames counts for nothing.
+            # Warm up: compilation and kernel selection are not timed.
             warm = frames[: 1 + 2 * number(mode, "ahead")]
-            carried(propagator, mode, warm, masks, arguments.device)
-            ms, found = carried(propagator, mode, frames, masks, arguments.device)
+            propagated(propagator, mode, warm, masks, arguments.device)
+            ms, found = propagated(propagator, mode, frames, masks, arguments.device)
             exact = found if exact is None else exact
             flipped = 100 * float((found != exact).float().mean())
             rows.append(dict(size=size, mode=mode, ms=ms, flipped_percent=flipped))

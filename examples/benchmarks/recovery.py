@@ -43,40 +43,41 @@ METHODS = {
     "confident+uncertain": dict(keyframe="confident", reanchor="uncertain"),
 }
 KINDS = ("empty", "shifted", "other", "blobs")
-SURE = 10.0
+CONFIDENT_LOGIT = 10.0
 
 
-class Spoiled:
-    """A backend for one clip, of which some answers are wrong.
+class CorruptedBackend:
+    """A backend for one clip, with some predictions corrupted.
 
     Args:
-        backend: The one that is asked.
-        clip: The clip.
-        other: From a frame's time to objects that do not sound, a mask `[H, W]` of class ids each.
-        share: How many answers are wrong.
-        seed: Which, and how.
+        backend: The backend that predicts.
+        other: Maps a time to masks `[H, W]` of class ids, one per silent visible object.
+        share: Probability that a prediction is corrupted.
+        seed: Decides which predictions are corrupted, and how.
     """
 
     def __init__(self, backend, other: Callable[[float], list[Tensor]], share: float, seed: int):
         self.backend, self.num_classes = backend, backend.num_classes
         self.other, self.share, self.seed = other, share, seed
-        self.asked = 0
+        self.num_run = 0
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
-        self.asked += len(indices)
+        self.num_run += len(indices)
         rows = self.backend.segment_keyframes(clip, indices)
         times = clip.times[list(indices)].tolist()
-        return torch.stack([self._said(*pair) for pair in zip(rows, times, strict=True)])
+        return torch.stack(
+            [self._corrupted_logits(*pair) for pair in zip(rows, times, strict=True)]
+        )
 
-    def _said(self, logits: Tensor, time_s: float) -> Tensor:
+    def _corrupted_logits(self, logits: Tensor, time_s: float) -> Tensor:
         rng = np.random.default_rng([self.seed, round(time_s * 1000)])
         if rng.random() >= self.share:
             return logits
         mask = (logits[0] > 0).long() if len(logits) == 1 else logits.argmax(0)
-        return self._logits(self._spoiled(mask, str(rng.choice(KINDS)), time_s, rng))
+        return self._logits(self._corrupted(mask, str(rng.choice(KINDS)), time_s, rng))
 
-    def _spoiled(self, mask: Tensor, kind: str, time_s: float, rng) -> Tensor:
-        """Return something else than a mask `[H, W]`."""
+    def _corrupted(self, mask: Tensor, kind: str, time_s: float, rng) -> Tensor:
+        """Return a wrong mask `[H, W]` in place of the given one."""
         height, width = mask.shape
         if kind == "shifted" and bool(mask.any()):
             down, right = (int(side / 3 * rng.choice([-1, 1])) for side in (height, width))
@@ -84,24 +85,24 @@ class Spoiled:
         others = self.other(time_s) if kind == "other" else []
         if others:
             return others[int(rng.integers(len(others)))]
-        spoiled = torch.zeros_like(mask)
+        corrupted = torch.zeros_like(mask)
         if kind == "empty":
-            return spoiled
+            return corrupted
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         for _ in range(int(rng.integers(1, 4))):
             cy, cx = rng.random() * height, rng.random() * width
             ry, rx = (float(rng.uniform(0.05, 0.25)) * side for side in (height, width))
             blob = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < 1
-            spoiled[blob] = int(rng.integers(1, max(2, self.num_classes)))
-        return spoiled
+            corrupted[blob] = int(rng.integers(1, max(2, self.num_classes)))
+        return corrupted
 
     def _logits(self, mask: Tensor) -> Tensor:
         classes = torch.arange(self.num_classes) if self.num_classes > 1 else torch.ones(1)
-        return torch.where(mask[None] == classes[:, None, None], SURE, -SURE)
+        return torch.where(mask[None] == classes[:, None, None], CONFIDENT_LOGIT, -CONFIDENT_LOGIT)
 
 
 def world(scenes: int, fps: float) -> Iterator[tuple[Sample, SharedKeyframes, Callable]]:
-    """Yield test scenes, the model that ships, and what does not sound in them."""
+    """Yield test scenes, the model that ships, and their silent objects."""
     sampling = "avsbench" if fps == 1 else "pts"
     options = WorldOptions(num_frames=round(10 * fps), fps=fps, sampling=sampling)
     samples, backend = WorldSamples(scenes, options=options), load_keyframe_processor()
@@ -117,7 +118,7 @@ def world(scenes: int, fps: float) -> Iterator[tuple[Sample, SharedKeyframes, Ca
 
 
 def folder_of(root: Path, fps: int) -> Iterator[tuple[Sample, TrueKeyframes, Callable]]:
-    """Yield the clips of a folder, their true masks as a model, and what does not sound."""
+    """Yield the clips of a folder, their true masks as a model, and their silent objects."""
     from PIL import Image
 
     def read(files: Path, pattern: str) -> list[Tensor]:
@@ -176,10 +177,10 @@ def main() -> None:
                 points = as_provider(options.points).propose(sample.clip)
             record = {}
             for name, share in product(names, shares):
-                spoiled = Spoiled(backend, other, share, 1000 * options.seed + number)
-                model = CoProp(spoiled, points, propagator, **METHODS[name])
+                corrupted = CorruptedBackend(backend, other, share, 1000 * options.seed + number)
+                model = CoProp(corrupted, points, propagator, **METHODS[name])
                 scores = scores_of(model.segment(sample.clip).masks, sample.masks)
-                record[name, share] = (*scores, spoiled.asked / len(sample.masks))
+                record[name, share] = (*scores, corrupted.num_run / len(sample.masks))
             done.append(record)
             print(f"{sample.id} done", file=sys.stderr)
     except KeyboardInterrupt:
@@ -188,12 +189,13 @@ def main() -> None:
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> None:
-    """Print M_J, the alignment rate and calls a frame of each method, as it is and spoiled."""
-    print(f"{'':20} M_J    spoiled  loss   of plain's  AR     spoiled  asked a frame  spoiled")
+    """Print M_J, the alignment rate and calls a frame of each method, as it is and corrupted."""
+    print(f"{'':20} M_J    corrupt  loss   of plain's  AR     corrupt  runs a frame   corrupt")
     for name, (good, bad) in zip(names, rows, strict=True):
         loss, plain_loss = (float(row[0][0] - row[1][0]) for row in ((good, bad), rows[0]))
+        relative = loss / plain_loss if plain_loss else float("nan")
         print(
-            f"{name:20} {good[0]:.3f}  {bad[0]:.3f}    {loss:.3f}  {loss / plain_loss:6.0%}      "
+            f"{name:20} {good[0]:.3f}  {bad[0]:.3f}    {loss:.3f}  {relative:6.0%}      "
             f"{good[1]:.3f}  {bad[1]:.3f}    {good[2]:.2f}           {bad[2]:.2f}"
         )
 

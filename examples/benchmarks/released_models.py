@@ -33,7 +33,7 @@ def status_kb(field: str) -> int:
 def measured(call) -> tuple[float, float]:
     """Processor seconds of a call, and MB that it takes at its peak above what was there."""
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # What earlier calls have freed goes back.
-    Path("/proc/self/clear_refs").write_text("5")  # The peak starts anew.
+    Path("/proc/self/clear_refs").write_text("5")  # Reset the peak.
     before, begin = status_kb("VmRSS"), time.process_time()
     call()
     return time.process_time() - begin, (status_kb("VmHWM") - before) / 1024

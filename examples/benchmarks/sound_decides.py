@@ -59,8 +59,8 @@ class Marked:
         return 20.0 * self.masks[indices, None].float() - 10
 
 
-def carried(propagator, clip: Clip, seen: torch.Tensor) -> torch.Tensor:
-    """Carry the first frame's true mask; returns probabilities `[T, H, W]`."""
+def propagated(propagator, clip: Clip, seen: torch.Tensor) -> torch.Tensor:
+    """Propagate the first frame's true mask; returns probabilities `[T, H, W]`."""
     flags = [1] + [0] * (clip.num_frames - 1)
     model = coprop.wrap(Marked(seen), control_points=flags, propagator=propagator)
     return model.segment(clip).probs[:, 0]
@@ -83,9 +83,9 @@ def main() -> None:
             for clip, seen in segments(scene, arguments.fps):
                 middle = clip.num_frames // 2
                 cut_s = float(clip.times[middle])
-                heard = (clip, with_sound(clip, cut_s, None), with_sound(clip, cut_s, other))
-                for sound, changed in zip(SOUNDS, heard, strict=True):
-                    probs = carried(propagator, changed, seen)[middle:]
+                variants = (clip, with_sound(clip, cut_s, None), with_sound(clip, cut_s, other))
+                for sound, changed in zip(SOUNDS, variants, strict=True):
+                    probs = propagated(propagator, changed, seen)[middle:]
                     empty[sound] += (probs <= 0.5).flatten(1).all(1).tolist()
                     probability[sound] += probs[seen[middle:] > 0].mean()[None].tolist()
         for sound in SOUNDS:

@@ -33,10 +33,10 @@ SIDE, CLIP = 224, 5
 def backends() -> dict[str, Callable[[], torch.nn.Module]]:
     """Return how each model is made."""
     # In a clip, embeddings are given; of a video, these 128 numbers do as well as VGGish's.
-    ear = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d((16, 8)), torch.nn.Flatten())
+    embed = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d((16, 8)), torch.nn.Flatten())
     return {
-        "tpavi": lambda: TPAVIBackend(TPAVI().eval(), vggish=ear),
-        "tpavi, frame": lambda: TPAVIBackend(TPAVI().eval(), vggish=ear, context="frame"),
+        "tpavi": lambda: TPAVIBackend(TPAVI().eval(), vggish=embed),
+        "tpavi, frame": lambda: TPAVIBackend(TPAVI().eval(), vggish=embed, context="frame"),
         "avsegformer": lambda: AVSegFormerBackend(AVSegFormer(input_size=SIDE).eval()),
     }
 
