@@ -70,6 +70,7 @@ DATASETS = _child(
     "coprop_plugin.world.clips",
     "coprop_plugin.world.photographic_clips",
     "coprop_plugin.world.seconds",
+    "coprop_plugin.training.change_dataset",
 )
 """Clips with their true masks, and training data."""
 
@@ -106,6 +107,7 @@ PROVIDERS = Registry(
         "coprop_plugin.control_points.clap",
         "coprop_plugin.control_points.ensemble",
         "coprop_plugin.control_points.gate",
+        "coprop_plugin.control_points.learned_changes",
         "coprop_plugin.control_points.sed",
         "coprop_plugin.control_points.strategies",
     ],

@@ -59,19 +59,20 @@ MODULES = {
 # Registry -> names under which configs and weights find something of ours, aliases included.
 REGISTERED = {
     "MODELS": "AVSBiGenBackend AVSegFormer AVSegFormerBackend AudioInsertPropagator CATRBackend "
-    "CallableBackend CoProp FamilyTraining FlowPropagator HoldPropagator KeyframeProcessor "
-    "KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder TPAVIBackend VGGish "
-    "audio_insert avs_bigen avsegformer callable catr coprop flow hold keyframe_processor mmseg "
-    "small_log_mel tpavi vggish",
+    "CallableBackend ChangeDetectorTraining CoProp FamilyTraining FlowPropagator HoldPropagator "
+    "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
+    "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
+    "hold keyframe_processor mmseg small_log_mel tpavi vggish",
     "DATASETS": "AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
-    "InterleavedDataset PhotographicClips PhotographicFrames WorldClips WorldFrames WorldSeconds",
+    "InterleavedDataset PhotographicClips PhotographicFrames SoundMixtures WorldClips WorldFrames "
+    "WorldSeconds",
     "METRICS": "AlignmentMetric BoundaryMetric ControlPointMetric MaskMetric SemanticMetric",
     "FUNCTIONS": "affine_clips labelled_frames moved_clips sounding_clips",
-    "HOOKS": "AverageWeights SeedEachStep",
-    "PROVIDERS": "ClapProvider CosineProvider EnsembleProvider EveryNProvider FileProvider "
-    "FlagsProvider GateProvider NoveltyProvider OneStepProvider OracleProvider RCPGProvider "
-    "SoundEventProvider ThreeStepProvider clap cosine ensemble every_n file flags gate novelty "
-    "one_step oracle rcpg sed three_step",
+    "HOOKS": "AverageWeights CalibrateChanges SeedEachStep",
+    "PROVIDERS": "ChangeDetectorProvider ClapProvider CosineProvider EnsembleProvider "
+    "EveryNProvider FileProvider FlagsProvider GateProvider NoveltyProvider OneStepProvider "
+    "OracleProvider RCPGProvider SoundEventProvider ThreeStepProvider change_detector "
+    "clap cosine ensemble every_n file flags gate novelty one_step oracle rcpg sed three_step",
     "AUDIO_LLMS": "CachedLLM CallableAudioLLM OpenAICompatibleLLM QwenAudioLLM cached callable "
     "openai_compatible qwen2_audio",
 }

@@ -58,6 +58,7 @@ READS = {
     "coprop_plugin/media/previous_result.py": {"content_digest": "reads 2 MiB"},
     "coprop_plugin/report/page_template.py": {"_source": "a file of the package"},
     "coprop_plugin/report/run_page.py": {"write_report": "a video that it has just written"},
+    "coprop_plugin/training/sound_folder.py": {"__init__": "maps a file into memory"},
     "coprop_plugin/training/run.py": {"read_config": "Python that the user runs"},
 }
 MODULES = {"json", "pickle", "np", "numpy", "torch", "yaml", "marshal", "joblib"}

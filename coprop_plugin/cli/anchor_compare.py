@@ -28,6 +28,11 @@ def compare(
         int, typer.Option(help="Instead: number of test scenes of the made-up world.", min=0)
     ] = 0,
     assets: WorldAssets = None,
+    sounds: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a folder of recordings; the clips are mixtures of them."),
+    ] = None,
+    clips: Annotated[int, typer.Option(help="Sounds: number of mixtures.", min=1)] = 200,
     truth: Annotated[
         Path | None,
         typer.Option(help="True control points of videos, as `anchor -o points.json` writes them."),
@@ -48,7 +53,9 @@ def compare(
         str, typer.Option(help="Split of a data set: train, val, test or all.")
     ] = "test",
     cache: AnswerCache = None,
-    seed: Annotated[int, typer.Option(help="Seed of random weights and scripted errors.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of random weights, scripted errors and mixtures.")
+    ] = 0,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", help="Also write the table to this file.")
     ] = None,
@@ -68,7 +75,9 @@ def compare(
         named = [_named(spec) for spec in provider or []]
         providers = [] if only else default_providers(seed)
         providers += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
-        samples = compare_clips(folder, world, truth, fps, frames, split, assets)
+        samples = compare_clips(
+            folder, world, truth, fps, frames, split, assets, sounds, clips, seed
+        )
         rows = compare(providers, _with_progress(samples, quiet))
         if as_json:
             for row in rows:

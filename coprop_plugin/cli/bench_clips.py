@@ -8,6 +8,7 @@ from typing import Any
 from coprop_plugin.batch import video_items
 from coprop_plugin.benchmark.datasets import Samples
 from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder, videos_with_truth
+from coprop_plugin.benchmark.sound_scenes import SoundScenes
 from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Sampling
@@ -75,6 +76,9 @@ def compare_clips(
     frames: int = 10,
     split: str = "test",
     assets: Path | None = None,
+    sounds: Path | None = None,
+    clips: int = 200,
+    seed: int = 0,
 ) -> Samples:
     """Return clips with known control points for `coprop anchor compare`.
 
@@ -86,17 +90,23 @@ def compare_clips(
         frames: Frames a scene.
         split: Of a data set; `"all"` for all of it.
         assets: Material of photographic scenes; None for synthetic ones.
+        sounds: Or a folder of recordings; the clips are mixtures of its test split.
+        clips: Number of mixtures.
+        seed: Seed of the mixtures.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
         CopropError: If a video, or its truth, cannot be read.
     """
     _refuse_unused(assets, world)
-    if (folder is None) == (world == 0):
+    if (folder is not None) + (world != 0) + (sounds is not None) != 1:
         raise DatasetError(
-            "Name the clips: a data set, a folder of videos with --truth, or --world with a number "
-            "of scenes."
+            "Name the clips: a data set, a folder of videos with --truth, --world with a number of "
+            "scenes, or --sounds with a folder of recordings."
         )
+    if sounds is not None:
+        options = WorldOptions((32, 48), max(1, round(10 * fps)), fps, _world_sampling(fps))
+        return SoundScenes(sounds, clips, seed=seed, options=options)
     if folder is None:
         sampling = _world_sampling(fps)
         options = WorldOptions((56, 80), frames, fps, sampling, _resolved(assets))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, WorkDir
+from coprop_plugin.cli.options import AsJson, Sounds, WorkDir
 from coprop_plugin.cli.output import results_on_stdout, usage_errors
 
 
@@ -16,12 +16,17 @@ def evaluate(
     config: Annotated[str, typer.Argument(help="The config that the weights were trained with.")],
     weights: Annotated[Path, typer.Option(help="Weights that `coprop train` wrote.")],
     work_dir: WorkDir = None,
+    sounds: Sounds = None,
     as_json: AsJson = False,
 ) -> None:
     """Score trained weights on the test data of their config."""
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.training.run import evaluate
 
+        if sounds is not None:
+            from coprop_plugin.training.sound_configs import with_sounds
+
+            config = with_sounds(config, sounds, work_dir)
         scores = evaluate(config, weights, work_dir)
         if as_json:
             print_result(json.dumps(scores))

@@ -39,6 +39,10 @@ WorkDir = Annotated[
     Path | None,
     typer.Option(help="Folder of checkpoints, logs and weights. Default: work_dirs/<config>."),
 ]
+Sounds = Annotated[
+    Path | None,
+    typer.Option(help="Folder of recordings to mix, for `change_detector`."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
 WorldAssets = Annotated[
     Path | None,

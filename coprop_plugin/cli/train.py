@@ -1,4 +1,4 @@
-"""`coprop train`: train a keyframe processor or a propagator."""
+"""`coprop train`: train a network from a config."""
 
 import os
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import WorkDir
+from coprop_plugin.cli.options import Sounds, WorkDir
 from coprop_plugin.cli.output import results_on_stdout, usage_errors
 
 
@@ -17,15 +17,20 @@ def train(
         typer.Argument(help="An mmengine config file, or one that ships: world_keyframes_small."),
     ],
     work_dir: WorkDir = None,
+    sounds: Sounds = None,
     resume: Annotated[
         bool, typer.Option(help="Resume from the last checkpoint in the work folder.")
     ] = False,
     amp: Annotated[bool, typer.Option(help="Train in mixed precision, on a GPU.")] = False,
 ) -> None:
-    """Train a keyframe processor or a propagator, and print the path of its weights."""
+    """Train a keyframe processor, propagator or change detector; print the path of its weights."""
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.training.run import train
 
+        if sounds is not None:
+            from coprop_plugin.training.sound_configs import with_sounds
+
+            config = with_sounds(config, sounds, work_dir)
         weights = train(config, work_dir, resume=resume, amp=amp)
         if os.environ.get("RANK", "0") == "0":
             print_result(str(weights))

@@ -7,6 +7,7 @@ from coprop_plugin.control_points.clap import ClapProvider
 from coprop_plugin.control_points.ensemble import EnsembleProvider, count_votes
 from coprop_plugin.control_points.gate import GateProvider, cut_out
 from coprop_plugin.control_points.language.examples import Example, flags_a_second
+from coprop_plugin.control_points.learned_changes import ChangeDetectorProvider
 from coprop_plugin.control_points.novelty import NoveltyProvider, find_audio_changes
 from coprop_plugin.control_points.providers import (
     CosineProvider,
@@ -26,6 +27,7 @@ from coprop_plugin.control_points.strategies import (
 )
 
 __all__ = [
+    "ChangeDetectorProvider",
     "ClapProvider",
     "CosineProvider",
     "EnsembleProvider",

@@ -7,6 +7,17 @@ from coprop_plugin.control_points.listening.boundaries import (
     Moments,
     find_boundaries,
 )
+from coprop_plugin.control_points.listening.change_decoding import (
+    FoundChange,
+    Steps,
+    find_changes,
+)
+from coprop_plugin.control_points.listening.change_network import (
+    ChangeNetwork,
+    NetworkOutputs,
+    load_change_network,
+    save_change_network,
+)
 from coprop_plugin.control_points.listening.change_points import ChangePoint, find_change_points
 from coprop_plugin.control_points.listening.detectors import (
     Activity,
@@ -33,20 +44,27 @@ __all__ = [
     "Activity",
     "AstDetector",
     "Boundary",
+    "ChangeNetwork",
     "ChangePoint",
     "Detector",
+    "FoundChange",
     "MelRows",
     "MomentFeatures",
     "Moments",
+    "NetworkOutputs",
     "PeAudioDetector",
     "Sound",
+    "Steps",
     "clip_mel_rows",
     "consecutive_similarity",
     "find_boundaries",
     "find_change_points",
+    "find_changes",
     "find_sound",
     "frame_features",
+    "load_change_network",
     "load_detector",
+    "save_change_network",
     "timbre",
     "waveform_around",
     "windows_at_hop",

@@ -1,0 +1,203 @@
+"""From the outputs of the change network to changes, each with a probability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coprop_plugin.control_points.listening.change_network import ChangeNetwork, NetworkOutputs
+
+THRESHOLD = 0.5
+"""Default of the lowest probability of a change."""
+NUM_CLUES = 4
+"""Length of the vector that `clues` returns."""
+_LEAST_PROB = 0.04
+_LEAST_DISTANCE = 5
+_MARGIN = 2
+_COMPARED = 38
+# Larger logits add no certainty, and one would outweigh all other clues.
+_LARGEST_LOGIT = 12.0
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Outputs of the network for the steps of one sound.
+
+    Attributes:
+        change: `[T]` probabilities of a change.
+        active: `[T]` probabilities that anything sounds.
+        identity: `[T, C]`, see `NetworkOutputs`.
+    """
+
+    change: Array
+    active: Array
+    identity: Array
+
+    @classmethod
+    def of(cls, outputs: NetworkOutputs) -> "Steps":
+        """Convert the outputs for the first sound of a batch."""
+        return cls(
+            outputs.change[0].double().sigmoid().cpu().numpy(),
+            outputs.active[0].double().sigmoid().cpu().numpy(),
+            outputs.identity[0].double().cpu().numpy(),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Steps"]) -> "Steps":
+        """Concatenate consecutive parts of a sound."""
+        return cls(
+            np.concatenate([part.change for part in parts]),
+            np.concatenate([part.active for part in parts]),
+            np.concatenate([part.identity for part in parts]),
+        )
+
+    def silenced(self) -> "Steps":
+        """Return as many steps in which nothing sounds."""
+        return Steps(0 * self.change, 0 * self.active, self.identity)
+
+    def __len__(self) -> int:
+        return len(self.change)
+
+    def __getitem__(self, steps: slice) -> "Steps":
+        return Steps(self.change[steps], self.active[steps], self.identity[steps])
+
+
+@dataclass(frozen=True)
+class FoundChange:
+    """A change of the set of sounding sources.
+
+    Attributes:
+        peak: The step with the highest probability of the network.
+        step: Its position, between steps.
+        prob: The calibrated probability.
+    """
+
+    peak: int
+    step: float
+    prob: float
+
+
+def find_changes(
+    steps: Steps, network: ChangeNetwork, threshold: float = THRESHOLD
+) -> list[FoundChange]:
+    """Find the changes whose probability reaches a threshold.
+
+    Every peak of the network's probability is a candidate; `clues` says what its own probability is
+    computed from. The least probable candidate is removed and its neighbours are computed again,
+    until all reach the threshold.
+
+    Args:
+        steps: Outputs of the network.
+        network: The network, for the calibrated weights of the clues.
+        threshold: The lowest probability.
+
+    Returns:
+        The changes, rising.
+    """
+    weights, scale = network.calibration.double().cpu().numpy(), identity_scale(network)
+    places = candidates(steps.change)
+    probs = [_prob(steps, places, n, weights, scale) for n in range(len(places))]
+    while probs and min(probs) < threshold:
+        weakest = int(np.argmin(probs))
+        del places[weakest], probs[weakest]
+        for n in (weakest - 1, weakest):
+            if 0 <= n < len(places):
+                probs[n] = _prob(steps, places, n, weights, scale)
+    return [
+        FoundChange(place, _position(steps.change, place), prob)
+        for place, prob in zip(places, probs, strict=True)
+    ]
+
+
+def candidates(change: Array) -> list[int]:
+    """Return the steps that may be changes: peaks, at least 0.2 s apart.
+
+    Example:
+        >>> candidates(np.array([0.0, 0.1, 0.7, 0.2, 0.3, 0.0, 0.0, 0.1, 0.5, 0.1]))
+        [2, 8]
+    """
+    order = np.argsort(-change, kind="stable")
+    taken: list[int] = []
+    free = np.ones(len(change), dtype=bool)
+    for step in order[: int((change > _LEAST_PROB).sum())]:
+        near = slice(max(0, step - 1), step + 2)
+        if free[step] and step > 0 and change[step] >= change[near].max():
+            taken.append(int(step))
+            free[max(0, step - _LEAST_DISTANCE + 1) : step + _LEAST_DISTANCE] = False
+    return sorted(taken)
+
+
+def clues(steps: Steps, places: Sequence[int], number: int, scale: Array) -> Array:
+    """Return the evidence for candidate `number` being a change, `[NUM_CLUES]`.
+
+    The logit of the network's probability; the logit of the sounds before and after having
+    different sources, between this candidate and its neighbours; how much their activity differs;
+    and the higher one of their activities.
+
+    Args:
+        steps: Outputs of the network.
+        places: The steps of all candidates, rising.
+        number: Index into `places`.
+        scale: See `identity_scale`.
+    """
+    here = places[number]
+    first = places[number - 1] if number else 0
+    last = places[number + 1] if number + 1 < len(places) else len(steps.change)
+    before = _inner(max(first, here - _COMPARED), here, first > 0, True)
+    after = _inner(here, min(last, here + _COMPARED), True, last < len(steps.change))
+    prob = steps.change[max(0, here - 1) : here + 2].max()
+    logit = float(np.log(prob + 1e-6) - np.log1p(1e-6 - prob))
+    pairs = steps.identity[before] @ steps.identity[after].T
+    same = float(scale[0] * pairs.mean() + scale[1])
+    active = steps.active[before].mean(), steps.active[after].mean()
+    return np.array(
+        [
+            np.clip(logit, -_LARGEST_LOGIT, _LARGEST_LOGIT),
+            np.clip(-same, -_LARGEST_LOGIT, _LARGEST_LOGIT),
+            abs(active[0] - active[1]),
+            max(active),
+        ]
+    )
+
+
+def identity_scale(network: ChangeNetwork) -> Array:
+    """Return factor and offset from the product of identity vectors to a logit."""
+    return network.scale.detach().double().cpu().numpy()
+
+
+def is_silent(steps: Steps, start: float, stop: float) -> bool:
+    """Tell whether nothing sounds between two steps."""
+    first = min(round(start), len(steps) - 1)
+    last = max(round(stop), first + 1)
+    return bool(steps.active[first:last].mean() < 0.5)
+
+
+def set_calibration(network: ChangeNetwork, weights: Sequence[float]) -> None:
+    """Set the weights of the clues: the offset, then one weight per clue."""
+    network.calibration.copy_(torch.tensor(weights))
+
+
+def _inner(start: int, stop: int, cut_start: bool, cut_stop: bool) -> slice:
+    """Return the steps between two changes that are not next to a change."""
+    margin = min(_MARGIN, max(0, (stop - start - 1) // 2))
+    return slice(start + margin * cut_start, max(stop - margin * cut_stop, start + 1))
+
+
+def _prob(steps: Steps, places: Sequence[int], number: int, weights: Array, scale: Array) -> float:
+    score = weights[0] + weights[1:] @ clues(steps, places, number, scale)
+    return float(1 / (1 + np.exp(-score)))
+
+
+def _position(change: Array, step: int) -> float:
+    """Return the position of a peak between steps, from a parabola through the logarithms."""
+    if not 0 < step < len(change) - 1:
+        return float(step)
+    before, here, after = np.log(change[step - 1 : step + 2] + 1e-6)
+    curvature = before - 2 * here + after
+    if curvature > -1e-6:
+        return float(step)
+    return float(step + np.clip((before - after) / curvature / 2, -0.5, 0.5))
