@@ -201,6 +201,8 @@ def test_a_damaged_cache_is_decoded_again(folder, tmp_path):
     before = SoundFolder(folder, "val", tmp_path).sources
     (tmp_path / "index.json").write_text("[")
     assert SoundFolder(folder, "val", tmp_path).sources == before
+    (tmp_path / "samples.i16").unlink()
+    assert SoundFolder(folder, "val", tmp_path).sources == before
 
 
 def test_wrong_data_is_refused(tmp_path, folder):
