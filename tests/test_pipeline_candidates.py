@@ -255,7 +255,9 @@ def test_the_drop_in_call_of_a_family_keeps_its_return_value():
     assert logits.shape == own_logits.shape
     assert feature.shape == own_feature.shape
     kept = [t for t in range(5) if torch.equal(logits[t], own_logits[t])]
-    assert 1 <= len(kept) <= 5
+    # Of the numbers that came out, those at keyframes are the model's own; here are no errors.
+    assert kept
+    assert torch.equal(feature[kept[0]], own_feature[kept[0]])
 
 
 @pytest.mark.parametrize(

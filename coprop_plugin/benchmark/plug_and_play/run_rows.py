@@ -154,7 +154,7 @@ class _Bench:
         self.backends = {name: find_backend(model) for name, model in backends.items()}
         self.rows = {row.name: row for row in map(Row.of, rows)}
         self.propagators = propagators_of(list(self.rows.values()), propagators)
-        names = {row.points for row in self.rows.values()} - {"oracle"}
+        names = sorted({row.points for row in self.rows.values()} - {"oracle"})
         self.providers = {name: as_provider(name) for name in names}
         self.cells = [(backend, row) for backend in self.backends for row in self.rows]
         self._settings = settings
