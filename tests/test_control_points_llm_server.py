@@ -160,6 +160,7 @@ def in_seconds(seconds):
         (in_seconds(100_000), 90_000, 100_000),
         ("soon", 0, 0),
     ],
+    ids=["seconds", "negative", "a date in the past", "a date", "nonsense"],
 )
 def test_retry_after_is_seconds_or_a_date(value, low, high, slept):
     with ChatServer(says(429, retry_after=value), answers("[1]")) as server:
