@@ -94,7 +94,9 @@ def test_unknown_frames_are_neither_trained_nor_scored():
     assert Outcome.from_any(outcome).truth[1:].sum() == 0
 
 
-@pytest.mark.parametrize("name", [name for name in config_names() if "world" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in config_names() if name.startswith(("s4", "ms3", "avss"))]
+)
 def test_configs_of_avsbench_train_in_its_layout(name, tmp_path):
     if name.startswith("s4"):
         root = make_s4(tmp_path / "data", {"x": ("cat", "train"), "y": ("cat", "val")}, SIZE)
