@@ -66,7 +66,7 @@ class WaveformFile:
         if self._length == 0:
             return torch.zeros(0)
         self._file.flush()
-        # A private mapping: whoever changes the tensor gets memory of their own.
+        # A private mapping: a change to the tensor goes to memory, not to the file.
         mapped = mmap.mmap(self._file.fileno(), self._length * _ITEM, access=mmap.ACCESS_COPY)
         self._file.close()
         return torch.frombuffer(mapped, dtype=torch.float32)
