@@ -106,7 +106,10 @@ def test_a_model_that_cannot_be_built_ends_the_run(folder, tmp_path, name, says)
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at /proc")
+LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at /proc")
+
+
+@LINUX
 def test_a_terminated_run_leaves_no_process_and_no_partial_file(folder, tmp_path):
     command = [sys.executable, "-m", "coprop_plugin.cli", "run", folder / "videos", "--quiet"]
     command += ["--backend", f"{folder / 'segmenters.py'}:slow", "-o", tmp_path / "out"]
@@ -118,14 +121,47 @@ def test_a_terminated_run_leaves_no_process_and_no_partial_file(folder, tmp_path
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    deadline = time.monotonic() + 60
     assert process.returncode == 143, err
     assert b"Traceback" not in err
     assert len(children) >= 2
-    while time.monotonic() < deadline and any(map(_runs, children)):
-        time.sleep(0.2)
-    assert not any(map(_runs, children))
+    _wait_for(children)
     assert not [p for p in (tmp_path / "out").iterdir() if p.name[0] not in ".m"]
+
+
+CONSUMER = """
+import sys
+from functools import partial
+from pathlib import Path
+from coprop_plugin.batch import Options, find_inputs, make_model, run_many
+
+def main(folder, out):
+    make = partial(make_model, f"{folder / 'segmenters.py'}:slow", control_points="every_n")
+    outcomes = run_many(make, find_inputs([folder / "videos"]), out, Options(fps=2), workers=2)
+    for outcome in outcomes:
+        print(Path("/proc/thread-self/children").read_text(), flush=True)
+        raise ValueError(f"nobody wants {outcome.input.name}")
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@LINUX
+def test_a_program_that_raises_while_it_reads_outcomes_ends_and_so_do_its_workers(folder, tmp_path):
+    (tmp_path / "consumer.py").write_text(CONSUMER)
+    command = [sys.executable, tmp_path / "consumer.py", folder, tmp_path / "out"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("ValueError: nobody wants bad.mp4\n")
+    assert len(ended.stdout.split()) >= 2
+    _wait_for(ended.stdout.split())
+
+
+def _wait_for(processes):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and any(map(_runs, processes)):
+        time.sleep(0.2)
+    assert not any(map(_runs, processes))
 
 
 def _runs(process):

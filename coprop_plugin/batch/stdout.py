@@ -1,10 +1,11 @@
 """Stdout for results alone: what libraries print, and warnings, go to stderr."""
 
+import _thread
 import contextlib
 import os
 import signal
 import sys
-import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -42,8 +43,12 @@ def complain(text: str) -> None:
 
 def _terminate(signal_number: int, frame: FrameType | None) -> None:
     """Exit as an interrupted program does; by force if that takes longer than 5 s."""
-    # An exception that is raised while a library calls back is swallowed there.
-    last_resort = threading.Timer(5.0, os._exit, (143,))
-    last_resort.daemon = True
-    last_resort.start()
-    sys.exit(143)
+    # An exception that is raised while a library calls back is swallowed there. A `Thread` would
+    # wait for a lock of `threading` that the interrupted code may hold.
+    _thread.start_new_thread(_exit_by_force, (5.0,))
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _exit_by_force(delay_s: float) -> None:
+    time.sleep(delay_s)
+    os._exit(128 + signal.SIGTERM)

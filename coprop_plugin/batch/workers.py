@@ -1,14 +1,18 @@
 """Jobs shared among processes of this machine; if one dies, one job has failed."""
 
+import atexit
 import json
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,7 @@ from coprop_plugin.pipeline import CoProp
 
 # A forked process would inherit locks of threads, and a GPU that it cannot use.
 _SPAWN = multiprocessing.get_context("spawn")
-_END_S = 10.0
+_END_S = 7.0
 
 
 def in_processes(
@@ -35,7 +39,7 @@ def in_processes(
     """Do jobs in processes, each with its own model; yields outcomes as they come.
 
     The job of a process that dies has failed, and the process is replaced. All processes have
-    ended when this generator ends, in whatever way.
+    ended when this generator ends, in whatever way, and at the latest when the program exits.
 
     Args:
         make: As in `run_many`.
@@ -53,30 +57,36 @@ def in_processes(
     threads = threads or threads_of(workers)
     waiting = deque(range(len(jobs)))
     pool = [_Worker(make, n, options, threads) for n in range(min(workers, len(jobs)))]
+    # If the caller raises, its traceback keeps this generator alive until the interpreter exits,
+    # where multiprocessing would wait for the processes. Exit functions run last in, first out.
+    end = partial(_end_all, pool, os.getpid())
+    atexit.register(end)
     try:
+        for worker in pool:
+            worker.start()
         while pool:
             ready = wait([worker.connection for worker in pool])
             for worker in [worker for worker in pool if worker.connection in ready]:
                 number, message = worker.job, worker.receive()
                 if message is None:
-                    pool.remove(worker)
                     worker.end()
+                    pool.remove(worker)
                     # One that died before its first job would die again: this raises.
                     yield _died(number, jobs, worker.process.exitcode)
-                    pool += [worker.replacement()] if waiting else []
+                    if waiting:
+                        pool.append(worker.replacement())
+                        pool[-1].start()
                     continue
                 if number is not None:
                     yield number, Outcome.from_dict(message["outcome"], message["took_s"])
                 if waiting:
                     worker.begin(waiting.popleft(), jobs)
                 else:
-                    pool.remove(worker)
                     worker.end()
+                    pool.remove(worker)
     finally:
-        for worker in pool:
-            worker.process.terminate()
-        for worker in pool:
-            worker.end()
+        end()
+        atexit.unregister(end)
 
 
 def threads_of(workers: int) -> int:
@@ -116,15 +126,18 @@ class _Worker:
         self, make: Callable[..., CoProp], number: int, options: Options, threads: int
     ) -> None:
         self._arguments = (make, number, options, threads)
-        self.connection, theirs = _SPAWN.Pipe()
+        self.connection, self._theirs = _SPAWN.Pipe()
         self.job: int | None = None
-        self.process = _SPAWN.Process(target=_work, args=(theirs, *self._arguments))
+        self.process = _SPAWN.Process(target=_work, args=(self._theirs, *self._arguments))
+
+    def start(self) -> None:
+        """Start the process."""
         with _interrupts_ignored():
             self.process.start()
-        theirs.close()
+        self._theirs.close()
 
     def replacement(self) -> "_Worker":
-        """Start a process in its place."""
+        """Return another one, to start in its place."""
         return _Worker(*self._arguments)
 
     def begin(self, number: int, jobs: Sequence[Job]) -> None:
@@ -151,10 +164,37 @@ class _Worker:
     def end(self) -> None:
         """Send it no more jobs, and wait until it has ended."""
         self.connection.close()
-        self.process.join(_END_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        _join([self.process])
+
+
+def _end_all(workers: Sequence[_Worker], owner: int) -> None:
+    """Terminate the processes of workers, and wait until they have ended.
+
+    Args:
+        workers: Those that have not ended; some may not have started.
+        owner: The process that started them: one that was forked from it has no say.
+    """
+    if os.getpid() != owner:
+        return
+    started = [worker.process for worker in workers if worker.process.pid is not None]
+    try:
+        for process in started:
+            process.terminate()
+    finally:
+        _join(started)
+
+
+def _join(processes: Sequence[BaseProcess]) -> None:
+    """Wait until processes have ended; kill them if that takes too long or is interrupted."""
+    deadline = time.monotonic() + _END_S
+    try:
+        for process in processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
 
 
 def _died(number: int | None, jobs: Sequence[Job], exit_code: int | None) -> tuple[int, Outcome]:
