@@ -1,5 +1,6 @@
 """AVSBench's data sets in their own layouts, and the parts of them that look at change."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -27,15 +28,18 @@ from coprop_plugin.benchmark.datasets import (
     MOC,
     MS3,
     S4,
+    Statistics,
     binary_mask,
     colour_labels,
     index_labels,
     keyframes_of,
     read_ids,
+    segments_of,
     select_changing,
     write_ids,
 )
-from coprop_plugin.control_points.providers import from_masks
+from coprop_plugin.benchmark.example_store import index_into
+from coprop_plugin.control_points.providers import EveryNProvider, from_masks
 from coprop_plugin.errors import CopropError, DatasetError, DatasetWarning
 from coprop_plugin.media.masks import avsbench_palette
 from coprop_plugin.registry import DATASETS
@@ -357,19 +361,78 @@ def test_classes_must_be_numbered(avss_root, tmp_path):
             AVSS(root, None)
 
 
-def test_changing_clips_by_their_own_masks_or_by_the_classes_of_avss(ms3_root, avss_root):
-    dataset = MS3(ms3_root, "test")
-    assert select_changing(dataset) == ["b_1"]
-    labels = AVSS(avss_root, None, subsets=["v1m"])
+def test_class_labels_of_ms3_are_those_of_avss_with_the_same_id_or_video(ms3_root, avss_root):
+    dataset = MS3(ms3_root, "test", avss_root=avss_root)
+    first, second = dataset[0], dataset[1]
     # "-dog" goes from bird to dog, which masks of one colour do not show.
-    assert select_changing(dataset, labels) == ["-dog", "b_1"]
-    with pytest.raises(DatasetError, match="1 of 1 clips have no single twin.*'-dog'"):
-        select_changing(MS3(ms3_root, "test", ["-dog"]), AVSS(avss_root, None))
+    assert MS3(ms3_root, "test")[0].control_points.indices == [0]
+    assert first.control_points.indices == [0, 2]
+    assert first.categories == ("bird", "dog")
+    assert first.num_classes == 1
+    assert set(first.masks.unique().tolist()) == {0, 1}
+    assert first.labels.flatten(1).max(1).values.tolist() == [1, 1, 2, 2, 2]
+    assert second.categories == ("girl",)
+    assert dataset.truth(1).sounding == [(), ("girl",), ("girl",), (), ()]
+    with pytest.raises(DatasetError, match="'d' has no single twin.*leave its labels out"):
+        MS3(ms3_root, "train", avss_root=avss_root)[0]
+
+
+def test_class_labels_of_s4_are_those_of_v1s(s4_root, tmp_path):
+    clips = {"x": ("x", "v1s", "train", [9]), "y": ("y", "v1s", "val", [2, 2, 0, 2, 2])}
+    avss = make_avss(tmp_path / "AVSS", clips)
+    train, val = (S4(s4_root, split, avss_root=avss)[0] for split in ("train", "val"))
+    assert (train.categories, train.control_points) == (("cat",), None)
+    assert (val.categories, val.control_points.indices) == (("dog",), [0, 2, 3])
+    assert S4(s4_root, "train")[0].categories == ("cat",)  # the table's own
+
+
+def test_of_several_clips_of_a_video_the_labels_that_cover_the_masks_count(tmp_path):
+    """Halves of ten seconds: masks say which frames of the longer clip they are."""
+    clips = {"a_1": ("test", "11011"), "a_2": ("test", "01001"), "a_3": ("test", "00000")}
+    ms3 = make_ms3(tmp_path / "ms3", clips)
+    classes = [1, 1, 0, 2, 2, 0, 3, 0, 0, 4]
+    avss = make_avss(tmp_path / "avss", {"ten": ("a", "v2", "test", classes)})
+    for i, label in enumerate(classes):  # where the masks of MS3 are
+        picture(avss / f"v2/ten/labels_rgb/{i}.png", colour(mask((16, 24), label)))
+    dataset = MS3(ms3, "test", avss_root=avss)
+    found = [dataset[i].labels.flatten(1).max(1).values.tolist() for i in range(2)]
+    assert found == [classes[:5], classes[5:]]
+    with pytest.raises(DatasetError, match="'a_3' has no single twin"):
+        dataset[2]  # no pixel of it says which frames they are
+
+
+def test_labels_are_resized_to_the_masks(ms3_root, avss_root, tmp_path):
+    root = shutil.copytree(avss_root, tmp_path / "avss")
+    for i, label in enumerate([1, 1, 2, 2, 2]):
+        big = mask((32, 48), 0)
+        big[:16, :16] = label
+        picture(root / f"v1m/m/labels_rgb/{i}.png", colour(big))
+    labels = MS3(ms3_root, "test", ["-dog"], avss_root=root)[0].labels
+    assert torch.equal(labels > 0, MS3(ms3_root, "test", ["-dog"])[0].masks > 0)
+
+
+def test_changing_clips_have_several_objects_by_the_classes_of_avss(ms3_root, avss_root):
+    assert select_changing(MS3(ms3_root, "test")) == ["b_1"]
+    # In "b_1" one girl begins and ends.
+    assert select_changing(MS3(ms3_root, "test", ["-dog", "b_1"], avss_root=avss_root)) == ["-dog"]
+
+
+def test_table_3_counts_categories_and_changes(ms3_root, avss_root):
+    dataset = MS3(ms3_root, "test", ["-dog", "b_1"], avss_root=avss_root)
+    found = Statistics.of(dataset)
+    assert (found.videos, found.categories, found.changing) == (2, 1.5, ("-dog",))
+    assert found.sounding["-dog"] == [("bird",), ("bird",), ("dog",), ("dog",), ("dog",)]
+    assert str(found) == "2 videos, 1.500 categories per video, 50.00 % change"
+    assert Statistics.of(MS3(ms3_root, "test")).categories is None
 
 
 def test_moc_is_what_changes_in_ms3(ms3_root, avss_root, tmp_path):
-    assert MOC(ms3_root).ids == ["b_1"]
-    assert MOC(ms3_root, avss_root=avss_root).ids == ["-dog", "b_1"]
+    with pytest.warns(DatasetWarning, match="1 clips .* own masks, the paper has 17. Chosen: b_1"):
+        assert MOC(ms3_root).ids == ["b_1"]
+    (tmp_path / "two.csv").write_text("video_id,split\n-dog,test\nb_1,test\n")
+    with pytest.warns(DatasetWarning, match="AVSS's labels.*Chosen: -dog"):
+        chosen = MOC(ms3_root, meta=tmp_path / "two.csv", avss_root=avss_root)
+    assert chosen.ids == ["-dog"]
     ids = write_ids(tmp_path / "moc.txt", ["-dog"])
     assert MOC(ms3_root, ids=ids).ids == ["-dog"]
     (tmp_path / "still.csv").write_text("video_id,split\nc,test\n")
@@ -397,6 +460,41 @@ def test_keyframes_may_come_from_a_provider(ms3_root):
     )
     assert keyframes.frames == ((0, 0), (0, 2), (0, 4))
     assert keyframes.metainfo["num_classes"] == 1
+
+
+def test_true_keyframes_are_those_of_the_class_labels(ms3_root, avss_root):
+    dataset = dict(type="MS3", root=str(ms3_root), split="test", ids=["-dog", "b_1"])
+    for labels, wanted in ((None, ((0, 0),)), (str(avss_root), ((0, 0), (0, 2)))):
+        config = dict(type="Keyframes", dataset=dataset | dict(avss_root=labels), provider="oracle")
+        found = DATASETS.build(config)
+        assert found.frames[: len(wanted)] == wanted
+        assert found.frames[len(wanted) :] == ((1, 0), (1, 1), (1, 3))
+
+
+def test_keyframes_may_come_from_a_file_of_control_points(ms3_root, tmp_path):
+    points = {"clips": {"d": {"flags": [1, 0, 0, 1, 0]}}}
+    (tmp_path / "points.json").write_text(json.dumps(points))
+    dataset = dict(type="MS3", root=str(ms3_root), split="train")
+    config = dict(type="Keyframes", dataset=dataset, provider=str(tmp_path / "points.json"))
+    assert DATASETS.build(config).frames == ((0, 0), (0, 3))
+    with pytest.raises(DatasetError, match=r"no file .*gone.json.*coprop anchor.*'oracle'"):
+        DATASETS.build(config | dict(provider=str(tmp_path / "gone.json")))
+
+
+def test_segments_tell_absent_objects_from_those_of_their_first_frame(ms3_root, avss_root):
+    dataset = MS3(ms3_root, "test", ["-dog", "b_1"], avss_root=avss_root)
+    # b_1 sounds in frames 1 and 2; single frames and silence are left out.
+    assert segments_of(dataset).parts == ((0, range(0, 2)), (0, range(2, 5)), (1, range(1, 3)))
+    found = segments_of(dataset, EveryNProvider(5))
+    assert found.parts == ((0, range(0, 5)),)
+    assert found[0].masks.flatten(1).max(1).values.tolist() == [1, 1, 2, 2, 2]
+    assert segments_of(MS3(ms3_root, "test", ["-dog"]))[0].masks.max() == 1
+
+
+def test_a_clip_with_one_labelled_frame_is_one_segment(s4_root):
+    assert segments_of(S4(s4_root, "train")).parts == ((0, range(5)),)
+    with pytest.raises(DatasetError, match="No part of the 1 clips"):
+        segments_of(S4(s4_root, "train"), min_frames=6)
 
 
 def test_data_sets_are_built_from_configs_and_batched_by_workers(ms3_root):
@@ -432,4 +530,25 @@ def test_real_recordings_in_the_real_layouts():
     numbered = AVSS(MEDIA / "AVSS", None, ["s00_v1m", "s03_v1m"], labels="semantic")
     for coloured, want in zip(dataset, numbered, strict=True):
         assert torch.equal(coloured.masks, want.masks)
-    assert select_changing(dataset) == ["s00_v1m", "s03_v1m"]
+    # In s03 one woman begins and ends.
+    assert select_changing(dataset) == ["s00_v1m"]
+
+
+@pytest.mark.skipif(not MEDIA.is_dir(), reason="the made-up AVSBench folders are not here")
+def test_a_store_of_real_recordings_has_the_changes_of_their_manifest(tmp_path):
+    made = index_into(
+        tmp_path / "store.jsonl", str(MEDIA / "Multi-sources"), None, labels=MEDIA / "AVSS"
+    )
+    clips = {
+        clip["id"]: clip for clip in json.loads((MEDIA / "manifest.json").read_text())["clips"]
+    }
+    assert made.failed == {}
+    assert len(made.store) == 10
+    for example in made.store:
+        name, _, half = example.id.partition("_")
+        seconds = slice(0, 5) if half == "a" else slice(5, 10)
+        sounding = clips[name]["sounding_1fps"][seconds]
+        flags = [1, *clips[name]["control_points_1fps"][seconds][1:]]
+        classes = {each["name"]: each["cls"] for each in clips[name]["objects"]}
+        assert example.control_points == tuple(flags)
+        assert set(example.categories) == {classes[one] for names in sounding for one in names}

@@ -10,7 +10,6 @@ from typing import Any
 from coprop_plugin import media
 from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder
 from coprop_plugin.control_points.language.examples import checked_names, length_s
-from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.errors import CopropError, DatasetError, MediaError
 from coprop_plugin.limits import read_text
@@ -59,6 +58,7 @@ def index_into(
     split: str | None = "train",
     categories: Path | None = None,
     scenes: int = 200,
+    labels: Path | None = None,
 ) -> Indexed:
     """Annotate a data set and write the store.
 
@@ -71,6 +71,8 @@ def index_into(
         categories: A JSON file of categories by id, `{"id": ["cello", "piano"]}`; by default the
             data set's own.
         scenes: Number of scenes of the made-up world.
+        labels: The folder of AVSS, whose labels of the same clips give categories and changes of
+            S4 and MS3; their own masks tell only when anything sounds.
 
     Raises:
         DatasetError: If there is no such data set, or it holds no clip that can be an example.
@@ -79,7 +81,7 @@ def index_into(
     named = None if categories is None else _read_categories(categories)
     indexed = Indexed()
     indexed.store = Store.build(
-        _labelled(dataset, split, scenes, indexed.failed),
+        _labelled(dataset, split, scenes, labels, indexed.failed),
         lambda sample: named.get(sample.id, ()) if named is not None else sample.categories,
         skipped=lambda _, reason: indexed.skipped.update([reason]),
     )
@@ -91,13 +93,13 @@ def index_into(
 
 
 def _labelled(
-    dataset: str, split: str | None, scenes: int, failed: dict[str, str]
+    dataset: str, split: str | None, scenes: int, labels: Path | None, failed: dict[str, str]
 ) -> Iterator[Labelled]:
     path = Path(dataset)
     if dataset == WORLD:
         return _scenes(scenes)
     if path.is_dir() and is_dataset(path):
-        return _of_folder(path, split, failed)
+        return _of_folder(path, split, labels, failed)
     if path.suffix == ".jsonl":
         return _own_clips(path, failed)
     raise DatasetError(
@@ -115,21 +117,18 @@ def _scenes(count: int) -> Iterator[Labelled]:
         yield Labelled(f"world-{seed}", clip, names, scene.control_points(clip))
 
 
-def _of_folder(path: Path, split: str | None, failed: dict[str, str]) -> Iterator[Labelled]:
-    dataset = open_folder(path, split, size=None)
+def _of_folder(
+    path: Path, split: str | None, labels: Path | None, failed: dict[str, str]
+) -> Iterator[Labelled]:
+    dataset = open_folder(path, split, size=None, avss_root=labels)
     for index, row in enumerate(dataset.rows):
         try:
-            masks, labelled = dataset.masks(index)
-            clip = AudioItem(row.id, dataset.wav_file(row), num_frames=len(masks)).clip()
+            truth = dataset.truth(index)
+            clip = AudioItem(row.id, dataset.wav_file(row), num_frames=len(truth.masks)).clip()
         except (CopropError, OSError) as error:
             failed[row.id] = str(error)
             continue
-        points = from_masks(masks) if bool(labelled.all()) else None
-        category = row.values.get("category")
-        names = (category,) if category else ()
-        if dataset.num_classes > 1:
-            names = tuple(dataset.classes[i] for i in masks.unique().tolist() if i)
-        yield Labelled(row.id, clip, names, points)
+        yield Labelled(row.id, clip, truth.categories, truth.control_points)
 
 
 def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coprop_plugin.cli.anchor import anchor_app
-from coprop_plugin.cli.options import AnswerCache, AsJson, Quiet, WorldAssets
+from coprop_plugin.cli.options import AnswerCache, AsJson, Labels, Quiet, WorldAssets
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def compare(
     split: Annotated[
         str, typer.Option(help="Split of a data set: train, val, test or all.")
     ] = "test",
+    labels: Labels = None,
     cache: AnswerCache = None,
     seed: Annotated[
         int, typer.Option(help="Seed of random weights, scripted errors and mixtures.")
@@ -76,7 +77,7 @@ def compare(
         providers = [] if only else default_providers(seed)
         providers += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
         samples = compare_clips(
-            folder, world, truth, fps, frames, split, assets, sounds, clips, seed
+            folder, world, truth, fps, frames, split, assets, sounds, clips, seed, labels
         )
         rows = compare(providers, _with_progress(samples, quiet))
         if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.anchor import anchor_app
-from coprop_plugin.cli.options import AsJson
+from coprop_plugin.cli.options import AsJson, Labels
 from coprop_plugin.cli.output import complain, finish, results_on_stdout, usage_errors
 
 
@@ -30,6 +30,7 @@ def index(
             help='JSON of categories by id, {"id": ["cello"]}. Default: those of the data set.'
         ),
     ] = None,
+    labels: Labels = None,
     scenes: Annotated[
         int, typer.Option(help="Number of scenes of the made-up world.", min=1)
     ] = 200,
@@ -39,7 +40,9 @@ def index(
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.benchmark.example_store import index_into
 
-        made = index_into(out, dataset, None if split == "all" else split, categories, scenes)
+        made = index_into(
+            out, dataset, None if split == "all" else split, categories, scenes, labels
+        )
         for name, reason in made.failed.items():
             complain(f"{name}: {reason}")
         for reason, count in made.skipped.items():
@@ -47,7 +50,7 @@ def index(
         if made.nameless:
             complain(
                 f"{made.nameless} examples have no category and are retrieved by their audio "
-                "alone; --categories names them"
+                "alone; --labels AVSS or --categories names them"
             )
         content = {
             "store": str(out),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, Device, Quiet, WorldAssets
+from coprop_plugin.cli.options import AsJson, Device, Labels, Quiet, WorldAssets
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 
@@ -61,6 +61,7 @@ def bench(
     ids: Annotated[
         Path | None, typer.Option(help="Folder: a file that lists clips, see `coprop moc`.")
     ] = None,
+    labels: Labels = None,
     device: Device = None,
     redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
     as_json: AsJson = False,
@@ -74,7 +75,9 @@ def bench(
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.report.bench_plot import bench_plot
 
-        data, settings = bench_clips(folder, world, seeds, frames, fps, size, split, ids, assets)
+        data, settings = bench_clips(
+            folder, world, seeds, frames, fps, size, split, ids, assets, labels
+        )
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])
         report = plug_and_play(

@@ -24,6 +24,7 @@ def bench_clips(
     split: str,
     ids: Path | None,
     assets: Path | None = None,
+    labels: Path | None = None,
 ) -> tuple[dict[str, Samples], dict[str, Any]]:
     """Return the sets of clips for `coprop bench`, and their settings.
 
@@ -37,6 +38,7 @@ def bench_clips(
         split: Of the folder.
         ids: A list of clips of the folder.
         assets: Material of photographic scenes; None for synthetic ones.
+        labels: The folder of AVSS, for the categories and control points of S4 and MS3.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
@@ -51,9 +53,11 @@ def bench_clips(
         raise DatasetError(f"Expected --size like 112x160, or one side for a folder, got {size}.")
     height = int(sides[1])
     if folder is not None:
-        dataset = open_folder(folder, split, ids, height)
+        dataset = open_folder(folder, split, ids, height, labels)
         name = f"{type(dataset).__name__} {split}"
         where = {"folder": str(folder.resolve()), "split": split, "size": height}
+        if labels is not None:
+            where["labels"] = str(labels.resolve())
         return {name: dataset}, {"data": name, **where}
     options = WorldOptions(
         (height, int(sides[2] or height)),
@@ -79,6 +83,7 @@ def compare_clips(
     sounds: Path | None = None,
     clips: int = 200,
     seed: int = 0,
+    labels: Path | None = None,
 ) -> Samples:
     """Return clips with known control points for `coprop anchor compare`.
 
@@ -93,6 +98,7 @@ def compare_clips(
         sounds: Or a folder of recordings; the clips are mixtures of its test split.
         clips: Number of mixtures.
         seed: Seed of the mixtures.
+        labels: The folder of AVSS, for the control points of S4 and MS3.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
@@ -112,7 +118,7 @@ def compare_clips(
         options = WorldOptions((56, 80), frames, fps, sampling, _resolved(assets))
         return WorldSamples(world, options=options)
     if is_dataset(folder):
-        return open_folder(folder, None if split == "all" else split, size=None)
+        return open_folder(folder, None if split == "all" else split, None, None, labels)
     if truth is None:
         raise DatasetError(
             f"{folder} is not a data set (S4, MS3, AVSS). For videos, give their control points: "

@@ -43,6 +43,13 @@ Sounds = Annotated[
     Path | None,
     typer.Option(help="Folder of recordings to mix, for `change_detector`."),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of S4 and MS3: the folder of AVSBench-semantic (AVSS), whose labels of the same "
+        "clips give categories and control points."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
 WorldAssets = Annotated[
     Path | None,

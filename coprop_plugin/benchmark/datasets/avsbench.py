@@ -1,17 +1,47 @@
 """AVSBench-object: S4 (one source, one label in training) and MS3 (many sources)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from coprop_plugin.benchmark.datasets.base import AVSDataset
+from coprop_plugin.benchmark.datasets.class_labels import ClassLabels
 from coprop_plugin.benchmark.datasets.listing import Row
 from coprop_plugin.benchmark.datasets.read_pictures import binary_mask, read_masks
+from coprop_plugin.benchmark.datasets.truth import Truth
 from coprop_plugin.registry import DATASETS
 
 
 class _Binary(AVSDataset):
+    twin_subset: ClassVar[str]
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = "train",
+        ids: Sequence[str] | str | Path | None = None,
+        *,
+        avss_root: str | Path | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(root, split, ids, **options)
+        self.class_labels = None
+        if avss_root is not None:
+            self.class_labels = ClassLabels(avss_root, self.twin_subset, self.size, self.resize)
+
+    def truth(self, index: int) -> Truth:
+        """Read only the truth of a clip: its masks, and AVSS's labels of it with `avss_root`."""
+        truth = super().truth(index)
+        if self.class_labels is None:
+            return truth
+        labels, known = self.class_labels.of(self.rows[index].id, truth.masks)
+        if bool((truth.labelled & ~known).any()):
+            return truth
+        return replace(truth, labels=labels, classes=self.class_labels.classes)
+
     def _read_masks(self, paths: Sequence[Path]) -> Tensor:
         return read_masks(paths, binary_mask, self.size, self.resize)
 
@@ -23,7 +53,16 @@ class S4(_Binary):
     `root` is the folder `Single-source`. In training only the first of the five frames is
     labelled, as in the benchmark; the other masks are 0, and False in `labelled`.
 
-    Arguments and errors are those of `AVSDataset`.
+    Args:
+        root: As above.
+        split: As in `AVSDataset`, like `ids` and the options.
+        ids: Only these clips.
+        avss_root: Folder of AVSBench-semantic, whose labels of the same clips give categories and
+            control points; see `ClassLabels`.
+        **options: Those of `AVSDataset`.
+
+    Raises:
+        DatasetError: As `AVSDataset`; of a clip, if it has no twin in AVSS.
 
     Example:
         >>> dataset = S4("Single-source", split="train", size=224)  # doctest: +SKIP
@@ -32,6 +71,7 @@ class S4(_Binary):
     """
 
     table = "s4_meta_data.csv"
+    twin_subset = "v1s"
     columns = ("category", "split")
 
     def frame_files(self, row: Row) -> list[Path]:
@@ -65,9 +105,18 @@ class MS3(_Binary):
     """AVSBench MS3: 424 videos of 5 s, many sounding sources (section 4.1).
 
     `root` is the folder `Multi-sources`. All frames are labelled; masks are binary and do not tell
-    the sources apart.
+    the sources apart: a dog that hands over to a girl is no change in them, but in AVSS's labels.
 
-    Arguments and errors are those of `AVSDataset`.
+    Args:
+        root: As above.
+        split: As in `AVSDataset`, like `ids` and the options.
+        ids: Only these clips.
+        avss_root: Folder of AVSBench-semantic, whose labels of the same clips give categories and
+            control points; see `ClassLabels`.
+        **options: Those of `AVSDataset`.
+
+    Raises:
+        DatasetError: As `AVSDataset`; of a clip, if it has no twin in AVSS.
 
     Example:
         >>> dataset = MS3("Multi-sources", split="test", log_mel="pkl")  # doctest: +SKIP
@@ -76,6 +125,7 @@ class MS3(_Binary):
     """
 
     table = "ms3_meta_data.csv"
+    twin_subset = "v1m"
 
     def frame_files(self, row: Row) -> list[Path]:
         """Return `visual_frames/<id>/<id>.mp4_1..5.png`."""

@@ -18,6 +18,7 @@ from coprop_plugin.benchmark.datasets.read_pictures import (
     read_masks,
 )
 from coprop_plugin.benchmark.datasets.sample import Sample
+from coprop_plugin.benchmark.datasets.truth import Truth
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import DATASETS
@@ -110,6 +111,11 @@ class AVSS(AVSDataset):
         """Read one clip, padded if `pad_to` is set."""
         sample = super().__getitem__(index)
         return sample if self.pad_to is None else sample.padded(self.pad_to)
+
+    def truth(self, index: int) -> Truth:
+        """Read only the truth of a clip; its masks are class labels."""
+        masks, labelled = self.masks(index)
+        return Truth(masks, labelled, masks, self.classes)
 
     def frame_files(self, row: Row) -> list[Path]:
         """Return `<label>/<uid>/frames/0..4.jpg`, or 0..9 in v2."""

@@ -16,7 +16,7 @@ from coprop_plugin.benchmark.datasets.listing import Row, of_ids, of_split, read
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
 from coprop_plugin.benchmark.datasets.read_pictures import Resize, read_frames
 from coprop_plugin.benchmark.datasets.sample import Sample
-from coprop_plugin.control_points.providers import from_masks
+from coprop_plugin.benchmark.datasets.truth import Truth
 from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.media import read_waveform
 from coprop_plugin.types import Clip
@@ -104,19 +104,29 @@ class AVSDataset(Dataset[Sample], ABC):
             DatasetError: If one of its files is missing or unusable; the message names it.
             MediaError: If its audio cannot be read.
         """
-        row = self.rows[index]
+        row, truth = self.rows[index], self.truth(index)
         frames = read_frames(self.frame_files(row), self.size, self.resize)
-        masks, labelled = self.masks(index)
         return Sample(
             id=row.id,
             clip=self._clip(row, frames),
-            masks=masks,
-            labelled=labelled,
+            masks=truth.masks,
+            labelled=truth.labelled,
             num_classes=self.num_classes,
-            category=self._category(row),
+            category=truth.category,
             split=row.values["split"],
-            control_points=from_masks(masks) if bool(labelled.all()) else None,
+            control_points=truth.control_points,
+            labels=truth.labels,
+            categories=truth.categories,
         )
+
+    def truth(self, index: int) -> Truth:
+        """Read only the truth of a clip: its masks and what is known of their classes.
+
+        Raises:
+            DatasetError: If a mask or a label is missing or unusable.
+        """
+        masks, labelled = self.masks(index)
+        return Truth(masks, labelled, category=self._category(self.rows[index]))
 
     def masks(self, index: int) -> tuple[Tensor, Tensor]:
         """Read only the true masks of a clip.

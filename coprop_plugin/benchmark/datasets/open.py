@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,16 +24,29 @@ def is_dataset(folder: str | Path) -> bool:
 
 
 def open_folder(
-    root: str | Path, split: str | None = "test", ids: Path | None = None, size: int | None = 224
+    root: str | Path,
+    split: str | None = "test",
+    ids: Path | None = None,
+    size: int | None = 224,
+    avss_root: str | Path | None = None,
 ) -> AVSDataset:
     """Open a folder in AVSBench's layout as S4, MS3 or AVSS, recognised by its table.
+
+    Args:
+        root: The folder.
+        split: As in `AVSDataset`, like `ids` and `size`.
+        ids: Only these clips.
+        size: Side in pixels.
+        avss_root: Of S4 and MS3: the folder of AVSS, whose labels of the same clips give
+            categories and control points. AVSS has its own.
 
     Raises:
         DatasetError: If it holds none of their tables, or as the data set does.
     """
     for layout in _LAYOUTS:
         if (Path(root) / layout.table).is_file():
-            return layout(root, split, ids, size=size)
+            labels: dict[str, Any] = {} if layout is AVSS else {"avss_root": avss_root}
+            return layout(root, split, ids, size=size, **labels)
     tables = ", ".join(f"{layout.table} ({layout.__name__})" for layout in _LAYOUTS)
     raise DatasetError(f"{root} holds no table of clips. Expected one of: {tables}.")
 

@@ -27,6 +27,9 @@ class Sample:
         control_points: Where the set of true classes changes (appendix A.1); None if not every
             frame is labelled. With binary masks, where sound begins and ends.
         real: `[T]` bool: frames that are not padding; by default all.
+        labels: `[T, H, W]` class numbers in the labelled frames, where the masks are binary and
+            AVSS's labels are known; the masks themselves if they are semantic; else None.
+        categories: Names of what sounds in the labelled frames, if known.
 
     Raises:
         DatasetError: If masks and clip differ in length or size.
@@ -47,6 +50,8 @@ class Sample:
     split: str = ""
     control_points: ControlPoints | None = None
     real: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool), repr=False)
+    labels: Tensor | None = field(default=None, repr=False)
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.masks.shape != (self.clip.num_frames, *self.clip.size):
@@ -81,6 +86,7 @@ class Sample:
             labelled=self.labelled[rows],
             real=self.real[rows],
             control_points=points,
+            labels=None if self.labels is None else self.labels[rows],
         )
 
     def padded(self, num_frames: int = 10) -> "Sample":
@@ -117,6 +123,7 @@ class Sample:
             labelled=_with_zeros(self.labelled, missing),
             real=_with_zeros(self.real, missing),
             control_points=points,
+            labels=None if self.labels is None else _with_zeros(self.labels, missing),
         )
 
 
