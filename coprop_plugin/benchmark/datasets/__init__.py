@@ -7,6 +7,7 @@ from coprop_plugin.benchmark.datasets.avsbench import MS3, S4
 from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.class_labels import ClassLabels, Twin
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.benchmark.datasets.keyframe_dataset import (
     KeyframeDataset,
     Keyframes,
@@ -20,7 +21,6 @@ from coprop_plugin.benchmark.datasets.open import dataset_items, is_dataset, ope
 from coprop_plugin.benchmark.datasets.read_pictures import binary_mask, colour_labels, index_labels
 from coprop_plugin.benchmark.datasets.sample import Sample, Samples
 from coprop_plugin.benchmark.datasets.subsets import MOC, Statistics, select_changing
-from coprop_plugin.benchmark.datasets.truth import Truth
 
 __all__ = [
     "AVSS",

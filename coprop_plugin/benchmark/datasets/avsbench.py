@@ -9,9 +9,9 @@ from torch import Tensor
 
 from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.class_labels import ClassLabels
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.benchmark.datasets.listing import Row
 from coprop_plugin.benchmark.datasets.read_pictures import binary_mask, read_masks
-from coprop_plugin.benchmark.datasets.truth import Truth
 from coprop_plugin.registry import DATASETS
 
 

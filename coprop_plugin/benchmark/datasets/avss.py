@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from coprop_plugin.benchmark.datasets.base import AVSDataset
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.benchmark.datasets.listing import Row
 from coprop_plugin.benchmark.datasets.read_pictures import (
     UnknownColours,
@@ -18,7 +19,6 @@ from coprop_plugin.benchmark.datasets.read_pictures import (
     read_masks,
 )
 from coprop_plugin.benchmark.datasets.sample import Sample
-from coprop_plugin.benchmark.datasets.truth import Truth
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import DATASETS

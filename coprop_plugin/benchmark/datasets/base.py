@@ -12,11 +12,11 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from coprop_plugin.audio.log_mel import log_mel_examples
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.benchmark.datasets.listing import Row, of_ids, of_split, read_rows
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
 from coprop_plugin.benchmark.datasets.read_pictures import Resize, read_frames
 from coprop_plugin.benchmark.datasets.sample import Sample
-from coprop_plugin.benchmark.datasets.truth import Truth
 from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.media import read_waveform
 from coprop_plugin.types import Clip

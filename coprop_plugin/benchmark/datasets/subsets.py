@@ -8,7 +8,7 @@ from typing import Any
 
 from coprop_plugin.benchmark.datasets.avsbench import MS3
 from coprop_plugin.benchmark.datasets.base import AVSDataset
-from coprop_plugin.benchmark.datasets.truth import Truth
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.registry import DATASETS
