@@ -1,6 +1,6 @@
 """AVSBench-semantic's labels of the clips of S4 and MS3, whose own masks are binary."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,13 +34,13 @@ class Twin:
 class ClassLabels:
     """Labels of AVSS for clips of S4 and MS3.
 
-    A clip's twin has its id as `uid`; or is cut from the video that the id names (`vid`, alone or
-    followed by `_`). Of several such clips, that of the wanted subset; of several of these, or if
-    it is longer, the frames whose labels cover the clip's masks best.
+    A clip's twin has its id as `uid`, or as `vid` if no other clip of the wanted subset has. Failing
+    that it is, among the clips of the video that the id begins with (`vid_`), the run of frames
+    whose labels cover the clip's masks best.
 
     Args:
         root: The folder of AVSS.
-        subset: Where to look first: `"v1s"` for S4, `"v1m"` for MS3.
+        subset: Preferred where names decide: `"v1s"` for S4, `"v1m"` for MS3.
         size: As in `AVSDataset`.
         resize: As in `AVSDataset`.
 
@@ -94,37 +94,27 @@ class ClassLabels:
         return self._twins[name]
 
     def _find(self, name: str, masks: Tensor) -> Twin:
-        for rows in self._candidates(name):
-            fitting = [row for row in rows if self._length(row) == len(masks)]
-            if len(rows) == len(fitting) == 1:
+        for same in (lambda row: row.id == name, lambda row: row.values["vid"] == name):
+            rows = [row for row in self._rows if same(row) and self._length(row) == len(masks)]
+            rows = [row for row in rows if row.values["label"] == self.subset] or rows
+            if len(rows) == 1:
                 return Twin(rows[0].id)
-            runs = [
-                Twin(row.id, start)
-                for row in rows
-                for start in range(self._length(row) - len(masks) + 1)
-            ]
-            agreement = {run: self._agreement(run, masks) for run in runs}
-            most = max(agreement.values(), default=0.0)
-            best = [run for run in runs if agreement[run] == most]
-            if most >= _LEAST_AGREEMENT and self._same(best, masks):
-                return best[0]
+        runs = [
+            Twin(row.id, start)
+            for row in self._rows
+            if f"{name}_".startswith(f"{row.values['vid']}_")
+            for start in range(self._length(row) - len(masks) + 1)
+        ]
+        agreement = {run: self._agreement(run, masks) for run in runs}
+        most = max(agreement.values(), default=0.0)
+        best = [run for run in runs if agreement[run] == most]
+        if most >= _LEAST_AGREEMENT and self._same(best, masks):
+            return best[0]
         raise DatasetError(
             f"{name!r} has no single twin in {self.avss.root}: expected a clip with this uid, or "
             "one of the video that it names whose labels cover its masks. Use AVSBench-semantic "
             "with the same clips, or leave its labels out."
         )
-
-    def _candidates(self, name: str) -> Iterator[Sequence[Row]]:
-        """Yield groups of clips that may be the twin, the likeliest first."""
-        by_uid = [row for row in self._rows if row.id == name]
-        by_video = [
-            row
-            for row in self._rows
-            if name == row.values["vid"] or name.startswith(f"{row.values['vid']}_")
-        ]
-        for rows in (by_uid, by_video):
-            yield [row for row in rows if row.values["label"] == self.subset]
-            yield [row for row in rows if row.values["label"] != self.subset]
 
     @cached_property
     def _rows(self) -> list[Row]:
