@@ -1,7 +1,8 @@
 """The command line: `coprop run | report | export | anchor | demo | list | train | bench`, ...
 
 Results go to stdout, one line an input (`--json` for scripts), progress and warnings to stderr.
-Exit codes: 0 done, 1 some inputs failed (each is listed), 2 wrong usage.
+Exit codes: 0 done, 1 some inputs failed (each is listed), 2 wrong usage, 3 done, but stdout was
+closed or full.
 """
 
 # Nothing here imports torch, or anything that does, before a command is run, so that

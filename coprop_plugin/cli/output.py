@@ -1,4 +1,4 @@
-"""What every command keeps: results on stdout, the rest on stderr, exit codes 0, 1 and 2."""
+"""What every command keeps: results on stdout, the rest on stderr, exit codes 0 to 3."""
 
 import contextlib
 import json
