@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from make_results import everything_in
+from processes import start_coprop
 
 from coprop_plugin import Clip, media, wrap
 from coprop_plugin.batch import (
@@ -27,10 +28,10 @@ from coprop_plugin.batch import (
 from coprop_plugin.errors import CopropError, MediaError, MissingExtraError, WorkerError
 from coprop_plugin.types import ControlPoints
 
-ROOT = Path(__file__).resolve().parent.parent
 SEGMENTERS = """
 import os
 import signal
+import sys
 import time
 
 def bright(frames, audio):
@@ -111,18 +112,18 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks a
 
 @LINUX
 def test_a_terminated_run_leaves_no_process_and_no_partial_file(folder, tmp_path):
-    command = [sys.executable, "-m", "coprop_plugin.cli", "run", folder / "videos", "--quiet"]
+    command = ["run", folder / "videos", "--quiet"]
     command += ["--backend", f"{folder / 'segmenters.py'}:slow", "-o", tmp_path / "out"]
     command += ["--workers", "2", "--fps", "2", "--control-points", "every_n"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = start_coprop(tmp_path / "printed", *command)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and len(list(tmp_path.glob("out/.*.part"))) < 2:
         time.sleep(0.2)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert b"Traceback" not in err
+    process.wait(60)
+    assert process.returncode == 143, process.stderr
+    assert "Traceback" not in process.stderr
     assert len(children) >= 2
     _wait_for(children)
     assert not [p for p in (tmp_path / "out").iterdir() if p.name[0] not in ".m"]

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -12,6 +10,7 @@ from statistics import stdev
 import numpy as np
 import pytest
 import torch
+from processes import start
 
 from coprop_plugin import Clip, ControlPoints, wrap
 from coprop_plugin.benchmark.datasets import Sample
@@ -172,30 +171,28 @@ def test_the_cost_of_shared_work_counts_for_every_row(samples):
     assert seconds[1] >= 0.05 * keyframes
 
 
-MEMORY = """
-import torch
-from coprop_plugin.benchmark.plug_and_play import measured
-large = lambda: torch.ones(64, 2**18).sum()
-_, baseline = measured(lambda: None)
-_, work = measured(large)
-_, small = measured(lambda: None)
-part, whole = measured(lambda: (large(), measured(lambda: None)[1])[1])
-_, other = measured(lambda: measured(large))
-if baseline.peak_mb is None:
-    print("unknown")
-else:
+def measure_memory():
+    def large():
+        return torch.ones(64, 2**18).sum()
+
+    _, baseline = measured(lambda: None)
+    _, work = measured(large)
+    _, small = measured(lambda: None)
+    part, whole = measured(lambda: (large(), measured(lambda: None)[1])[1])
+    _, other = measured(lambda: measured(large))
+    if baseline.peak_mb is None:
+        print("unknown")
+        return
     assert work.peak_mb - baseline.peak_mb > 50
     assert small.peak_mb < work.peak_mb - 50
     assert (baseline + work).peak_mb == work.peak_mb
     assert whole.peak_mb - part.peak_mb > 50
     assert other.peak_mb - part.peak_mb > 50
-    print("told")
-"""
 
 
-def test_the_peak_of_memory_is_that_of_the_work():
+def test_the_peak_of_memory_is_that_of_the_work(tmp_path):
     # In a process of its own: here freed memory of other tests may serve again.
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True)
+    done = start(tmp_path, measure_memory).wait()
     assert done.returncode == 0, done.stderr
     if done.stdout.strip() == "unknown":
         pytest.skip("this system does not tell")

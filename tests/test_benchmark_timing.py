@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from processes import start
+from torch import distributed
 
 from coprop_plugin.benchmark.metrics import (
     AlignmentScores,
@@ -231,35 +231,28 @@ def test_a_clip_counts_once():
     assert scores.compute()["num_frames"] == 0
 
 
-RANK = """
-import json, sys, torch
-from torch import distributed
-from coprop_plugin.benchmark.metrics import MaskScores, Outcome
-rank, store = int(sys.argv[1]), sys.argv[2]
-distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-probs = torch.rand(5, 3, 6, 6, generator=torch.Generator().manual_seed(0))
-truth = torch.rand(5, 3, 6, 6, generator=torch.Generator().manual_seed(1)) > 0.5
-scores = MaskScores(clips_a_batch=2)
-for i in ([0, 2, 4], [1, 3, 0])[rank]:
-    scores.update(Outcome(probs[i] > 0.5, truth[i], probs[i, :, None], id=str(i)))
-print(json.dumps(scores.compute()))
-distributed.destroy_process_group()
-"""
-
-
-def test_two_ranks_give_the_scores_of_one(tmp_path):
-    command = [sys.executable, "-W", "ignore", "-c", RANK]
-    ranks = [
-        subprocess.Popen([*command, str(r), str(tmp_path / "store")], stdout=subprocess.PIPE)
-        for r in range(2)
-    ]
-    found = [json.loads(process.communicate(timeout=120)[0]) for process in ranks]
+def random_scores(numbers, named=True):
+    """Scores of some of five random clips."""
     probs = torch.rand(5, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     truth = torch.rand(5, 3, 6, 6, generator=torch.Generator().manual_seed(1)) > 0.5
     scores = MaskScores(clips_a_batch=2)
-    for i in range(5):
-        scores.update(Outcome(probs[i] > 0.5, truth[i], probs[i, :, None]))
-    assert found[0] == found[1] == pytest.approx(scores.compute())
+    for i in numbers:
+        name = str(i) if named else ""
+        scores.update(Outcome(probs[i] > 0.5, truth[i], probs[i, :, None], id=name))
+    return scores.compute()
+
+
+def score_as_rank(rank, store):
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    print(json.dumps(random_scores(([0, 2, 4], [1, 3, 0])[rank])))
+    distributed.destroy_process_group()
+
+
+def test_two_ranks_give_the_scores_of_one(tmp_path):
+    store = tmp_path / "store"
+    ranks = [start(tmp_path / f"rank{rank}", score_as_rank, rank, store) for rank in range(2)]
+    found = [json.loads(process.wait().stdout) for process in ranks]
+    assert found[0] == found[1] == pytest.approx(random_scores(range(5), named=False))
 
 
 def test_metrics_are_built_from_configs_and_evaluated_by_mmengine():

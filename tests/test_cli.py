@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import get_args
@@ -13,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from PIL import Image
+from processes import start_coprop
 from typer.testing import CliRunner
 
 from coprop_plugin import cli, media
@@ -273,17 +272,17 @@ def test_demo_makes_the_files_it_names(tmp_path):
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path, kind):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "coprop_plugin.cli", "run", videos / "one.mp4", "--quiet"]
-    command += ["--backend", f"{segmenters}:slow", "-o", out]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = ("run", videos / "one.mp4", "--quiet", "--backend", f"{segmenters}:slow", "-o", out)
+    process = start_coprop(tmp_path / "printed", *command)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not out.exists():
         time.sleep(0.1)
     process.send_signal(kind)
-    printed, err = process.communicate(timeout=60)
-    assert process.returncode == (143 if kind == signal.SIGTERM else -signal.SIGKILL), err
-    assert b"Traceback" not in err
-    assert printed == b""
+    process.wait(60)
+    expected = 143 if kind == signal.SIGTERM else -signal.SIGKILL
+    assert process.returncode == expected, process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stdout == ""
     assert not (out / "one").exists()
     # What the next run finds is at most a hidden folder, and it clears that away.
     assert run(segmenters, videos / "one.mp4", "-o", out, "--no-overlay").exit_code == 0

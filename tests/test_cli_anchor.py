@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from make_avsbench import make_ms3
+from processes import start_coprop
 from stand_ins import AVSegFormer
 from typer.testing import CliRunner
 
@@ -22,16 +21,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PROVIDERS = """
 import os
 import time
+from pathlib import Path
 from coprop_plugin.control_points.llm.cache import CachedLLM
 from coprop_plugin.control_points.llm import CallableAudioLLM
 from coprop_plugin.types import ControlPoints
 
 class Noting:
-    '''Says every second frame, slowly, and notes the clip.'''
+    '''Says every second frame, notes the clip, and waits while a file tells it to.'''
     def propose(self, clip):
         with open(os.environ["NOTES"], "a") as notes:
             notes.write(clip.name + "\\n")
-        time.sleep(float(os.environ.get("SLOWNESS_S", "0")))
+        while Path(os.environ["NOTES"]).with_name(f"{clip.name}.wait").exists():
+            time.sleep(0.02)
         return ControlPoints.from_indices(range(0, clip.num_frames, 2), clip.num_frames, "noting")
 
 def answer(messages, waveform, sample_rate):
@@ -206,15 +207,15 @@ def test_clips_that_were_edited_into_something_else_are_done_again(
 def test_a_killed_run_is_gone_on_with(videos, providers, tmp_path, monkeypatch):
     out = tmp_path / "points.json"
     arguments = ["anchor", str(videos), "-o", str(out), "--control-points", f"{providers}:noting"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "coprop_plugin.cli", *arguments],
-        cwd=ROOT, env={**os.environ, "SLOWNESS_S": "1"}, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(notes(providers)) < 3:
+    wait_for = tmp_path / "dog.wait"
+    wait_for.touch()
+    process = start_coprop(tmp_path / "printed", *arguments)
+    while len(notes(providers)) < 3:
+        assert process.returncode is None, process.stderr
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.wait()
+    wait_for.unlink()
     assert not out.exists()
     [journal] = tmp_path.glob(".points.json.journal")
     with journal.open("a") as file:
@@ -252,21 +253,20 @@ def test_control_points_of_another_clip_are_one_failure(videos, providers, tmp_p
 def test_two_runs_do_not_mix_in_one_file(videos, providers, tmp_path):
     out = tmp_path / "points.json"
     arguments = ["anchor", str(videos), "-o", str(out), "--control-points", f"{providers}:noting"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "coprop_plugin.cli", *arguments],
-        cwd=ROOT, env={**os.environ, "SLOWNESS_S": "2"}, stdout=subprocess.PIPE,
-    )  # fmt: skip
+    wait_for = tmp_path / "bell.wait"
+    wait_for.touch()
+    process = start_coprop(tmp_path / "printed", *arguments)
     try:
         while not notes(providers):
-            assert process.poll() is None
+            assert process.returncode is None, process.stderr
             time.sleep(0.05)
         other = coprop(*arguments)
         assert other.exit_code == 2
         assert "Another process is writing" in other.stderr
-        assert process.wait(timeout=120) == 0
     finally:
-        process.kill()
-        process.communicate()
+        wait_for.unlink()
+        process.wait()
+    assert process.returncode == 0, process.stderr
     assert notes(providers) == ["bell", "cat", "dog", "drum"]
     assert statuses(coprop(*arguments, "--json")) == ["skipped"] * 4
 

@@ -1,15 +1,13 @@
 """`coprop bench` and `coprop moc`: tables on stdout, the rest on stderr, exit codes 0, 1, 2."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from make_avsbench import make_avss, make_ms3
+from processes import start_coprop
 from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR
 from typer.testing import CliRunner
 
@@ -201,12 +199,7 @@ def test_a_killed_command_goes_on(folder, tmp_path):
     rows = ("--rows", "bare,oracle+hold")
     command = ("bench", *tiny, *rows, "-b", f"{folder}/models.py:killed", "-o", str(tmp_path))
     records = tmp_path / "records.jsonl"
-    done = subprocess.run(
-        [sys.executable, "-m", "coprop_plugin.cli", *command],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "KILL_AT_CALL": "3"},
-        capture_output=True,
-        text=True,
-    )
+    done = start_coprop(tmp_path / "printed", *command, env={"KILL_AT_CALL": "3"}).wait()
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     before = records.read_text()
     assert 2 <= before.count("\n") < 6

@@ -1,16 +1,14 @@
 """Answers are stored: each question is asked once, even if a process is killed."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from processes import start
 
 from coprop_plugin.control_points.llm import CachedLLM, CallableAudioLLM
 from coprop_plugin.errors import AudioLLMError
@@ -146,55 +144,47 @@ def test_threads_share_a_folder(tmp_path):
     assert llm.calls + llm.hits == 80
 
 
-# Asks about ten sounds, slowly, and notes each call as it begins.
-WORKER = """
-import sys, time, torch
-from coprop_plugin.control_points.llm import CachedLLM, CallableAudioLLM
+def ask(folder, path):
+    """Ask about ten sounds, slowly, and note each call as it begins."""
 
-def slow(messages, waveform, sample_rate):
-    with open(sys.argv[2], "a") as notes:
-        notes.write(f"{len(waveform)}\\n")
-    time.sleep(0.1)
-    return f"{len(waveform)} samples"
+    def slow(messages, waveform, sample_rate):
+        with open(path, "a") as notes:
+            notes.write(f"{len(waveform)}\n")
+        time.sleep(0.1)
+        return f"{len(waveform)} samples"
 
-llm = CachedLLM(CallableAudioLLM(slow, model_id="slow"), sys.argv[1])
-question = [{"role": "user", "content": "What?"}]
-for n in range(1, 11):
-    assert llm.chat(question, torch.ones(n), 16_000) == f"{n} samples"
-print(llm.calls, llm.hits)
-"""
+    llm = CachedLLM(CallableAudioLLM(slow, model_id="slow"), folder)
+    for n in range(1, 11):
+        assert llm.chat(QUESTION, torch.ones(n), 16_000) == f"{n} samples"
+    print(llm.calls, llm.hits)
 
 
-def work(folder, notes):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, folder, notes],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+def work(tmp_path, name="printed"):
+    return start(tmp_path / name, ask, tmp_path / "answers", tmp_path / "notes.txt")
 
 
 def test_a_kill_loses_the_call_in_flight_alone(tmp_path):
     folder, notes = tmp_path / "answers", tmp_path / "notes.txt"
-    process = work(folder, notes)
+    process = work(tmp_path)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if notes.exists() and len(notes.read_text().splitlines()) >= 5:
             break
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.wait()
     begun = len(notes.read_text().splitlines())
     kept = len(stored(folder))
     assert begun < 10, "killed in the middle"
     assert kept in (begun - 1, begun)
-    printed, _ = work(folder, notes).communicate(timeout=60)
-    assert printed.split() == [str(10 - kept), str(kept)]
+    again = work(tmp_path, "again").wait()
+    assert again.stdout.split() == [str(10 - kept), str(kept)]
     assert len(notes.read_text().splitlines()) <= 11
 
 
 def test_processes_share_a_folder(tmp_path):
-    processes = [work(tmp_path / "answers", tmp_path / "notes.txt") for _ in range(2)]
-    counts = [process.communicate(timeout=120)[0].split() for process in processes]
+    processes = [work(tmp_path, name) for name in ("one", "two")]
+    counts = [process.wait().stdout.split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert all(int(calls) + int(hits) == 10 for calls, hits in counts)
     assert len(stored(tmp_path / "answers")) == 10

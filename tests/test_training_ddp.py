@@ -8,15 +8,14 @@ from make_avsbench import make_ms3
 from safetensors.torch import load_file
 from toy_training import (
     assert_same_weights,
-    in_another_process,
+    on_two_processes,
     toy_avsbench_config,
     toy_config,
+    train_in_another_process,
     with_hook,
 )
 
 from coprop_plugin.training.run import train
-
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
 def world_keyframes(work_dir, root):
@@ -47,7 +46,7 @@ def test_two_processes_have_the_losses_of_one(stage, tmp_path):
         return [json.loads(line) for line in lines]
 
     alone = train(config("alone", 4))
-    done = in_another_process(tmp_path / "child", config("both", 2), *TORCHRUN)
+    done = train_in_another_process(tmp_path / "child", config("both", 2), on_two_processes)
     assert done.returncode == 0, done.stderr[-3000:]
     both = tmp_path / "both" / "weights.safetensors"
     # The path of the weights, once.

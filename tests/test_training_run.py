@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from toy_training import (
     TOY_PROPAGATOR,
     assert_same_weights,
-    in_another_process,
     toy_avsbench_config,
     toy_config,
+    train_in_another_process,
     with_hook,
 )
 
@@ -27,7 +27,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
     name = "world_propagator_small"
     straight = train(toy_config(name, tmp_path / "straight"))
     killed = with_hook(toy_config(name, tmp_path / "killed"), type="KillAtStep", step=3)
-    done = in_another_process(tmp_path / "child", killed)
+    done = train_in_another_process(tmp_path / "child", killed)
     assert done.returncode == -9, done.stderr[-2000:]
     assert done.stdout == ""
     assert "eta:" in done.stderr
@@ -54,7 +54,7 @@ def test_a_run_on_ms3_that_is_killed_within_an_epoch_goes_on(stage, tmp_path):
 
     straight = train(config("straight"))
     killed = with_hook(config("killed"), type="KillAtStep", step=3)
-    done = in_another_process(tmp_path / "child", killed)
+    done = train_in_another_process(tmp_path / "child", killed)
     assert done.returncode == -9, done.stderr[-2000:]
     assert (tmp_path / "killed" / "epoch_1.pth").is_file()
     assert not (tmp_path / "killed" / "epoch_2.pth").exists()

@@ -1,14 +1,12 @@
 """Networks and data small enough to train in a test, and runs in processes of their own."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from processes import start, start_coprop
 from safetensors.torch import load_file
 
-TESTS = Path(__file__).resolve().parent
+from coprop_plugin import cli
 
 TOY_PROCESSOR = dict(
     backbone=dict(type="small", widths=(8, 8, 16, 16), depths=(1, 1, 1, 1)),
@@ -95,21 +93,24 @@ def with_hook(config, **hook):
     return config
 
 
-def in_another_process(folder, config, *launcher):
+def train_in_another_process(folder, config, launch=start_coprop):
     """Run `coprop train` on a config; returns the finished process."""
     folder.mkdir(exist_ok=True)
     config.dump(folder / "config.py")
-    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-    command = ("-m", "coprop_plugin.cli", "train", str(folder / "config.py"))
-    return subprocess.run(
-        [sys.executable, *launcher, *command],
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return launch(folder, "train", folder / "config.py").wait()
+
+
+def on_two_processes(folder, *arguments):
+    """Run a command of `coprop` by torchrun, which forks in place of starting Python again."""
+    options = ["--standalone", "--nproc-per-node=2", "--start-method=fork"]
+    command = ["--run-path", cli.__path__[0] + "/__main__.py", *map(str, arguments)]
+    return start(folder, _torchrun, options + command)
+
+
+def _torchrun(arguments):
+    from torch.distributed.run import main
+
+    main(arguments)
 
 
 def assert_same_weights(path, other, **tolerance):

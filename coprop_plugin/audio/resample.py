@@ -1,6 +1,7 @@
 """Change of sample rate, as the AVSBench front end does it."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import ceil, floor, gcd
 
 import torch
@@ -133,6 +134,9 @@ def _phase_groups(period_out: int, down: int, up: int, spread: int) -> Iterator[
         yield first, min(first + size, period_out)
 
 
+# Pieces of one waveform need the same filters again; a pair of rates has one or two, some MB.
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _filters(
     first: int, stop: int, down: int, up: int, wing: int, step: float, scale: float
 ) -> tuple[Tensor, int]:
