@@ -18,6 +18,7 @@ from coprop_plugin.audio.log_mel import (
     SAMPLE_RATE,
     avsbench_examples,
     clip_log_mel,
+    warn_of_fixed_audio,
 )
 from coprop_plugin.types import AudioEncoder, Clip
 
@@ -68,6 +69,11 @@ class VGGishFeatures(nn.Module):
     def forward(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return embeddings `[K, 128]` or log-mels `[K, 1, 96, 64]`, float32 on the CPU.
 
+        A clip's own embeddings are used as they are, wherever its audio windows are.
+
+        Warns:
+            ClipWarning: If an audio window is at another time than its frame.
+
         Raises:
             ClipError: If the clip has no audio.
             CheckpointError: If VGGish's weights cannot be loaded; the message says where to put
@@ -75,8 +81,11 @@ class VGGishFeatures(nn.Module):
         """
         if self.form == "log_mel":
             return clip_log_mel(clip, indices)
+        rows = list(indices)
         if clip.audio_embedding is not None:
-            return clip.audio_embedding[list(indices)].float()
+            if bool((clip.listening_times[rows] != clip.times[rows]).any()):
+                warn_of_fixed_audio("audio embeddings")
+            return clip.audio_embedding[rows].float()
         examples = clip_log_mel(clip, indices)
         if self.vggish is None:
             from coprop_plugin.audio.vggish import load_vggish

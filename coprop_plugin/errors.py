@@ -15,6 +15,10 @@ class ClipError(CopropError, ValueError):
     """Frames, audio or times that do not make a clip."""
 
 
+class ClipWarning(UserWarning):
+    """A clip that can be used, but not in the intended way."""
+
+
 class MediaError(CopropError, ValueError):
     """A file that cannot be read as video with sound, or a result that cannot be written."""
 

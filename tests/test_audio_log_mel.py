@@ -16,7 +16,7 @@ from coprop_plugin.audio.log_mel import (
     log_mel_examples,
     mel_matrix,
 )
-from coprop_plugin.errors import ClipError
+from coprop_plugin.errors import ClipError, ClipWarning
 from coprop_plugin.types import Clip
 
 GOLDEN = Golden(Path(__file__).parent / "golden" / "logmel.npz")
@@ -126,6 +126,23 @@ def test_many_times_are_computed_in_pieces_that_fit_together():
 def test_clip_log_mel_is_the_log_mel_of_the_clip_if_it_has_one():
     given = torch.rand(3, 1, 96, 64)
     assert torch.equal(clip_log_mel(clip_of(noise(3), 3, log_mel=given)), given)
+
+
+def test_an_audio_window_elsewhere_is_computed_from_the_waveform_not_from_stored_log_mels():
+    stored, heard_at = torch.rand(3, 1, 96, 64), torch.tensor([0.9375, 2.3, 2.9375]).double()
+    waveform = noise(3)
+    clip = clip_of(waveform, 3, sampling="avsbench", log_mel=stored, heard_at=heard_at)
+    moved = log_mel_at(waveform, 16_000, [2.3])[0]
+    torch.testing.assert_close(clip_log_mel(clip), torch.stack([stored[0], moved, stored[2]]))
+    torch.testing.assert_close(clip_log_mel(clip, [1, 0]), torch.stack([moved, stored[0]]))
+    torch.testing.assert_close(clip.log_mel, stored)
+
+
+def test_stored_log_mels_without_a_waveform_are_used_with_a_warning():
+    stored, heard_at = torch.rand(2, 1, 96, 64), torch.tensor([0.9375, 2.3]).double()
+    clip = clip_of(None, 2, log_mel=stored, heard_at=heard_at)
+    with pytest.warns(ClipWarning, match="Give the clip its waveform"):
+        assert torch.equal(clip_log_mel(clip), stored)
 
 
 def test_clip_log_mel_with_avsbench_sampling_is_avsbench():

@@ -22,7 +22,8 @@ from make_avsbench import (
 )
 from PIL import Image
 
-from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin import ControlPoints, wrap
+from coprop_plugin.audio.log_mel import clip_log_mel, log_mel_at
 from coprop_plugin.benchmark.datasets import (
     AVSS,
     MOC,
@@ -95,6 +96,21 @@ def test_ms3_is_read_as_it_lies(ms3_root):
     assert torch.equal(
         sample.clip.log_mel, clip_log_mel(MS3(ms3_root, "test", log_mel="none")[1].clip)
     )
+
+
+def test_a_keyframe_gets_the_audio_of_its_own_segment(ms3_root):
+    clip = MS3(ms3_root, "test")[0].clip
+    seen = []
+
+    def segmenter(frames, log_mel):
+        seen.append(log_mel)
+        return frames[:, :1]
+
+    points = ControlPoints.from_indices([0, 2], 5, starts_s=torch.tensor([0.0, 2.4]).double())
+    backend = dict(type="callable", audio="log_mel")
+    wrap(segmenter, backend=backend, control_points=points, propagator="hold").segment(clip)
+    wanted = log_mel_at(clip.waveform, clip.sample_rate, [0.9375, 2.4 + 0.9375])
+    torch.testing.assert_close(torch.cat(seen), wanted)
 
 
 def test_splits_and_ids_choose_clips(ms3_root, tmp_path):

@@ -25,8 +25,8 @@ from coprop_plugin.benchmark.metrics import (
 from coprop_plugin.benchmark.plug_and_play import (
     Row,
     default_rows,
+    fingerprint,
     measured,
-    model_fingerprint,
     plug_and_play,
     without_audio,
 )
@@ -288,10 +288,10 @@ def test_what_has_changed_is_done_anew(samples, tmp_path):
 
 def test_other_weights_are_another_model():
     layers = [torch.nn.Linear(2, 2) for _ in "ab"]
-    assert model_fingerprint(layers[0]) != model_fingerprint(layers[1])
+    assert fingerprint(layers[0]) != fingerprint(layers[1])
     layers[1].load_state_dict(layers[0].state_dict())
-    assert model_fingerprint(layers[0]) == model_fingerprint(layers[1])
-    assert model_fingerprint(layers[0].half()) != model_fingerprint(layers[1])
+    assert fingerprint(layers[0]) == fingerprint(layers[1])
+    assert fingerprint(layers[0].half()) != fingerprint(layers[1])
 
 
 class Broken:

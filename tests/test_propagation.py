@@ -5,15 +5,20 @@ import torch
 from make_propagators import TOY, awake, carry, toy, video
 from torch import nn
 
-from coprop_plugin.errors import PropagationError, UnknownNameError
+from coprop_plugin.errors import (
+    ArgumentError,
+    CheckpointError,
+    PropagationError,
+    UnknownNameError,
+)
 from coprop_plugin.layers.folding import convolve
-from coprop_plugin.propagation import AudioInsertPropagator
+from coprop_plugin.propagation import AudioInsertPropagator, as_propagator, save_propagator
 from coprop_plugin.propagation.encoders import FrozenBatchNorm
 from coprop_plugin.propagation.geometry import network_size, resize_masks
 from coprop_plugin.propagation.groups import merge_groups, split_into_groups
 from coprop_plugin.propagation.memory import POLICIES
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import Propagator
+from coprop_plugin.types import Clip, Propagator
 
 
 def test_it_is_a_registered_propagator():
@@ -352,3 +357,34 @@ def test_folded_norms_do_not_take_reused_memory_for_the_old_weights():
                 convolution.weight.data = torch.randn_like(convolution.weight)
             expected = norm(convolution(frames))
             torch.testing.assert_close(convolve(frames, convolution, norm), expected)
+
+
+@pytest.mark.parametrize("kind", ["audio_insert", "AudioInsertPropagator"])
+def test_a_network_by_name_needs_its_weights(kind, tmp_path):
+    for spec in (kind, dict(type=kind, **TOY)):
+        with pytest.raises(CheckpointError, match="'learned'.*coprop train.*checkpoint of AOT"):
+            as_propagator(spec)
+    asked = as_propagator(dict(type=kind, weights=None, **TOY))
+    assert isinstance(asked, AudioInsertPropagator)
+    saved = save_propagator(asked, tmp_path / "toy.safetensors")
+    loaded = as_propagator(dict(type=kind, weights=str(saved)))
+    torch.testing.assert_close(loaded.state_dict(), asked.state_dict())
+    with pytest.raises(ArgumentError, match="width"):
+        as_propagator(dict(type=kind, weights=str(saved), width=16))
+
+
+def test_the_audio_of_the_next_frame_is_not_used_unless_asked_for():
+    def tokens_of_the_first(waveform, **options):
+        torch.manual_seed(0)
+        encoder = dict(type="SmallLogMelEncoder", width=4)
+        propagator = AudioInsertPropagator("AOTT", **TOY, audio_encoder=encoder, **options)
+        return propagator.hear(Clip(torch.zeros(3, 3, 8, 8), waveform, sampling="avsbench"))[0]
+
+    waveform = torch.rand(48_000, generator=torch.Generator().manual_seed(0)) - 0.5
+    other = waveform.clone()
+    other[16_000:] = 0
+    assert torch.equal(tokens_of_the_first(waveform), tokens_of_the_first(other))
+    ahead = dict(neighbours=(-1, 0, 1))
+    assert not torch.equal(
+        tokens_of_the_first(waveform, **ahead), tokens_of_the_first(other, **ahead)
+    )

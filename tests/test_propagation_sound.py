@@ -79,7 +79,7 @@ def test_beyond_the_end_a_neighbour_is_the_last_frame():
 def test_embeddings_stand_in_where_there_is_nothing_else():
     tokens = SoundTokens(None, width=8)
     embedding = torch.rand(5, 128)
-    assert tokens.hear(clip(audio_embedding=embedding)).shape == (5, 3, 8)
+    assert tokens.hear(clip(audio_embedding=embedding)).shape == (5, 2, 8)
     assert tokens.hear(clip(audio_embedding=embedding[:, :64])) is None
     assert tokens.hear(clip(waveform=torch.zeros(80_000))) is None
     assert SoundTokens(TinyEncoder(), 8).hear(clip()) is None
@@ -103,14 +103,14 @@ def test_silence_is_zero_to_the_small_encoder():
 def test_a_propagator_hears_with_the_encoder_of_its_config(audio_encoder):
     propagator = AudioInsertPropagator("AOTT", **TOY, audio_encoder=audio_encoder, audio_width=32)
     heard = propagator.hear(clip(waveform=torch.randn(80_000) * 0.1))
-    assert heard.shape == (5, 27, 32)
+    assert heard.shape == (5, 26, 32)
     memory = propagator.start(torch.rand(1, 3, 17, 17), heard[:1], torch.ones(1, 17, 17).long())
     assert propagator.step(memory, torch.rand(1, 3, 17, 17), heard[1:2]).shape == (1, 2, 17, 17)
 
 
 def test_vggish_fits_the_interface():
     tokens = SoundTokens(build(MODELS, "VGGish"), width=8)
-    assert tokens.hear(clip(2, log_mel=torch.zeros(2, 1, 96, 64))).shape == (2, 27, 8)
+    assert tokens.hear(clip(2, log_mel=torch.zeros(2, 1, 96, 64))).shape == (2, 26, 8)
 
 
 def test_without_ears_nothing_is_heard():

@@ -1,5 +1,6 @@
 """VGGish's log-mel spectrogram, exactly as the AVSBench front end computes it."""
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.audio.resample import resample, resample_range
-from coprop_plugin.errors import ClipError
+from coprop_plugin.errors import ClipError, ClipWarning
 from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip
 
 SAMPLE_RATE = 16_000
@@ -139,7 +140,8 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
     one of second s for the frame of second s; if there are fewer of them the last one is repeated,
     as S4 and MS3 do. Otherwise, from second 10 on, and where a frame's audio window ends at another
     time than its own, `log_mel_at` that time: examples are 0.96 s apart, and in clips longer than
-    AVSBench's they would run ahead of the frames.
+    AVSBench's they would run ahead of the frames. For an audio window at another time a clip's own
+    `log_mel` is no use; without a waveform it is returned with a warning.
 
     Args:
         clip: A clip with a waveform or with log-mels.
@@ -147,6 +149,9 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
 
     Returns:
         `[T, 1, 96, 64]` float32, or as many rows as indices.
+
+    Warns:
+        ClipWarning: If a frame's audio window is at another time, and there is no waveform.
 
     Raises:
         ClipError: If the clip has neither, or an index lies outside it.
@@ -157,7 +162,7 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
     """
     chosen = slice(None) if indices is None else clip.checked(indices)
     if clip.log_mel is not None:
-        return clip.log_mel[chosen].float()
+        return _at_listening_times(clip, clip.log_mel[chosen].float(), chosen)
     if clip.waveform is None:
         known = "only audio_embedding" if clip.audio_embedding is not None else "no audio at all"
         raise ClipError(
@@ -173,6 +178,30 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
     if not bool(counted.all()):
         examples[~counted] = log_mel_at(clip.waveform, clip.sample_rate, times[~counted])
     return examples
+
+
+def _at_listening_times(clip: Clip, examples: Tensor, chosen: slice | list[int]) -> Tensor:
+    """Compute the examples of frames whose audio window is not at their own time."""
+    times = clip.listening_times[chosen]
+    moved = times != clip.times[chosen]
+    if not bool(moved.any()):
+        return examples
+    if clip.waveform is None:
+        warn_of_fixed_audio("log-mels without a waveform")
+        return examples
+    examples = examples.clone()
+    examples[moved] = log_mel_at(clip.waveform, clip.sample_rate, times[moved]).to(examples)
+    return examples
+
+
+def warn_of_fixed_audio(form: str) -> None:
+    """Warn that keyframes cannot get the audio of their own segment."""
+    warnings.warn(
+        f"A clip has {form}: keyframes get the audio of their second, which may include the "
+        "segment before. Give the clip its waveform instead.",
+        ClipWarning,
+        stacklevel=3,
+    )
 
 
 def avsbench_examples(clip: Clip) -> Tensor:

@@ -9,6 +9,7 @@ from coprop_plugin.batch.inputs import (
     names_of,
     video_items,
 )
+from coprop_plugin.batch.language_models import load_any_provider, load_llm
 from coprop_plugin.batch.load import load_backend, load_provider, make_model
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
@@ -33,7 +34,9 @@ __all__ = [
     "failure",
     "find_inputs",
     "fingerprint",
+    "load_any_provider",
     "load_backend",
+    "load_llm",
     "load_provider",
     "located",
     "make_model",

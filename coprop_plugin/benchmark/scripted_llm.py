@@ -1,13 +1,19 @@
-"""Control points with errors at known rates, and a scripted language model that answers them."""
+"""Control points with errors at known rates, and scripted language models that answer them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from coprop_plugin.errors import MetricError
+from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.control_points.language.examples import flags_a_second
+from coprop_plugin.errors import DatasetError, MetricError
+
+_PIECES = 100
+"""Into how many pieces a waveform is divided to recognise it by their levels."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,13 @@ class ScriptedListener:
     """A stand-in for a language model: returns the true flags, with errors at known rates.
 
     For `CallableAudioLLM`. A request whose schema is a list of flags gets them, any other a
-    sentence.
+    sentence that names the categories.
 
     Args:
         flags: The truth, one 0 or 1 for each frame of the request.
         rates: Rates of the errors.
         seed: Seed of the errors.
+        categories: What sounds.
 
     Example:
         >>> schema = {"type": "array", "minItems": 3, "maxItems": 3}
@@ -92,9 +99,14 @@ class ScriptedListener:
     """
 
     def __init__(
-        self, flags: Sequence[int], rates: ErrorRates | None = None, seed: int = 0
+        self,
+        flags: Sequence[int],
+        rates: ErrorRates | None = None,
+        seed: int = 0,
+        categories: Sequence[str] = (),
     ) -> None:
         self.answer = with_errors(flags, rates or ErrorRates(), np.random.default_rng(seed))
+        self.sentence = f"{' and '.join(categories) or 'Several things'} sound."
 
     def __call__(
         self,
@@ -103,5 +115,67 @@ class ScriptedListener:
         sample_rate: int,
         schema: Mapping[str, Any] | None = None,
     ) -> str:
-        """Return the flags, or a sentence without content if no schema is given."""
-        return "Several things sound." if schema is None else str(self.answer)
+        """Return the flags, or the sentence if no schema is given."""
+        return self.sentence if schema is None else str(self.answer)
+
+
+class ScriptedLLM:
+    """A stand-in for a language model that knows the truth of clips, by their audio.
+
+    For `CallableAudioLLM`, or behind a server. It answers as a `ScriptedListener` of the clip whose
+    audio is the most similar to that of the request, at any sample rate.
+
+    Args:
+        samples: The clips. Those without a waveform or true control points are left out.
+        rates: Rates of the errors.
+        seed: Seed of the errors, which differ from clip to clip.
+        categories: What sounds in each clip, by its id.
+
+    Raises:
+        DatasetError: If no clip is left.
+
+    Example:
+        >>> from coprop_plugin.benchmark.world_clips import WorldSamples
+        >>> samples = WorldSamples(2)
+        >>> clip, schema = samples[1].clip, {"type": "array"}
+        >>> ScriptedLLM(samples)([], clip.waveform, clip.sample_rate, schema)
+        '[1, 0, 1, 0, 1, 0, 0, 0, 0, 1]'
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        rates: ErrorRates | None = None,
+        seed: int = 0,
+        categories: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._known: list[tuple[NDArray[np.float64], ScriptedListener]] = []
+        for number, sample in enumerate(samples):
+            points, waveform = sample.control_points, sample.clip.waveform
+            if points is None or waveform is None:
+                continue
+            names = (categories or {}).get(sample.id, ())
+            flags = flags_a_second(points, sample.clip)
+            self._known.append(
+                (_levels(waveform), ScriptedListener(flags, rates, seed + number, names))
+            )
+        if not self._known:
+            raise DatasetError("Expected clips with audio and true control points, got none.")
+
+    def __call__(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        waveform: Tensor,
+        sample_rate: int,
+        schema: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the answer for the most similar clip."""
+        levels = _levels(waveform)
+        _, listener = min(self._known, key=lambda known: float(abs(known[0] - levels).sum()))
+        return listener(messages, waveform, sample_rate, schema)
+
+
+def _levels(waveform: Tensor) -> NDArray[np.float64]:
+    """Return the level of each piece of a waveform."""
+    pieces = np.array_split(waveform.detach().double().cpu().numpy(), _PIECES)
+    return np.array([np.sqrt(np.mean(piece**2)) if len(piece) else 0.0 for piece in pieces])

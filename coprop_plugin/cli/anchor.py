@@ -7,7 +7,17 @@ import typer
 from typer.core import TyperGroup
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AnswerCache, AsJson, Fps, Inputs, Points, SamplingOption
+from coprop_plugin.cli.options import (
+    AnswerCache,
+    AsJson,
+    ExampleStore,
+    Fps,
+    Inputs,
+    LanguageModel,
+    Points,
+    PromptFolder,
+    SamplingOption,
+)
 from coprop_plugin.cli.output import finish, print_outcomes, results_on_stdout, usage_errors
 
 if TYPE_CHECKING:
@@ -65,6 +75,9 @@ def files(
         str | None,
         typer.Option(help="Split of data sets (S4, MS3, AVSS) among the inputs. Default: all."),
     ] = None,
+    llm: LanguageModel = None,
+    store: ExampleStore = None,
+    prompts: PromptFolder = None,
     cache: AnswerCache = None,
     redo: Annotated[bool, typer.Option(help="Find the control points in OUT.json again.")] = False,
     as_json: AsJson = False,
@@ -73,7 +86,7 @@ def files(
     from coprop_plugin import batch
 
     with results_on_stdout() as print_result, usage_errors():
-        provider = batch.load_provider(control_points, cache)
+        provider = batch.load_any_provider(control_points, cache, llm, store, prompts)
         if out is None or out.suffix != ".json":
             paths = batch.find_inputs(inputs)
             outcomes = batch.anchor_many(provider, paths, out, fps or None, sampling)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coprop_plugin.cli.anchor import anchor_app
-from coprop_plugin.cli.options import AnswerCache, AsJson, Labels, Quiet, WorldAssets
+from coprop_plugin.cli.options import (
+    AnswerCache,
+    AsJson,
+    ExampleStore,
+    Labels,
+    LanguageModel,
+    PromptFolder,
+    Quiet,
+    WorldAssets,
+)
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 if TYPE_CHECKING:
@@ -53,6 +62,9 @@ def compare(
         str, typer.Option(help="Split of a data set: train, val, test or all.")
     ] = "test",
     labels: Labels = None,
+    llm: LanguageModel = None,
+    store: ExampleStore = None,
+    prompts: PromptFolder = None,
     cache: AnswerCache = None,
     seed: Annotated[
         int, typer.Option(help="Seed of random weights, scripted errors and mixtures.")
@@ -66,16 +78,17 @@ def compare(
     """Compare providers on clips with truth: precision, recall, F1, onset error, time, calls."""
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin import media
-        from coprop_plugin.batch import load_provider
         from coprop_plugin.benchmark.compare_providers import NamedProvider, compare
         from coprop_plugin.benchmark.default_providers import default_providers
         from coprop_plugin.cli.bench_clips import compare_clips
+        from coprop_plugin.cli.bench_providers import LanguageOptions, providers_of
 
         if only and not provider:
             raise typer.BadParameter("Name at least one provider with -p.", param_hint="--only")
-        named = [_named(spec) for spec in provider or []]
+        language = LanguageOptions(llm, store, prompts, cache)
+        named, _ = providers_of(provider or [], [], language)
         providers = [] if only else default_providers(seed)
-        providers += [NamedProvider(name, load_provider(spec, cache)) for name, spec in named]
+        providers += [NamedProvider(name, made) for name, made in named.items()]
         samples = compare_clips(
             folder, world, truth, fps, frames, split, assets, sounds, clips, seed, labels
         )
@@ -92,20 +105,6 @@ def compare(
         complain(f"{name}: {failure}")
     if failures:
         raise typer.Exit(1)
-
-
-def _named(spec: str) -> tuple[str, str]:
-    """Split [NAME=]PROVIDER; a config in braces may contain `=`, too."""
-    name, equals, rest = spec.partition("=")
-    if equals and name.replace("_", "").replace("-", "").isalnum():
-        return name, rest
-    if not spec.startswith("{"):
-        return spec, spec
-    try:
-        config = json.loads(spec)
-    except (ValueError, RecursionError):
-        return spec, spec  # `load_provider` reports what is wrong with it.
-    return str(config.get("type", spec)), spec
 
 
 def _with_progress(samples: "Samples", quiet: bool) -> Iterator["Sample"]:

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, Device, Labels, Quiet, WorldAssets
+from coprop_plugin.cli.options import (
+    AnswerCache,
+    AsJson,
+    Device,
+    ExampleStore,
+    Labels,
+    LanguageModel,
+    PromptFolder,
+    Quiet,
+    WorldAssets,
+)
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 
@@ -39,13 +49,26 @@ def bench(
             "weights that ship, as `learned`."
         ),
     ] = None,
+    control_points: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--control-points",
+            "-c",
+            help="PROVIDER or NAME=PROVIDER for use in --rows: a name, a config as JSON, a file of "
+            "control points, or file.py:name. May be repeated.",
+        ),
+    ] = None,
+    llm: LanguageModel = None,
+    store: ExampleStore = None,
+    prompts: PromptFolder = None,
+    cache: AnswerCache = None,
     rows: Annotated[
         str,
         typer.Option(
             help="Rows of the table, separated by commas: `bare`; or POINTS+PROPAGATOR, where "
             "@SECONDS after POINTS re-runs the model within segments, -no-audio after PROPAGATOR "
             "runs it without audio, and +truth uses true keyframes, e.g. "
-            "`novelty@1+flow,oracle+learned-no-audio+truth`."
+            "`novelty@1+flow,rcpg+learned,oracle+learned-no-audio+truth`."
         ),
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("bench_out"),
@@ -73,6 +96,7 @@ def bench(
         from coprop_plugin.benchmark.table_1 import as_text, table_1
         from coprop_plugin.cli.bench_clips import bench_clips
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
+        from coprop_plugin.cli.bench_providers import LanguageOptions, providers_of
         from coprop_plugin.report.bench_plot import bench_plot
 
         data, settings = bench_clips(
@@ -80,15 +104,23 @@ def bench(
         )
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])
+        chosen = [row.strip() for row in rows.split(",")] if rows else None
+        language = LanguageOptions(llm, store, prompts, cache or out / "answers")
+        providers, about_providers = providers_of(control_points or [], chosen or [], language)
         report = plug_and_play(
             data,
             backends,
-            [row.strip() for row in rows.split(",")] if rows else None,
+            chosen,
             propagators=propagators,
+            providers=providers,
             out=out,
             redo=redo,
             settings=settings,
-            about={"backends": about_backends, "propagators": about_propagators},
+            about={
+                "backends": about_backends,
+                "propagators": about_propagators,
+                "providers": about_providers,
+            },
             progress=not quiet,
         )
         subset = settings["data"].removesuffix(" test")

@@ -33,6 +33,22 @@ Device = Annotated[str | None, typer.Option(help="Device, e.g. `cuda`. Default: 
 AnswerCache = Annotated[
     Path | None, typer.Option(help="Folder that keeps the answers of language models.")
 ]
+LanguageModel = Annotated[
+    str | None,
+    typer.Option(
+        "--llm",
+        help="Language model for `one_step`, `three_step` and `rcpg`: qwen2_audio:ID_OR_FOLDER, "
+        "openai:URL#MODEL, file.py:name, or a config as JSON.",
+    ),
+]
+ExampleStore = Annotated[
+    Path | None,
+    typer.Option("--store", help="Annotated examples for `rcpg`, from `coprop anchor index`."),
+]
+PromptFolder = Annotated[
+    Path | None,
+    typer.Option("--prompts", help="Folder with your own prompts. Default: the paper's."),
+]
 Video = Annotated[Path | None, typer.Option(help="The segmented video, if it was moved since.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on stdout.")]
 WorkDir = Annotated[

@@ -3,7 +3,8 @@ _base_ = ["_avsbench.py"]
 
 model = dict(
     type="PropagatorTraining",
-    propagator=dict(insert_layers=(0, 1, 2, 3), audio_encoder="VGGish"),
+    # The audio of the current frame alone, as in the paper.
+    propagator=dict(insert_layers=(0, 1, 2, 3), audio_encoder="VGGish", neighbours=(0,)),
     aot_weights="data/R50_AOTL_PRE_YTB_DAV.pth",
     vggish="released",
     freeze_encoder=True,

@@ -36,7 +36,8 @@ class SoundTokens(nn.Module):
         encoder: None if clips have their own embeddings.
         width: D, the channels of a token, where `tokens="map"`.
         tokens: `"map"` or `"embedding"`.
-        neighbours: Frames whose embeddings a frame gets, relative to it. Positive ones lie ahead.
+        neighbours: Frames whose embeddings a frame gets, relative to it: (0,) is the paper's form.
+            Positive ones lie ahead, which a live stream does not have.
         embedding_dim: Channels of the clips' embeddings, if there is no encoder.
 
     Raises:
@@ -48,7 +49,7 @@ class SoundTokens(nn.Module):
         encoder: AudioEncoder | None,
         width: int,
         tokens: TokenKind = "map",
-        neighbours: Sequence[int] = (-1, 0, 1),
+        neighbours: Sequence[int] = (-1, 0),
         embedding_dim: int = 128,
     ) -> None:
         super().__init__()

@@ -120,7 +120,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         audio_width: int = 128,
         tokens: Guidance = "map",
         residual: bool = True,
-        neighbours: Sequence[int] = (-1, 0, 1),
+        neighbours: Sequence[int] = (-1, 0),
         text: Mapping[str, Any] | None = None,
         max_objects: int = 10,
         max_size: int | None = 1040,

@@ -6,10 +6,11 @@ from typing import Any
 
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.checkpoints.native import SHIPPED
-from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.errors import ArgumentError, CheckpointError, UnknownNameError
 from coprop_plugin.propagation.appearance import AppearancePropagator
 from coprop_plugin.propagation.checkpoint import load
-from coprop_plugin.registry import MODELS, build, list_propagators, names
+from coprop_plugin.propagation.propagator import AudioInsertPropagator
+from coprop_plugin.registry import MODELS, build, find, list_propagators, names
 from coprop_plugin.types import Propagator
 
 WEIGHTS = SHIPPED / "propagator.safetensors"
@@ -26,10 +27,13 @@ def as_propagator(
             photographs that neither has seen; "learned" for the Audio-Insert Propagator with the
             shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a folder
             that `save_pretrained` wrote, "hf://owner/name", a registered name, a config, or a
-            propagator.
+            propagator. "audio_insert", a network to be trained, needs its weights: a config with
+            `weights`, a path as above or None for random ones.
 
     Raises:
-        CheckpointError: If it is a file that does not hold a propagator.
+        CheckpointError: If it is a file that does not hold a propagator, or "audio_insert" without
+            weights.
+        ArgumentError: If weights are given together with options that they determine.
         UnknownNameError: If it is neither a file nor a registered name.
     """
     if propagator is None or propagator == "default":
@@ -39,9 +43,9 @@ def as_propagator(
     if isinstance(propagator, Propagator):
         return propagator
     if isinstance(propagator, Mapping):
-        return build(MODELS, propagator, verb="step")
+        return _of_config(propagator)
     if isinstance(propagator, str) and propagator in names(MODELS, "step"):
-        return build(MODELS, propagator, verb="step")
+        return _of_config({"type": propagator})
     is_path = isinstance(propagator, str | Path)
     if is_path and (Path(propagator).suffix or is_folder_or_id(propagator)):
         return load(propagator)
@@ -49,3 +53,28 @@ def as_propagator(
         f"{propagator!r} is not a propagator. Expected the path of a checkpoint or a folder, "
         f"hf://owner/name, a config, a propagator, or one of: {', '.join(list_propagators())}."
     )
+
+
+def _of_config(config: Mapping[str, Any]) -> Propagator:
+    kind = config.get("type")
+    if isinstance(kind, str):
+        kind = find(MODELS, kind, "step")
+    if kind is not AudioInsertPropagator:
+        return build(MODELS, config, verb="step")
+    if "weights" not in config:
+        raise CheckpointError(
+            "'audio_insert' is a network without weights, whose masks would be random. Use the "
+            "weights that ship, propagator='learned'; a path of weights that `coprop train` wrote; "
+            'or that of a checkpoint of AOT. For random weights, use {"type": "audio_insert", '
+            '"weights": None}.'
+        )
+    options = {name: value for name, value in config.items() if name != "weights"}
+    weights = config["weights"]
+    if weights is None:
+        return build(MODELS, options, verb="step")
+    if len(options) > 1:
+        raise ArgumentError(
+            f"{weights} determines the network, got {', '.join(sorted(options.keys() - {'type'}))} "
+            "besides. Leave them out."
+        )
+    return as_propagator(weights)

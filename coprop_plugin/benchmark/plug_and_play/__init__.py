@@ -6,7 +6,7 @@ returns prints and saves the table.
 
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
-from coprop_plugin.benchmark.plug_and_play.record_file import model_fingerprint
+from coprop_plugin.benchmark.plug_and_play.fingerprints import fingerprint
 from coprop_plugin.benchmark.plug_and_play.rows import (
     Row,
     WithoutAudio,
@@ -24,8 +24,8 @@ __all__ = [
     "TrueKeyframes",
     "WithoutAudio",
     "default_rows",
+    "fingerprint",
     "measured",
-    "model_fingerprint",
     "plug_and_play",
     "without_audio",
 ]

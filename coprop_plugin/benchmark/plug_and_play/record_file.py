@@ -7,9 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from coprop_plugin.media.json_lines import JsonLines
 
 
@@ -85,27 +82,3 @@ def key_of(**about: Any) -> str:
     """
     text = json.dumps(about, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def model_fingerprint(model: object) -> str:
-    """Return a text that changes with a model's class, `config` and weights.
-
-    Of an object that is not a module, only the class and `config` count; code never does.
-
-    Example:
-        >>> network = nn.Linear(1, 1)
-        >>> before = model_fingerprint(network)
-        >>> _ = nn.init.zeros_(network.weight)
-        >>> model_fingerprint(network) == before
-        False
-    """
-    kind = type(model)
-    described = f"{kind.__module__}.{kind.__qualname__} {getattr(model, 'config', '')}"
-    digest = hashlib.sha256(described.encode())
-    if isinstance(model, nn.Module):
-        tensors = {n: v for n, v in model.state_dict().items() if isinstance(v, Tensor)}
-        for name, value in tensors.items():
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            flat = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:20]

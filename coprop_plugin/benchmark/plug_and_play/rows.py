@@ -1,6 +1,6 @@
 """The rows of the table: control points, keyframes and propagator of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from coprop_plugin.registry import list_propagators, list_providers
 from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
 
 BARE = "bare"
+ORACLE = "oracle"
+"""Rows with the true control points."""
 _NO_AUDIO = "-no-audio"
 _NO_AUDIO_BEFORE = "-deaf"
 """An earlier spelling of `-no-audio`."""
@@ -27,8 +29,8 @@ class Row:
 
     Attributes:
         name: `"bare"`: the model alone, on every frame. Otherwise `POINTS+PROPAGATOR`: control
-            points of a registered provider, or the true ones (`oracle`), and a propagator by
-            name; `-no-audio` after its name runs it without audio, which makes an Audio-Insert
+            points of a provider by name, or the true ones (`oracle`), and a propagator by name;
+            `-no-audio` after its name runs it without audio, which makes an Audio-Insert
             Propagator AOT. `@SECONDS` after POINTS re-runs the model within a segment, see
             `CoProp`'s `reanchor`. With `+truth` keyframes have their true masks.
         points: Name of the provider.
@@ -51,8 +53,12 @@ class Row:
     reanchor: float | None = None
 
     @classmethod
-    def of(cls, name: str) -> "Row":
+    def of(cls, name: str, providers: Collection[str] = ()) -> "Row":
         """Read a row's name.
+
+        Args:
+            name: The name.
+            providers: Names of providers besides those that are registered.
 
         Raises:
             UnknownNameError: If it is not a row, or there is no such provider.
@@ -63,10 +69,11 @@ class Row:
         if len(parts) not in (2, 3) or parts[2:] not in ([], ["truth"]) or not all(parts):
             raise UnknownNameError(f"{name!r} is not a row. {_EXPECTED}")
         points, _, seconds = parts[0].partition("@")
-        if points not in list_providers():
+        known = [*providers, *list_providers()]
+        if points not in known:
             raise UnknownNameError(
                 f"Row {name!r}: {points!r} is not a control-point provider. There are: "
-                f"{', '.join(list_providers())}. {_EXPECTED}"
+                f"{', '.join(known)}. {_EXPECTED}"
             )
         try:
             reanchor = float(seconds) if seconds else None
@@ -84,8 +91,14 @@ class Row:
         return self.name == BARE
 
 
-def default_rows(propagators: Sequence[str] = ("learned",)) -> list[str]:
-    """Return the rows that show what each part adds, for named propagators that use audio.
+def default_rows(
+    propagators: Sequence[str] = ("learned",), providers: Sequence[str] = ()
+) -> list[str]:
+    """Return the rows that show what each part adds.
+
+    Args:
+        propagators: Names of propagators that use audio.
+        providers: Names of control-point providers besides `cosine`, `novelty` and `oracle`.
 
     Example:
         >>> default_rows([])[:4]
@@ -96,9 +109,12 @@ def default_rows(propagators: Sequence[str] = ("learned",)) -> list[str]:
     return [
         BARE,
         "cosine+hold",
-        *(f"novelty+{propagator}" for propagator in ("hold", "flow", "appearance", *learned)),
-        *(f"oracle+{propagator}" for propagator in ("hold", "flow", "appearance", *learned)),
-        *(f"oracle+{propagator}+truth" for propagator in with_truth),
+        *(
+            f"{points}+{propagator}"
+            for points in dict.fromkeys(("novelty", *providers, ORACLE))
+            for propagator in ("hold", "flow", "appearance", *learned)
+        ),
+        *(f"{ORACLE}+{propagator}+truth" for propagator in with_truth),
     ]
 
 

@@ -15,12 +15,14 @@ from coprop_plugin.benchmark.metrics import Outcome
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions
 from coprop_plugin.benchmark.plug_and_play.clip_scores import measure
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
-from coprop_plugin.benchmark.plug_and_play.record_file import (
-    RecordFile,
-    key_of,
-    model_fingerprint,
+from coprop_plugin.benchmark.plug_and_play.fingerprints import fingerprint
+from coprop_plugin.benchmark.plug_and_play.record_file import RecordFile, key_of
+from coprop_plugin.benchmark.plug_and_play.rows import (
+    ORACLE,
+    Row,
+    default_rows,
+    propagators_of,
 )
-from coprop_plugin.benchmark.plug_and_play.rows import Row, default_rows, propagators_of
 from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import (
@@ -35,6 +37,7 @@ from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import (
+    ControlPointProvider,
     ControlPoints,
     Hook,
     KeyframeBackend,
@@ -51,6 +54,7 @@ def plug_and_play(
     rows: Sequence[str] | None = None,
     *,
     propagators: Mapping[str, Propagator] | None = None,
+    providers: Mapping[str, ControlPointProvider] | None = None,
     out: str | Path | None = None,
     redo: bool = False,
     settings: Mapping[str, Any] | None = None,
@@ -72,8 +76,11 @@ def plug_and_play(
         rows: Names of rows, see `Row`. By default `default_rows`.
         propagators: Trained propagators by the names that rows use. By default the weights that
             ship, if any, as "learned".
+        providers: Control-point providers by the names that rows use, besides those that are
+            registered and need no argument.
         out: Folder for `records.jsonl`, one line for each clip and row that is done. A rerun skips
-            these unless weights, options or rows differ; changes of code are not noticed. None
+            these unless something differs on which they depend, see `fingerprint`: weights and
+            options of model and propagator; provider, prompts, examples and language model. None
             keeps no records.
         redo: Whether to discard the records in `out`.
         settings: Options that decide the clips besides their ids, e.g. their size, in JSON types;
@@ -108,11 +115,11 @@ def plug_and_play(
     if propagators is None:
         propagators = {"learned": as_propagator("learned")} if WEIGHTS.is_file() else {}
     if rows is None:
-        rows = default_rows(list(propagators))
+        rows = default_rows(list(propagators), list(providers or {}))
     ids = {name: _ids(samples) for name, samples in data.items()}
     if not backends or not rows or not any(ids.values()):
         raise DatasetError("Expected backends, rows and clips, got none of one: nothing to do.")
-    bench = _Bench(backends, rows, propagators, dict(settings or {}))
+    bench = _Bench(backends, rows, propagators, providers or {}, dict(settings or {}))
     total = sum(map(len, ids.values())) * len(bench.cells)
     done, failures = 0, []
     records: dict[Cell, dict[str, list[dict[str, Any]]]] = {cell: {} for cell in bench.cells}
@@ -149,17 +156,19 @@ class _Bench:
         backends: Mapping[str, Any],
         rows: Sequence[str],
         propagators: Mapping[str, Propagator],
+        providers: Mapping[str, ControlPointProvider],
         settings: Mapping[str, Any],
     ) -> None:
         self.backends = {name: find_backend(model) for name, model in backends.items()}
-        self.rows = {row.name: row for row in map(Row.of, rows)}
+        self.rows = {row.name: row for row in (Row.of(name, providers) for name in rows)}
         self.propagators = propagators_of(list(self.rows.values()), propagators)
-        names = sorted({row.points for row in self.rows.values()} - {"oracle"})
-        self.providers = {name: as_provider(name) for name in names}
+        names = sorted({row.points for row in self.rows.values()} - {ORACLE})
+        self.providers = {name: providers.get(name) or as_provider(name) for name in names}
         self.cells = [(backend, row) for backend in self.backends for row in self.rows]
         self._settings = settings
-        self._backend_prints = {n: model_fingerprint(m) for n, m in self.backends.items()}
-        self._propagator_prints = {n: model_fingerprint(m) for n, m in self.propagators.items()}
+        self._backend_prints = {n: fingerprint(m) for n, m in self.backends.items()}
+        self._propagator_prints = {n: fingerprint(m) for n, m in self.propagators.items()}
+        self._provider_prints = {n: fingerprint(p) for n, p in self.providers.items()}
 
     def scored(
         self, clip: ClipKey, read: Callable[[], Sample], file: RecordFile
@@ -184,9 +193,12 @@ class _Bench:
             yield cell, record
 
     def _key(self, cell: Cell, clip: ClipKey) -> str:
-        backend, row = cell
-        propagator = self.rows[row].propagator
-        prints = [self._backend_prints[backend], self._propagator_prints[propagator]]
+        backend, row = cell[0], self.rows[cell[1]]
+        prints = [
+            self._backend_prints[backend],
+            self._propagator_prints[row.propagator],
+            self._provider_prints.get(row.points),
+        ]
         return key_of(settings=self._settings, clip=clip, cell=cell, prints=prints)
 
 
@@ -219,7 +231,7 @@ class _ClipWork:
         clip = self.sample.clip
         if row.is_bare:
             return ControlPoints(torch.ones(clip.num_frames)), Cost()
-        if row.points == "oracle":
+        if row.points == ORACLE:
             if self.sample.control_points is None:
                 raise ControlPointError(
                     "The true control points of this clip are unknown, as not all its frames are "

@@ -25,9 +25,9 @@ from coprop_plugin.registry import AUDIO_LLMS
 class QwenAudioLLM:
     """A Qwen2-Audio, or the thinker of a Qwen2.5-Omni or Qwen3-Omni, through transformers.
 
-    Qwen2-Audio-7B-Instruct is the model of the paper. Weights are loaded at the first `chat`; one
-    question is answered at a time. If a `schema` asks for a list of T zeros and ones, decoding is
-    constrained to that.
+    The paper uses "Qwen" and names no version; Qwen2-Audio-7B-Instruct is our default. Weights are
+    loaded at the first `chat`; one question is answered at a time. If a `schema` asks for a list of
+    T zeros and ones, decoding is constrained to that.
 
     Args:
         model_id: A name on the Hugging Face Hub, or a folder with model and processor.

@@ -1,0 +1,5 @@
+# Eq. (6) to the letter on AVSS: one audio token a frame, whose value replaces the image features.
+# The softmax over one key is 1, so that every pixel gets the same vector; see `AudioInsert`.
+_base_ = ["avss_propagator.py"]
+
+model = dict(propagator=dict(residual=False, tokens="embedding"))
