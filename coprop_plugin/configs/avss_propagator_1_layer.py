@@ -1,4 +1,5 @@
-# The 1-layer variant of Table 5 on AVSS: audio is inserted into the deepest map of the encoder only.
+# The 1-layer variant of Table 5 on AVSS: audio is inserted into the deepest map of the encoder
+# only.
 _base_ = ["avss_propagator.py"]
 
 model = dict(propagator=dict(insert_layers=(3,)))
