@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -58,11 +59,22 @@ def read_picture(folder: Path, index: int) -> np.ndarray:
         ) from error
 
 
-def save_mask(mask: np.ndarray, path: Path) -> None:
-    """Write class ids `[H, W]` as an image with AVSBench's colours as its palette."""
-    image = Image.fromarray(mask.astype(np.uint8))
+def mask_png(mask: np.ndarray) -> bytes:
+    """Encode class ids `[H, W]` uint8 as a PNG with AVSBench's colours as its palette."""
+    image = Image.fromarray(mask)
     image.putpalette(avsbench_palette().tobytes())
-    image.save(path)
+    return _png(image)
+
+
+def probs_png(probs: np.ndarray) -> bytes:
+    """Encode 255 times probabilities, `[H, W]` uint8, as a grey PNG."""
+    return _png(Image.fromarray(probs), compress_level=3)
+
+
+def _png(image: Image.Image, **options: int) -> bytes:
+    file = BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
 
 
 def write_masks(masks: np.ndarray, folder: Path) -> None:
@@ -74,7 +86,7 @@ def write_masks(masks: np.ndarray, folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for t, mask in enumerate(masks):
-            save_mask(mask, folder / picture_name(t))
+            (folder / picture_name(t)).write_bytes(mask_png(mask.astype(np.uint8)))
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -87,8 +99,8 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
         >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]]))
         (1, 1, 3, 2)
     """
-    rows, columns = np.nonzero(mask)
-    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+    rows, columns = (mask.any(axis).nonzero()[0] for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def mask_digest(mask: np.ndarray) -> str:

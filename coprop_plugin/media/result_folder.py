@@ -8,12 +8,10 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from coprop_plugin import __version__
 from coprop_plugin.errors import MediaError
-from coprop_plugin.media.encode import picture_of
 from coprop_plugin.media.folders import (
     PICTURE_FOLDERS,
     refuse_foreign,
@@ -21,14 +19,9 @@ from coprop_plugin.media.folders import (
     write_json,
     writing,
 )
-from coprop_plugin.media.masks import (
-    mask_digest,
-    picture_name,
-    read_mask,
-    read_picture,
-    save_mask,
-)
-from coprop_plugin.media.matte import save_alpha, save_alphas_of
+from coprop_plugin.media.frame_pictures import FramePictures
+from coprop_plugin.media.masks import mask_digest, picture_name, read_mask, read_picture
+from coprop_plugin.media.matte import save_alphas_of
 from coprop_plugin.media.overlay import write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
 from coprop_plugin.media.replace_folder import check_old, recover_folder, replace_folder
@@ -128,7 +121,7 @@ class ResultWriter:
         self._resume = resume
         self._journal: Journal | None = None
         self._reuse, self._edited = reuse, edited
-        self._digests: list[str] = []
+        self._pictures = FramePictures(self._partial, self.folder)
         self._shape: tuple[int, int, int] = (0, 0, 0)
         self._class_names: Sequence[str] | None = None
         self.times: list[float] = []
@@ -162,7 +155,7 @@ class ResultWriter:
     def _open_journal(self) -> None:
         self._journal = journal = Journal(self._partial, self._about, self.folder)
         try:
-            self._digests = [self._digest_of(k) for k in range(len(journal.times))]
+            self._pictures.digests = [self._digest_of(k) for k in range(len(journal.times))]
         except (MediaError, SyntaxError, ValueError):
             # Written, but not yet on the disk when the machine lost power.
             journal.start_over()
@@ -186,34 +179,28 @@ class ResultWriter:
             self._journal.write_points(points)
 
     def write(self, frame_result: FrameResult, frame: Tensor | None = None) -> None:
-        """Write the next frame's mask and probabilities.
+        """Write the next frame's mask and probabilities, in a thread behind this one.
 
         Args:
             frame_result: Of frame 0, 1, 2, and so on: every index once, in order.
             frame: `[3, H, W]`, for `alpha`; by default taken from the clip or the source.
 
         Raises:
-            MediaError: If a frame is missing, or the disk is full.
+            MediaError: If a frame is missing, or the disk is full; the latter perhaps only when a
+                later frame is written, or at the end.
         """
         index = self.num_written
         if self._journal is not None and frame_result.is_keyframe:
+            self._pictures.wait()
             self._journal.write_complete(self.times, self._shape)
         if frame_result.index != index:
             raise MediaError(
                 f"Expected the result of frame {index} for {self.folder}, got that of frame "
                 f"{frame_result.index}. Write every frame once, in order, starting with 0."
             )
-        name = picture_name(index)
-        mask = frame_result.mask.cpu().numpy()
-        probs = (frame_result.sounding_prob * 255).round().byte().cpu().numpy()
-        with writing(self.folder):
-            save_mask(mask, self._partial / "masks" / name)
-            Image.fromarray(probs).save(self._partial / "probs" / name, compress_level=3)
-            if self._alpha and frame is None and self._clip is not None:
-                frame = self._clip.frames[index]
-            if self._alpha and frame is not None:
-                save_alpha(picture_of(frame), probs, self._partial / "alpha", index)
-        self._digests.append(mask_digest(mask))
+        if self._alpha and frame is None and self._clip is not None:
+            frame = self._clip.frames[index]
+        self._pictures.write(index, frame_result, frame if self._alpha else None)
         self.times.append(float(frame_result.time_s))
         self._shape = (*frame_result.mask.shape, frame_result.num_classes)
         self._class_names = frame_result.class_names
@@ -230,8 +217,8 @@ class ResultWriter:
         reused = self._reuse
         if reused is None:
             raise MediaError("Expected a writer with `reuse=`, got one without. Call `write`.")
-        with writing(self.folder):
-            self._digests.append(reused.copy_frame(self.num_written, self._partial))
+        index = self.num_written
+        self._pictures.copy(lambda: reused.copy_frame(index, self._partial))
         self.times.append(float(time_s))
         self._shape = (*reused.size, reused.content["num_classes"])
         self._class_names = reused.content.get("class_names")
@@ -246,6 +233,7 @@ class ResultWriter:
             if exc_type is None:
                 self._finish()
         finally:
+            self._pictures.close()
             if self._journal is not None:
                 self._journal.close()
             if self._journal is None or not self._journal.times:
@@ -257,6 +245,7 @@ class ResultWriter:
                 f"Expected at least one frame for {self.folder}, got no frames; nothing was "
                 "written. Check that the video has frames."
             )
+        self._pictures.wait()
         times = torch.tensor(self.times, dtype=torch.float64)
         probs, alpha = self._partial / "probs", self._partial / "alpha"
         if self._alpha and self._source and len(os.listdir(alpha)) < self.num_written:
@@ -304,5 +293,5 @@ class ResultWriter:
             "source_digest": self._source and content_digest(self._source),
             "made_with": made_with and {k: v for k, v in made_with.items() if k != "log"},
             "edited": [t for t in range(self.num_written) if t in self._edited],
-            "digests": self._digests,
+            "digests": self._pictures.digests,
         }

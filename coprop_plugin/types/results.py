@@ -64,6 +64,9 @@ class FrameResult:
     def sounding_prob(self) -> Tensor:
         """Probability that a pixel sounds, over all classes: `[H, W]` float32 in [0, 1]."""
         rows = [row for row, class_id in enumerate(self.class_ids) if class_id != 0]
+        if len(rows) == 1:
+            # A tenth of the time of a sum over so short an axis.
+            return self.class_probs[rows[0]].clamp(0, 1)
         return self.class_probs[rows].sum(0).clamp(0, 1)
 
 

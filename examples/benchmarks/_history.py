@@ -61,6 +61,39 @@ def write_video(path: Path, seconds: int, fps: int, size: int, seed: int = 0) ->
     return path
 
 
+def write_textured_video(
+    path: Path, frames: int, fps: int, size: tuple[int, int], seed: int = 0
+) -> Path:
+    """Write an H.264 video of a camera that pans over texture, with a tone: as hard as a real one.
+
+    Args:
+        path: Where to write.
+        frames: How many.
+        fps: Frames a second.
+        size: Height and width.
+        seed: Of the texture.
+    """
+    height, width = size
+    random = np.random.default_rng(seed)
+    coarse = random.integers(0, 240, (height // 24 + 1, width // 24 + 1, 3), np.uint8)
+    plain = np.repeat(np.repeat(coarse, 24, 0), 24, 1)[:height, :width]
+    picture = plain + random.integers(0, 16, (height, width, 3), np.uint8)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        sound = out.add_stream("aac", rate=RATE, layout="mono")
+        for index in range(frames):
+            moved = np.roll(picture, (index // 2, index), (0, 1))
+            frame = av.VideoFrame.from_ndarray(moved, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, fps)
+            out.mux(video.encode(frame))
+            if index % fps == 0:
+                out.mux(sound.encode(_chord(index // fps, (440.0, 660.0))))
+        out.mux(video.encode(None))
+        out.mux(sound.encode(None))
+    return path
+
+
 def _picture(index: int, fps: int, size: int, tones: tuple[float, float]) -> av.VideoFrame:
     rows, columns = np.mgrid[:size, :size] * 255 // size
     picture = np.stack([rows, columns, 255 - rows], axis=2).astype(np.uint8) // 2

@@ -1,0 +1,118 @@
+"""The pictures of a result's frames, written by a thread behind the one that makes them."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from coprop_plugin.media.encode import picture_of
+from coprop_plugin.media.folders import writing
+from coprop_plugin.media.masks import mask_digest, mask_png, picture_name, probs_png
+from coprop_plugin.media.matte import save_alpha
+from coprop_plugin.types import FrameResult
+
+Encoded = TypeVar("Encoded")
+
+FRAMES_WAITING = 4
+"""Most frames that wait to be written, which bounds memory."""
+
+
+class FramePictures:
+    """Writes the masks and probabilities of frames in order, in a thread of its own.
+
+    Consecutive frames often have the same mask, e.g. none where nothing sounds: it is encoded
+    once.
+
+    Args:
+        folder: With the folders `masks`, `probs` and, if frames are given, `alpha`.
+        name: The name of the result in messages.
+
+    Attributes:
+        digests: Of the masks written so far, see `mask_digest`.
+    """
+
+    def __init__(self, folder: Path, name: Path) -> None:
+        self._folder, self._name = folder, name
+        self.digests: list[str] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="coprop-pictures")
+        self._waiting: deque[Future[None]] = deque()
+        self._mask = _LastEncoded(lambda mask: (mask_png(mask), mask_digest(mask)))
+        self._probs = _LastEncoded(probs_png)
+
+    def write(self, index: int, result: FrameResult, frame: Tensor | None = None) -> None:
+        """Write a frame soon; returns at once unless `FRAMES_WAITING` wait already.
+
+        Args:
+            index: Of the frame.
+            result: Its mask and probabilities.
+            frame: `[3, H, W]`, for its `alpha`.
+
+        Raises:
+            MediaError: If this or an earlier frame cannot be written.
+        """
+        self._do(lambda: self._write(index, result, frame))
+
+    def copy(self, copy_frame: Callable[[], str]) -> None:
+        """Call a function that writes a frame, after all before it; it returns the digest."""
+        self._do(lambda: self.digests.append(copy_frame()))
+
+    def wait(self) -> None:
+        """Wait until every frame is written.
+
+        Raises:
+            MediaError: If one cannot be written.
+        """
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def close(self) -> None:
+        """Write no more: what still waits is dropped."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        self._waiting.append(self._thread.submit(self._named, job))
+        if len(self._waiting) > FRAMES_WAITING:
+            self._waiting.popleft().result()
+
+    def _named(self, job: Callable[[], None]) -> None:
+        with writing(self._name):
+            job()
+
+    def _write(self, index: int, result: FrameResult, frame: Tensor | None) -> None:
+        name = picture_name(index)
+        probs = prob_bytes(result)
+        png, digest = self._mask(result.mask.cpu().numpy().astype(np.uint8, copy=False))
+        (self._folder / "masks" / name).write_bytes(png)
+        (self._folder / "probs" / name).write_bytes(self._probs(probs))
+        if frame is not None:
+            save_alpha(picture_of(frame), probs, self._folder / "alpha", index)
+        self.digests.append(digest)
+
+
+class _LastEncoded(Generic[Encoded]):
+    """Encodes pictures, and remembers the last one.
+
+    Args:
+        encode: From a picture to what is remembered.
+    """
+
+    def __init__(self, encode: Callable[[np.ndarray], Encoded]) -> None:
+        self._encode = encode
+        self._picture: np.ndarray | None = None
+
+    def __call__(self, picture: np.ndarray) -> Encoded:
+        if self._picture is None or not np.array_equal(self._picture, picture):
+            self._encoded = self._encode(picture)
+            # A copy: the caller may use its memory for the next frame.
+            self._picture = picture.copy()
+        return self._encoded
+
+
+def prob_bytes(result: FrameResult) -> np.ndarray:
+    """Return 255 times the probability that each pixel sounds, `[H, W]` uint8."""
+    probs = result.sounding_prob.cpu().numpy() * np.float32(255)
+    return np.rint(probs, out=probs).astype(np.uint8)
