@@ -1,19 +1,18 @@
-"""An overlay that is written while its masks are still being made."""
+"""An overlay that a thread writes while its masks are still being made."""
 
 import threading
-from bisect import bisect_right
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import torch
+from torch import Tensor
 
 from coprop_plugin.media.rewrite import Spans
 from coprop_plugin.types import Sampling, spans_of
 
 
 class GrowingSpans(Spans):
-    """Look-up of the span that contains a time, while frames are still added.
+    """Look-up of the span that contains a time, which waits until that span is known.
 
     Args:
         sampling: How the frames were chosen.
@@ -24,22 +23,95 @@ class GrowingSpans(Spans):
         ...     spans.add(time_s)
         >>> spans.at(0.7), spans.at(1.2)
         (0, 1)
-        >>> spans.complete()
-        >>> spans.at(1.6)
-        2
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._times: list[float] = []
+        self._sampling: Sampling = sampling
         self._first_s: list[float] = []
-        self._state: str = "open"
+        self._is_complete = self._is_cancelled = False
         self._changed = threading.Condition()
 
     def add(self, time_s: float) -> None:
-        """Add the next frame."""
-        start_s = float(spans_of(torch.tensor([time_s]).double(), self._sampling)[0, 0])
+        """Add the next frame; its mask can be read from now on."""
+        frame = torch.tensor([time_s], dtype=torch.float64)
         with self._changed:
-            self._times.append(time_s)
-            self._first_s.append(start_s)
+            self._first_s.append(float(spans_of(frame, self._sampling)[0, 0]))
             self._changed.notify_all()
+
+    def complete(self, spans: Tensor) -> None:
+        """Note that there are no more frames.
+
+        Args:
+            spans: `[T, 2]`, those of all frames.
+        """
+        with self._changed:
+            super().__init__(spans)
+            self._is_complete = True
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """Let whoever waits get a `CancelledError`."""
+        with self._changed:
+            self._is_cancelled = True
+            self._changed.notify_all()
+
+    def wait_for(self, index: int) -> None:
+        """Wait until a frame is added.
+
+        Raises:
+            CancelledError: If there will be none.
+        """
+        self._wait(lambda: len(self._first_s) > index)
+
+    def at(self, time_s: float) -> int | None:
+        """Return the index of the span, as soon as it is known; see `Spans`.
+
+        Raises:
+            CancelledError: If it will not be known.
+        """
+        self._wait(lambda: bool(self._first_s) and self._first_s[-1] > time_s + self.ROUNDING_S)
+        if not self._is_complete:
+            # A later span has begun, so this one is complete.
+            return self.last_started(self._first_s, time_s)
+        return super().at(time_s)
+
+    def _wait(self, known: Callable[[], bool]) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_cancelled or self._is_complete or known())
+            if self._is_cancelled:
+                raise CancelledError
+
+
+class OverlayThread:
+    """Writes an overlay in a thread, behind the frames that are added.
+
+    Args:
+        write: Writes it, with the spans of the frames.
+        sampling: How the frames were chosen.
+    """
+
+    def __init__(self, write: Callable[[GrowingSpans], object], sampling: Sampling) -> None:
+        self._spans = GrowingSpans(sampling)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="coprop-overlay")
+        self._written = self._thread.submit(write, self._spans)
+
+    def add(self, time_s: float) -> None:
+        """Add the next frame; its mask can be read from now on."""
+        self._spans.add(time_s)
+
+    def finish(self, spans: Tensor) -> None:
+        """Wait until the overlay is written.
+
+        Args:
+            spans: `[T, 2]`, those of all frames.
+
+        Raises:
+            MediaError: If it cannot be written.
+        """
+        self._spans.complete(spans)
+        self._written.result()
+
+    def close(self) -> None:
+        """End the thread; an overlay that is not finished is not written."""
+        self._spans.cancel()
+        self._thread.shutdown()

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +21,10 @@ from coprop_plugin.media.folders import (
     writing,
 )
 from coprop_plugin.media.frame_pictures import FramePictures
-from coprop_plugin.media.masks import mask_digest, picture_name, read_mask, read_picture
+from coprop_plugin.media.masks import mask_digest, read_picture
 from coprop_plugin.media.matte import save_alphas_of
 from coprop_plugin.media.overlay import write_overlay
+from coprop_plugin.media.overlay_thread import GrowingSpans, OverlayThread
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
 from coprop_plugin.media.replace_folder import check_old, recover_folder, replace_folder
 from coprop_plugin.media.result_json import FORMAT, is_result
@@ -121,7 +123,8 @@ class ResultWriter:
         self._resume = resume
         self._journal: Journal | None = None
         self._reuse, self._edited = reuse, edited
-        self._pictures = FramePictures(self._partial, self.folder)
+        self._pictures = FramePictures(self._partial, self.folder, self._frame_written)
+        self._overlay_thread: OverlayThread | None = None
         self._shape: tuple[int, int, int] = (0, 0, 0)
         self._class_names: Sequence[str] | None = None
         self.times: list[float] = []
@@ -150,12 +153,16 @@ class ResultWriter:
                 shutil.rmtree(self._partial, ignore_errors=True)
             for name in PICTURE_FOLDERS[: 3 if self._alpha else 2]:
                 (self._partial / name).mkdir(parents=True, exist_ok=True)
+        if self._overlay:
+            self._overlay_thread = OverlayThread(self._write_overlay, self._sampling)
+            for time_s in self.times:
+                self._overlay_thread.add(time_s)
         return self
 
     def _open_journal(self) -> None:
         self._journal = journal = Journal(self._partial, self._about, self.folder)
         try:
-            self._pictures.digests = [self._digest_of(k) for k in range(len(journal.times))]
+            self._pictures.resume([self._digest_of(k) for k in range(len(journal.times))])
         except (MediaError, SyntaxError, ValueError):
             # Written, but not yet on the disk when the machine lost power.
             journal.start_over()
@@ -200,10 +207,10 @@ class ResultWriter:
             )
         if self._alpha and frame is None and self._clip is not None:
             frame = self._clip.frames[index]
-        self._pictures.write(index, frame_result, frame if self._alpha else None)
         self.times.append(float(frame_result.time_s))
         self._shape = (*frame_result.mask.shape, frame_result.num_classes)
         self._class_names = frame_result.class_names
+        self._pictures.write(index, frame_result, frame if self._alpha else None)
 
     def keep(self, time_s: float) -> None:
         """Copy the next frame from the reused result.
@@ -218,10 +225,22 @@ class ResultWriter:
         if reused is None:
             raise MediaError("Expected a writer with `reuse=`, got one without. Call `write`.")
         index = self.num_written
-        self._pictures.copy(lambda: reused.copy_frame(index, self._partial))
         self.times.append(float(time_s))
         self._shape = (*reused.size, reused.content["num_classes"])
         self._class_names = reused.content.get("class_names")
+        self._pictures.copy(lambda: reused.copy_frame(index, self._partial))
+
+    def _frame_written(self, index: int) -> None:
+        if self._overlay_thread is not None:
+            self._overlay_thread.add(self.times[index])
+
+    def _write_overlay(self, spans: GrowingSpans) -> None:
+        def mask_of(index: int) -> np.ndarray:
+            spans.wait_for(index)
+            return self._pictures.mask(index)
+
+        path = self._partial / "overlay.mp4"
+        write_overlay(path, mask_of, spans, source=self._source, clip=self._clip)
 
     def __exit__(
         self,
@@ -234,6 +253,8 @@ class ResultWriter:
                 self._finish()
         finally:
             self._pictures.close()
+            if self._overlay_thread is not None:
+                self._overlay_thread.close()
             if self._journal is not None:
                 self._journal.close()
             if self._journal is None or not self._journal.times:
@@ -251,14 +272,8 @@ class ResultWriter:
         if self._alpha and self._source and len(os.listdir(alpha)) < self.num_written:
             with writing(self.folder):
                 save_alphas_of(self._source, self.times, probs, alpha)
-        if self._overlay:
-            write_overlay(
-                self._partial / "overlay.mp4",
-                lambda index: read_mask(self._partial / "masks" / picture_name(index)),
-                self._spans(times),
-                source=self._source,
-                clip=self._clip,
-            )
+        if self._overlay_thread is not None:
+            self._overlay_thread.finish(self._spans(times))
         with writing(self.folder):
             if self.control_points is not None:
                 content = self.control_points.to_dict(times)

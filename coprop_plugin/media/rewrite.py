@@ -1,8 +1,9 @@
 """A video file written again with other pictures, but the same time stamps and audio."""
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.container import open_container, packets_of
 from coprop_plugin.media.encode import CopiedAudio, EncodedAudio, VideoWriter
+from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.soundtrack import SoundBlock, sound_blocks
 from coprop_plugin.media.video_formats import MP4, VideoFormat
 from coprop_plugin.media.video_source import VideoSource
@@ -62,6 +64,8 @@ class Spans:
         [None, 0, 1, 1, None]
     """
 
+    ROUNDING_S = 1e-6
+
     def __init__(self, spans: Tensor) -> None:
         self._starts, ends = spans.numpy().T
         # Half a span more: the last one also covers rounding and an incomplete frame or second.
@@ -69,8 +73,12 @@ class Spans:
 
     def at(self, time_s: float) -> int | None:
         """Return the index of the span; None before the first and after the last."""
-        index = int(np.searchsorted(self._starts, time_s + 1e-6, side="right")) - 1
-        return None if index < 0 or time_s >= self._last_s else index
+        return None if time_s >= self._last_s else self.last_started(self._starts, time_s)
+
+    def last_started(self, starts: Sequence[float] | np.ndarray, time_s: float) -> int | None:
+        """Return the index of the last span that has begun, from the starts of all; or None."""
+        index = bisect_right(starts, time_s + self.ROUNDING_S) - 1
+        return None if index < 0 else index
 
 
 def _write(
@@ -83,8 +91,8 @@ def _write(
         first = next(frames)
         audio = _audio_of(source, video_format, copy_audio, stack)
         writer = stack.enter_context(VideoWriter(path, video_format, audio=audio))
-        for time_s, length_s, frame in chain([first], frames):
-            picture = source.picture(frame)
+        pictures = ((*times, source.picture(frame)) for *times, frame in chain([first], frames))
+        for time_s, length_s, picture in stack.enter_context(closing(read_ahead(pictures))):
             writer.pixel_aspect = source.pixel_aspect
             writer.add(change(picture, time_s), time_s, length_s)
 
