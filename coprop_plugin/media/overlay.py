@@ -94,11 +94,6 @@ class _LayerTrack:
         return self._layer.on(picture)
 
 
-def paint(self, picture: np.ndarray, time_s: float) -> np.ndarray:
-    index = self._spans.at(time_s)
-    return picture if index is None else self._fetch(index, picture.shape[:2]).on(picture)
-
-
 def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Tint what sounds, one colour per class, and draw its outline.
 
