@@ -5,17 +5,20 @@ from coprop_plugin.layers.eval_mode import device_of, evaluating
 from coprop_plugin.layers.folding import convolve
 from coprop_plugin.layers.frame_batches import segment_in_batches
 from coprop_plugin.layers.module_list import ModuleListOf
-from coprop_plugin.layers.normalisation import denormalise, normalise
+from coprop_plugin.layers.normalisation import as_rgb, denormalise, normalise
 from coprop_plugin.layers.residual import ResidualBlock
 from coprop_plugin.layers.small_backbone import SmallBackbone
+from coprop_plugin.layers.transfer import CPUCopy, to_device
 
 __all__ = [
+    "CPUCopy",
     "PVT_V2",
     "RESNETS",
     "ModuleListOf",
     "ResidualBlock",
     "SmallBackbone",
     "TransformersBackbone",
+    "as_rgb",
     "build_backbone",
     "convolve",
     "denormalise",
@@ -23,4 +26,5 @@ __all__ = [
     "evaluating",
     "normalise",
     "segment_in_batches",
+    "to_device",
 ]

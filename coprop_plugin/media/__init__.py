@@ -22,6 +22,7 @@ from coprop_plugin.media.masks import (
 from coprop_plugin.media.overlay import class_colours, paint, write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
 from coprop_plugin.media.read import VideoInfo, open_video, open_video_at, probe, read_clip
+from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.replace_folder import folders_in, recover_folder, replace_folder
 from coprop_plugin.media.result_folder import ResultWriter, save_result
 from coprop_plugin.media.result_json import is_result, read_about, read_manifest, source_of
@@ -53,6 +54,7 @@ __all__ = [
     "picture_name",
     "probe",
     "read_about",
+    "read_ahead",
     "read_clip",
     "read_manifest",
     "read_mask",

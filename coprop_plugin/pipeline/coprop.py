@@ -15,6 +15,7 @@ from coprop_plugin.layers.eval_mode import device_of, evaluating
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
 from coprop_plugin.pipeline.candidates import CandidateOptions, CandidateRunner
 from coprop_plugin.pipeline.mask_logits import MaskLogits
+from coprop_plugin.pipeline.on_cpu import on_cpu
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints, StreamingSchedule
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
@@ -276,14 +277,14 @@ class CoProp(nn.Module):
         """
         clip = Clip.of(source, fps, sampling)
         points = ControlPoints(torch.ones(clip.num_frames), source="bare")
-        runner, frames = BackendRunner(self.backend), []
-        size = runner.batch_size(clip)
-        for first in range(0, clip.num_frames, size):
-            indices = list(range(first, min(first + size, clip.num_frames)))
-            for index, logits in zip(indices, runner.logits(clip, indices), strict=True):
-                masks, time_s = MaskLogits.of_keyframe(logits), float(clip.times[index])
-                frames.append(masks.result(index, time_s, True, runner.class_names))
-        return SegmentationResult(clip, points, frames)
+        runner = BackendRunner(self.backend)
+        every = torch.arange(clip.num_frames).split(runner.batch_size(clip))
+        logits = (row for batch in every for row in runner.logits(clip, batch.tolist()))
+        frames = (
+            MaskLogits.of_keyframe(row).result(index, time_s, True, runner.class_names)
+            for index, (row, time_s) in enumerate(zip(logits, clip.times.tolist(), strict=True))
+        )
+        return SegmentationResult(clip, points, list(on_cpu(frames)))
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
         """Find the control points of a clip, Eq. (1).
@@ -321,11 +322,18 @@ class CoProp(nn.Module):
         """Segment the frames of a video that is read in windows: one result a frame, in order."""
         runner = BackendRunner(self.backend, hook)
         groups = ([ScheduledWindow(window, schedule)] for window in windows)
-        for frame in self._masks(groups, runner):
-            time_s = float(schedule.times[frame.index])
-            result = frame.masks.result(frame.index, time_s, frame.is_keyframe, runner.class_names)
+        frames = (
+            frame.masks.result(
+                frame.index,
+                float(schedule.times[frame.index]),
+                frame.is_keyframe,
+                runner.class_names,
+            )
+            for frame in self._masks(groups, runner)
+        )
+        for result in on_cpu(frames):
             if hook:
-                hook("propagation", result, frame.index + 1, schedule.points.num_frames)
+                hook("propagation", result, result.index + 1, schedule.points.num_frames)
             yield result
 
     def _masks(

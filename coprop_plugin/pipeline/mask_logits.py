@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import PropagationError
+from coprop_plugin.layers import to_device
 from coprop_plugin.limits import OBJECTS
 from coprop_plugin.types import ABSENT_LOGIT, FrameResult
 
@@ -48,18 +49,18 @@ class MaskLogits:
         if not self.class_ids:
             return torch.zeros(self.logits.shape[-2:], dtype=torch.uint8)
         if self.num_classes == 1:
-            return (self.logits[0] > 0).to("cpu", torch.uint8)
-        ids = torch.tensor(self.class_ids, dtype=torch.uint8, device=self.logits.device)
+            return (self.logits[0] > 0).view(torch.uint8)
+        ids = to_device(torch.tensor(self.class_ids, dtype=torch.uint8), self.logits.device)
         if len(ids) == 2:
             # A fiftieth of the time of argmax over so short an axis.
-            return torch.where(self.logits[1] > self.logits[0], ids[1], ids[0]).cpu()
-        return ids[self.logits.argmax(0)].cpu()
+            return torch.where(self.logits[1] > self.logits[0], ids[1], ids[0])
+        return ids[self.logits.argmax(0)]
 
     @property
     def probs(self) -> Tensor:
-        """`[len(class_ids), H, W]` float32 on the CPU."""
+        """`[len(class_ids), H, W]` float32."""
         logits = self.logits.float()
-        return (logits.sigmoid() if self.num_classes == 1 else logits.softmax(0)).cpu()
+        return logits.sigmoid() if self.num_classes == 1 else logits.softmax(0)
 
     def all_classes(self) -> Tensor:
         """Logits of every class, `[C, H, W]`; `ABSENT_LOGIT` for those not in the segment."""
@@ -81,7 +82,7 @@ class MaskLogits:
         is_keyframe: bool,
         class_names: tuple[str, ...] | None = None,
     ) -> FrameResult:
-        """Return this frame as a caller gets it."""
+        """Return this frame's result, on the device of its logits."""
         return FrameResult(
             index=index,
             time_s=time_s,

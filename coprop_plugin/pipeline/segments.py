@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.layers.eval_mode import device_of, evaluating
+from coprop_plugin.layers import as_rgb, device_of, evaluating, to_device
 from coprop_plugin.pipeline.backend_runner import Keyframes
 from coprop_plugin.pipeline.mask_logits import MaskLogits, hard_mask
 from coprop_plugin.pipeline.windows import ScheduledWindow
-from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
+from coprop_plugin.types import (
+    BatchedPropagator,
+    Clip,
+    LookaheadPropagator,
+    Propagator,
+    UInt8Propagator,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +134,8 @@ class SegmentPropagator:
 
     def nothing(self, clip: Clip) -> MaskLogits:
         """Return the masks of a frame in which nothing sounds."""
-        return MaskLogits((), torch.zeros(0, *clip.size), self.num_classes)
+        logits = torch.zeros(0, *clip.size, dtype=torch.float32)
+        return MaskLogits((), logits, self.num_classes)
 
     def _look_ahead(self, clip: Clip, frames: Sequence[int], sound: Tensor | None) -> None:
         self._encoded = 1
@@ -144,8 +151,9 @@ class SegmentPropagator:
     def _inputs(
         self, clip: Clip, frames: Sequence[int], sound: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        device, frames = device_of(self.propagator), list(frames)
-        return clip.rgb(frames).to(device), None if sound is None else sound[frames].to(device)
+        device = device_of(self.propagator)
+        pictures = _pictures(self.propagator, clip, frames, device)
+        return pictures, None if sound is None else to_device(sound[list(frames)], device)
 
 
 class WindowPropagator:
@@ -343,13 +351,14 @@ def _propagate_alike(
             row += [state.nothing(segment.clip) for _ in segment.frames[1:]]
         return masks
     device = device_of(propagator)
-    frames, sound = _batched_inputs(segments, 0, device)
+    frames, sound = _batched_inputs(propagator, segments, 0, device)
     memory = propagator.start(frames, sound, torch.stack(objects).to(device))
     active = len(segments)
     for step in range(1, len(segments[0].frames)):
         still = sum(step < len(segment.frames) for segment in segments)
         memory, active = memory if still == active else propagator.first(memory, still), still
-        logits = propagator.step(memory, *_batched_inputs(segments[:active], step, device))
+        inputs = _batched_inputs(propagator, segments[:active], step, device)
+        logits = propagator.step(memory, *inputs)
         for state, row, one in zip(states, masks, logits, strict=False):
             row.append(state.with_classes(one))
     return masks
@@ -364,11 +373,23 @@ def _propagate_one(propagator: Propagator, num_classes: int, segment: Segment) -
 
 
 def _batched_inputs(
-    segments: Sequence[Segment], step: int, device: torch.device
+    propagator: Propagator, segments: Sequence[Segment], step: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    frames = torch.cat([segment.clip.rgb([segment.frames[step]]) for segment in segments])
+    pictures = [_pictures(propagator, s.clip, [s.frames[step]], device) for s in segments]
     rows = [s.sound[s.frames[step]] for s in segments if s.sound is not None]
-    return frames.to(device), torch.stack(rows).to(device) if rows else None
+    return torch.cat(pictures), to_device(torch.stack(rows), device) if rows else None
+
+
+def _pictures(
+    propagator: Propagator, clip: Clip, frames: Sequence[int], device: torch.device
+) -> Tensor:
+    """Return frames `[K, 3, H, W]` on a device, moved there as they are: uint8, if they are."""
+    first = frames[0]
+    chosen = clip.frames[first : first + 1] if len(frames) == 1 else clip.frames[list(frames)]
+    moved = to_device(chosen, device)
+    if isinstance(propagator, UInt8Propagator) and propagator.takes_uint8:
+        return moved
+    return as_rgb(moved).float()
 
 
 def _any_object(logits: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """A video of any length as a sequence of short windows, each with context on both sides."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -179,22 +180,23 @@ class StreamedVideo:
         own = max(context, min(fit, longest))
         first, end = (start // own * own, num_frames) if stop is None else (start, stop)
         begin = max(0, first - context)
-        frames = media.open_video_at(self.info, begin)
         # One buffer for all windows: memory that is freed and allocated for each makes a process
         # grow.
         room = min(own + 2 * context, num_frames)
         buffer = torch.empty(room, 3, height, width, dtype=torch.uint8)
         held, read = begin, begin
-        for window_start in range(first, end, own):
-            window_stop = min(window_start + own, end)
-            begin, until = max(0, window_start - context), min(window_stop + context, num_frames)
-            for index in range(begin, read):
-                buffer[index - begin] = buffer[index - held]
-            for index in range(read, until):
-                buffer[index - begin] = self._next(frames)
-            held, read = begin, until
-            clip = replace(self.audio[begin:until], frames=buffer[: until - begin])
-            yield Window(clip, begin, range(window_start, window_stop))
+        with closing(media.read_ahead(media.open_video_at(self.info, begin))) as frames:
+            for window_start in range(first, end, own):
+                window_stop = min(window_start + own, end)
+                begin = max(0, window_start - context)
+                until = min(window_stop + context, num_frames)
+                for index in range(begin, read):
+                    buffer[index - begin] = buffer[index - held]
+                for index in range(read, until):
+                    buffer[index - begin] = self._next(frames)
+                held, read = begin, until
+                clip = replace(self.audio[begin:until], frames=buffer[: until - begin])
+                yield Window(clip, begin, range(window_start, window_stop))
 
     def _next(self, frames: Iterator[Tensor]) -> Tensor:
         frame = next(frames, None)

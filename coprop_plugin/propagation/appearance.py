@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coprop_plugin.layers import as_rgb
 from coprop_plugin.propagation.baselines import as_logits
 from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame, one_hot
 from coprop_plugin.propagation.optical_flow import (
@@ -44,14 +45,15 @@ def describe_pixels(picture: Tensor) -> np.ndarray:
     """Describe each pixel of a picture by its colour and what is around it.
 
     Args:
-        picture: `[3, H, W]` RGB in [0, 1].
+        picture: `[3, H, W]` RGB, uint8 or float in [0, 1].
 
     Returns:
         `[h, w, 12]` float32: Lab / 100, the same blurred a little and more, and the local standard
         deviation; at half the size, the shorter side at most 112 pixels.
     """
     cv2 = import_cv2()
-    rgb = np.ascontiguousarray(picture.clamp(0, 1).permute(1, 2, 0).cpu().numpy(), np.float32)
+    picture = as_rgb(picture).clamp(0, 1)
+    rgb = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy(), np.float32)
     height, width = rgb.shape[:2]
     scale = min(0.5, _LOOK_SIDE / min(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -229,6 +231,8 @@ class AppearancePropagator:
         self.lost_below, self.found_above = lost_below, found_above
         self.change_weight, self.learn_rate = change_weight, learn_rate
         self.num_features = num_features
+
+    takes_uint8 = True
 
     def hear(self, clip: Clip) -> None:
         """Return None: the audio is not used."""

@@ -41,6 +41,8 @@ class HoldPropagator:
         [[[0, 1], [0, 0]]]
     """
 
+    takes_uint8 = True
+
     def hear(self, clip: Clip) -> None:
         """Return None: the audio is not used."""
         return None
@@ -109,6 +111,8 @@ class FlowPropagator:
 
     def __init__(self, preset: FlowPreset = "medium") -> None:
         self.preset = preset
+
+    takes_uint8 = True
 
     def hear(self, clip: Clip) -> None:
         """Return None: the audio is not used."""

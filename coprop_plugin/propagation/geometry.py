@@ -34,14 +34,15 @@ def one_hot(masks: Tensor, num_objects: int) -> Tensor:
 
 
 def check_keyframe(frame: Tensor, masks: Tensor) -> None:
-    """Check that a keyframe is `[B, 3, H, W]` float with integer masks `[B, H, W]`.
+    """Check that a keyframe is `[B, 3, H, W]`, uint8 or float, with integer masks `[B, H, W]`.
 
     Raises:
         PropagationError: If it is not, or if the masks hold 255.
     """
-    if frame.ndim != 4 or frame.shape[1] != 3 or not frame.is_floating_point():
+    is_rgb = frame.is_floating_point() or frame.dtype == torch.uint8
+    if frame.ndim != 4 or frame.shape[1] != 3 or not is_rgb:
         raise PropagationError(
-            "Expected a frame [B, 3, H, W], float RGB in [0, 1], got shape "
+            "Expected a frame [B, 3, H, W], RGB, uint8 or float in [0, 1], got shape "
             f"{list(frame.shape)} and {frame.dtype}. Use `clip.rgb([t])`."
         )
     check_masks(masks, frame)

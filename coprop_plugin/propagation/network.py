@@ -95,7 +95,7 @@ class PropagationNetwork(nn.Module):
         Returns:
             The maps at strides 4, 8, 16, `[B, C_s, H / s, W / s]`, and tokens `[B, h, w, C]`.
         """
-        *maps, last = self.encoder(normalise(frame))
+        *maps, last = self.encoder(normalise(frame).to(self.projector.weight.dtype))
         maps.append(self.projector(last))
         if sound is not None:
             for layer, insert in self.inserts.items():

@@ -48,8 +48,10 @@ def flow_between(method: Any, now: np.ndarray, before: np.ndarray) -> np.ndarray
 
 
 def gray(picture: Tensor) -> np.ndarray:
-    """Turn RGB `[3, H, W]` in [0, 1] into brightness, uint8 `[H, W]`."""
-    rgb = (picture.clamp(0, 1) * 255).round().byte()
+    """Turn RGB `[3, H, W]`, uint8 or in [0, 1], into brightness, uint8 `[H, W]`."""
+    rgb = picture
+    if picture.dtype != torch.uint8:
+        rgb = (picture.clamp(0, 1) * 255).round().byte()
     cv2 = import_cv2()
     return cv2.cvtColor(rearrange(rgb, "c h w -> h w c").cpu().numpy(), cv2.COLOR_RGB2GRAY)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import PropagationError
+from coprop_plugin.layers import as_rgb
 from coprop_plugin.propagation import guidance
 from coprop_plugin.propagation.audio_tokens import SoundTokens
 from coprop_plugin.propagation.block import sine_position
@@ -157,6 +158,8 @@ class AudioInsertPropagator(Pretrained, nn.Module):
             guided=guide is not None,
         )
 
+    takes_uint8 = True
+
     def hear(self, clip: Clip) -> Tensor | None:
         """Return the audio tokens of every frame, `[T, N, D]`; None without usable audio.
 
@@ -168,7 +171,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
         """Begin a segment.
 
         Args:
-            frame: `[B, 3, H, W]` RGB in [0, 1].
+            frame: `[B, 3, H, W]` RGB, uint8 or float in [0, 1].
             sound: Audio tokens `[B, N, D]`, rows of `hear`, or None for a segment without audio.
             masks: `[B, H, W]` object ids, 0 the background, 1..n; n is the highest id.
 
@@ -213,7 +216,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
 
         Args:
             memory: As `start` returned it; updated in place.
-            frame: `[B, 3, H, W]` RGB in [0, 1], of the keyframe's size.
+            frame: `[B, 3, H, W]` RGB as in `start`, of the keyframe's size.
             sound: `[B, N, D]`, or None if the segment began without audio.
             masks: `[B, H, W]` object ids to store instead of the predicted ones (teacher forcing);
                 255 marks unlabelled pixels.
@@ -284,7 +287,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
     ) -> tuple[list[Tensor], Tensor]:
         if sound is not None:
             check_sound(sound, len(frame), None if self.sound is None else self.sound.width)
-        return self.network.encode(resize_frame(frame, size), sound)
+        return self.network.encode(resize_frame(as_rgb(frame), size), sound)
 
     def _groups(self, memory: Memory) -> int:
         return num_groups(memory.num_objects, self.max_objects)

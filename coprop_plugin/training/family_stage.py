@@ -16,11 +16,11 @@ from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.adapters.released import ReleasedModel
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
-from coprop_plugin.layers.normalisation import normalise
+from coprop_plugin.layers import as_rgb, normalise
 from coprop_plugin.registry import MODELS
 from coprop_plugin.training.family_losses import query_losses
 from coprop_plugin.training.losses import segmentation_loss
-from coprop_plugin.training.stage import StageModel, as_rgb, begun
+from coprop_plugin.training.stage import StageModel, begun
 from coprop_plugin.types import AudioEncoder
 
 _FEATURE_WEIGHT = 0.1

@@ -13,11 +13,12 @@ from coprop_plugin.keyframes import (
     save_keyframe_processor,
 )
 from coprop_plugin.keyframes.processor_weights import WEIGHTS
+from coprop_plugin.layers import as_rgb
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.training.losses import (
     keyframe_losses,
 )
-from coprop_plugin.training.stage import StageModel, as_rgb, begun, load_vggish_into
+from coprop_plugin.training.stage import StageModel, begun, load_vggish_into
 
 
 @MODELS.register_module()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import TrainingError
+from coprop_plugin.layers import as_rgb
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.propagation.checkpoint import (
     load_aot_checkpoint,
@@ -26,7 +27,6 @@ from coprop_plugin.training.losses import (
 from coprop_plugin.training.reference_loss import reference_logits
 from coprop_plugin.training.stage import (
     StageModel,
-    as_rgb,
     begun,
     load_vggish_into,
     training_progress,

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-import torch
 from mmengine.logging import MessageHub, print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -118,16 +117,6 @@ def begun(
     untrained = ", ".join(sorted(there.keys() - fits.keys())) or "nothing"
     print_log(f"Weights loaded from {weights}; untrained: {untrained}.", logger="current")
     return changed
-
-
-def as_rgb(frames: Tensor) -> Tensor:
-    """Return uint8 frames as float RGB in [0, 1]; float frames unchanged.
-
-    Example:
-        >>> as_rgb(torch.tensor([255], dtype=torch.uint8)).item()
-        1.0
-    """
-    return frames.float() / 255 if frames.dtype == torch.uint8 else frames
 
 
 def training_progress() -> float:

@@ -33,6 +33,7 @@ from coprop_plugin.types.protocols import (
     Propagator,
     RevisableCall,
     StreamingProvider,
+    UInt8Propagator,
     UnpackedCall,
 )
 from coprop_plugin.types.results import ABSENT_LOGIT, FrameResult, SegmentationResult
@@ -52,6 +53,7 @@ __all__ = [
     "Hook",
     "KeyframeBackend",
     "LookaheadPropagator",
+    "UInt8Propagator",
     "Propagator",
     "RevisableCall",
     "Sampling",

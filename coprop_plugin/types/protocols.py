@@ -204,6 +204,17 @@ class BatchedPropagator(Propagator, Protocol):
 
 
 @runtime_checkable
+class UInt8Propagator(Propagator, Protocol):
+    """A propagator whose `frame`s may also be uint8 in 0..255, as a decoder gives them.
+
+    It is spared the conversion of frames that it converts in another way, or not at all.
+    """
+
+    takes_uint8: bool
+    """Whether it takes them."""
+
+
+@runtime_checkable
 class LookaheadPropagator(Propagator, Protocol):
     """A propagator that can encode several frames of a segment at once, before their steps."""
 
