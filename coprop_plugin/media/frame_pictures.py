@@ -128,7 +128,8 @@ class _LastEncoded(Generic[Encoded]):
         self.encoded: Encoded | None = None
 
     def __call__(self, picture: np.ndarray) -> Encoded:
-        if self.encoded is None or not np.array_equal(self._picture, picture):
+        last = self._picture
+        if self.encoded is None or last is None or not np.array_equal(last, picture):
             self.encoded = self._encode(picture)
             # A copy: the caller may use its memory for the next frame.
             self._picture = picture.copy()

@@ -99,7 +99,7 @@ def mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
         >>> mask_box(np.array([[0, 0, 0], [0, 1, 1]]))
         (1, 1, 3, 2)
     """
-    rows, columns = (mask.any(axis).nonzero()[0] for axis in (1, 0))
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
@@ -91,10 +91,17 @@ def _write(
         first = next(frames)
         audio = _audio_of(source, video_format, copy_audio, stack)
         writer = stack.enter_context(VideoWriter(path, video_format, audio=audio))
-        pictures = ((*times, source.picture(frame)) for *times, frame in chain([first], frames))
+        pictures = _pictures(source, chain([first], frames))
         for time_s, length_s, picture in stack.enter_context(closing(read_ahead(pictures))):
             writer.pixel_aspect = source.pixel_aspect
             writer.add(change(picture, time_s), time_s, length_s)
+
+
+def _pictures(
+    source: VideoSource, frames: Iterable[tuple[float, float, av.VideoFrame]]
+) -> Iterator[tuple[float, float, np.ndarray]]:
+    for time_s, length_s, frame in frames:
+        yield time_s, length_s, source.picture(frame)
 
 
 def _audio_of(
