@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from make_avsbench import make_avss, make_ms3, make_s4
+from make_avsbench import CLASSES, make_avss, make_s4
 from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR, toy_avsbench_config
 
 from coprop_plugin.benchmark.datasets import Sample
@@ -13,10 +13,11 @@ from coprop_plugin.errors import TrainingError
 from coprop_plugin.training.affine_clips import affine_clips
 from coprop_plugin.training.batches import labelled_frames, sounding_clips
 from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
-from coprop_plugin.training.run import config_names, evaluate, train
+from coprop_plugin.training.run import config_names, evaluate, read_config, train
 from coprop_plugin.types import Clip
 
 SIZE = (32, 32)
+NAMES = tuple(CLASSES)
 
 
 def sample(classes, labelled=(1, 1, 1, 1, 1), size=SIZE):
@@ -94,28 +95,94 @@ def test_unknown_frames_are_neither_trained_nor_scored():
     assert Outcome.from_any(outcome).truth[1:].sum() == 0
 
 
+# Those of MS3 run in `test_train_avsbench`.
 @pytest.mark.parametrize(
-    "name", [name for name in config_names() if name.startswith(("s4", "ms3", "avss"))]
+    "name",
+    [n for n in config_names() if n.startswith(("s4", "avss")) and not n.endswith("_r50")],
 )
 def test_configs_of_avsbench_train_in_its_layout(name, tmp_path):
     if name.startswith("s4"):
         root = make_s4(tmp_path / "data", {"x": ("cat", "train"), "y": ("cat", "val")}, SIZE)
-    elif name.startswith("avss"):
+    else:
         clips = {
             "s": ("s", "v1s", "train", [2]),
             "m": ("m", "v1m", "train", [1, 1, 2, 2, 2]),
             "two": ("two", "v2", "val", [1] * 10),
         }
         root = make_avss(tmp_path / "data", clips, SIZE)
-    else:
-        clips = {"x": ("train", "00111"), "y": ("train", "11000"), "z": ("val", "01100")}
-        root = make_ms3(tmp_path / "data", clips, SIZE)
     config = toy_avsbench_config(name, root, tmp_path / "run")
     weights = train(config)
     config.test_dataloader = config.val_dataloader
     scores = evaluate(config, weights, tmp_path / "scores")
-    name = "classes/mIoU" if name == "avss_keyframes" else "masks/M_J"
-    assert 0 <= scores[name] <= 1
+    score = "classes/mIoU" if name.startswith("avss") else "masks/M_J"
+    assert 0 <= scores[score] <= 1
+    assert ("classes/F" in scores) == name.startswith("avss")
+
+
+@pytest.mark.parametrize("name", ["s4", "ms3", "avss"])
+@pytest.mark.parametrize("stage", ["keyframes", "keyframes_1b"])
+def test_each_set_has_configs_of_both_backbones(name, stage):
+    pvt, resnet = (read_config(f"{name}_{stage}{suffix}") for suffix in ("", "_r50"))
+    for part in ("train", "val", "test"):
+        assert pvt[f"{part}_dataloader"] == resnet[f"{part}_dataloader"]
+    if stage == "keyframes":
+        assert resnet.model.processor.backbone == dict(
+            type="resnet50", pretrained="microsoft/resnet-50"
+        )
+        assert pvt.model.processor.backbone.type == "pvt_v2_b5"
+        assert pvt.model.processor.num_classes == (71 if name == "avss" else 1)
+    else:
+        assert pvt.train_dataloader.dataset.provider == f"points/{name}_train.json"
+        for config, suffix in ((pvt, ""), (resnet, "_r50")):
+            first = f"work_dirs/{name}_keyframes{suffix}"
+            assert config.model == dict(
+                type="KeyframeTraining", weights=f"{first}/weights.safetensors"
+            )
+            assert read_config(f"{name}_keyframes{suffix}").work_dir == first
+
+
+def test_values_of_a_config_are_changed_by_name():
+    config = read_config("ms3_keyframes", overrides={"train_cfg.max_epochs": 3})
+    assert config.train_cfg.max_epochs == 3
+    for wrong in ("trian_cfg.max_epochs", "train_cfg.max_epochs.x"):
+        with pytest.raises(TrainingError, match="does not fit the config.*train_cfg.max_epochs"):
+            read_config("ms3_keyframes", overrides={wrong: 3})
+
+
+def test_objects_that_are_not_in_the_first_frame_are_not_in_the_target():
+    """Binary masks would call the girl by the dog's number; class labels do not."""
+    clip = sample([2, 2, 3, 3, 3])
+    batch = sounding_clips([replace(clip, labels=clip.masks, class_names=NAMES)])
+    assert batch["masks"][0, :, 0, 0].tolist() == [1, 1, 0, 0, 0]
+    assert batch["classes"].tolist() == [[0, 2]]
+    assert batch["words"] == ["dog, girl"]
+    assert "words" not in sounding_clips([clip])
+
+
+def test_semantic_outcomes_have_class_numbers():
+    torch.manual_seed(0)
+    training = PropagatorTraining(TOY_PROPAGATOR).eval()
+    two = sample([7] * 5)
+    two.masks[:, 16:24, 16:24] = 9
+    batch = sounding_clips([two, sample([3] * 5)])
+    assert (batch["num_classes"], batch["classes"].tolist()) == (71, [[0, 7, 9], [0, 3, 0]])
+    with torch.no_grad():
+        outcomes = [Outcome.from_any(x) for x in training(**batch, mode="predict")]
+    found = [set(outcome.masks.unique().tolist()) for outcome in outcomes]
+    assert found[0] <= {0, 7, 9}
+    assert found[1] <= {0, 3}
+    assert torch.equal(outcomes[0].truth, two.masks)
+    assert torch.equal(outcomes[0].masks[0], two.masks[0])
+    assert outcomes[1].num_classes == 71
+
+
+def test_clips_with_several_labelled_frames_are_not_animated():
+    whole, one = sample([7] * 5), sample([7, 0, 0, 0, 0], (1, 0, 0, 0, 0))
+    assert torch.equal(affine_clips([whole])["frames"][0], whole.clip.frames)
+    batch = affine_clips([whole, replace(one, id="v1s")])
+    assert (batch["masks"] != 255).all()
+    torch.manual_seed(0)
+    assert PropagatorTraining(TOY_PROPAGATOR)(**affine_clips([one]))["loss_masks"].item() > 0
 
 
 def test_only_vggish_takes_its_weights():

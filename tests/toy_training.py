@@ -77,9 +77,13 @@ def toy_avsbench_config(name, root, work_dir, epochs=1):
     for part in ("train", "val"):
         loader = config[f"{part}_dataloader"]
         loader.update(num_workers=0, persistent_workers=False)
-        # The keyframes of a data set have it one level down.
+        # Keyframes and segments of a data set have it one level down.
         dataset = loader.dataset.get("dataset", loader.dataset)
         dataset.update(root=str(root), size=32)
+        if "avss_root" in dataset:
+            dataset.avss_root = None
+        if "provider" in loader.dataset:
+            loader.dataset.provider = "oracle"
     config.train_cfg.update(max_epochs=epochs, val_interval=epochs)
     return config
 

@@ -128,7 +128,7 @@ def _of_folder(
         except (CopropError, OSError) as error:
             failed[row.id] = str(error)
             continue
-        yield Labelled(row.id, clip, truth.categories, truth.control_points)
+        yield Labelled(row.id, clip, truth.categories or (), truth.control_points)
 
 
 def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, Sounds, WorkDir
+from coprop_plugin.cli.options import AsJson, Overrides, Sounds, WorkDir, overrides_of
 from coprop_plugin.cli.output import results_on_stdout, usage_errors
 
 
@@ -16,18 +16,20 @@ def evaluate(
     config: Annotated[str, typer.Argument(help="The config that the weights were trained with.")],
     weights: Annotated[Path, typer.Option(help="Weights that `coprop train` wrote.")],
     work_dir: WorkDir = None,
+    overrides: Overrides = None,
     sounds: Sounds = None,
     as_json: AsJson = False,
 ) -> None:
     """Score trained weights on the test data of their config."""
     with results_on_stdout() as print_result, usage_errors():
+        changes = overrides_of(overrides)
         from coprop_plugin.training.run import evaluate
 
         if sounds is not None:
             from coprop_plugin.training.sound_configs import with_sounds
 
             config = with_sounds(config, sounds, work_dir)
-        scores = evaluate(config, weights, work_dir)
+        scores = evaluate(config, weights, work_dir, changes)
         if as_json:
             print_result(json.dumps(scores))
             return

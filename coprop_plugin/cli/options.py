@@ -1,7 +1,8 @@
 """Options that several commands share."""
 
+import ast
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -55,6 +56,14 @@ WorkDir = Annotated[
     Path | None,
     typer.Option(help="Folder of checkpoints, logs and weights. Default: work_dirs/<config>."),
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a value of the config, e.g. train_cfg.max_epochs=30. May be repeated.",
+    ),
+]
 Sounds = Annotated[
     Path | None,
     typer.Option(help="Folder of recordings to mix, for `change_detector`."),
@@ -80,3 +89,25 @@ ClassNames = Annotated[
         help="File of class names: one a line, or JSON. Default: AVSS's names for 71 classes."
     ),
 ]
+
+
+def overrides_of(given: list[str] | None) -> dict[str, Any]:
+    """Read NAME=VALUE, where VALUE is a Python literal or a text.
+
+    Raises:
+        typer.BadParameter: If there is no `=`.
+
+    Example:
+        >>> overrides_of(["train_cfg.max_epochs=30", "model.weights=a.safetensors"])
+        {'train_cfg.max_epochs': 30, 'model.weights': 'a.safetensors'}
+    """
+    found = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"Expected NAME=VALUE, got {text!r}.", param_hint="--set")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found

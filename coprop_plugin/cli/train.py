@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import Sounds, WorkDir
+from coprop_plugin.cli.options import Overrides, Sounds, WorkDir, overrides_of
 from coprop_plugin.cli.output import results_on_stdout, usage_errors
 
 
@@ -17,6 +17,7 @@ def train(
         typer.Argument(help="An mmengine config file, or one that ships: world_keyframes_small."),
     ],
     work_dir: WorkDir = None,
+    overrides: Overrides = None,
     sounds: Sounds = None,
     resume: Annotated[
         bool, typer.Option(help="Resume from the last checkpoint in the work folder.")
@@ -25,12 +26,13 @@ def train(
 ) -> None:
     """Train a keyframe processor, propagator or change detector; print the path of its weights."""
     with results_on_stdout() as print_result, usage_errors():
+        changes = overrides_of(overrides)
         from coprop_plugin.training.run import train
 
         if sounds is not None:
             from coprop_plugin.training.sound_configs import with_sounds
 
             config = with_sounds(config, sounds, work_dir)
-        weights = train(config, work_dir, resume=resume, amp=amp)
+        weights = train(config, work_dir, resume=resume, amp=amp, overrides=changes)
         if os.environ.get("RANK", "0") == "0":
             print_result(str(weights))

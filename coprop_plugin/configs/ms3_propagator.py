@@ -1,8 +1,25 @@
 # Stage 2 on MS3: AOT-Large with ResNet-50, from its released weights. Download them to aot_weights
-# first: "R50_AOTL" in AOT's model zoo. Audio is inserted into four layers (Table 5).
+# first: "R50_AOTL" in AOT's model zoo. Audio is inserted into four layers (Table 5). Clips are the
+# segments between true control points, of two frames or more.
+# Objects are told apart by the labels of AVSS; with avss_root=None all of them are one.
 _base_ = ["_avsbench_propagator.py"]
 
 root = "data/Multi-sources"
-train_dataloader = dict(dataset=dict(type="MS3", root=root, split="train", size=224))
-val_dataloader = dict(dataset=dict(type="MS3", root=root, split="val", size=224))
-test_dataloader = dict(dataset=dict(type="MS3", root=root, split="test", size=224))
+train_dataloader = dict(
+    dataset=dict(
+        type="Segments",
+        dataset=dict(type="MS3", root=root, split="train", size=224, avss_root="data/AVSS"),
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        type="Segments",
+        dataset=dict(type="MS3", root=root, split="val", size=224, avss_root="data/AVSS"),
+    ),
+)
+test_dataloader = dict(
+    dataset=dict(
+        type="Segments",
+        dataset=dict(type="MS3", root=root, split="test", size=224, avss_root="data/AVSS"),
+    ),
+)

@@ -1,6 +1,6 @@
-# Stage 1 on S4: PVT-v2-b5 (backbone=dict(type="resnet50", pretrained="microsoft/resnet-50") is
-# the paper's other backbone) and VGGish, both with released weights, which are downloaded. For
-# stage 1b, fine-tuning on keyframes, see ms3_keyframes_1b.
+# Stage 1 on S4: PVT-v2-b5 and VGGish, both with released weights, which are downloaded.
+# ResNet-50, the paper's other backbone, is s4_keyframes_r50; stage 1b, on keyframes,
+# s4_keyframes_1b.
 _base_ = ["_avsbench_keyframes.py"]
 
 root = "data/Single-source"

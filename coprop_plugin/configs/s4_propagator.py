@@ -1,6 +1,8 @@
 # Stage 2 on S4: AOT-Large with ResNet-50, from its released weights. Download them to aot_weights
-# first: "R50_AOTL" in AOT's model zoo. Audio is inserted into four layers (Table 5). Only one
-# frame of each training clip is labelled, so clips are generated from it; see affine_clips.
+# first: "R50_AOTL" in AOT's model zoo. Audio is inserted into four layers (Table 5). Clips are the
+# segments between true control points, of two frames or more.
+# Only one frame of each training clip is labelled, so clips are generated from it; see
+# affine_clips.
 _base_ = ["_avsbench_propagator.py"]
 
 custom_imports = dict(
@@ -12,8 +14,21 @@ custom_imports = dict(
 )
 root = "data/Single-source"
 train_dataloader = dict(
-    dataset=dict(type="S4", root=root, split="train", size=224),
+    dataset=dict(
+        type="Segments",
+        dataset=dict(type="S4", root=root, split="train", size=224),
+    ),
     collate_fn=dict(type="coprop_plugin.affine_clips"),
 )
-val_dataloader = dict(dataset=dict(type="S4", root=root, split="val", size=224))
-test_dataloader = dict(dataset=dict(type="S4", root=root, split="test", size=224))
+val_dataloader = dict(
+    dataset=dict(
+        type="Segments",
+        dataset=dict(type="S4", root=root, split="val", size=224),
+    ),
+)
+test_dataloader = dict(
+    dataset=dict(
+        type="Segments",
+        dataset=dict(type="S4", root=root, split="test", size=224),
+    ),
+)

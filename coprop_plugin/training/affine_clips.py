@@ -20,20 +20,20 @@ _MAX_SHEAR = 0.1
 
 
 @FUNCTIONS.register_module(name=["affine_clips", "moved_clips"])
-def affine_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
-    """Animate the first labelled frame of each clip, and its mask, by an affine motion.
+def affine_clips(samples: Sequence[Any]) -> dict[str, Any]:
+    """Animate the labelled frame, and its mask, of clips that have a single one.
 
-    For `PropagatorTraining` on clips with one labelled frame and one source that sounds throughout,
-    as in S4. AOT makes such clips of single images in its pre-training; the paper does not describe
-    its training on S4. The frame turns, scales, shears and shifts evenly to a pose that depends on
-    the clip's name only, so that a resumed run gets the same clips; it is mirrored at its edges.
-    The audio is the clip's own.
+    For `PropagatorTraining` on clips of S4 and of AVSS's v1s, whose one source sounds throughout;
+    clips with more labelled frames stay as they are. AOT makes such clips of single images in its
+    pre-training; the paper does not describe its training on S4. The frame turns, scales, shears
+    and shifts evenly to a pose that depends on the clip's name only, so that a resumed run gets the
+    same clips; it is mirrored at its edges. The audio is the clip's own.
 
     Args:
         samples: As in `sounding_clips`.
 
     Returns:
-        What `sounding_clips` returns; every frame is labelled.
+        What `sounding_clips` returns; every frame of an animated clip is labelled.
 
     Raises:
         TrainingError: If clips differ in size.
@@ -43,12 +43,14 @@ def affine_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
 
 def _moved(sample: Any) -> Any:
     known = sample.labelled & sample.real
+    if int(known.sum()) != 1:
+        return sample
     shown, num_frames = int(known.int().argmax()), len(sample.masks)
     paths = _path(zlib.crc32(sample.id.encode()), num_frames)
     frame, mask = sample.clip.frames[shown], sample.masks[shown, None]
     frames = _sampled(frame.float(), paths, "bilinear").to(frame.dtype)
     masks = _sampled(mask.double(), paths.double(), "nearest")[:, 0].long()
-    labelled = torch.full((num_frames,), bool(known.any()))
+    labelled = torch.ones(num_frames, dtype=torch.bool)
     return replace(sample, clip=replace(sample.clip, frames=frames), masks=masks, labelled=labelled)
 
 

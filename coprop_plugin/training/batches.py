@@ -5,11 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.registry import FUNCTIONS
 from coprop_plugin.training.losses import IGNORED
+
+BETWEEN_WORDS = ", "
+"""Separator of the categories of a clip in a batch's `words`."""
 
 
 @FUNCTIONS.register_module()
@@ -17,7 +21,7 @@ def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
     """Collate all labelled frames of the clips, for `KeyframeTraining`.
 
     Args:
-        samples: Samples of AVSBench's data sets: `clip`, `masks`, `labelled`, `real`.
+        samples: Samples of AVSBench's data sets.
 
     Returns:
         `frame` `[N, 3, H, W]`, `log_mel` `[N, 1, 96, 64]`, `mask` `[N, H, W]`, and `clip` `[N]`,
@@ -42,7 +46,7 @@ def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
 
 
 @FUNCTIONS.register_module()
-def sounding_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
+def sounding_clips(samples: Sequence[Any]) -> dict[str, Any]:
     """Start clips at their first labelled frame with a sounding object.
 
     For `PropagatorTraining`. Object ids are the classes of the first frame; objects that start to
@@ -54,7 +58,9 @@ def sounding_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
 
     Returns:
         `frames` `[B, T, 3, H, W]`, `log_mel` `[B, T, 1, 96, 64]`, `times` `[B, T]`, `masks`
-        `[B, T, H, W]`.
+        `[B, T, H, W]`; `classes` `[B, 1 + n]`, the class of each object id; `num_classes`, those of
+        the data set; and, if what sounds is known by name, `words`, one text a clip, "" if nothing
+        does.
 
     Raises:
         TrainingError: If clips differ in size.
@@ -62,7 +68,13 @@ def sounding_clips(samples: Sequence[Any]) -> dict[str, Tensor]:
     samples = _of_one_size(samples)
     num_frames = max(len(sample.masks) for sample in samples)
     rows = [_sounding(sample, num_frames) for sample in samples]
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    classes = pad_sequence([row.pop("classes") for row in rows], batch_first=True)
+    batch: dict[str, Any] = {n: torch.stack([row[n] for row in rows]) for n in rows[0]}
+    batch |= dict(classes=classes, num_classes=samples[0].num_classes)
+    names = [sample.categories for sample in samples]
+    if None not in names:
+        batch["words"] = [BETWEEN_WORDS.join(categories) for categories in names]
+    return batch
 
 
 def _sounding(sample: Any, num_frames: int) -> dict[str, Tensor]:
@@ -87,6 +99,7 @@ def _sounding(sample: Any, num_frames: int) -> dict[str, Tensor]:
         log_mel=clip_log_mel(sample.clip)[indices],
         times=sample.clip.times[indices] + gap_s,
         masks=masks,
+        classes=torch.tensor([0, *shown]),
     )
 
 

@@ -19,6 +19,7 @@ from coprop_plugin.propagation.checkpoint import (
 from coprop_plugin.propagation.resolve import WEIGHTS
 from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.registry import MODELS, build
+from coprop_plugin.training.batches import BETWEEN_WORDS
 from coprop_plugin.training.losses import (
     IGNORED,
     hard_share,
@@ -32,8 +33,8 @@ from coprop_plugin.training.stage import (
     training_progress,
 )
 
-BETWEEN_WORDS = ", "
-"""Separator of the categories of a clip in a batch's `words`."""
+SILENCE = "silence"
+"""The word for a clip in which nothing sounds."""
 
 
 @MODELS.register_module()
@@ -58,13 +59,15 @@ class PropagatorTraining(StageModel):
         aot_weights: A released AOT checkpoint to start from; `propagator` then has the options that
             AOT's weights do not determine.
         teacher_share: Share of the training with teacher forcing.
-        audio_dropout: Share of batches without audio, which train the propagator on images alone.
+        audio_dropout: Share of batches without audio or text, which train the propagator on images
+            alone.
         freeze_encoder: Whether the image encoder is frozen.
         reference_weight: Weight of the loss on the keyframe, at the start of training.
         vggish: As in `KeyframeTraining`.
 
     Raises:
-        TrainingError: If neither `propagator` nor `weights` is given.
+        TrainingError: If neither `propagator` nor `weights` is given; for batches without `words`,
+            if the propagator is guided by text.
 
     Example:
         >>> toy = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
@@ -129,8 +132,9 @@ class PropagatorTraining(StageModel):
             # No objects: zero gradients, but for every parameter, as distributed training needs.
             return dict(loss_masks=0.0 * sum(p.sum() for p in self.parameters()))
         if float(torch.rand(())) < self.audio_dropout:
-            log_mel = None
-        sound = self._sound(log_mel, times, words)
+            sound = None
+        else:
+            sound = self._sound(log_mel, times, words)
         if sound is None and tracks is not None:
             masks = tracks
         frames, masks = as_rgb(frames), permuted_ids(masks)
@@ -156,12 +160,25 @@ class PropagatorTraining(StageModel):
         log_mel: Tensor | None = None,
         times: Tensor | None = None,
         words: Sequence[str] | None = None,
+        classes: Tensor | None = None,
+        num_classes: int = 1,
         **_: Any,
     ) -> list[dict[str, Any]]:
-        """Return binary outcomes of clips, given the true mask of their first frame."""
+        """Return outcomes of clips, given the true mask of their first frame.
+
+        They are binary; with more than one class in `num_classes`, they have the `classes`
+        `[B, 1 + n]` of the object ids.
+        """
         frames, sound = as_rgb(frames), self._sound(log_mel, times, words)
+        numbers = classes if num_classes > 1 else None
         return [
-            self._outcome(frames[b], masks[b], None if sound is None else sound[b])
+            self._outcome(
+                frames[b],
+                masks[b],
+                None if sound is None else sound[b],
+                None if numbers is None else numbers[b],
+                num_classes,
+            )
             for b in range(len(frames))
         ]
 
@@ -169,25 +186,37 @@ class PropagatorTraining(StageModel):
         """Save the propagator, for `wrap(propagator=path)`; returns the path."""
         return save_propagator(self.propagator, path)
 
-    def _outcome(self, frames: Tensor, masks: Tensor, sound: Tensor | None) -> dict[str, Any]:
-        rows = [(masks[:1] > 0).float()]
+    def _outcome(
+        self,
+        frames: Tensor,
+        masks: Tensor,
+        sound: Tensor | None,
+        classes: Tensor | None,
+        num_classes: int,
+    ) -> dict[str, Any]:
+        ids, probs = [masks[:1]], [(masks[:1] > 0).float()]
         if bool(masks[0].any()):
             memory = self.propagator.start(frames[:1], _row(sound, slice(1)), masks[:1])
         for t in range(1, len(frames)):
             if not bool(masks[0].any()):
-                rows.append(torch.zeros_like(rows[0]))
+                ids.append(torch.zeros_like(ids[0]))
+                probs.append(torch.zeros_like(probs[0]))
                 continue
             now = slice(t, t + 1)
-            logits = self.propagator.step(memory, frames[now], _row(sound, now))
-            rows.append(1 - logits.float().softmax(1)[:, 0])
-        probs = torch.stack(rows, dim=1)[0].cpu()
-        return dict(
-            masks=(probs > 0.5).long(),
-            truth=((masks > 0) & (masks != IGNORED)).long().cpu(),
-            probs=probs[:, None],
-            num_classes=1,
+            logits = self.propagator.step(memory, frames[now], _row(sound, now)).float()
+            ids.append(logits.argmax(1))
+            probs.append(1 - logits.softmax(1)[:, 0])
+        truth = masks.where(masks != IGNORED, 0)
+        outcome = dict(
             labelled=(masks != IGNORED).flatten(1).any(1).cpu(),
             keyframes=torch.arange(len(frames)) == 0,
+            num_classes=num_classes if classes is not None else 1,
+        )
+        if classes is not None:
+            return outcome | dict(masks=classes[torch.cat(ids)].cpu(), truth=classes[truth].cpu())
+        soft = torch.cat(probs).cpu()
+        return outcome | dict(
+            masks=(soft > 0.5).long(), truth=(truth > 0).long().cpu(), probs=soft[:, None]
         )
 
     def _sound(
@@ -195,18 +224,24 @@ class PropagatorTraining(StageModel):
     ) -> Tensor | None:
         """Compute tokens `[B, T, N, D]` of audio or text; None if there is neither."""
         tokens = self.propagator.sound
+        if isinstance(tokens, TextTokens):
+            return None if times is None else self._text(tokens, words, times.shape[1])
         if tokens is None or log_mel is None or times is None:
             return None
-        if not isinstance(tokens, TextTokens):
-            pairs = zip(log_mel, times, strict=True)
-            return torch.stack([tokens(mel, when) for mel, when in pairs])
+        pairs = zip(log_mel, times, strict=True)
+        return torch.stack([tokens(mel, when) for mel, when in pairs])
+
+    def _text(self, tokens: TextTokens, words: Sequence[str] | None, num_frames: int) -> Tensor:
         if words is None:
-            return None
-        categories = [text.split(BETWEEN_WORDS) for text in words]
+            raise TrainingError(
+                "The propagator is guided by text, but the clips have no words. Use a data set "
+                "that names what sounds: AVSS, S4, or MS3 with `avss_root` or `words`."
+            )
+        categories = [text.split(BETWEEN_WORDS) if text else [SILENCE] for text in words]
         # Clips of a batch need the same number of tokens: shorter lists are repeated.
         most = max(map(len, categories))
         categories = [list(islice(cycle(names), most)) for names in categories]
-        return torch.stack([tokens(names, times.shape[1]) for names in categories])
+        return torch.stack([tokens(names, num_frames) for names in categories])
 
 
 def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:

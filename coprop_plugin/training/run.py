@@ -5,7 +5,7 @@ import os
 import pickle
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ def train(
     *,
     resume: bool = False,
     amp: bool = False,
+    overrides: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train from a config, and save the weights in the library's format.
 
@@ -41,6 +42,7 @@ def train(
             `work_dirs/<name of the config>`.
         resume: Resume from the last checkpoint in `work_dir`, if any.
         amp: Train in mixed precision, on a GPU.
+        overrides: Values of the config to change, by dotted name: `{"train_cfg.max_epochs": 30}`.
 
     Returns:
         The safetensors: averaged weights if the config has an `EMAHook`.
@@ -54,7 +56,7 @@ def train(
         >>> train("world_keyframes_small", "runs/keyframes")  # doctest: +SKIP
         PosixPath('runs/keyframes/weights.safetensors')
     """
-    config = read_config(config, work_dir)
+    config = read_config(config, work_dir, overrides)
     folder = Path(config.work_dir)
     if "train_dataloader" not in config or "optim_wrapper" not in config:
         raise TrainingError(
@@ -90,7 +92,10 @@ def train(
 
 
 def evaluate(
-    config: Any, weights: str | Path, work_dir: str | Path | None = None
+    config: Any,
+    weights: str | Path,
+    work_dir: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Evaluate weights on a config's test data, or on its validation data if it has no other.
 
@@ -98,6 +103,7 @@ def evaluate(
         config: As in `train`.
         weights: The file that `train` returned, or a checkpoint in its folder (`.pth`).
         work_dir: Folder for the log; as in `train`.
+        overrides: As in `train`.
 
     Returns:
         The scores by name.
@@ -112,7 +118,7 @@ def evaluate(
     """
     if not Path(weights).is_file():
         raise TrainingError(f"There is no file {weights}. Pass the weights that `train` wrote.")
-    config = read_config(config, work_dir)
+    config = read_config(config, work_dir, overrides)
     part = "test" if "test_dataloader" in config else "val"
     if f"{part}_dataloader" not in config:
         raise TrainingError("The config has neither test_dataloader nor val_dataloader. Add one.")
@@ -152,15 +158,21 @@ def config_names() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("_"))
 
 
-def read_config(config: Any, work_dir: str | Path | None = None) -> Any:
+def read_config(
+    config: Any,
+    work_dir: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Any:
     """Return a copy of a config as an mmengine `Config`, with work folder, seed and our scope.
 
     Args:
         config: An mmengine config, a mapping, a file, or the name of one of ours.
         work_dir: As in `train`.
+        overrides: As in `train`.
 
     Raises:
-        TrainingError: If the file or name does not exist, or the file is not a config.
+        TrainingError: If the file or name does not exist, the file is not a config, or an override
+            does not fit it.
     """
     from mmengine import Config
 
@@ -173,6 +185,16 @@ def read_config(config: Any, work_dir: str | Path | None = None) -> Any:
         except (SyntaxError, TypeError, OSError, ValueError) as error:
             raise TrainingError(f"{path} cannot be read as a config: {error}") from error
     config = Config(config.to_dict() if isinstance(config, Config) else dict(config))
+    unknown = [name for name in overrides or {} if name.partition(".")[0] not in config]
+    try:
+        if unknown:
+            raise KeyError(f"it has no {unknown[0]}")
+        config.merge_from_dict(dict(overrides or {}))
+    except (TypeError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"{dict(overrides or {})} does not fit the config: {error}. Use names of its values, "
+            "e.g. train_cfg.max_epochs."
+        ) from error
     if "model" not in config:
         raise TrainingError("The config is without `model`: the stage to train. Add it.")
     folder = work_dir or config.get("work_dir") or Path("work_dirs") / name

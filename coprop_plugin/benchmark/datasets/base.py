@@ -116,7 +116,7 @@ class AVSDataset(Dataset[Sample], ABC):
             split=row.values["split"],
             control_points=truth.control_points,
             labels=truth.labels,
-            categories=truth.categories,
+            class_names=truth.classes,
         )
 
     def truth(self, index: int) -> Truth:

@@ -34,9 +34,9 @@ class Twin:
 class ClassLabels:
     """Labels of AVSS for clips of S4 and MS3.
 
-    A clip's twin has its id as `uid`, or as `vid` if no other clip of the wanted subset has. Failing
-    that it is, among the clips of the video that the id begins with (`vid_`), the run of frames
-    whose labels cover the clip's masks best.
+    A clip's twin has its id as `uid`, or as `vid` if no other clip of the wanted subset has.
+    Failing that it is, among the clips of the video that the id begins with (`vid_`), the run of
+    frames whose labels cover the clip's masks best.
 
     Args:
         root: The folder of AVSS.

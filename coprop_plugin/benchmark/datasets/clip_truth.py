@@ -52,9 +52,12 @@ class Truth:
         return [tuple(self.classes[i] for i in frame.unique().tolist() if i) for frame in frames]
 
     @property
-    def categories(self) -> tuple[str, ...]:
-        """What sounds somewhere in the labelled frames: classes, or else the clip's category."""
+    def categories(self) -> tuple[str, ...] | None:
+        """What sounds somewhere in the labelled frames: classes, or else the clip's category.
+
+        None if it is not known; empty if nothing sounds.
+        """
         if self.sounding is not None:
             present = {name for names in self.sounding for name in names}
             return tuple(name for name in self.classes if name in present)
-        return (self.category,) if self.category else ()
+        return (self.category,) if self.category else None

@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from coprop_plugin.benchmark.datasets.base import AVSDataset
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.benchmark.datasets.sample import Sample
 from coprop_plugin.control_points.file_provider import FileProvider
 from coprop_plugin.errors import DatasetError
@@ -64,23 +65,21 @@ class KeyframeDataset(ClipParts):
 
 
 def points_of(
-    dataset: AVSDataset, index: int, provider: ControlPointProvider | None
+    dataset: AVSDataset, index: int, truth: Truth, provider: ControlPointProvider | None
 ) -> ControlPoints:
     """Return the control points of a clip: a provider's, or the true ones.
 
     Where not every frame is labelled and there is no provider, the clip is one segment.
 
     Raises:
-        DatasetError: If a file is missing or unusable.
-        ControlPointError: As the provider.
+        CopropError: If the audio cannot be read, or as the provider.
     """
-    row = dataset.rows[index]
-    num_frames = len(dataset.frame_files(row))
     if provider is not None:
-        item = AudioItem(row.id, dataset.wav_file(row), num_frames=num_frames)
+        row = dataset.rows[index]
+        item = AudioItem(row.id, dataset.wav_file(row), num_frames=len(truth.labelled))
         return provider.propose(item.clip())
-    truth = dataset.truth(index).control_points
-    return ControlPoints.from_indices([0], num_frames, ORACLE) if truth is None else truth
+    known = truth.control_points
+    return ControlPoints.from_indices([0], len(truth.labelled)) if known is None else known
 
 
 def keyframes_of(
@@ -109,10 +108,9 @@ def keyframes_of(
     """
     frames: list[tuple[int, int]] = []
     for index in range(len(dataset)):
-        _, labelled = dataset.masks(index)
-        indices = points_of(dataset, index, provider).indices
-        # A control point in padding does not make a keyframe.
-        frames += [(index, t) for t in indices if t < len(labelled) and bool(labelled[t])]
+        truth = dataset.truth(index)
+        indices = points_of(dataset, index, truth, provider).indices
+        frames += [(index, t) for t in indices if bool(truth.labelled[t])]
     return KeyframeDataset(dataset, frames)
 
 
@@ -141,11 +139,12 @@ def segments_of(
     """
     parts = []
     for index in range(len(dataset)):
-        masks, labelled = dataset.masks(index)
-        points = points_of(dataset, index, provider)
-        for frames in points.segments if bool(labelled.all()) else [range(points.num_frames)]:
-            known = [t for t in frames if t < len(labelled) and bool(labelled[t])]
-            if len(frames) >= min_frames and known and bool(masks[known[0]].any()):
+        truth = dataset.truth(index)
+        points = points_of(dataset, index, truth, provider)
+        whole = [range(points.num_frames)]
+        for frames in points.segments if bool(truth.labelled.all()) else whole:
+            known = [t for t in frames if bool(truth.labelled[t])]
+            if len(frames) >= min_frames and known and bool(truth.masks[known[0]].any()):
                 parts.append((index, frames))
     return _Segments(dataset, parts)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -29,7 +30,7 @@ class Sample:
         real: `[T]` bool: frames that are not padding; by default all.
         labels: `[T, H, W]` class numbers in the labelled frames, where the masks are binary and
             AVSS's labels are known; the masks themselves if they are semantic; else None.
-        categories: Names of what sounds in the labelled frames, if known.
+        class_names: Names of the numbers in `labels`, the background's first.
 
     Raises:
         DatasetError: If masks and clip differ in length or size.
@@ -51,7 +52,7 @@ class Sample:
     control_points: ControlPoints | None = None
     real: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool), repr=False)
     labels: Tensor | None = field(default=None, repr=False)
-    categories: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.masks.shape != (self.clip.num_frames, *self.clip.size):
@@ -66,6 +67,12 @@ class Sample:
     def num_frames(self) -> int:
         """Number of frames, T."""
         return self.clip.num_frames
+
+    @property
+    def categories(self) -> tuple[str, ...] | None:
+        """Names of what sounds in the labelled frames; None if they are not known."""
+        labels = self.labels if self.class_names else None
+        return Truth(self.masks, self.labelled, labels, self.class_names, self.category).categories
 
     def at(self, frames: range) -> "Sample":
         """Return a run of frames, with the audio of the whole clip.

@@ -48,11 +48,11 @@ class Statistics:
             DatasetError: If a mask or a label is missing or unusable.
         """
         truths = {name: dataset.truth(i) for i, name in enumerate(dataset.ids)}
-        counts = [len(truth.categories) for truth in truths.values() if truth.categories]
-        known = all(truth.labels is not None or truth.category for truth in truths.values())
+        names = [truth.categories for truth in truths.values()]
+        known = [len(categories) for categories in names if categories is not None]
         return cls(
             len(truths),
-            sum(counts) / len(truths) if known else None,
+            sum(known) / len(truths) if len(known) == len(truths) else None,
             tuple(name for name, truth in truths.items() if _changes(truth)),
             {name: t.sounding for name, t in truths.items() if t.sounding is not None},
         )
@@ -94,7 +94,7 @@ def select_changing(dataset: AVSDataset) -> list[str]:
 
 def _changes(truth: Truth) -> bool:
     if truth.sounding is not None:
-        return len(truth.categories) > 1 and len(set(truth.sounding)) > 1
+        return len(truth.categories or ()) > 1 and len(set(truth.sounding)) > 1
     known = truth.masks[truth.labelled]
     return len(known) > 0 and len(from_masks(known)) > 1
 

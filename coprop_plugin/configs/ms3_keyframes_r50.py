@@ -1,0 +1,6 @@
+# Stage 1 on MS3 with ResNet-50, from its released weights, which are downloaded.
+_base_ = ["ms3_keyframes.py"]
+
+model = dict(
+    processor=dict(backbone=dict(_delete_=True, type="resnet50", pretrained="microsoft/resnet-50"))
+)
