@@ -44,7 +44,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
 
 @pytest.mark.parametrize("stage", ["keyframes", "propagator"])
 def test_a_run_on_ms3_that_is_killed_within_an_epoch_goes_on(stage, tmp_path):
-    clips = {name: ("train", "11011") for name in "abcd"}
+    clips = {name: ("train", "11111") for name in "abcd"}
     root = make_ms3(tmp_path / "data", clips | {"v": ("val", "01100")}, (32, 32))
 
     def config(folder):
