@@ -43,7 +43,7 @@ def test_keyframe_masks_are_those_of_the_backend(scene, clip):
 def test_the_backend_runs_on_keyframes_only(scene, clip):
     backend = RecordingTruth(scene)
     points = ControlPoints(truth_points(scene, clip).flags)
-    result = wrap(backend, control_points=points).segment(clip)
+    result = wrap(backend, control_points=points, silence="keep").segment(clip)
     assert backend.times == [result.times[i] for i in points.indices]
     assert [f.index for f in result.frame_results if f.is_keyframe] == points.indices
 
@@ -103,7 +103,7 @@ def test_keyframe_audio_is_that_of_its_own_segment(sampling):
     clip = Clip(torch.rand(4 * fps, 3, 8, 8), waveform, 16_000, times, sampling=sampling)
     flags = torch.zeros(4 * fps, dtype=torch.bool)
     flags[[0, 2 * fps, 3 * fps]] = True
-    wrap(recording, backend="callable", control_points=flags).segment(clip)
+    wrap(recording, backend="callable", control_points=flags, silence="keep").segment(clip)
     # The second segment sounds in its first half; an audio window is 0.975 s long.
     assert audio_seen == pytest.approx([0, 0.5 / 0.975, 0], abs=0.06)
 
@@ -123,12 +123,13 @@ def test_keyframe_audio_windows_start_at_starts_s_and_end_with_the_clip():
         def propose(self, clip):
             return points
 
-    clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000, sampling="avsbench")
+    noise = torch.rand(80_000) - 0.5
+    clip = Clip(torch.rand(5, 3, 8, 8), noise, 16_000, sampling="avsbench")
     wrap(RecordingModel(), control_points=Given(), propagator="hold").segment(clip)
     # Frame 0: its own second. Frame 1: the second after starts_s. Frame 4: cut at the clip's end.
     assert audio_seen == pytest.approx([15 / 16, 1.4 + 15 / 16, 5.0])
     audio_seen.clear()
-    clip = Clip(torch.rand(5, 3, 8, 8), torch.zeros(80_000), 16_000, torch.arange(5.0))
+    clip = Clip(torch.rand(5, 3, 8, 8), noise, 16_000, torch.arange(5.0))
     wrap(RecordingModel(), control_points=Given(), propagator="hold", reanchor=2).segment(clip)
     # The model runs on frame 3, too.
     assert audio_seen == pytest.approx([15 / 16, 1.4 + 15 / 16, 3 + 15 / 16, 5.0])

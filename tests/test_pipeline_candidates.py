@@ -114,7 +114,8 @@ def test_backward_propagation_equals_forward_on_reversed_frames(clip, scene, pro
 
 def test_certain_predictions_cause_no_further_calls(scene, clip, points):
     backend = SpoiledTruth(scene, emptied, ())
-    wrap(backend, control_points=points, propagator="flow", reanchor="uncertain").segment(clip)
+    options = dict(propagator="flow", reanchor="uncertain", silence="keep")
+    wrap(backend, control_points=points, **options).segment(clip)
     starts = set(times_of(clip, points.indices))
     silent = {t for t in times_of(clip, range(16, 20))}
     # The true mask of the silent segment is empty, without a `silent` flag: one more call.

@@ -22,7 +22,7 @@ from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, CopropError
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.coprop import Keyframe, Reanchor
+from coprop_plugin.pipeline.presets import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.types import ControlPointProvider
 
@@ -50,9 +50,11 @@ def make_model(
     propagator: str | None = None,
     device: str | None = None,
     reanchor: str | None = None,
-    keyframe: str = "first",
+    keyframe: str | None = None,
     segment_batch: int = 1,
     number: int = 0,
+    silence: str | None = None,
+    preset: str = "default",
 ) -> CoProp:
     """Build the wrapped model that a command line names.
 
@@ -66,6 +68,8 @@ def make_model(
         keyframe: As for `wrap`, see `read_config`.
         segment_batch: As for `wrap`.
         number: Number of the model among several on this machine.
+        silence: As for `wrap`.
+        preset: As for `wrap`.
 
     Raises:
         CopropError: If a part cannot be built.
@@ -81,10 +85,18 @@ def make_model(
         propagator=propagator,
         device=device,
         # `wrap` refuses names that it does not know.
-        reanchor=None if reanchor is None else cast(Reanchor, read_choice(reanchor, "--reanchor")),
-        keyframe=cast(Keyframe, read_config(keyframe, "--keyframe")),
+        reanchor=_reanchor(reanchor),
+        keyframe=keyframe and cast(Keyframe, read_config(keyframe, "--keyframe")),
         segment_batch=segment_batch,
+        silence=cast(Silence, silence),
+        preset=cast(Preset, preset),
     )
+
+
+def _reanchor(text: str | None) -> Reanchor:
+    if text is None:
+        return BY_PRESET
+    return None if text == "never" else cast(Reanchor, read_choice(text, "--reanchor"))
 
 
 def _default_device(number: int) -> str:

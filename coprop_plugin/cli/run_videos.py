@@ -65,24 +65,35 @@ def run(
         str | None,
         typer.Option(
             help="A checkpoint, a name (`coprop list propagators`), or `learned`, the Audio-Insert "
-            "Propagator that ships. Default: `appearance`."
+            "Propagator that ships. Default: the preset's, `appearance`."
         ),
     ] = None,
     keyframe: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Keyframes: `first` frame of each segment, or `confident`: run several "
             "candidates, keep those that agree, propagate both ways; or "
-            '\'{"type": "confident", "candidates": 5}\'.'
+            '\'{"type": "confident", "candidates": 5}\'. Default: the preset\'s, `first`.'
         ),
-    ] = "first",
+    ] = None,
     reanchor: Annotated[
         str | None,
         typer.Option(
             help="Re-run the model every SECONDS within a segment, or `uncertain`: where masks are "
-            "uncertain. Default: at control points only."
+            "uncertain; `never`: at control points only. Default: the preset's, `never`."
         ),
     ] = None,
+    silence: Annotated[
+        str | None,
+        typer.Option(
+            help="Segments without sound: `empty` masks, or `keep`: the model decides. Default: "
+            "the preset's, `empty`."
+        ),
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(help="`default`, or `paper`: the method as published; see `docs/recovery.md`"),
+    ] = "default",
     fps: Fps = 1.0,
     sampling: SamplingOption = "pts",
     device: Device = None,
@@ -142,6 +153,8 @@ def run(
             propagator=batch.located(propagator),
             reanchor=reanchor,
             keyframe=keyframe,
+            silence=silence,
+            preset=preset,
         )
         paths = batch.find_inputs(inputs)
         if reuse is not None:

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.eval_mode import device_of, evaluating
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
@@ -17,6 +19,14 @@ from coprop_plugin.pipeline.candidates import CandidateOptions, CandidateRunner
 from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.pipeline.on_cpu import on_cpu
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints, StreamingSchedule
+from coprop_plugin.pipeline.presets import (
+    BY_PRESET,
+    Keyframe,
+    Preset,
+    Reanchor,
+    Silence,
+    preset_options,
+)
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
 from coprop_plugin.pipeline.segments import FrameMasks, WindowPropagator, check_segment_batch
@@ -38,17 +48,11 @@ from coprop_plugin.types import (
     StreamingProvider,
 )
 
-Keyframe = Literal["first", "confident"] | Mapping[str, Any]
-"""Which frames of a segment the model is run on; see `CoProp`."""
-
 ControlPointsOption = str | Mapping[str, Any] | Sequence[int] | Tensor | ControlPointProvider
 """How control points are found: a registered name, a config, flags, or a provider."""
 
 PropagatorOption = str | Path | Mapping[str, Any] | Propagator | None
-"""What propagates masks: None is `appearance`; see `CoProp`."""
-
-Reanchor = float | Literal["uncertain"] | Mapping[str, Any] | None
-"""When the model is run again within a segment; see `CoProp`."""
+"""What propagates masks: None is the preset's; see `CoProp`."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,19 +66,25 @@ class CoProp(nn.Module):
             be a config of a registered model.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
             (one 0 or 1 per frame).
-        propagator: Eq. (3): None for `appearance`, `"learned"` for the Audio-Insert Propagator
-            with the shipped weights, a path to safetensors of ours or to a released AOT
-            checkpoint, a registered name, a config, or a `Propagator`.
+        propagator: Eq. (3): `"appearance"`, `"learned"` for the Audio-Insert Propagator with the
+            shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a
+            registered name, a config, or a `Propagator`; None is the preset's.
         device: Where the propagator runs; by default where the wrapped model is, and for a model
             without parameters the default accelerator.
         reanchor: Seconds after which the model is run again within a segment, so that masks are not
             propagated further; None is the paper's way, at control points alone. `"uncertain"`, or
             `dict(type="uncertain", threshold=0.5, extra=2, seconds=None)`: where masks are
-            uncertain, see `CandidateOptions`.
+            uncertain, see `CandidateOptions`. "preset": the preset's.
         segment_batch: Most segments to propagate at once; more take more memory.
         keyframe: `"first"`, the paper's way: the first frame of each segment. `"confident"`, or
             `dict(type="confident", candidates=3)`: run several candidates a segment, keep those
-            that agree, propagate both ways; see `CandidateOptions`.
+            that agree, propagate both ways; see `CandidateOptions`. None is the preset's.
+        silence: `"empty"`: segments without sound stay empty, and the model is not run there,
+            whichever provider found the control points. `"keep"`: they are segments as others are,
+            and the model decides. None is the preset's.
+        preset: What options are where they are not given: `"default"`; or `"paper"`, the method as
+            published: keyframes at control points alone, propagated by the Audio-Insert
+            Propagator, and silence is left to the model.
 
     Attributes:
         window_limits: How much of a streamed video is held in memory.
@@ -82,7 +92,7 @@ class CoProp(nn.Module):
     Raises:
         UnknownNameError: If a name is not registered.
         CheckpointError: If `propagator` is a file that holds no propagator.
-        ControlPointError: If `reanchor` or `keyframe` is none of the above.
+        ControlPointError: If `reanchor`, `keyframe`, `silence` or `preset` is none of the above.
         PropagationError: If `segment_batch` is not 1 or more.
 
     Example:
@@ -101,19 +111,23 @@ class CoProp(nn.Module):
         control_points: ControlPointsOption = "novelty",
         propagator: PropagatorOption = None,
         device: torch.device | str | None = None,
-        reanchor: Reanchor = None,
+        reanchor: Reanchor = BY_PRESET,
         segment_batch: int = 1,
-        keyframe: Keyframe = "first",
+        keyframe: Keyframe | None = None,
+        silence: Silence | None = None,
+        preset: Preset = "default",
     ) -> None:
         super().__init__()
-        self.candidates = CandidateOptions.of(keyframe, reanchor)
+        options = preset_options(preset, keyframe, reanchor, silence)
+        self.reanchor, self.keyframe = options.reanchor, options.keyframe
+        self.silence = options.silence
+        self.candidates = CandidateOptions.of(self.keyframe, self.reanchor)
         check_segment_batch(segment_batch)
         self.segment_batch = segment_batch
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
-        self.reanchor, self.keyframe = reanchor, keyframe
         self.provider = as_provider(control_points)
-        self.propagator = as_propagator(propagator)
+        self.propagator = as_propagator(options.propagator if propagator is None else propagator)
         if isinstance(self.propagator, nn.Module):
             self.propagator.to(_propagator_device(self.backend, device))
         # In a tuple, so that it is not registered a second time beside the backend's.
@@ -217,8 +231,9 @@ class CoProp(nn.Module):
         audio = video.audio
         partial = points is not None or stop is not None or self.candidates or given
         if isinstance(self.provider, StreamingProvider) and not partial:
+            silence = SilentSegments(audio) if self.silence == "empty" else None
             with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
-                growing = StreamingSchedule(prefetched, audio, self.reanchor_s, start)
+                growing = StreamingSchedule(prefetched, audio, self.reanchor_s, start, silence)
                 windows = growing.follow(video.windows(start), hook)
                 yield from self._results(windows, growing, hook)
             return
@@ -307,9 +322,16 @@ class CoProp(nn.Module):
         given: Mapping[int, Tensor] | None = None,
     ) -> KeyframeSchedule:
         """Return the frames at which the model is run; the options are those of `stream_part`."""
+        points = self._with_silence(points, clip)
         if self.candidates:
             return self.candidates.schedule(points, clip, start, stop, given)
         return KeyframeSchedule(points, clip.times, self.reanchor_s, start, stop, given)
+
+    def _with_silence(self, points: ControlPoints, clip: Clip) -> ControlPoints:
+        """Judge which segments are silent, as `silence` says."""
+        if self.silence == "keep":
+            return replace(points, silent=None)
+        return SilentSegments(clip).mark(points)
 
     @property
     def reanchor_s(self) -> float | None:

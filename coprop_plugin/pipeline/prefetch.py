@@ -2,8 +2,10 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from queue import Full, Queue
 
+from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
 from coprop_plugin.pipeline.windows import Window
@@ -87,6 +89,11 @@ class PrefetchedControlPoints:
         return self._points
 
     @property
+    def final(self) -> int:
+        """The number of frames for which control points are final."""
+        return self._final
+
+    @property
     def all_known(self) -> bool:
         """Whether the control points are final for all frames."""
         return self._final >= self._clip.num_frames
@@ -104,6 +111,8 @@ class StreamingSchedule(KeyframeSchedule):
         clip: The audio.
         reanchor_s: As for `KeyframeSchedule`.
         start: As for `KeyframeSchedule`.
+        silence: Marks segments without sound; None leaves silence to the model. A segment that goes
+            on where nothing is final yet is judged by what comes before.
 
     Raises:
         ControlPointError: As for `KeyframeSchedule`.
@@ -116,17 +125,24 @@ class StreamingSchedule(KeyframeSchedule):
         clip: Clip,
         reanchor_s: float | None = None,
         start: int = 0,
+        silence: SilentSegments | None = None,
     ) -> None:
-        self._prefetched, self._reanchor_s = prefetched, reanchor_s
-        super().__init__(prefetched.until(start + 1), clip.times, reanchor_s, start)
+        self._prefetched, self._reanchor_s, self._silence = prefetched, reanchor_s, silence
+        points = self._judged(prefetched.until(start + 1))
+        super().__init__(points, clip.times, reanchor_s, start)
 
     def follow(self, windows: Iterable[Window], hook: Hook | None) -> Iterator[Window]:
         """Yield each window when the control points of its frames are final."""
         reported = False
         for window in windows:
             points = self._prefetched.until(window.start + window.clip.num_frames)
-            super().__init__(points, self.times, self._reanchor_s, self.start)
+            super().__init__(self._judged(points), self.times, self._reanchor_s, self.start)
             if hook and self._prefetched.all_known and not reported:
                 hook("control_points", points, 1, 1)
                 reported = True
             yield window
+
+    def _judged(self, points: ControlPoints) -> ControlPoints:
+        if self._silence is None:
+            return replace(points, silent=None)
+        return self._silence.mark(points, self._prefetched.final)

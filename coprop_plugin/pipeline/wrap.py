@@ -11,10 +11,9 @@ from coprop_plugin.errors import AdapterError
 from coprop_plugin.pipeline.coprop import (
     ControlPointsOption,
     CoProp,
-    Keyframe,
     PropagatorOption,
-    Reanchor,
 )
+from coprop_plugin.pipeline.presets import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 
 
 def wrap(
@@ -25,9 +24,11 @@ def wrap(
     control_points: ControlPointsOption = "novelty",
     propagator: PropagatorOption = None,
     device: torch.device | str | None = None,
-    reanchor: Reanchor = None,
+    reanchor: Reanchor = BY_PRESET,
     segment_batch: int = 1,
-    keyframe: Keyframe = "first",
+    keyframe: Keyframe | None = None,
+    silence: Silence | None = None,
+    preset: Preset = "default",
 ) -> CoProp:
     """Give an audio-visual segmentation model a sense of time.
 
@@ -41,10 +42,10 @@ def wrap(
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
         control_points: A registered name (`list_providers()`), a config, a provider, or flags.
-        propagator: None for `appearance`, `"learned"` for the Audio-Insert Propagator with the
-            shipped weights, a checkpoint path, a folder that `save_pretrained` wrote,
-            "hf://owner/name" for one on the hub, a registered name (`list_propagators()`), a
-            config, or a propagator.
+        propagator: `"appearance"`, `"learned"` for the Audio-Insert Propagator with the shipped
+            weights, a checkpoint path, a folder that `save_pretrained` wrote, "hf://owner/name" for
+            one on the hub, a registered name (`list_propagators()`), a config, or a propagator;
+            None is the preset's.
         device: Where the propagator runs; by default where the model is.
         reanchor: Seconds after which the model is run again within a segment; None is the paper's
             way, at control points alone. `"uncertain"`: where masks are uncertain; see `CoProp`.
@@ -52,6 +53,10 @@ def wrap(
             this changes time, memory and the last bits of the logits, not the method.
         keyframe: `"first"` is the paper's way; `"confident"` runs several candidates a segment,
             keeps those that agree, and propagates both ways; see `CoProp`.
+        silence: `"empty"`: segments without sound stay empty, whichever provider found the control
+            points; `"keep"`: the model decides.
+        preset: What options are where they are not given: `"default"`, or `"paper"` for the method
+            as published; see `CoProp`.
 
     Returns:
         The wrapped model.
@@ -60,7 +65,8 @@ def wrap(
         AdapterError: If no adapter recognises the model, or more than one does; if there are
             weights without a name, or a name without weights.
         UnknownNameError: If a name is not registered.
-        ControlPointError: If `reanchor` or `keyframe` is not among the options of `CoProp`.
+        ControlPointError: If `reanchor`, `keyframe`, `silence` or `preset` is not among the options
+            of `CoProp`.
         CheckpointError: If `propagator` is a file that holds no propagator, or `weights` do not
             fit the model.
 
@@ -90,6 +96,8 @@ def wrap(
         reanchor,
         segment_batch,
         keyframe,
+        silence,
+        preset,
     )
     wrapped._wrapped = (model,)
     return wrapped

@@ -78,7 +78,7 @@ def find_boundaries(
     boundaries: list[Boundary] = []
     first_state = SILENT
     state, next_id = SILENT, 0
-    for start, stop, keep_from, keep_to in _chunks(len(rows)):
+    for start, stop, keep_from, keep_to in chunks(len(rows)):
         chunk = _Chunk(rows, start, stop, next_id, moment_features, least_score)
         next_id = int(chunk.states.max(initial=next_id)) + 1
         states = chunk.states[keep_from - start : keep_to - start]
@@ -95,7 +95,7 @@ def find_boundaries(
     return first_state, boundaries
 
 
-def _chunks(num_rows: int) -> Iterator[tuple[int, int, int, int]]:
+def chunks(num_rows: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the rows of each chunk with its context (start, stop) and without (from, to)."""
     length, margin = _CHUNK_S * ROWS_PER_SECOND, MARGIN_S * ROWS_PER_SECOND
     for keep_from in range(0, num_rows, length):

@@ -1,0 +1,124 @@
+"""Silence apart from control points, and presets."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from coprop_plugin import Clip, ControlPoints, media, wrap
+from coprop_plugin.batch import make_model
+from coprop_plugin.control_points.silent_segments import SilentSegments
+from coprop_plugin.control_points.strategies import OneStepProvider
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.propagation import AppearancePropagator, AudioInsertPropagator
+from coprop_plugin.world import TruthBackend
+
+
+class Bright:
+    """Marks everything; records the frames it is run on."""
+
+    num_classes = 1
+
+    def __init__(self):
+        self.times = []
+
+    def segment_keyframes(self, clip, indices):
+        self.times += clip.times[list(indices)].tolist()
+        return torch.ones(len(indices), 1, *clip.size)
+
+
+def noise_then_silence(fps=1):
+    waveform = torch.cat([torch.rand(32_000) - 0.5, torch.zeros(48_000)])
+    return Clip(torch.rand(5 * fps, 3, 8, 8), waveform, 16_000, torch.arange(5 * fps) / fps)
+
+
+def flags_file(tmp_path):
+    path = tmp_path / "points.json"
+    path.write_text("[1, 0, 1, 0, 0]")
+    return str(path)
+
+
+@pytest.mark.parametrize("source", ["list", "file", "points", "language model"])
+def test_a_segment_without_sound_is_empty_whoever_found_the_points(source, tmp_path):
+    flags = [1, 0, 1, 0, 0]
+    points = {
+        "list": lambda: flags,
+        "file": lambda: flags_file(tmp_path),
+        "points": lambda: ControlPoints(flags),
+        "language model": lambda: OneStepProvider(lambda *args: str(flags)),
+    }[source]()
+    backend, clip = Bright(), noise_then_silence()
+    options = dict(control_points=points, propagator="hold", reanchor=None)
+    result = wrap(backend, **options).segment(clip)
+    assert result.masks.flatten(1).any(1).tolist() == [True, True, False, False, False]
+    assert backend.times == [0.0]
+    kept = wrap(backend, silence="keep", **options).segment(clip)
+    assert kept.masks.flatten(1).any(1).all()
+    assert backend.times == [0.0, 0.0, 2.0]
+
+
+def test_a_stream_judges_silence_too(tmp_path):
+    video = media.write_clip(noise_then_silence(fps=4), tmp_path / "noise.mp4")
+    options = dict(propagator="hold", reanchor=None)
+    for provider in ("flags", "language model"):
+        points = [int(t in (0, 8)) for t in range(20)]
+        if provider == "language model":
+            points = OneStepProvider(lambda *args: "[1, 0, 1, 0, 0]")
+        frames = list(wrap(Bright(), control_points=points, **options).stream(video, fps=4))
+        assert [bool(frame.mask.any()) for frame in frames] == [True] * 8 + [False] * 12
+
+
+def test_the_providers_own_judgement_of_silence_counts():
+    clip = noise_then_silence()
+    points = ControlPoints([1, 0, 1, 0, 0], silent=[1, 1, 0, 0, 0])
+    assert SilentSegments(clip).mark(points) is points
+
+
+def test_silent_segments_need_audio_and_may_hold_short_sounds_of_their_neighbours():
+    clip = noise_then_silence(fps=4)
+    points = ControlPoints.from_indices([0, 7, 12], 20)
+    # Of the second segment, 1.75 s to 3 s, a quarter of a second sounds.
+    assert SilentSegments(clip).mark(points).silent[[0, 7, 12]].tolist() == [False, True, True]
+    points = ControlPoints.from_indices([0, 5], 20)
+    assert SilentSegments(clip).mark(points).silent[[0, 5]].tolist() == [False, False]
+    # As far as points are final: the rest may hold another segment.
+    assert SilentSegments(clip).mark(ControlPoints.from_indices([0], 20), 20).silent.sum() == 0
+    late = replace(clip, waveform=clip.waveform.flip(0))
+    points = ControlPoints.from_indices([0], 20)
+    assert SilentSegments(late).mark(points).silent.sum() == 0
+    assert SilentSegments(late).mark(points, known=10).silent.all()
+    mute = Clip(torch.rand(2, 3, 8, 8))
+    assert SilentSegments(mute).mark(ControlPoints([1, 0])).silent is None
+
+
+def test_true_segments_of_a_scene_are_judged_as_its_truth_does(scene, clip):
+    truth = scene.control_points(clip)
+    judged = SilentSegments(clip).mark(ControlPoints(truth.flags))
+    assert judged.silent.tolist() == truth.silent.tolist()
+
+
+def test_presets(scene, clip):
+    default, paper = wrap(TruthBackend(scene)), wrap(TruthBackend(scene), preset="paper")
+    assert isinstance(default.propagator, AppearancePropagator)
+    assert isinstance(paper.propagator, AudioInsertPropagator)
+    assert (default.silence, paper.silence) == ("empty", "keep")
+    assert (paper.keyframe, paper.reanchor, paper.candidates) == ("first", None, None)
+    own = wrap(TruthBackend(scene), preset="paper", propagator="hold", reanchor=2.0)
+    assert (type(own.propagator).__name__, own.reanchor) == ("HoldPropagator", 2.0)
+    backend = Bright()
+    wrap(backend, preset="paper", propagator="hold").segment(noise_then_silence())
+    assert backend.times == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("wrong", [dict(preset="papers"), dict(silence="never")])
+def test_unknown_presets_and_silences_are_refused(scene, wrong):
+    with pytest.raises(ControlPointError, match=r"Expected .*(preset|silence)"):
+        wrap(TruthBackend(scene), **wrong)
+
+
+def test_presets_from_the_command_line(tmp_path):
+    path = tmp_path / "segmenters.py"
+    path.write_text("def bright(frames, audio):\n    return frames[:, :1] - 0.5\n")
+    model = make_model(f"{path}:bright", preset="paper", propagator="hold", silence="empty")
+    assert (model.reanchor, model.silence) == (None, "empty")
+    assert make_model(f"{path}:bright", reanchor="never").reanchor is None
