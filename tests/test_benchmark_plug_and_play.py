@@ -71,6 +71,7 @@ def parallel(samples, model, num_classes=1, **options):
     for sample in samples:
         points = options.get("control_points")
         given = {**options, "control_points": points(sample) if callable(points) else points}
+        given = {name: value for name, value in given.items() if value is not None}
         result = wrap(model, **given).segment(sample.clip)
         yield Outcome.of(result, sample, num_classes)
 
@@ -88,6 +89,8 @@ def together(meter, outcomes):
         ("cosine+hold", dict(control_points="cosine", propagator="hold")),
         ("novelty+flow", dict(control_points="novelty", propagator="flow")),
         ("oracle+flow", dict(control_points=lambda s: s.control_points, propagator="flow")),
+        ("default", {}),
+        ("paper", dict(preset="paper")),
     ],
 )
 def test_a_row_scores_what_the_pipeline_gives(samples, row, options):

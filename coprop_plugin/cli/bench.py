@@ -65,7 +65,8 @@ def bench(
     rows: Annotated[
         str,
         typer.Option(
-            help="Rows of the table, separated by commas: `bare`; or POINTS+PROPAGATOR, where "
+            help="Rows of the table, separated by commas: `bare`, the model alone; `default`, "
+            "what `wrap` does; `paper`, its preset; or POINTS+PROPAGATOR, where "
             "@SECONDS after POINTS re-runs the model within segments, -no-audio after PROPAGATOR "
             "runs it without audio, and +truth uses true keyframes, e.g. "
             "`novelty@1+flow,rcpg+learned,oracle+learned-no-audio+truth`."

@@ -39,7 +39,7 @@ class PresetOptions:
     silence: Silence
 
 
-PRESETS: Mapping[str, PresetOptions] = {
+PRESETS: Mapping[Preset, PresetOptions] = {
     "default": PresetOptions("appearance", "first", None, "empty"),
     "paper": PresetOptions("learned", "first", None, "keep"),
 }

@@ -63,8 +63,9 @@ def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Return the scores of clips.
 
     M_J and M_F are means over clips, as AVSBench's with one clip a batch; times are medians, as
-    the first clip includes imports; memory is the maximum; the others are over the frames,
-    boundaries and control points of all clips.
+    the first clip includes imports; memory is the maximum; `calls` is the mean share of frames
+    that the model was run on; the others are over the frames, boundaries and control points of all
+    clips.
 
     Args:
         records: Records of `measure` with the fields of `Cost`.
@@ -81,6 +82,7 @@ def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     scores |= ControlPointScores().summarise([record["control_points"] for record in records])
     scores |= _class_scores([record["classes"] for record in records])
     scores |= {name: median(record[name] for record in records) for name in _COSTS}
+    scores["calls"] = fmean(record["calls"] for record in records)
     for name in _PEAKS:
         scores[name] = max((r[name] for r in records if r[name] is not None), default=None)
     return {name: score for name, score in scores.items() if _is_reported(name, score)}

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coprop_plugin.errors import UnknownNameError
+from coprop_plugin.pipeline.presets import PRESETS, Preset
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import list_propagators, list_providers
 from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
@@ -14,11 +15,14 @@ from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Pr
 BARE = "bare"
 ORACLE = "oracle"
 """Rows with the true control points."""
+DEFAULT_POINTS = "novelty"
+"""The provider of `wrap`'s presets."""
 _NO_AUDIO = "-no-audio"
 _NO_AUDIO_BEFORE = "-deaf"
 """An earlier spelling of `-no-audio`."""
 _EXPECTED = (
-    "Expected 'bare', or POINTS[@SECONDS]+PROPAGATOR[+truth], e.g. 'novelty+learned', "
+    "Expected 'bare', 'default', 'paper', or POINTS[@SECONDS]+PROPAGATOR[+truth], e.g. "
+    "'novelty+learned', "
     "'novelty@1+flow', 'oracle+hold', 'oracle+learned-no-audio', 'oracle+flow+truth'."
 )
 
@@ -28,15 +32,18 @@ class Row:
     """One row of the table, as Table 2 (a) of the paper has them.
 
     Attributes:
-        name: `"bare"`: the model alone, on every frame. Otherwise `POINTS+PROPAGATOR`: control
-            points of a provider by name, or the true ones (`oracle`), and a propagator by name;
-            `-no-audio` after its name runs it without audio, which makes an Audio-Insert
-            Propagator AOT. `@SECONDS` after POINTS re-runs the model within a segment, see
-            `CoProp`'s `reanchor`. With `+truth` keyframes have their true masks.
+        name: `"bare"`: the model alone, on every frame. `"default"` and `"paper"`: exactly what
+            `wrap` makes of the model by that preset. Otherwise `POINTS+PROPAGATOR`: control points
+            of a provider by name, or the true ones (`oracle`), and a propagator by name, with
+            the model run at control points alone; `-no-audio` after the propagator's name runs it
+            without audio, which makes an Audio-Insert Propagator AOT. `@SECONDS` after POINTS
+            re-runs the model within a segment, see `CoProp`'s `reanchor`. With `+truth` keyframes
+            have their true masks.
         points: Name of the provider.
         propagator: Name of the propagator.
         true_keyframes: Whether keyframes have their true masks.
         reanchor: Seconds after which the model is run again within a segment, or None.
+        preset: The preset that decides all other options, or None.
 
     Example:
         >>> row = Row.of("oracle@1.5+flow+truth")
@@ -51,6 +58,7 @@ class Row:
     propagator: str
     true_keyframes: bool = False
     reanchor: float | None = None
+    preset: Preset | None = None
 
     @classmethod
     def of(cls, name: str, providers: Collection[str] = ()) -> "Row":
@@ -65,6 +73,9 @@ class Row:
         """
         if name == BARE:
             return cls(BARE, "every_n", "hold")
+        for preset, options in PRESETS.items():
+            if name == preset:
+                return cls(name, DEFAULT_POINTS, options.propagator, preset=preset)
         parts = name.split("+")
         if len(parts) not in (2, 3) or parts[2:] not in ([], ["truth"]) or not all(parts):
             raise UnknownNameError(f"{name!r} is not a row. {_EXPECTED}")

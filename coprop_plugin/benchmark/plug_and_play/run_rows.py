@@ -220,11 +220,14 @@ class _ClipWork:
             keyframes = TrueKeyframes(sample.masks, num_classes)
         device = device_of(self.bench.backends[backend])
         propagator = self.bench.propagators[row.propagator]
-        provider = as_provider(points)
-        model = CoProp(keyframes, provider, propagator, device, row.reanchor)
+        options: dict[str, Any] = dict(reanchor=row.reanchor, keyframe="first")
+        if row.preset:
+            options = dict(preset=row.preset)
+        model = CoProp(keyframes, as_provider(points), propagator, device, **options)
         segment = model.segment_bare if row.is_bare else model.segment
         result, own = shared.cost_alone(lambda: segment(sample.clip))
-        return measure(outcome_of(result, sample, row)) | asdict(cost + own)
+        calls = {"calls": shared.num_used / sample.clip.num_frames}
+        return measure(outcome_of(result, sample, row)) | asdict(cost + own) | calls
 
     def points(self, row: Row) -> tuple[ControlPoints, Cost]:
         """Return a row's control points, and what computing them cost."""

@@ -19,6 +19,9 @@ class SharedKeyframes:
 
     Args:
         backend: The backend to run.
+
+    Attributes:
+        num_used: How many frames the last work of `cost_alone` had segmented.
     """
 
     def __init__(self, backend: KeyframeBackend) -> None:
@@ -26,6 +29,7 @@ class SharedKeyframes:
         self._known: dict[tuple[int, float], tuple[Tensor, Cost]] = {}
         # Of the current work: the cost of runs of the backend, and of the keyframes it used.
         self._spent = self._used = Cost()
+        self.num_used = 0
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return the backend's logits `[K, C, H, W]`."""
@@ -36,12 +40,14 @@ class SharedKeyframes:
             share = cost.shared_by(len(new))
             self._known |= {key: (row, share) for key, row in zip(new, logits, strict=True)}
             self._spent += cost
+        self.num_used += len(keys)
         self._used = sum((self._known[key][1] for key in keys), self._used)
         return torch.stack([self._known[key][0] for key in keys])
 
     def cost_alone(self, work: Callable[[], Made]) -> tuple[Made, Cost]:
         """Do work that uses keyframes; returns its cost as if none of them had been known."""
         self._spent = self._used = Cost()
+        self.num_used = 0
         made, cost = measured(work)
         return made, cost.without(self._spent) + self._used
 
