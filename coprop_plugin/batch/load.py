@@ -22,7 +22,7 @@ from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, CopropError
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.presets import BY_PRESET, Keyframe, Preset, Reanchor, Silence
+from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.types import ControlPointProvider
 
@@ -86,7 +86,7 @@ def make_model(
         device=device,
         # `wrap` refuses names that it does not know.
         reanchor=_reanchor(reanchor),
-        keyframe=keyframe and cast(Keyframe, read_config(keyframe, "--keyframe")),
+        keyframe=None if keyframe is None else _keyframe(keyframe),
         segment_batch=segment_batch,
         silence=cast(Silence, silence),
         preset=cast(Preset, preset),
@@ -97,6 +97,10 @@ def _reanchor(text: str | None) -> Reanchor:
     if text is None:
         return BY_PRESET
     return None if text == "never" else cast(Reanchor, read_choice(text, "--reanchor"))
+
+
+def _keyframe(text: str) -> Keyframe:
+    return cast(Keyframe, read_config(text, "--keyframe"))
 
 
 def _default_device(number: int) -> str:

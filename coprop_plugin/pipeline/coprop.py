@@ -19,7 +19,7 @@ from coprop_plugin.pipeline.candidates import CandidateOptions, CandidateRunner
 from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.pipeline.on_cpu import on_cpu
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints, StreamingSchedule
-from coprop_plugin.pipeline.presets import (
+from coprop_plugin.pipeline.preset_options import (
     BY_PRESET,
     Keyframe,
     Preset,

@@ -13,7 +13,7 @@ from coprop_plugin.pipeline.coprop import (
     CoProp,
     PropagatorOption,
 )
-from coprop_plugin.pipeline.presets import BY_PRESET, Keyframe, Preset, Reanchor, Silence
+from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 
 
 def wrap(

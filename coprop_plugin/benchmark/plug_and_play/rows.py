@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coprop_plugin.errors import UnknownNameError
-from coprop_plugin.pipeline.presets import PRESETS, Preset
+from coprop_plugin.pipeline.preset_options import PRESETS, Preset
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import list_propagators, list_providers
 from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator

@@ -22,7 +22,7 @@ _TIMING = {
     "offset_error_s": "offset, s",
     "F1@0": "points F1",
     "F1@1": "within 1",
-    "calls": "calls a frame",
+    "calls": "calls",
     "seconds": "s a clip",
     "cpu_seconds": "CPU s",
     "peak_mb": "MiB",
