@@ -46,11 +46,15 @@ class UpstreamBackend(nn.Module):
         model: The model, plain or inside `DataParallel`.
         context: What surrounds a keyframe: `"frame"`, that frame alone, or `"window"`, a clip of
             the length that the model was trained on.
-        input_size: Side, or height and width, of the model's input; by default the size that its
-            released weights were evaluated with.
+        input_size: Side, or height and width, of the model's input; None is the size that a model
+            of ours was built for, and `released_size` for others.
         frames_per_clip: Frames of a clip, padding included, in a drop-in call.
 
     Attributes:
+        family: The family's name, for messages.
+        own_model: Our own model of the family.
+        parts: Attributes that tell a model of the released code.
+        released_size: The input size that released weights were evaluated with.
         model: The given model itself.
         num_classes: 1 for binary models, 71 for AVSS.
         clip_length: Frames per window.
@@ -64,19 +68,23 @@ class UpstreamBackend(nn.Module):
     frames_at_once: int = 5
     num_classes: int = 1
     family: str
+    own_model: type[nn.Module] | None = None
+    parts: tuple[str, ...]
+    released_size: int = 224
 
     def __init__(
         self,
         model: nn.Module,
         *,
         context: Context,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | None,
         frames_per_clip: int,
     ) -> None:
         super().__init__()
         self.model = model
         self.context = checked_context(context)
-        self.input_size = pair(input_size)
+        built_for = self.network.input_size if self.is_ours else self.released_size
+        self.input_size = pair(input_size or built_for)
         self.frames_per_clip = frames_per_clip
 
     @classmethod
@@ -94,10 +102,18 @@ class UpstreamBackend(nn.Module):
         """The model itself, without any `DataParallel` around it."""
         return look_through(self.model)
 
-    @staticmethod
-    @abstractmethod
-    def accepts(model: Any) -> bool:
-        """Tell whether a model belongs to this family, by its structure."""
+    @property
+    def is_ours(self) -> bool:
+        """Whether the model is our own one of the family."""
+        return self.own_model is not None and isinstance(self.network, self.own_model)
+
+    @classmethod
+    def accepts(cls, model: Any) -> bool:
+        """Tell whether a model is our own one of this family, or has the released one's parts."""
+        model = look_through(model)
+        if cls.own_model is not None and isinstance(model, cls.own_model):
+            return True
+        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in cls.parts)
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Segment the frames `indices` of `clip`.

@@ -43,7 +43,8 @@ class AVSegFormerBackend(UpstreamBackend):
         AdapterError: If the model is not built like AVSegFormer.
     """
 
-    family = "AVSegFormer"
+    family, own_model = "AVSegFormer", AVSegFormer
+    parts = ("backbone", "vggish", "head", "audio_proj", "T")
 
     def __init__(
         self,
@@ -54,30 +55,25 @@ class AVSegFormerBackend(UpstreamBackend):
         frames_per_clip: int | None = None,
     ) -> None:
         network = self._checked(model)
-        is_ours = isinstance(network, AVSegFormer)
-        num_classes = int((network if is_ours else network.head).num_classes)
-        length = int(network.clip_length if is_ours else network.T)
+        ours = isinstance(network, AVSegFormer)
+        num_classes = int((network if ours else network.head).num_classes)
+        length = int(network.clip_length if ours else network.T)
         usual = BINARY_SIZE if num_classes == 1 else SEMANTIC_SIZE
         super().__init__(
             model,
             context=context,
-            input_size=input_size or (network.input_size if is_ours else usual),
+            input_size=input_size or (None if ours else usual),
             frames_per_clip=frames_per_clip or length,
         )
-        self.num_classes, self.clip_length, self.is_ours = num_classes, length, is_ours
+        self.num_classes, self.clip_length = num_classes, length
 
-    @staticmethod
-    def accepts(model: Any) -> bool:
-        """Tell whether a model has AVSegFormer's parts: backbone, VGGish, head, audio_proj, T."""
+    @classmethod
+    def accepts(cls, model: Any) -> bool:
+        """Tell whether a model is ours, or has the parts of the released one, and its head."""
+        if not super().accepts(model):
+            return False
         model = look_through(model)
-        if isinstance(model, AVSegFormer):
-            return True
-        parts = ("backbone", "vggish", "head", "audio_proj", "T")
-        return (
-            isinstance(model, nn.Module)
-            and all(hasattr(model, part) for part in parts)
-            and hasattr(model.head, "num_classes")
-        )
+        return isinstance(model, AVSegFormer) or hasattr(model.head, "num_classes")
 
     def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
         return clip_log_mel(clip, indices)

@@ -14,13 +14,13 @@ from coprop_plugin.adapters.catr.catr_model import CATR
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sound import VGGishFeatures
-from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
+from coprop_plugin.adapters.upstream import UpstreamBackend
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
 
-# A literal of the released code; and 224-pixel frames enlarged, as in its data loader.
-CLIP_LENGTH, INPUT_SIZE = 5, 448
+# A literal of the released code.
+CLIP_LENGTH = 5
 
 
 @MODELS.register_module(name=["CATRBackend", "catr"])
@@ -46,7 +46,11 @@ class CATRBackend(UpstreamBackend):
         AdapterError: If the model is not built like CATR.
     """
 
-    family = "CATR"
+    family, own_model = "CATR", CATR
+    # TPAVI has the same class name, but not these.
+    parts = ("obj_queries", "transformer", "is_referred_head", "instance_kernels_head")
+    # 224-pixel frames enlarged, as in its data loader.
+    released_size = 448
     clip_length = CLIP_LENGTH
     # Tiling makes five frames of one, at four times the usual pixels.
     frames_at_once = 1
@@ -60,30 +64,19 @@ class CATRBackend(UpstreamBackend):
         input_size: int | Sequence[int] | None = None,
     ) -> None:
         network = self._checked(model)
-        self.takes_frames = isinstance(network, CATR)
-        length = network.clip_length if self.takes_frames else CLIP_LENGTH
-        size = input_size or (network.input_size if self.takes_frames else INPUT_SIZE)
-        super().__init__(model, context=context, input_size=size, frames_per_clip=length)
-        has_encoder = self.takes_frames and network.audio_encoder is not None
+        length = network.clip_length if isinstance(network, CATR) else CLIP_LENGTH
+        super().__init__(model, context=context, input_size=input_size, frames_per_clip=length)
+        has_encoder = self.is_ours and network.audio_encoder is not None
         self.audio_features = VGGishFeatures(vggish, model_has_audio_encoder=has_encoder)
         self.clip_length = length
-        if self.takes_frames:
+        if self.is_ours:
             self.frames_at_once = length
-
-    @staticmethod
-    def accepts(model: Any) -> bool:
-        """Tell whether a model has CATR's parts; TPAVI has the same class name but not those."""
-        model = look_through(model)
-        if isinstance(model, CATR):
-            return True
-        parts = ("obj_queries", "transformer", "is_referred_head", "instance_kernels_head")
-        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
 
     def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
         return self.audio_features(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
-        if not self.takes_frames:
+        if not self.is_ours:
             return self._logits(self._clips(pictures, sound, length))[wanted]
         frames, sounds = (rearrange(x, "(b t) ... -> b t ...", t=length) for x in (pictures, sound))
         masks, scores = self.network.answer(frames, sounds, wanted=wanted)[-1]
@@ -92,7 +85,7 @@ class CATRBackend(UpstreamBackend):
 
     def _clips(self, frames: Tensor, audio: Tensor, length: int) -> Any:
         """Run groups of `length` frames, everything flat `(b t)`; outputs have rows first."""
-        tiles = 1 if self.takes_frames else self.clip_length // length
+        tiles = 1 if self.is_ours else self.clip_length // length
         # The model takes frames time first, but their audio clip first.
         frames = repeat(frames, "(b t) c h w -> (t tiles b) c h w", t=length, tiles=tiles)
         audio = repeat(audio, "(b t) ... -> (b t tiles) ...", t=length, tiles=tiles)

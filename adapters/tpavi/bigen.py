@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from torch import nn
-
 from coprop_plugin.adapters.calls import ModelCall
 from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
-from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 
@@ -22,14 +19,8 @@ class AVSBiGenBackend(TPAVIBackend):
     Arguments and errors are those of `TPAVIBackend`.
     """
 
-    family = "AVS-BiGen"
-
-    @staticmethod
-    def accepts(model: Any) -> bool:
-        """Tell whether a model has AVS-BiGen's parts."""
-        model = look_through(model)
-        parts = ("tpavi_stages", "fusion_modules", "corr_atten")
-        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
+    family, own_model = "AVS-BiGen", None
+    parts = ("tpavi_stages", "fusion_modules", "corr_atten")
 
     @staticmethod
     def _classes(network: Any) -> int:

@@ -15,13 +15,13 @@ from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
-from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
+from coprop_plugin.adapters.upstream import UpstreamBackend
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
 
 # The released code has these as literals.
-RELEASED_GROUP, INPUT_SIZE = 5, 224
+RELEASED_GROUP = 5
 BINARY_CLIP, SEMANTIC_CLIP = 5, 10
 
 
@@ -50,7 +50,9 @@ class TPAVIBackend(UpstreamBackend):
         AdapterError: If the model is not built like TPAVI.
     """
 
-    family = "TPAVI"
+    family, own_model = "TPAVI", TPAVI
+    # CATR has the same class name, but not these.
+    parts = ("tpavi_stages", "tpavi_va_flag", "output_conv")
 
     def __init__(
         self,
@@ -63,33 +65,23 @@ class TPAVIBackend(UpstreamBackend):
         patch: bool = True,
     ) -> None:
         network = self._checked(model)
-        ours = isinstance(network, TPAVI)
         num_classes = self._classes(network)
         usual = BINARY_CLIP if num_classes == 1 else SEMANTIC_CLIP
         super().__init__(
             model,
             context=context,
-            input_size=input_size or (network.input_size if ours else INPUT_SIZE),
+            input_size=input_size,
             frames_per_clip=frames_per_clip or usual,
         )
         self.num_classes = num_classes
-        has_encoder = ours and network.audio_encoder is not None
+        has_encoder = self.is_ours and network.audio_encoder is not None
         self.audio_features = VGGishFeatures(vggish, model_has_audio_encoder=has_encoder)
-        self.clip_length = network.frames_per_clip if ours else RELEASED_GROUP
+        self.clip_length = network.frames_per_clip if self.is_ours else RELEASED_GROUP
         self.wants_flag = "vid_temporal_mask_flag" in _required(network.forward)
         self.patch = patch and _has_literal_groups(network)
-        if not ours and not self.patch:
+        if not self.is_ours and not self.patch:
             # Tiling makes five frames of one.
             self.frames_at_once = 1
-
-    @staticmethod
-    def accepts(model: Any) -> bool:
-        """Tell whether a model has TPAVI's parts; CATR has the same class name but not those."""
-        model = look_through(model)
-        if isinstance(model, TPAVI):
-            return True
-        parts = ("tpavi_stages", "tpavi_va_flag", "output_conv")
-        return isinstance(model, nn.Module) and all(hasattr(model, part) for part in parts)
 
     @staticmethod
     def _classes(network: Any) -> int:
@@ -101,7 +93,7 @@ class TPAVIBackend(UpstreamBackend):
         return self.audio_features(clip, indices)
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
-        if isinstance(self.network, TPAVI):
+        if self.is_ours:
             return self.network(pictures, sound, frames_per_clip=length, wanted=wanted)[0]
         run = self._forward if length == self.clip_length else self._alone
         return run(pictures, sound)[0][wanted]
@@ -114,7 +106,7 @@ class TPAVIBackend(UpstreamBackend):
 
     def _alone(self, frames: Tensor, audio: Tensor, flag: Tensor | None = None) -> Any:
         """Run every frame as a group of its own; outputs have rows first."""
-        if isinstance(self.network, TPAVI):
+        if self.is_ours:
             return self._rows_first(self.network(frames, audio, flag, frames_per_clip=1))
         if self.patch:
             with _groups_of_one(self.network):

@@ -12,7 +12,7 @@ train_dataloader = dict(
     persistent_workers=True,
     # Scenes do not repeat: no need to shuffle.
     sampler=dict(type="InfiniteSampler", shuffle=False),
-    dataset=dict(type="WorldSeconds", split="train", length=10_000_000, size=(112, 160)),
+    dataset=dict(type="WorldSeconds", split="train", length=1_000_000, size=(112, 160)),
     collate_fn=dict(type="default_collate"),
 )
 val_dataloader = dict(

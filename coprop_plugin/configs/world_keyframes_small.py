@@ -18,7 +18,7 @@ train_dataloader = dict(
     persistent_workers=True,
     # Consecutive items share a scene, and scenes do not repeat: no need to shuffle.
     sampler=dict(type="InfiniteSampler", shuffle=False),
-    dataset=dict(type="WorldFrames", split="train", length=10_000_000, size=(112, 160)),
+    dataset=dict(type="WorldFrames", split="train", length=1_000_000, size=(112, 160)),
     collate_fn=dict(type="default_collate"),
 )
 val_dataloader = dict(

@@ -17,7 +17,7 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=num_steps, val_interval=num_steps)
 # Other scenes than those of the weights.
-clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=6, seed=1)
+clips = dict(split="train", length=1_000_000, size={{_base_.size}}, num_frames=6, seed=1)
 train_dataloader = dict(
     dataset=dict(parts=[dict(type="WorldClips", **clips), dict(type="SpriteClips", **clips)])
 )

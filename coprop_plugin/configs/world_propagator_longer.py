@@ -9,7 +9,7 @@ model = dict(
     weights="work_dirs/world_propagator_small/weights.safetensors",
     teacher_share=0.0,
 )
-clips = dict(split="train", length=10_000_000, size={{_base_.size}}, num_frames=9, seed=2)
+clips = dict(split="train", length=1_000_000, size={{_base_.size}}, num_frames=9, seed=2)
 train_dataloader = dict(
     batch_size=3,
     num_workers=1,

@@ -32,8 +32,8 @@ train_dataloader = dict(
     dataset=dict(
         type="InterleavedDataset",
         parts=[
-            dict(type="WorldClips", split="train", length=10_000_000, size=size, num_frames=6),
-            dict(type="SpriteClips", split="train", length=10_000_000, size=size, num_frames=6),
+            dict(type="WorldClips", split="train", length=1_000_000, size=size, num_frames=6),
+            dict(type="SpriteClips", split="train", length=1_000_000, size=size, num_frames=6),
         ],
     ),
     collate_fn=dict(type="default_collate"),

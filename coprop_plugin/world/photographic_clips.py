@@ -20,13 +20,18 @@ from coprop_plugin.world.splits import Split, WorldDataset
 class _Photographic(WorldDataset):
     """Draws photographic scenes in the place of synthetic ones."""
 
-    assets: Assets
-    duration_s: float
-
-    def _open(self, assets: str | Path | Assets, duration_s: float) -> None:
-        self.assets = (
-            assets if isinstance(assets, Assets) else Assets.from_folder(assets, self.split)
-        )
+    def __init__(
+        self,
+        assets: str | Path | Assets,
+        split: Split = "train",
+        length: int = 1_000,
+        size: Sequence[int] = (112, 160),
+        *,
+        duration_s: float = 10.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(split, length, size, **options)
+        self.assets = assets if isinstance(assets, Assets) else Assets.from_folder(assets, split)
         self.duration_s = float(duration_s)
         self.num_classes = len(self.assets.kinds) + 1
 
@@ -61,19 +66,6 @@ class PhotographicClips(_Photographic, WorldClips):
         torch.Size([8, 3, 112, 160])
     """
 
-    def __init__(
-        self,
-        assets: str | Path | Assets,
-        split: Split = "train",
-        length: int = 1_000,
-        size: Sequence[int] = (112, 160),
-        *,
-        duration_s: float = 10.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(split, length, size, **options)
-        self._open(assets, duration_s)
-
 
 @DATASETS.register_module()
 class PhotographicFrames(_Photographic, WorldFrames):
@@ -82,29 +74,12 @@ class PhotographicFrames(_Photographic, WorldFrames):
     Items are as in `WorldFrames`, with the classes of the assets.
 
     Args:
-        assets: As in `PhotographicClips`.
-        split: Split of the seeds and of the assets.
-        length: Number of items.
-        size: Height and width in pixels.
-        duration_s: Length of a scene in seconds.
+        assets: As in `PhotographicClips`, like the other arguments.
         **options: Options of `WorldFrames`.
 
     Raises:
         DatasetError: As `Assets.from_folder` and `WorldFrames`.
     """
-
-    def __init__(
-        self,
-        assets: str | Path | Assets,
-        split: Split = "train",
-        length: int = 1_000,
-        size: Sequence[int] = (112, 160),
-        *,
-        duration_s: float = 10.0,
-        **options: Any,
-    ) -> None:
-        super().__init__(split, length, size, **options)
-        self._open(assets, duration_s)
 
 
 @lru_cache(maxsize=8)
