@@ -184,7 +184,9 @@ def read_config(
             config = Config.fromfile(path)
         except (SyntaxError, TypeError, OSError, ValueError) as error:
             raise TrainingError(f"{path} cannot be read as a config: {error}") from error
-    config = Config(config.to_dict() if isinstance(config, Config) else dict(config))
+    content = config.to_dict() if isinstance(config, Config) else dict(config)
+    # mmengine writes the config with every checkpoint; to format it takes yapf seconds each time.
+    config = Config(content, format_python_code=False)
     unknown = [name for name in overrides or {} if name.partition(".")[0] not in config]
     try:
         if unknown:
