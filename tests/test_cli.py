@@ -63,6 +63,18 @@ def run(segmenters, *arguments):
     return coprop("run", "--backend", f"{segmenters}:bright", "--quiet", *arguments)
 
 
+def test_run_without_a_backend_uses_the_model_that_ships(videos, tmp_path):
+    arguments = [videos / "two.mp4", "-o", tmp_path / "out", "--fps", "1", "--no-overlay"]
+    done = coprop("run", *arguments)
+    assert done.exit_code == 0, done.output
+    assert "using sounding_object" in done.stderr
+    asked = json.loads((tmp_path / "out" / "two" / "result.json").read_text())["asked"]
+    assert asked["backend"] == "sounding_object"
+    again = coprop("run", *arguments, "--quiet")
+    assert "sounding_object" not in again.stderr
+    assert "skipped" in again.stdout
+
+
 def test_run_writes_masks_overlay_and_control_points(videos, segmenters, tmp_path):
     done = run(segmenters, videos / "one.mp4", "-o", tmp_path / "out", "--fps", "2", "--json")
     assert done.exit_code == 0, done.output

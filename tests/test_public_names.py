@@ -26,7 +26,8 @@ MODULES = {
     "world": "Assets KINDS PhotographicClips PhotographicFrames PhotographicScene Scene "
     "SceneObject TruthBackend",
     "report": "film_strip write_clips_page write_report write_reports",
-    "keyframes": "KeyframeProcessor load_keyframe_processor save_keyframe_processor",
+    "keyframes": "KeyframeProcessor SoundingObject load_keyframe_processor load_sounding_object "
+    "save_keyframe_processor save_sounding_object",
     "propagation": "AudioInsertPropagator FlowPropagator HoldPropagator",
     "training.run": "config_names evaluate read_config train",
     "benchmark.metrics": "AlignmentScores BoundaryScores ControlPointScores MaskScores Outcome "

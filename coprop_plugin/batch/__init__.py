@@ -10,7 +10,7 @@ from coprop_plugin.batch.inputs import (
     video_items,
 )
 from coprop_plugin.batch.language_models import load_any_provider, load_llm
-from coprop_plugin.batch.load import load_backend, load_provider, make_model
+from coprop_plugin.batch.load import DEFAULT_BACKEND, load_backend, load_provider, make_model
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome, Status, failure
@@ -19,6 +19,7 @@ from coprop_plugin.batch.reuse import Reuse, redo_file
 from coprop_plugin.batch.run_many import Engine, run_many
 
 __all__ = [
+    "DEFAULT_BACKEND",
     "Engine",
     "Job",
     "Manifest",

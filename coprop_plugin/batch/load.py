@@ -37,6 +37,9 @@ _PROVIDERS = (
     "or a function that makes one."
 )
 
+DEFAULT_BACKEND = "sounding_object"
+"""The model that `coprop run` uses if none is named; it comes with the library."""
+
 BackendChoice = Literal["auto", "callable"]
 """How `wrap` finds the adapter of a model, or that it is a function of frames and audio."""
 

@@ -35,6 +35,12 @@ NOT_WITH_REUSE = {
 }
 """Options that have no meaning with --reuse, which redoes one video in this process."""
 
+_ABOUT_THE_DEFAULT = (
+    "no --backend: using sounding_object, a model of 1 million parameters that marks the salient "
+    "object of a frame while there is sound; it does not know what sounds how. Name a model of "
+    "your own with --backend."
+)
+
 
 @app.command()
 def run(
@@ -43,10 +49,11 @@ def run(
     backend: Annotated[
         str | None,
         typer.Option(
-            help="The model: `tpavi`, `avsegformer`, `catr` or `keyframe_processor`, with "
-            "--weights; or `module:callable` or `file.py:callable`: a model, a function of "
-            "(frames, audio) that returns logits, or a function that makes a model (it has no "
-            "required argument but `weights`, or a return annotation like `-> torch.nn.Module`)."
+            help="The model: `tpavi`, `avsegformer` or `catr`, with --weights; or "
+            "`module:callable` or `file.py:callable`: a model, a function of (frames, audio) that "
+            "returns logits, or a function that makes a model (it has no required argument but "
+            "`weights`, or a return annotation like `-> torch.nn.Module`). Default: "
+            "`sounding_object`, a small model that ships."
         ),
     ] = None,
     out: Annotated[
@@ -143,9 +150,11 @@ def run(
     from coprop_plugin import batch
 
     given = _given(context)
-    if backend is None and reuse is None:
-        raise typer.BadParameter("Name the model to wrap.", param_hint="--backend")
     with results_on_stdout() as print_result, usage_errors():
+        if backend is None and reuse is None:
+            backend = batch.DEFAULT_BACKEND
+            if not quiet:
+                complain(_ABOUT_THE_DEFAULT)
         asked: dict[str, Any] = dict(
             backend=backend,
             control_points=control_points,

@@ -1,5 +1,6 @@
 """`wrap` puts Co-Prop around a model, `unwrap` returns it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,11 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
     """Load a model by its name and a file of weights.
 
     Args:
-        name: A family of released models, `"tpavi"`, `"avsegformer"` or `"catr"`; or
-            `"keyframe_processor"`, our own.
+        name: A family of released models, `"tpavi"`, `"avsegformer"` or `"catr"`; or one of our
+            own: `"sounding_object"`, `"keyframe_processor"`.
         weights: The file: a released one as it was downloaded, or our safetensors. For
-            "keyframe_processor" also a folder that `save_pretrained` wrote, "hf://owner/name" for
-            one on the hub, or None: the shipped weights, trained on the synthetic world.
+            "keyframe_processor" also a folder that `save_pretrained` wrote, or "hf://owner/name"
+            for one on the hub. None for the weights that come with our own models.
 
     Returns:
         The model on the CPU, in eval mode.
@@ -139,22 +140,25 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
         CheckpointError: If the file is missing, damaged, or of another model.
     """
     from coprop_plugin.adapters.registered import FAMILIES
+    from coprop_plugin.keyframes import load_keyframe_processor, load_sounding_object
 
-    if name not in (*FAMILIES, "keyframe_processor"):
+    ours: dict[str, Callable[[Any], nn.Module]] = {
+        "sounding_object": load_sounding_object,
+        "keyframe_processor": load_keyframe_processor,
+    }
+    if name in ours:
+        return ours[name](weights)
+    if name not in FAMILIES:
         raise AdapterError(
-            f"{name!r} is not a known model; known are {', '.join(FAMILIES)} and "
-            "keyframe_processor. Build another model with its own code, and wrap the instance."
+            f"{name!r} is not a known model; known are {', '.join((*FAMILIES, *ours))}. Build "
+            "another model with its own code, and wrap the instance."
         )
-    if weights is None and name in FAMILIES:
+    if weights is None:
         raise AdapterError(
             f"Expected weights with the model {name!r}. Give the file: wrap({name!r}, "
             "weights=...), on the command line --weights. `coprop list models` says where released "
             "ones are."
         )
-    if weights is not None and name in FAMILIES:
-        from coprop_plugin.adapters.convert import load_released
+    from coprop_plugin.adapters.convert import load_released
 
-        return load_released(weights, name)
-    from coprop_plugin.keyframes import load_keyframe_processor
-
-    return load_keyframe_processor(weights)
+    return load_released(weights, name)

@@ -1,0 +1,155 @@
+"""The keyframe model that ships for real video: the salient object, while there is sound."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from coprop_plugin.audio.log_mel import SILENCE, clip_log_mel
+from coprop_plugin.checkpoints.native import SHIPPED, load_module, save_module
+from coprop_plugin.errors import KeyframeError
+from coprop_plugin.keyframes.frame_inputs import check_input, resized
+from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.layers.frame_batches import segment_in_batches
+from coprop_plugin.layers.nested_unet import NestedUNet
+from coprop_plugin.layers.normalisation import normalise
+from coprop_plugin.registry import MODELS
+from coprop_plugin.types import Clip
+
+FORMAT = "coprop_plugin.SoundingObject/1"
+WEIGHTS = SHIPPED / "sounding_object.safetensors"
+"""Trained by the authors of U²-Net on photographs; see `weights/README.md`."""
+
+_SILENCE = 1e-3
+"""Mean mel magnitude of a silent example: about -60 dB of full scale."""
+_SMALLEST_PROB = 1e-3
+
+
+@MODELS.register_module(name=["SoundingObject", "sounding_object"])
+class SoundingObject(nn.Module):
+    """Eq. (2) without training: the salient object of a frame, while there is sound.
+
+    A salient-object network, U²-Net's small variant (1.1 million parameters), which has seen
+    photographs; a frame whose second of audio is silent stays empty. It knows nothing of what the
+    sound is: of several visible objects it marks those that stand out, whether they sound or not.
+    For a video of one person speaking, one instrument or one animal that is often the right one.
+
+    Args:
+        input_size: Height and width in pixels to which frames are resized for the network; it was
+            trained at 320. Fewer are faster and coarser.
+        frames_at_once: In `segment_keyframes`, maximum number of frames per batch.
+
+    Raises:
+        KeyframeError: If a number is below 32 or 1.
+
+    Example:
+        >>> import torch
+        >>> model = SoundingObject(input_size=64)
+        >>> loud = torch.ones(1, 1, 96, 64)
+        >>> model(torch.rand(1, 3, 45, 80), loud).shape
+        torch.Size([1, 1, 45, 80])
+    """
+
+    num_classes = 1
+    class_names = ("background", "sounding object")
+    context = "frame"
+    """The prediction of a frame depends on that frame and its audio only."""
+
+    def __init__(self, input_size: int = 320, frames_at_once: int = 8) -> None:
+        super().__init__()
+        if input_size < 32 or frames_at_once < 1:
+            raise KeyframeError(
+                "Expected input_size to be 32 pixels or more and frames_at_once 1 or more, got "
+                f"{input_size} and {frames_at_once}."
+            )
+        self.config = dict(input_size=input_size, frames_at_once=frames_at_once)
+        self.input_size, self.frames_at_once = input_size, frames_at_once
+        self.saliency = NestedUNet()
+
+    def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
+        """Segment frames.
+
+        Args:
+            frames: `[B, 3, H, W]`, RGB in [0, 1], of any size.
+            log_mel: `[B, 1, 96, 64]`, the VGGish example of each frame.
+
+        Returns:
+            Logits `[B, 1, H, W]`, in [-7, 7]; -7 everywhere in a frame without sound.
+
+        Raises:
+            KeyframeError: If the shapes are not as above.
+        """
+        check_input(frames, log_mel)
+        small = resized(frames, (self.input_size, self.input_size))
+        brightest = small.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+        saliency = self.saliency(normalise(small / brightest)).sigmoid()
+        # As its authors use it: relative to the most and least salient pixel of the frame.
+        low, high = saliency.amin((1, 2, 3), True), saliency.amax((1, 2, 3), True)
+        relative = (saliency - low) / (high - low).clamp_min(1e-6)
+        probs = torch.where(_sounds(log_mel), relative, torch.zeros_like(relative))
+        return resized(torch.logit(probs, eps=_SMALLEST_PROB), frames.shape[-2:])
+
+    def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
+        """Segment the frames `indices` of `clip`, independently of one another.
+
+        Always in eval mode and without gradients.
+
+        Returns:
+            Logits `[K, 1, H, W]` float32 at the clip's size, on the module's device.
+
+        Raises:
+            ClipError: If an index lies outside the clip, or the clip has neither waveform nor
+                log-mels.
+        """
+        indices = clip.checked(indices)
+        like = next(self.parameters())
+
+        def segment(batch: Sequence[int]) -> Tensor:
+            return self(clip.rgb(batch).to(like), clip_log_mel(clip, batch).to(like)).float()
+
+        empty = torch.zeros(0, 1, *clip.size, device=like.device)
+        with torch.no_grad(), evaluating(self):
+            return segment_in_batches(segment, indices, self.frames_at_once, empty)
+
+
+def save_sounding_object(
+    model: SoundingObject, path: str | Path, dtype: torch.dtype | None = None
+) -> Path:
+    """Save weights and constructor arguments to a safetensors file; returns the path.
+
+    Args:
+        model: The model, on any device.
+        path: The file; its folder is created if missing.
+        dtype: `torch.float16` halves the file size; None keeps the weights as they are.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
+    return save_module(model, model.config, path, FORMAT, dtype)
+
+
+def load_sounding_object(path: str | Path | None = None) -> SoundingObject:
+    """Load a file that `save_sounding_object` wrote; every weight must fit.
+
+    Args:
+        path: The file; None for the weights that come with the library.
+
+    Returns:
+        The model on the CPU, in eval mode and float32.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another model, or does not fit.
+
+    Example:
+        >>> load_sounding_object().class_names
+        ('background', 'sounding object')
+    """
+    return load_module(WEIGHTS if path is None else path, FORMAT, SoundingObject)
+
+
+def _sounds(log_mel: Tensor) -> Tensor:
+    """Whether examples `[B, 1, 96, 64]` hold sound, `[B, 1, 1, 1]` bool."""
+    magnitude = log_mel.exp() - math.exp(SILENCE)
+    return magnitude.mean((1, 2, 3), keepdim=True) > _SILENCE
