@@ -68,11 +68,11 @@ def test_run_without_a_backend_uses_the_model_that_ships(videos, tmp_path):
     done = coprop("run", *arguments)
     assert done.exit_code == 0, done.output
     assert "using sounding_object" in done.stderr
-    asked = json.loads((tmp_path / "out" / "two" / "result.json").read_text())["asked"]
-    assert asked["backend"] == "sounding_object"
+    about = json.loads((tmp_path / "out" / "two" / "result.json").read_text())["about"]
+    assert about["options"]["asked"]["backend"] == "sounding_object"
     again = coprop("run", *arguments, "--quiet")
     assert "sounding_object" not in again.stderr
-    assert "skipped" in again.stdout
+    assert "finished before" in again.stdout
 
 
 def test_run_writes_masks_overlay_and_control_points(videos, segmenters, tmp_path):
@@ -188,7 +188,6 @@ def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_pa
         (["--backend", "{file}:bright", "--propagator", "missing.pth"], "missing.pth"),
         (["--backend", "{file}:bright", "--weights", "missing.pth"], "missing.pth"),
         (["--backend", "{file}:bright", "--fps", "-1"], "fps"),
-        ([], "--backend"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(videos, segmenters, tmp_path, arguments, says):

@@ -95,7 +95,7 @@ class NestedUNet(nn.Module):
         return maps
 
     def decode(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Return the decoder's maps `[B, 64, h, w]`, the finest first; the last is the encoder's."""
+        """Return the decoder's maps `[B, 64, h, w]`, finest first; the last is the encoder's."""
         now = maps[-1]
         decoded = [now]
         for stage, beside in zip(self.decoder, reversed(maps[:-1]), strict=True):
