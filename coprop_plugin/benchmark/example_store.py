@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from coprop_plugin.control_points.retrieval import Store
 from coprop_plugin.errors import CopropError, DatasetError, MediaError
 from coprop_plugin.limits import read_text
 from coprop_plugin.pipeline.audio_items import AudioItem
-from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types import Annotation, Clip, ControlPoints
 from coprop_plugin.types.timeline import snap
 from coprop_plugin.world.objects import KINDS
 from coprop_plugin.world.splits import SPLITS, made_up_scene
@@ -59,6 +59,8 @@ def index_into(
     categories: Path | None = None,
     scenes: int = 200,
     labels: Path | None = None,
+    annotations: Mapping[str, Annotation] | None = None,
+    videos: Sequence[AudioItem] = (),
 ) -> Indexed:
     """Annotate a data set and write the store.
 
@@ -73,6 +75,9 @@ def index_into(
         scenes: Number of scenes of the made-up world.
         labels: The folder of AVSS, whose labels of the same clips give categories and changes of
             S4 and MS3; their own masks tell only when anything sounds.
+        annotations: Hand annotations by the name of the clip, which count before labels.
+        videos: Instead of a data set, recordings of which those with an annotation are taken;
+            `dataset` is then their description.
 
     Raises:
         DatasetError: If there is no such data set, or it holds no clip that can be an example.
@@ -81,7 +86,9 @@ def index_into(
     named = None if categories is None else _read_categories(categories)
     indexed = Indexed()
     indexed.store = Store.build(
-        _labelled(dataset, split, scenes, labels, indexed.failed),
+        _annotated(videos, annotations or {}, indexed.failed)
+        if videos
+        else _labelled(dataset, split, scenes, labels, annotations or {}, indexed.failed),
         lambda sample: named.get(sample.id, ()) if named is not None else sample.categories,
         skipped=lambda _, reason: indexed.skipped.update([reason]),
     )
@@ -92,14 +99,39 @@ def index_into(
     return indexed
 
 
+def _annotated(
+    videos: Sequence[AudioItem], annotations: Mapping[str, Annotation], failed: dict[str, str]
+) -> Iterator[Labelled]:
+    for item in videos:
+        if item.name in annotations:
+            try:
+                clip = item.clip()
+            except (CopropError, OSError) as error:
+                failed[item.name] = str(error)
+                continue
+            yield _with_annotation(item.name, clip, annotations[item.name], ())
+
+
+def _with_annotation(
+    name: str, clip: Clip, annotation: Annotation, otherwise: Sequence[str]
+) -> Labelled:
+    names = annotation.categories or tuple(otherwise)
+    return Labelled(name, clip, names, annotation.control_points(clip))
+
+
 def _labelled(
-    dataset: str, split: str | None, scenes: int, labels: Path | None, failed: dict[str, str]
+    dataset: str,
+    split: str | None,
+    scenes: int,
+    labels: Path | None,
+    annotations: Mapping[str, Annotation],
+    failed: dict[str, str],
 ) -> Iterator[Labelled]:
     path = Path(dataset)
     if dataset == WORLD:
         return _scenes(scenes)
     if path.is_dir() and is_dataset(path):
-        return _of_folder(path, split, labels, failed)
+        return _of_folder(path, split, labels, annotations, failed)
     if path.suffix == ".jsonl":
         return _own_clips(path, failed)
     raise DatasetError(
@@ -118,7 +150,11 @@ def _scenes(count: int) -> Iterator[Labelled]:
 
 
 def _of_folder(
-    path: Path, split: str | None, labels: Path | None, failed: dict[str, str]
+    path: Path,
+    split: str | None,
+    labels: Path | None,
+    annotations: Mapping[str, Annotation],
+    failed: dict[str, str],
 ) -> Iterator[Labelled]:
     dataset = open_folder(path, split, size=None, avss_root=labels)
     for index, row in enumerate(dataset.rows):
@@ -128,7 +164,11 @@ def _of_folder(
         except (CopropError, OSError) as error:
             failed[row.id] = str(error)
             continue
-        yield Labelled(row.id, clip, truth.categories or (), truth.control_points)
+        names = truth.categories or ()
+        if row.id in annotations:
+            yield _with_annotation(row.id, clip, annotations[row.id], names)
+        else:
+            yield Labelled(row.id, clip, names, truth.control_points)
 
 
 def _own_clips(path: Path, failed: dict[str, str]) -> Iterator[Labelled]:

@@ -68,6 +68,13 @@ Sounds = Annotated[
     Path | None,
     typer.Option(help="Folder of recordings to mix, for `change_detector`."),
 ]
+Annotations = Annotated[
+    Path | None,
+    typer.Option(
+        help="Hand annotations: a file of `coprop anchor annotate`, an Audacity label track, a "
+        "TextGrid, RTTM or CSV, or a folder of them."
+    ),
+]
 Labels = Annotated[
     Path | None,
     typer.Option(

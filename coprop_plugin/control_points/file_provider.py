@@ -1,23 +1,25 @@
-"""Control points from a JSON file."""
+"""Control points from a file."""
 
 import difflib
 import json
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import ControlPointError, ControlPointParseError
+from coprop_plugin.errors import ControlPointError, ControlPointParseError, MediaError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types.annotation import SUFFIXES
 from coprop_plugin.types.timeline import snap
 
 
 @PROVIDERS.register_module(name=["FileProvider", "file"])
 class FileProvider:
-    """Control points from a JSON file, which is read again when it has changed.
+    """Control points from a file, which is read again when it has changed.
 
-    The file holds the content of `ControlPoints.to_dict`, or a list of flags, or
-    `{"seconds": [...]}`: times of changes, which are snapped to the clip's frames. A file of the
+    The file holds annotations (a label track of Audacity, a TextGrid, RTTM or CSV, see
+    `media.read_annotations`), or JSON: the content of `ControlPoints.to_dict`, or a list of flags,
+    or `{"seconds": [...]}`: times of changes, which are snapped to the clip's frames. A file of the
     first kind for another number of frames is snapped, too, if it has seconds. Or it holds any of
     these for many clips, `{"clips": {name: ...}}`, as `coprop anchor ... -o points.json` writes it;
     the clip's `name` selects one, in a drop-in call the name given by `coprop_plugin.naming`.
@@ -116,7 +118,7 @@ class FileProvider:
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             known, content = self._stamp_and_content
             if known != stamp:
-                content = json.loads(read_text(self.path, ControlPointParseError))
+                content = self._content()
                 self._stamp_and_content = stamp, content
             return content
         except OSError as error:
@@ -129,6 +131,18 @@ class FileProvider:
             raise
         except (ValueError, RecursionError) as error:
             raise self._unreadable(f"it is not JSON ({error})") from error
+
+    def _content(self) -> Any:
+        if self.path.suffix.lower() not in SUFFIXES:
+            return json.loads(read_text(self.path, ControlPointParseError))
+        from coprop_plugin.media import read_annotations
+
+        try:
+            clips = {name: one.to_dict() for name, one in read_annotations(self.path).items()}
+        except MediaError as error:
+            raise ControlPointParseError(str(error)) from error
+        # A label track is of one clip, whatever its name.
+        return clips[self.path.stem] if [*clips] == [self.path.stem] else {"clips": clips}
 
     def _unreadable(self, reason: str) -> ControlPointParseError:
         return ControlPointParseError(

@@ -11,6 +11,7 @@ from coprop_plugin.errors import ControlPointError, CopropError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import ControlPointProvider, ControlPoints
+from coprop_plugin.types.annotation import SUFFIXES
 
 ProviderSource = (
     ControlPointProvider | str | Path | Mapping[str, Any] | ControlPoints | Sequence[int] | Tensor
@@ -23,8 +24,8 @@ def as_provider(control_points: ProviderSource = "novelty") -> ControlPointProvi
 
     Args:
         control_points: A registered name, a config, the path of a JSON file with a config (an
-            object with `type`) or with control points (see `FileProvider`), a provider,
-            `ControlPoints`, or flags (one 0 or 1 per frame).
+            object with `type`), the path of a file with control points or annotations (see
+            `FileProvider`), a provider, `ControlPoints`, or flags (one 0 or 1 per frame).
 
     Raises:
         UnknownNameError: If a name is not registered.
@@ -38,7 +39,7 @@ def as_provider(control_points: ProviderSource = "novelty") -> ControlPointProvi
     if isinstance(control_points, ControlPointProvider):
         return control_points
     if isinstance(control_points, Path) or (
-        isinstance(control_points, str) and control_points.endswith(".json")
+        isinstance(control_points, str) and control_points.lower().endswith((".json", *SUFFIXES))
     ):
         config = _config_in(Path(control_points))
         if config is not None:

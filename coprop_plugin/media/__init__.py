@@ -3,6 +3,11 @@
 Files are read and written with PyAV (FFmpeg). `import coprop_plugin` does not import this package.
 """
 
+from coprop_plugin.media.annotation_files import (
+    AnnotationFormat,
+    read_annotations,
+    write_annotations,
+)
 from coprop_plugin.media.class_name_files import class_names
 from coprop_plugin.media.coco import run_lengths
 from coprop_plugin.media.container import MediaWarning
@@ -30,6 +35,7 @@ from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.waveform_file import WaveformFile
 
 __all__ = [
+    "AnnotationFormat",
     "BARE",
     "ExportFormat",
     "FORMATS",
@@ -55,6 +61,7 @@ __all__ = [
     "probe",
     "read_about",
     "read_ahead",
+    "read_annotations",
     "read_clip",
     "read_manifest",
     "read_mask",
@@ -66,6 +73,7 @@ __all__ = [
     "save_result",
     "source_of",
     "to_supervision",
+    "write_annotations",
     "write_clip",
     "write_masks",
     "write_overlay",

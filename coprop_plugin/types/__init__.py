@@ -16,6 +16,7 @@ Conventions, each pinned by a test named after it in `tests/test_conventions.py`
 - logits before, probabilities after: backends and propagators give logits, results probabilities.
 """
 
+from coprop_plugin.types.annotation import Annotation, Span
 from coprop_plugin.types.class_names import checked_class_names
 from coprop_plugin.types.clip import Clip, Sampling, Source, spans_of
 from coprop_plugin.types.clip_names import named, naming
@@ -42,6 +43,7 @@ from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 __all__ = [
     "ABSENT_LOGIT",
     "AVSBENCH_INSTANT_S",
+    "Annotation",
     "AudioEncoder",
     "AudioLLM",
     "BatchedPropagator",
@@ -59,6 +61,7 @@ __all__ = [
     "Sampling",
     "SegmentationResult",
     "Source",
+    "Span",
     "StreamingProvider",
     "UnpackedCall",
     "avsbench_times",
