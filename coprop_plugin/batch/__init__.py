@@ -1,6 +1,7 @@
 """Running on many videos: one after the other, in several processes, or on a Ray cluster."""
 
 from coprop_plugin.batch.anchor_many import anchor_into, anchor_many
+from coprop_plugin.batch.annotation_server import AnnotationServer
 from coprop_plugin.batch.inputs import (
     Shard,
     find_inputs,
@@ -19,6 +20,7 @@ from coprop_plugin.batch.reuse import Reuse, redo_file
 from coprop_plugin.batch.run_many import Engine, run_many
 
 __all__ = [
+    "AnnotationServer",
     "DEFAULT_BACKEND",
     "Engine",
     "Job",

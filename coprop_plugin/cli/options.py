@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-# As `types.Sampling` and `batch.Engine`, whose modules import torch.
+# As `types.Sampling`, `media.AnnotationFormat` and `batch.Engine`, whose modules import torch.
 SamplingName = Literal["pts", "avsbench"]
+AnnotationFormatName = Literal["audacity", "textgrid", "rttm", "csv", "json"]
 EngineName = Literal["processes", "ray"]
 
 Inputs = Annotated[

@@ -12,12 +12,15 @@ from markupsafe import Markup
 
 from coprop_plugin import __version__
 
-PageName = Literal["run", "clips"]
+PageName = Literal["run", "clips", "annotate"]
 
 _SCRIPTS: dict[PageName, tuple[str, ...]] = {
     "run": ("timeline.js", "run.js"),
     "clips": ("clips.js",),
+    "annotate": ("annotate.js",),
 }
+_CONNECTS: dict[PageName, str] = {"annotate": "connect-src 'self'; "}
+"""What a page's script may load from its server, which only one that is served has."""
 
 
 def render_page(name: PageName, values: Mapping[str, Any], data: Mapping[str, Any]) -> str:
@@ -25,7 +28,7 @@ def render_page(name: PageName, values: Mapping[str, Any], data: Mapping[str, An
 
     Every value is escaped. The page's Content-Security-Policy refuses everything that would load
     or run except this style and this script, images and video inside the page, and video files
-    next to it.
+    next to it; the script of `annotate` may load data from the page's own server.
 
     Args:
         name: The template, `<name>.html`.
@@ -35,7 +38,8 @@ def render_page(name: PageName, values: Mapping[str, Any], data: Mapping[str, An
     style, script = _source("style.css"), "".join(map(_source, _SCRIPTS[name]))
     policy = (
         "default-src 'none'; img-src data:; media-src blob: 'self' file:; "
-        f"style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+        f"{_CONNECTS.get(name, '')}style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
     )
     page = (
         _environment()

@@ -105,10 +105,9 @@ class AVSDataset(Dataset[Sample], ABC):
             MediaError: If its audio cannot be read.
         """
         row, truth = self.rows[index], self.truth(index)
-        frames = read_frames(self.frame_files(row), self.size, self.resize)
         return Sample(
             id=row.id,
-            clip=self._clip(row, frames),
+            clip=self.clip(index),
             masks=truth.masks,
             labelled=truth.labelled,
             num_classes=self.num_classes,
@@ -118,6 +117,16 @@ class AVSDataset(Dataset[Sample], ABC):
             labels=truth.labels,
             class_names=truth.classes,
         )
+
+    def clip(self, index: int) -> Clip:
+        """Read only frames and audio of a clip.
+
+        Raises:
+            DatasetError: If one of its files is missing or unusable.
+            MediaError: If its audio cannot be read.
+        """
+        row = self.rows[index]
+        return self._clip(row, read_frames(self.frame_files(row), self.size, self.resize))
 
     def truth(self, index: int) -> Truth:
         """Read only the truth of a clip: its masks and what is known of their classes.
