@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from coprop_plugin.adapters import CallableBackend
+from coprop_plugin.benchmark import WorldOptions, WorldSamples
 from coprop_plugin.benchmark.datasets import open_folder
 from coprop_plugin.benchmark.plug_and_play import plug_and_play
-from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples
 
 
 class MyModel(nn.Module):

@@ -264,7 +264,7 @@ POINT_WORDS = (
     words=[*POINT_WORDS, "clip", "file", "every_n", "path"],
 )
 def _read_points(folder):
-    from coprop_plugin.control_points.resolve import as_provider
+    from coprop_plugin.control_points import as_provider
 
     as_provider(folder / "points.json").propose(_clip())
 
@@ -311,7 +311,7 @@ def _read_table(folder):
 
 
 def _ids(path):
-    from coprop_plugin.benchmark.datasets.listing import read_ids
+    from coprop_plugin.benchmark.datasets import read_ids
 
     return read_ids(path)
 
@@ -363,7 +363,7 @@ def _read_log_mel(folder):
 
 
 def _stores(folder):
-    from coprop_plugin.control_points.language.examples import Example
+    from coprop_plugin.control_points.language import Example
 
     embedding = tuple(map(float, range(128)))
     lines = [
@@ -378,7 +378,7 @@ STORE_WORDS = "id categories control_points duration_s content embedding log_mel
 
 @reader("store", "store.jsonl", _stores, words=STORE_WORDS)
 def _read_store(folder):
-    from coprop_plugin.control_points.retrieval import Store
+    from coprop_plugin.control_points import Store
 
     store = Store.load(folder / "store.jsonl")
     store.retrieve("a dog barks")
@@ -393,7 +393,7 @@ def _read_store(folder):
     beside=lambda folder: (folder / "a.wav").write_bytes(_sounds(folder)[0]),
 )
 def _read_own_clips(folder):
-    from coprop_plugin.benchmark.example_store import index_into
+    from coprop_plugin.benchmark import index_into
 
     out, path = folder / "out.jsonl", folder / "clips.jsonl"
     _tried(lambda: index_into(out, "world", scenes=0, categories=path))
@@ -434,8 +434,7 @@ def _read_answer_cache(folder):
 
 
 def _manifests(folder):
-    from coprop_plugin.batch.manifest import Manifest
-    from coprop_plugin.batch.outcome import Outcome
+    from coprop_plugin.batch import Manifest, Outcome
 
     Manifest(folder, dict(fps=1)).add(Outcome(Path("a.mp4"), "failed", error="It is empty."))
     return [(folder / "manifest.jsonl").read_bytes()]
@@ -443,7 +442,7 @@ def _manifests(folder):
 
 @reader("manifest", "manifest.jsonl", _manifests, words="input state output error settings".split())
 def _read_manifest(folder):
-    from coprop_plugin.batch.manifest import Manifest
+    from coprop_plugin.batch import Manifest
 
     assert isinstance(Manifest.read(folder), dict)
 
@@ -501,7 +500,7 @@ ANSWER_TOKENS = [
 
 @reader("answer", "answer.txt", lambda folder: [a.encode() for a in ANSWERS], tokens=ANSWER_TOKENS)
 def _read_answer(folder):
-    from coprop_plugin.control_points.language.name_categories import read_names
+    from coprop_plugin.control_points.language import read_names
     from coprop_plugin.control_points.parsing import parse_flags
 
     text = (folder / "answer.txt").read_text("utf-8", errors="surrogateescape")
@@ -549,7 +548,7 @@ def _toy_propagator():
 
 
 def _safetensors(folder):
-    from coprop_plugin.keyframes.processor_weights import save_keyframe_processor
+    from coprop_plugin.keyframes import save_keyframe_processor
     from coprop_plugin.propagation import save_propagator
 
     made = [save_keyframe_processor(_toy_processor(), folder / "seed", torch.float16)]

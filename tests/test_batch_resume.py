@@ -8,7 +8,7 @@ import torch
 from make_results import clip_in_memory, everything_in, frame_result
 
 from coprop_plugin import media, wrap
-from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.batch import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.media import ResultWriter
 from coprop_plugin.pipeline import StreamedVideo, WindowLimits

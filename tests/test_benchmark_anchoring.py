@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from coprop_plugin.benchmark.compare_providers import COLUMNS, NamedProvider, compare
+from coprop_plugin.benchmark import ErrorRates, NamedProvider, ScriptedListener, compare
+from coprop_plugin.benchmark.compare_providers import COLUMNS
 from coprop_plugin.benchmark.datasets import Sample
-from coprop_plugin.benchmark.scripted_llm import ErrorRates, ScriptedListener, with_errors
-from coprop_plugin.control_points.llm import CallableAudioLLM
-from coprop_plugin.control_points.llm.cache import CachedLLM
-from coprop_plugin.control_points.providers import FlagsProvider, from_masks
-from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.benchmark.scripted_llm import with_errors
+from coprop_plugin.control_points import FlagsProvider, as_provider, from_masks
+from coprop_plugin.control_points.llm import CachedLLM, CallableAudioLLM
 from coprop_plugin.errors import DatasetError, MetricError
 from coprop_plugin.types import Clip, ControlPoints
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from coprop_plugin import ControlPoints, wrap
 from coprop_plugin.audio.log_mel import clip_log_mel, log_mel_at
+from coprop_plugin.benchmark import index_into
 from coprop_plugin.benchmark.datasets import (
     AVSS,
     MOC,
@@ -39,10 +40,9 @@ from coprop_plugin.benchmark.datasets import (
     select_changing,
     write_ids,
 )
-from coprop_plugin.benchmark.example_store import index_into
-from coprop_plugin.control_points.providers import EveryNProvider, from_masks
+from coprop_plugin.control_points import EveryNProvider, from_masks
 from coprop_plugin.errors import CopropError, DatasetError, DatasetWarning
-from coprop_plugin.media.masks import avsbench_palette
+from coprop_plugin.media import avsbench_palette
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import Clip
 

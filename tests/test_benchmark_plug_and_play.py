@@ -13,6 +13,7 @@ import torch
 from processes import start
 
 from coprop_plugin import Clip, ControlPoints, wrap
+from coprop_plugin.benchmark import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.benchmark.metrics import (
     AlignmentScores,
@@ -30,7 +31,6 @@ from coprop_plugin.benchmark.plug_and_play import (
     plug_and_play,
     without_audio,
 )
-from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.errors import DatasetError, MediaError, UnknownNameError
 from coprop_plugin.types import BatchedPropagator, LookaheadPropagator
 
@@ -446,7 +446,7 @@ def test_odd_calls_are_refused(samples, tmp_path):
 def test_a_report_is_saved_printed_and_drawn(samples, tmp_path):
     from PIL import Image
 
-    from coprop_plugin.report.bench_plot import bench_plot
+    from coprop_plugin.report import bench_plot
 
     sets = {"one": samples[:2], "two": samples[2:]}
     rows = ["bare", "novelty+hold"]

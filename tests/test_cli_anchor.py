@@ -14,7 +14,7 @@ from stand_ins import AVSegFormer
 from typer.testing import CliRunner
 
 from coprop_plugin import Clip, cli, media, naming, wrap
-from coprop_plugin.control_points.providers import FileProvider
+from coprop_plugin.control_points import FileProvider
 from coprop_plugin.errors import ClipError, ControlPointError
 
 ROOT = Path(__file__).resolve().parent.parent

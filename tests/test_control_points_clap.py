@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_pretrained import save_clap
 
-from coprop_plugin.benchmark.untrained_models import untrained_clap
+from coprop_plugin.benchmark import untrained_clap
 from coprop_plugin.control_points import ClapProvider
 from coprop_plugin.errors import CheckpointError, ClipError, ControlPointError
 from coprop_plugin.registry import PROVIDERS, build

@@ -18,7 +18,7 @@ from coprop_plugin.control_points import (
 from coprop_plugin.errors import ControlPointError, UnknownNameError
 from coprop_plugin.registry import PROVIDERS, build
 from coprop_plugin.types import Clip, ControlPoints
-from coprop_plugin.world.splits import made_up_scene
+from coprop_plugin.world import made_up_scene
 
 SR = 16_000
 

@@ -16,7 +16,7 @@ from coprop_plugin.control_points.language import alike, mentioned, normalised
 from coprop_plugin.control_points.llm import audio_hash
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.types import Clip, ControlPoints
-from coprop_plugin.world.objects import KINDS
+from coprop_plugin.world import KINDS
 
 
 @dataclass

@@ -5,8 +5,8 @@ import pytest
 import torch
 from tiny_pretrained import save_clap, save_pe_audio
 
-from coprop_plugin.benchmark.untrained_models import untrained_clap, untrained_sed
-from coprop_plugin.checkpoints.transformers_models import load_pretrained
+from coprop_plugin.benchmark import untrained_clap, untrained_sed
+from coprop_plugin.checkpoints import load_pretrained
 from coprop_plugin.control_points import SoundEventProvider, active_spans
 from coprop_plugin.control_points.language import read_names
 from coprop_plugin.control_points.listening import (

@@ -369,7 +369,7 @@ def test_refining_keeps_a_change_at_its_moment(scene):
 
 
 def test_refining_finds_what_lies_between_seconds():
-    from coprop_plugin.world.splits import made_up_scene
+    from coprop_plugin.world import made_up_scene
 
     def error(provider, clip, truth):
         found = provider.propose(clip).indices[1:]

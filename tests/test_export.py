@@ -17,9 +17,9 @@ from coprop_plugin import cli, media, wrap
 from coprop_plugin.errors import MediaError, MissingExtraError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import class_names, export, read_clip, read_waveform, run_lengths
-from coprop_plugin.pipeline.redo import redo
-from coprop_plugin.training.run import read_config
-from coprop_plugin.world.objects import KINDS
+from coprop_plugin.pipeline import redo
+from coprop_plugin.training import read_config
+from coprop_plugin.world import KINDS
 
 STRIPES = (np.indices((48, 64)).sum(0) % 50) < 25
 # What pycocotools 2.0.11 says.

@@ -11,12 +11,10 @@ from coprop_plugin.adapters import FAMILIES, find_backend, save_released
 from coprop_plugin.errors import DatasetError, TrainingError
 from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
 from coprop_plugin.registry import MODELS
+from coprop_plugin.training import FamilyTraining, evaluate, train
 from coprop_plugin.training.family_losses import query_losses
-from coprop_plugin.training.family_stage import FamilyTraining
-from coprop_plugin.training.run import evaluate, train
 from coprop_plugin.types import Clip
-from coprop_plugin.world.seconds import WorldSeconds
-from coprop_plugin.world.splits import made_up_scene
+from coprop_plugin.world import WorldSeconds, made_up_scene
 
 SENSES = {name: TOY_PROCESSOR[name] for name in ("backbone", "audio_encoder")}
 TOYS = dict(

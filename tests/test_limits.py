@@ -16,9 +16,8 @@ from safetensors.torch import save_file
 
 from coprop_plugin import Clip, ControlPoints, limits
 from coprop_plugin.benchmark.datasets import MS3, read_pictures
-from coprop_plugin.checkpoints.untrusted import read_weights
-from coprop_plugin.control_points.file_provider import FileProvider
-from coprop_plugin.control_points.retrieval import Store
+from coprop_plugin.checkpoints import read_weights
+from coprop_plugin.control_points import FileProvider, Store
 from coprop_plugin.errors import (
     CheckpointError,
     ControlPointError,

@@ -8,8 +8,8 @@ from chat_server import ChatServer, after, answers
 from make_media import write_long
 
 from coprop_plugin import ControlPoints, wrap
-from coprop_plugin.control_points.llm.openai_compatible import OpenAICompatibleLLM
-from coprop_plugin.control_points.strategies import OneStepProvider
+from coprop_plugin.control_points import OneStepProvider
+from coprop_plugin.control_points.llm import OpenAICompatibleLLM
 from coprop_plugin.errors import AudioLLMError, ControlPointError
 from coprop_plugin.pipeline import (
     PrefetchedControlPoints,

@@ -7,8 +7,8 @@ import torch
 
 from coprop_plugin import Clip, ControlPoints, media, wrap
 from coprop_plugin.batch import make_model
+from coprop_plugin.control_points import OneStepProvider
 from coprop_plugin.control_points.silent_segments import SilentSegments
-from coprop_plugin.control_points.strategies import OneStepProvider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.propagation import AppearancePropagator, AudioInsertPropagator
 from coprop_plugin.world import TruthBackend

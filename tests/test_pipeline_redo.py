@@ -14,11 +14,10 @@ from PIL import Image
 
 from coprop_plugin import media, wrap
 from coprop_plugin.adapters import CallableBackend
-from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.batch import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
-from coprop_plugin.media.masks import avsbench_palette
-from coprop_plugin.pipeline import StreamedVideo, WindowLimits
-from coprop_plugin.pipeline.redo import redo
+from coprop_plugin.media import avsbench_palette
+from coprop_plugin.pipeline import StreamedVideo, WindowLimits, redo
 from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -291,7 +290,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("num_classes", [1, 71])
 def test_painted_masks_are_read_in_any_image_mode(tmp_path, form, num_classes):
-    from coprop_plugin.media.masks import read_painted_mask
+    from coprop_plugin.media import read_painted_mask
 
     mask = PAINTED * (1 if num_classes == 1 else 7)
     if num_classes > 1:
@@ -307,7 +306,7 @@ def test_painted_masks_are_read_in_any_image_mode(tmp_path, form, num_classes):
 
 
 def test_invalid_painted_masks_are_refused(tmp_path):
-    from coprop_plugin.media.masks import read_painted_mask
+    from coprop_plugin.media import read_painted_mask
 
     path = tmp_path / "a.png"
     Image.new("RGB", (64, 48), (1, 2, 3)).save(path)

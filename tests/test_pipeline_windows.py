@@ -18,7 +18,7 @@ from coprop_plugin import media, wrap
 from coprop_plugin.adapters.sound import waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.audio.resample import resample, resample_range
-from coprop_plugin.control_points.providers import NoveltyProvider
+from coprop_plugin.control_points import NoveltyProvider
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import WindowLimits, read_audio
 

@@ -15,8 +15,7 @@ from PIL import Image
 
 from coprop_plugin import wrap
 from coprop_plugin.errors import MediaError
-from coprop_plugin.media import ResultWriter, read_ahead, read_clip, write_overlay
-from coprop_plugin.media.masks import avsbench_palette
+from coprop_plugin.media import ResultWriter, avsbench_palette, read_ahead, read_clip, write_overlay
 from coprop_plugin.media.overlay_thread import GrowingSpans
 from coprop_plugin.media.rewrite import Spans
 from coprop_plugin.pipeline.on_cpu import on_cpu

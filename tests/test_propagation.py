@@ -11,7 +11,7 @@ from coprop_plugin.errors import (
     PropagationError,
     UnknownNameError,
 )
-from coprop_plugin.layers.folding import convolve
+from coprop_plugin.layers import convolve
 from coprop_plugin.propagation import AudioInsertPropagator, as_propagator, save_propagator
 from coprop_plugin.propagation.encoders import FrozenBatchNorm
 from coprop_plugin.propagation.geometry import network_size, resize_masks

@@ -24,12 +24,15 @@ MODULES = {
     "media": "MediaWarning ResultWriter export probe read_clip read_waveform save_result "
     "to_supervision write_clip write_overlay",
     "world": "Assets KINDS PhotographicClips PhotographicFrames PhotographicScene Scene "
-    "SceneObject TruthBackend",
+    "SPLITS SceneObject TruthBackend made_up_scene segments_of",
     "report": "film_strip write_clips_page write_report write_reports",
     "keyframes": "KeyframeProcessor SoundingObject load_keyframe_processor load_sounding_object "
     "save_keyframe_processor save_sounding_object",
     "propagation": "AudioInsertPropagator FlowPropagator HoldPropagator",
-    "training.run": "config_names evaluate read_config train",
+    "training": "CONFIGS FamilyTraining KeyframeTraining PropagatorTraining config_names evaluate "
+    "read_config train",
+    "training.run": "CONFIGS config_names evaluate read_config train",
+    "benchmark": "NamedProvider SoundScenes WorldOptions WorldSamples compare index_into",
     "benchmark.metrics": "AlignmentScores BoundaryScores ControlPointScores MaskScores Outcome "
     "SemanticScores aligned_frames avsbench_scores dataset_scores f_curves matched_control_points",
     "benchmark.datasets": "AVSDataset AVSS Keyframes MOC MS3 S4 Sample read_log_mel",
@@ -38,7 +41,7 @@ MODULES = {
     "cli": "app main",
     "audio.log_mel": "clip_log_mel log_mel log_mel_examples",
     "audio.vggish": "VGGish load_vggish",
-    "pipeline": "CoProp",
+    "pipeline": "CoProp redo",
     "control_points.providers": "CosineProvider EveryNProvider FlagsProvider OracleProvider",
     "control_points.strategies": "OneStepProvider ThreeStepProvider RCPGProvider",
     "control_points.parsing": "parse_flags flags_schema",

@@ -10,10 +10,15 @@ from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR, toy_avsbench_config
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.benchmark.metrics import Outcome
 from coprop_plugin.errors import TrainingError
+from coprop_plugin.training import (
+    KeyframeTraining,
+    PropagatorTraining,
+    evaluate,
+    read_config,
+    train,
+)
 from coprop_plugin.training.affine_clips import affine_clips
 from coprop_plugin.training.batches import labelled_frames, sounding_clips
-from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
-from coprop_plugin.training.run import evaluate, read_config, train
 from coprop_plugin.types import Clip
 
 SIZE = (32, 32)

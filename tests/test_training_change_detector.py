@@ -8,18 +8,22 @@ import torch
 from make_sound_folder import RATE, make_sound_folder, one_sound, write_listing, write_wav
 from typer.testing import CliRunner
 
-from coprop_plugin.benchmark.sound_scenes import SoundScenes
-from coprop_plugin.benchmark.world_clips import WorldOptions
+from coprop_plugin.benchmark import SoundScenes, WorldOptions
 from coprop_plugin.cli import app
 from coprop_plugin.control_points import ChangeDetectorProvider
 from coprop_plugin.control_points.listening import Steps, load_change_network
 from coprop_plugin.errors import DatasetError, DatasetWarning, TrainingError
-from coprop_plugin.training import evaluate, train
+from coprop_plugin.training import (
+    ChangeDetectorTraining,
+    SoundFolder,
+    SoundMixtures,
+    evaluate,
+    train,
+    with_sounds,
+)
 from coprop_plugin.training.change_calibration import calibrate
-from coprop_plugin.training.change_dataset import SoundMixtures, targets, through_microphone
-from coprop_plugin.training.models import ChangeDetectorTraining
-from coprop_plugin.training.sound_configs import with_sounds
-from coprop_plugin.training.sound_folder import SoundFolder, equalised, split_of
+from coprop_plugin.training.change_dataset import targets, through_microphone
+from coprop_plugin.training.sound_folder import equalised, split_of
 from coprop_plugin.training.sound_mixtures import MixtureRenderer, Turn, merged_states
 
 TINY = dict(width=16, stem=(4, 4, 8), dilations=((1,), (1,)), scales=(4, 12), identity_width=8)

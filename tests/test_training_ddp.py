@@ -15,7 +15,7 @@ from toy_training import (
     with_hook,
 )
 
-from coprop_plugin.training.run import train
+from coprop_plugin.training import train
 
 
 def world_keyframes(work_dir, root):

@@ -6,8 +6,7 @@ import pytest
 from mmengine import Config
 from toy_training import toy_config
 
-from coprop_plugin.training import logs
-from coprop_plugin.training.run import evaluate, train
+from coprop_plugin.training import evaluate, logs, train
 
 CURVES = dict(type="TensorboardVisBackend")
 

@@ -12,10 +12,9 @@ from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.propagation import load_propagator
 from coprop_plugin.registry import MODELS
-from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
+from coprop_plugin.training import KeyframeTraining, PropagatorTraining
 from coprop_plugin.training.propagator_stage import permuted_ids
-from coprop_plugin.world.clips import SpriteClips, WorldClips
-from coprop_plugin.world.frames import WorldFrames
+from coprop_plugin.world import SpriteClips, WorldClips, WorldFrames
 
 
 def batch_of(data, count=2):

@@ -20,7 +20,7 @@ from toy_training import (
 from coprop_plugin.errors import CheckpointError, TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.propagation import load_propagator
-from coprop_plugin.training.run import config_names, evaluate, read_config, train
+from coprop_plugin.training import config_names, evaluate, read_config, train
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):

@@ -7,10 +7,16 @@ import torch
 from coprop_plugin.audio.log_mel import SILENCE
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
-from coprop_plugin.world.clips import InterleavedDataset, SpriteClips, WorldClips
-from coprop_plugin.world.frames import WorldFrames
-from coprop_plugin.world.splits import SPLITS, made_up_scene, segments_of
-from coprop_plugin.world.sprites import sprite_clip
+from coprop_plugin.world import (
+    SPLITS,
+    InterleavedDataset,
+    SpriteClips,
+    WorldClips,
+    WorldFrames,
+    made_up_scene,
+    segments_of,
+    sprite_clip,
+)
 
 SIZE = (32, 48)
 

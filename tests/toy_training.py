@@ -31,7 +31,7 @@ SIZE = (32, 48)
 
 def toy_config(name, work_dir, steps=4):
     """Return one of our configs at toy size, with a checkpoint every second step."""
-    from coprop_plugin.training.run import read_config
+    from coprop_plugin.training import read_config
 
     config = read_config(name, work_dir)
     if "processor" in config.model:
@@ -57,7 +57,7 @@ def toy_config(name, work_dir, steps=4):
 
 def toy_avsbench_config(name, root, work_dir, epochs=1):
     """Return a config of AVSBench at toy size, for a data set at `root` of 32 x 32 pixels."""
-    from coprop_plugin.training.run import read_config
+    from coprop_plugin.training import read_config
 
     config = read_config(name, work_dir)
     if "weights" in config.model:

@@ -13,8 +13,7 @@ from coprop_plugin.batch.load import make_model
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.outcome import Outcome, failure
 from coprop_plugin.errors import MediaError
-from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.redo import redo
+from coprop_plugin.pipeline import CoProp, redo
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Reuse:
             raise MediaError(
                 f"{run} does not record which model made it, because it was saved from Python. "
                 "Redo it there, with that model: "
-                "`coprop_plugin.pipeline.redo.redo(model, video, run, out)`."
+                "`coprop_plugin.pipeline.redo(model, video, run, out)`."
             )
         known = {**options, **options["asked"]}
         for name, value in named.items():

@@ -8,6 +8,7 @@ from coprop_plugin.pipeline.candidates import CandidateOptions
 from coprop_plugin.pipeline.coprop import CoProp
 from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints
+from coprop_plugin.pipeline.redo import Redone, redo
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
 from coprop_plugin.pipeline.segments import Segment, propagate_batch
 from coprop_plugin.pipeline.windows import StreamedVideo, WindowLimits, read_audio
@@ -18,6 +19,7 @@ __all__ = [
     "KeyframeSchedule",
     "MaskLogits",
     "PrefetchedControlPoints",
+    "Redone",
     "Segment",
     "StreamedVideo",
     "WindowLimits",
@@ -25,4 +27,5 @@ __all__ = [
     "confidence",
     "propagate_batch",
     "read_audio",
+    "redo",
 ]

@@ -1,5 +1,24 @@
 """Training with mmengine's Runner: stages, losses, batches, hooks, and the run itself."""
 
-from coprop_plugin.training.run import config_names, evaluate, read_config, train
+import importlib
+from typing import Any
 
-__all__ = ["config_names", "evaluate", "read_config", "train"]
+from coprop_plugin.training.run import CONFIGS, config_names, evaluate, read_config, train
+
+# Loaded when first used: a command that only reads configs needs no networks.
+_HOMES = {
+    "ChangeDetectorTraining": "models",
+    "FamilyTraining": "models",
+    "KeyframeTraining": "models",
+    "PropagatorTraining": "models",
+    "SoundFolder": "sound_folder",
+    "SoundMixtures": "change_dataset",
+    "with_sounds": "sound_configs",
+}
+__all__ = ["CONFIGS", "config_names", "evaluate", "read_config", "train", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

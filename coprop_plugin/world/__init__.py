@@ -8,10 +8,13 @@ from coprop_plugin.world.photographic_assets import Assets
 from coprop_plugin.world.photographic_clips import PhotographicClips, PhotographicFrames
 from coprop_plugin.world.scene import Scene, SceneObject, SoundingScene
 from coprop_plugin.world.seconds import WorldSeconds
+from coprop_plugin.world.splits import SPLITS, made_up_scene, segments_of
+from coprop_plugin.world.sprites import sprite_clip
 from coprop_plugin.world.truth import TruthBackend
 
 __all__ = [
     "KINDS",
+    "SPLITS",
     "Assets",
     "InterleavedDataset",
     "PhotographicClips",
@@ -26,4 +29,7 @@ __all__ = [
     "WorldClips",
     "WorldFrames",
     "WorldSeconds",
+    "made_up_scene",
+    "segments_of",
+    "sprite_clip",
 ]

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from coprop_plugin.benchmark import ErrorRates, WorldOptions, WorldSamples
 from coprop_plugin.benchmark.metrics import frame_ious, matched_control_points
-from coprop_plugin.benchmark.scripted_llm import ErrorRates, with_errors
-from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples
+from coprop_plugin.benchmark.scripted_llm import with_errors
 from coprop_plugin.pipeline import Segment, propagate_batch
 from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import ControlPoints

@@ -19,8 +19,7 @@ from propagation_baseline import frame_iou
 from torch import Tensor
 
 from coprop_plugin.propagation import as_propagator
-from coprop_plugin.world import Scene
-from coprop_plugin.world.sprites import sprite_clip
+from coprop_plugin.world import Scene, sprite_clip
 
 MEMORIES = "all,recent:4,useful:4,merge:4,recent:8,useful:8,merge:8,recent:16,useful:16,merge:16"
 FPS = 8

@@ -26,7 +26,7 @@ from _history import add_run, write_textured_video
 from torch import Tensor
 
 from coprop_plugin import CoProp, media, wrap
-from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.batch import Job, Options, do_job
 from coprop_plugin.types import FrameResult
 
 FPS = 30

@@ -23,16 +23,16 @@ import torch
 from torch import Tensor
 
 from coprop_plugin import CoProp
+from coprop_plugin.benchmark import WorldOptions, WorldSamples
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.benchmark.metrics import aligned_frames, frame_ious
 from coprop_plugin.benchmark.plug_and_play import SharedKeyframes, TrueKeyframes
-from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples
 from coprop_plugin.control_points import as_provider
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import read_clip
 from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
-from coprop_plugin.world.splits import made_up_scene
+from coprop_plugin.world import made_up_scene
 
 METHODS = {
     "plain": {},

@@ -19,7 +19,7 @@ import av
 import numpy as np
 
 from coprop_plugin import media, wrap
-from coprop_plugin.pipeline.redo import redo
+from coprop_plugin.pipeline import redo
 
 FPS = 4
 

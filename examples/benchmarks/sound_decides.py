@@ -18,8 +18,7 @@ import torch
 import coprop_plugin as coprop
 from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip
-from coprop_plugin.world import Scene
-from coprop_plugin.world.splits import SPLITS, made_up_scene
+from coprop_plugin.world import SPLITS, Scene, made_up_scene
 
 SIZE = (112, 160)
 LEAST_FRAMES = 4
