@@ -15,10 +15,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 import stand_ins
+import torch
 
 from coprop_plugin import media, wrap
 from coprop_plugin.world import Scene, SceneObject, TruthBackend

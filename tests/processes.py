@@ -7,6 +7,8 @@ imports torch and mmengine takes five to eight seconds, and a dozen tests need o
 import functools
 import multiprocessing
 import os
+import runpy
+import site
 import sys
 import traceback
 from dataclasses import dataclass
@@ -78,12 +80,25 @@ def start_coprop(folder, *arguments, env=None):
     return start(folder, coprop, [str(argument) for argument in arguments], env=env)
 
 
+def start_script(folder, script, *arguments):
+    """Run a Python script in a process of its own, in `folder`, where it also prints."""
+    return start(folder, _script, Path(script), [str(argument) for argument in arguments], folder)
+
+
 def coprop(arguments):
     """Run a command of `coprop` as its entry point does."""
     from coprop_plugin import cli
 
     sys.argv = ["coprop", *arguments]
     cli.main()
+
+
+def _script(script, arguments, folder):
+    os.chdir(folder)
+    sys.argv = [str(script), *arguments]
+    # Last on the path, as nothing else has the names of its neighbours.
+    site.addsitedir(str(script.parent))
+    runpy.run_path(str(script), run_name="__main__")
 
 
 @functools.cache

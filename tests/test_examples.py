@@ -1,11 +1,9 @@
 """Every example runs, in a folder of its own, and is short."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from processes import start_script
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if not p.name.startswith("_"))
@@ -14,14 +12,7 @@ SCRIPTS = sorted(p for p in EXAMPLES.glob("*.py") if not p.name.startswith("_"))
 # The app waits for visitors; tests/test_app.py visits it.
 @pytest.mark.parametrize("script", [p for p in SCRIPTS if p.stem != "app"], ids=lambda p: p.stem)
 def test_examples_run(script, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(script), "--tiny"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = start_script(tmp_path, script, "--tiny").wait()
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Traceback" not in done.stderr
     if script.stem == "plug_and_play_benchmark":

@@ -1,9 +1,6 @@
 """The photographic world, on a few assets that are drawn here."""
 
 import json
-import os
-import subprocess
-import sys
 import wave
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from processes import start_script
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
@@ -283,9 +281,7 @@ def test_assets_are_collected_from_unpacked_packages(tmp_path):
     write_tone(stamps / "animals" / "birds" / "parrot.wav", 500)
     write_tone(stamps / "animals" / "birds" / "crow.wav", 0)
     script = root / "examples" / "data" / "photographic_assets.py"
-    command = [sys.executable, script, tmp_path / "packages", tmp_path / "assets"]
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = start_script(tmp_path, script, tmp_path / "packages", tmp_path / "assets").wait()
     assert done.returncode == 0, done.stderr
     files = [p.relative_to(tmp_path / "assets") for p in (tmp_path / "assets").rglob("*.*")]
     assert {Path(*path.parts[1:]).as_posix() for path in files} == {

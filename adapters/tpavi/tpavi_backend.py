@@ -50,7 +50,8 @@ class TPAVIBackend(UpstreamBackend):
         AdapterError: If the model is not built like TPAVI.
     """
 
-    family, own_model = "TPAVI", TPAVI
+    family = "TPAVI"
+    own_model: type[nn.Module] | None = TPAVI
     # CATR has the same class name, but not these.
     parts = ("tpavi_stages", "tpavi_va_flag", "output_conv")
 

@@ -25,7 +25,7 @@ TESTS = Path(__file__).resolve().parents[2] / "tests"
 
 
 def status_kb(field: str) -> int:
-    """Read a line of /proc/self/status, `VmRSS` say."""
+    """Read a line of /proc/self/status, e.g. `VmRSS`."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
@@ -53,7 +53,6 @@ def in_turn(calls: dict, rounds: int) -> dict[str, tuple[float, float]]:
 
 def compare(name: str, side: int, rounds: int) -> None:
     """Measure one pair of models in this process."""
-    sys.path.insert(0, str(TESTS))
     from upstream_ours import build_pair
 
     from coprop_plugin.adapters import find_backend
@@ -98,19 +97,28 @@ def compare(name: str, side: int, rounds: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="+", help="Of tests/upstream_checks.py, tpavi-res50-s4 say")
+    parser.add_argument(
+        "models", nargs="+", help="Of tests/upstream_checks.py, e.g. tpavi-res50-s4"
+    )
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not Path(os.environ.get("COPROP_UPSTREAM", "")).is_dir():
         parser.error("Set COPROP_UPSTREAM to the folder with the authors' checkouts.")
-    if len(arguments.models) == 1:
+    if arguments.here:
         compare(arguments.models[0], arguments.side, arguments.rounds)
         return
-    # All of them call their packages `model` and `utils`: one process each.
+    # All of them call their packages `model` and `utils`: one process each. It builds them with
+    # the code that tests them.
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     for name in arguments.models:
-        options = ["--side", str(arguments.side), "--rounds", str(arguments.rounds)]
-        subprocess.run([sys.executable, "-W", "ignore", __file__, name, *options], check=True)
+        options = ["--here", "--side", str(arguments.side), "--rounds", str(arguments.rounds)]
+        subprocess.run(
+            [sys.executable, "-W", "ignore", __file__, name, *options],
+            env=os.environ | {"PYTHONPATH": path},
+            check=True,
+        )
 
 
 if __name__ == "__main__":
