@@ -98,7 +98,7 @@ def compare(name: str, side: int, rounds: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "models", nargs="+", help="Of tests/upstream_checks.py, e.g. tpavi-res50-s4"
+        "models", nargs="+", help="E.g. tpavi-res50-s4; all: tests/upstream_checks.py"
     )
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=3)
