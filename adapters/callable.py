@@ -200,11 +200,15 @@ class CallableBackend(nn.Module):
         return [resize_logits(native.float(), call[0].size)]
 
     def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Tensor:
-        """Return what the function would: its own output at keyframes, `logits` elsewhere."""
+        """Return what the function would: its own output at keyframes, `logits` elsewhere.
+
+        Keyframes that are `combined` count as elsewhere.
+        """
         some = next(iter(call.outputs.values()))
         propagated = resize_logits(logits[0], some.shape[-2:]).to(some)
+        own = {t: row for t, row in call.outputs.items() if not call.is_combined(0, t)}
         return torch.stack(
-            [call.outputs.get(t, propagated[t].reshape(some.shape)) for t in range(len(call[0]))]
+            [own.get(t, propagated[t].reshape(some.shape)) for t in range(len(call[0]))]
         )
 
 

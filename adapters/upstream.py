@@ -256,7 +256,8 @@ class UpstreamBackend(nn.Module):
     def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Any:
         """Build the wrapped model's return value.
 
-        Keyframes have the model's own outputs, unchanged. Other frames have `logits`, resized to
+        Keyframes have the model's own outputs, unchanged, except for the masks of those that are
+        `combined`. Other frames have `logits`, resized to
         the model's native size; their side outputs are those of their segment's keyframe, the last
         one up to the frame. Padding is all zero, as the model itself returns it.
 
@@ -276,8 +277,10 @@ class UpstreamBackend(nn.Module):
                 for row in range(call.num_rows)
             ]
         )
-        for clip_logits, rows in zip(logits, call.rows, strict=True):
-            propagated = [t for t, row in enumerate(rows) if sources[row] != row]
+        for clip, (clip_logits, rows) in enumerate(zip(logits, call.rows, strict=True)):
+            propagated = [
+                t for t, row in enumerate(rows) if sources[row] != row or call.is_combined(clip, t)
+            ]
             if propagated:
                 self._overwrite(outputs, [rows[t] for t in propagated], clip_logits[propagated])
         return self._restore(outputs, call)

@@ -1,7 +1,8 @@
 """Runs the wrapped model on keyframes, Eq. (2): in eval mode, in memory-bounded batches."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import (
     Clip,
     DropInBackend,
     Hook,
     KeyframeBackend,
+    MaskOrigin,
     RevisableCall,
     UnpackedCall,
     checked_class_names,
@@ -31,6 +34,26 @@ BATCH_PIXELS = 2**26
 
 Keyframes = Mapping[int, Tensor]
 """The keyframes of one segment: logits `[C, H, W]` by index in the clip; empty where silent."""
+
+
+SILENT = MaskOrigin("silent", (), "there is no sound")
+"""Of the masks of a silent segment."""
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentKeyframes:
+    """What is known of a segment before it is propagated.
+
+    Args:
+        logits: Its keyframes; empty where it is silent.
+        masks: The masks of all its frames, if they are known already.
+        origins: Then how each was made.
+    """
+
+    logits: Keyframes
+    masks: Sequence[MaskLogits] = ()
+    origins: Sequence[MaskOrigin] = ()
+
 
 SegmentIn = tuple[ScheduledWindow, range]
 """A segment, in frames of the video, and the window that it begins in."""
@@ -50,7 +73,7 @@ class Runner(Protocol):
         """The wrapped model."""
         ...
 
-    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[SegmentKeyframes]:
         """Yield the keyframe of each segment that begins in these windows, in order."""
         ...
 
@@ -62,8 +85,13 @@ class Runner(Protocol):
         """Run the model on chosen frames; returns the logits `[C, H, W]` for each request."""
         ...
 
-    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
-        """Note the frames of each window that are keyframes in the end."""
+    def keep(self, keyframes: Sequence[Sequence[int]], combined: Sequence[Iterable[int]]) -> None:
+        """Note the frames of each window that are keyframes in the end.
+
+        Args:
+            keyframes: For each window.
+            combined: Those of them whose masks are not the model's own alone.
+        """
         ...
 
 
@@ -122,12 +150,12 @@ class BackendRunner:
             )
         return logits
 
-    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[SegmentKeyframes]:
         """Yield the keyframe of each segment that begins in these windows: its first frame."""
         for window in windows:
             yield from self._run_window(window)
 
-    def _run_window(self, window: ScheduledWindow) -> Iterator[Keyframes]:
+    def _run_window(self, window: ScheduledWindow) -> Iterator[SegmentKeyframes]:
         schedule, shift = window.schedule, window.window.start
         size, num_classes = self.batch_size(window.clip), self.backend.num_classes
         starts = [s.start for s in window.segments if s.start < schedule.stop]
@@ -147,7 +175,7 @@ class BackendRunner:
                 }
                 self._report(window, chosen, logits, chosen[-1])
             row = batch.pop(index, schedule.given_logits(index, num_classes))
-            yield {} if row is None else {index - shift: row}
+            yield SegmentKeyframes({} if row is None else {index - shift: row})
 
     def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
         """Yield segments in lists that fit into memory: the same ones for a resumed run."""
@@ -190,7 +218,7 @@ class BackendRunner:
             done = bisect_right(schedule.indices, last)
             self._hook("keyframes", {"indices": frames, "logits": logits}, done, len(schedule))
 
-    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+    def keep(self, keyframes: Sequence[Sequence[int]], combined: Sequence[Iterable[int]]) -> None:
         """Do nothing: frames that were run and are not keyframes leave no trace."""
 
 
@@ -210,11 +238,12 @@ class CallRunner:
         self._frames: list[set[int]] = [set() for _ in call]
         self.device = torch.device("cpu")
 
-    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[SegmentKeyframes]:
         """Yield the keyframe of each segment of the call: its first frame."""
         starts = [window.schedule.indices for window in windows]
         for frames, logits in zip(starts, self._segment(starts), strict=True):
-            yield from ({t: row} for t, row in zip(frames, logits, strict=True))
+            pairs = zip(frames, logits, strict=True)
+            yield from (SegmentKeyframes({t: row}) for t, row in pairs)
 
     def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
         """Yield all segments at once."""
@@ -241,9 +270,10 @@ class CallRunner:
         self.device = logits[0].device
         return logits
 
-    def keep(self, keyframes: Sequence[Sequence[int]]) -> None:
+    def keep(self, keyframes: Sequence[Sequence[int]], combined: Sequence[Iterable[int]]) -> None:
         """Leave the call with these keyframes of each clip alone."""
         if isinstance(self._call, RevisableCall):
             self._call.keep(keyframes)
         else:
             self.backend.segment_call(self._call, keyframes)
+        self._call.combined = [frozenset(frames) for frames in combined]

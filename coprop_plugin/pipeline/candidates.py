@@ -6,8 +6,7 @@ segment, each prediction is propagated over the segment, and they are compared w
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
@@ -16,15 +15,21 @@ from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.layers.eval_mode import evaluating
-from coprop_plugin.pipeline.backend_runner import BATCH_PIXELS, Keyframes, Runner, SegmentIn
+from coprop_plugin.pipeline.auto_segment import AutoOptions, AutoSegment
+from coprop_plugin.pipeline.backend_runner import (
+    BATCH_PIXELS,
+    Keyframes,
+    Runner,
+    SegmentIn,
+    SegmentKeyframes,
+)
 from coprop_plugin.pipeline.mask_logits import agreement, confidence
-from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_reanchor
+from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_reanchor, cut_schedule
 from coprop_plugin.pipeline.segments import Propagate, both_ways, propagate_batch
+from coprop_plugin.pipeline.trusted_keyframes import MIN_AGREEMENT
 from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import Clip, ControlPoints, Propagator
 
-# Predictions that overlap less show different things; the alignment rate has the same bound.
-MIN_AGREEMENT = 0.5
 # Masks with uncertainty above this are ignored when comparing predictions.
 MAX_UNCERTAINTY = 0.5
 
@@ -70,7 +75,7 @@ class CandidateOptions:
             again: dict[str, Any] = dict(type=None, seconds=reanchor, extra=0, threshold=None)
         else:
             defaults = dict(threshold=0.5, extra=2, seconds=None)
-            again = _options(reanchor, "reanchor", ("uncertain",), defaults)
+            again = _options(reanchor, "reanchor", ("auto", "uncertain"), defaults)
         check_reanchor(again["seconds"])
         is_first = chosen["type"] == "first"
         if is_first and again["type"] is None:
@@ -129,21 +134,20 @@ class CandidateOptions:
             stop: A frame; the segment of the one before it is the last one.
             given: As for `KeyframeSchedule`.
         """
-        height, width = clip.size
-        most_frames = max(1, BATCH_PIXELS // (height * width))
-        cut = partial(
-            KeyframeSchedule,
-            points,
-            clip.times,
-            self.segment_s,
-            given=given,
-            most_frames=most_frames,
-        )
-        bounds = [*cut().indices, points.num_frames]
-        start = max((i for i in bounds[:-1] if i <= start), default=start)
-        if stop is not None:
-            stop = min((i for i in bounds if i >= stop), default=stop)
-        return cut(start=start, stop=stop)
+        return cut_schedule(points, clip, self.segment_s, BATCH_PIXELS, start, stop, given)
+
+    def segment(
+        self,
+        window: ScheduledWindow,
+        segment: range,
+        sound: Tensor | None,
+        propagate: Propagate,
+        is_silent: bool = False,
+    ) -> "CandidateSegment":
+        """Return a segment of a window, to be predicted, even if it is silent."""
+        shift, times = window.window.start, window.schedule.times
+        first = [index - shift for index in self.first_frames(segment, times)]
+        return CandidateSegment(window.clip, window.local(segment), sound, first, self, propagate)
 
 
 def _options(
@@ -161,6 +165,31 @@ def _options(
             f"{', '.join(defaults)}{more}; got {given!r}."
         )
     return dict(type=kind, **{**defaults, **options})
+
+
+def keyframe_options(
+    keyframe: str | Mapping[str, Any] = "first",
+    reanchor: float | str | Mapping[str, Any] | None = None,
+) -> CandidateOptions | AutoOptions | None:
+    """Read the options of `CoProp`; None is one keyframe a segment, or one every so many seconds.
+
+    Raises:
+        ControlPointError: If they are not among those that `CoProp` takes.
+
+    Example:
+        >>> keyframe_options(reanchor={"type": "auto", "seconds": 2.0})
+        AutoOptions(seconds=2.0, agree=0.8, least_s=0.25, segment_s=5.0)
+    """
+    kind = reanchor.get("type") if isinstance(reanchor, Mapping) else reanchor
+    if kind != "auto":
+        return CandidateOptions.of(keyframe, reanchor)
+    if keyframe != "first":
+        raise ControlPointError(
+            "Expected `keyframe` to be left out with reanchor='auto', which compares predictions "
+            f"itself; got {keyframe!r}. For its candidates alone, pass reanchor=None."
+        )
+    options = _options(reanchor, "reanchor", ("auto",), asdict(AutoOptions()))
+    return AutoOptions(**{name: value for name, value in options.items() if name != "type"})
 
 
 class CandidateSegment:
@@ -293,7 +322,7 @@ class CandidateRunner:
         self,
         runner: Runner,
         propagator: Propagator,
-        options: CandidateOptions,
+        options: CandidateOptions | AutoOptions,
         segment_batch: int,
     ) -> None:
         self.runner, self.propagator, self.options = runner, propagator, options
@@ -302,21 +331,24 @@ class CandidateRunner:
             propagator, classes, segments, segment_batch
         )
 
-    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[Keyframes]:
+    def run(self, windows: Sequence[ScheduledWindow]) -> Iterator[SegmentKeyframes]:
         """Yield the trusted keyframes of each segment that begins in these windows, in order."""
         kept: dict[int, list[int]] = {id(window): [] for window in windows}
+        combined: dict[int, set[int]] = {id(window): set() for window in windows}
         for batch in self.runner.batches(windows):
             if not any(segment.start in window.frames for window, segment in batch):
                 continue
             settled = self._settle(batch)
-            for (window, _), keyframes in zip(batch, settled, strict=True):
-                kept[id(window)] += keyframes
-            self.runner.keep([*kept.values()])
-            for (window, segment), keyframes in zip(batch, settled, strict=True):
+            for (window, segment), found in zip(batch, settled, strict=True):
+                kept[id(window)] += found.logits
+                frames = zip(window.local(segment), found.origins, strict=False)
+                combined[id(window)] |= {t for t, how in frames if how.kind != "predicted"}
+            self.runner.keep([*kept.values()], [*combined.values()])
+            for (window, segment), found in zip(batch, settled, strict=True):
                 if segment.start in window.frames:
-                    yield keyframes
+                    yield found
 
-    def _settle(self, batch: Sequence[SegmentIn]) -> list[Keyframes]:
+    def _settle(self, batch: Sequence[SegmentIn]) -> list[SegmentKeyframes]:
         """Run the model on what segments request, all of them at once, until none requests more."""
         segments = [self._segment(*each) for each in batch]
         active = [(w, s) for (w, _), s in zip(batch, segments, strict=True) if s]
@@ -326,9 +358,11 @@ class CandidateRunner:
             for (_, segment), frames, logits in zip(active, requested, rows, strict=True):
                 if frames:
                     segment.add(dict(zip(frames, logits, strict=True)))
-        return [segment.keyframes if segment else {} for segment in segments]
+        return [_settled(segment) for segment in segments]
 
-    def _segment(self, window: ScheduledWindow, segment: range) -> CandidateSegment | None:
+    def _segment(
+        self, window: ScheduledWindow, segment: range
+    ) -> CandidateSegment | AutoSegment | None:
         """Return a segment with its first candidates; None where it is silent."""
         schedule, frames = window.schedule, window.local(segment)
         given = schedule.given_logits(segment.start, self.runner.backend.num_classes)
@@ -337,10 +371,18 @@ class CandidateRunner:
             return None
         with torch.no_grad(), evaluating(self.propagator):
             sound = window.audio(self.propagator)
-        options = self.options if given is None else replace(self.options, extra=0)
-        first = options.first_frames(segment, schedule.times) if given is None else []
-        first = [index - window.window.start for index in first]
-        made = CandidateSegment(window.clip, frames, sound, first, options, self._propagate)
-        if given is not None:
-            made.add({frames.start: given})
+        if given is None:
+            is_silent = schedule.is_silent(segment.start)
+            return self.options.segment(window, segment, sound, self._propagate, is_silent)
+        options = CandidateOptions()
+        made = CandidateSegment(window.clip, frames, sound, [], options, self._propagate)
+        made.add({frames.start: given})
         return made
+
+
+def _settled(segment: CandidateSegment | AutoSegment | None) -> SegmentKeyframes:
+    if segment is None:
+        return SegmentKeyframes({})
+    if isinstance(segment, AutoSegment):
+        return SegmentKeyframes(segment.keyframes, segment.masks, segment.origins)
+    return SegmentKeyframes(segment.keyframes)

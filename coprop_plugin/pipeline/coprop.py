@@ -15,7 +15,7 @@ from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.eval_mode import device_of, evaluating
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
-from coprop_plugin.pipeline.candidates import CandidateOptions, CandidateRunner
+from coprop_plugin.pipeline.candidates import CandidateRunner, keyframe_options
 from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.pipeline.on_cpu import on_cpu
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints, StreamingSchedule
@@ -121,7 +121,7 @@ class CoProp(nn.Module):
         options = preset_options(preset, keyframe, reanchor, silence)
         self.reanchor, self.keyframe = options.reanchor, options.keyframe
         self.silence = options.silence
-        self.candidates = CandidateOptions.of(self.keyframe, self.reanchor)
+        self.candidates = keyframe_options(self.keyframe, self.reanchor)
         check_segment_batch(segment_batch)
         self.segment_batch = segment_batch
         self.window_limits = WindowLimits()
@@ -350,6 +350,7 @@ class CoProp(nn.Module):
                 float(schedule.times[frame.index]),
                 frame.is_keyframe,
                 runner.class_names,
+                frame.origin,
             )
             for frame in self._masks(groups, runner)
         )

@@ -1,5 +1,6 @@
 """Logits of one frame, of the classes that its segment holds; how confident and alike masks are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.layers import to_device
 from coprop_plugin.limits import OBJECTS
-from coprop_plugin.types import ABSENT_LOGIT, FrameResult
+from coprop_plugin.types import ABSENT_LOGIT, FrameResult, MaskOrigin
+
+_LEAST_PROB = 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,7 @@ class MaskLogits:
         time_s: float,
         is_keyframe: bool,
         class_names: tuple[str, ...] | None = None,
+        origin: MaskOrigin | None = None,
     ) -> FrameResult:
         """Return this frame's result, on the device of its logits."""
         return FrameResult(
@@ -92,7 +96,43 @@ class MaskLogits:
             num_classes=self.num_classes,
             is_keyframe=is_keyframe,
             class_names=class_names,
+            origin=origin,
         )
+
+
+def combined(masks: Sequence[MaskLogits], weights: Sequence[float]) -> MaskLogits:
+    """Return the weighted mean of the probabilities of one frame's masks, as logits.
+
+    Args:
+        masks: Of one frame; classes that are not among them are absent.
+        weights: One for each, above 0.
+
+    Returns:
+        The masks themselves if there is one; else their mean, probabilities kept 1e-5 from 0 and 1.
+
+    Example:
+        >>> import torch
+        >>> masks = [MaskLogits((1,), torch.tensor([[[x]]]), 1) for x in (2.0, -1.0)]
+        >>> [int(combined(masks, weights).mask) for weights in ((1.0, 1.0), (1.0, 3.0))]
+        [1, 0]
+    """
+    first = next((m for m in masks if m.class_ids), masks[0])
+    class_ids = sorted({0, *(c for m in masks for c in m.class_ids)})
+    if first.num_classes == 1:
+        class_ids = [1]
+    if len(masks) == 1 or not first.class_ids:
+        return first
+    probs = first.logits.new_zeros(len(class_ids), *first.logits.shape[-2:], dtype=torch.float32)
+    for mask, weight in zip(masks, weights, strict=True):
+        share = weight / sum(weights)
+        if mask.class_ids:
+            rows = [class_ids.index(c) for c in mask.class_ids]
+            probs[rows] += share * mask.probs.to(probs.device)
+        elif first.num_classes > 1:
+            probs[0] += share
+    probs = probs.clamp(_LEAST_PROB, 1 - _LEAST_PROB)
+    logits = probs.logit() if first.num_classes == 1 else probs.log()
+    return MaskLogits(tuple(class_ids), logits, first.num_classes)
 
 
 def hard_mask(logits: Tensor) -> Tensor:

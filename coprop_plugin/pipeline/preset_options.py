@@ -15,7 +15,7 @@ Silence = Literal["empty", "keep"]
 Keyframe = Literal["first", "confident"] | Mapping[str, Any]
 """Which frames of a segment the model is run on; see `CoProp`."""
 
-Reanchor = float | Literal["uncertain"] | Mapping[str, Any] | None
+Reanchor = float | Literal["auto", "uncertain"] | Mapping[str, Any] | None
 """When the model is run again within a segment; see `CoProp`."""
 
 BY_PRESET: Any = "preset"

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from numbers import Real
 
@@ -116,6 +117,38 @@ class KeyframeSchedule:
         mask = self.given[index]
         classes = torch.arange(num_classes) if num_classes > 1 else torch.ones(1)
         return torch.where(mask[None] == classes[:, None, None], -ABSENT_LOGIT, ABSENT_LOGIT)
+
+
+def cut_schedule(
+    points: ControlPoints,
+    clip: Clip,
+    segment_s: float,
+    pixels: int,
+    start: int = 0,
+    stop: int | None = None,
+    given: Mapping[int, Tensor] | None = None,
+) -> KeyframeSchedule:
+    """Return a schedule whose segments are those between control points, long ones cut.
+
+    Args:
+        points: The control points.
+        clip: The video.
+        segment_s: The longest segment, in seconds.
+        pixels: Most pixels of a segment.
+        start: A frame; its segment is the first one.
+        stop: A frame; the segment of the one before it is the last one.
+        given: As for `KeyframeSchedule`.
+    """
+    height, width = clip.size
+    most_frames = max(1, pixels // (height * width))
+    cut = partial(
+        KeyframeSchedule, points, clip.times, segment_s, given=given, most_frames=most_frames
+    )
+    bounds = [*cut().indices, points.num_frames]
+    start = max((i for i in bounds[:-1] if i <= start), default=start)
+    if stop is not None:
+        stop = min((i for i in bounds if i >= stop), default=stop)
+    return cut(start=start, stop=stop)
 
 
 def check_points(points: ControlPoints, clip: Clip) -> ControlPoints:

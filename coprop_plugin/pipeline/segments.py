@@ -11,13 +11,14 @@ from torch import Tensor
 
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.layers import as_rgb, device_of, evaluating, to_device
-from coprop_plugin.pipeline.backend_runner import Keyframes
+from coprop_plugin.pipeline.backend_runner import SILENT, Keyframes, SegmentKeyframes
 from coprop_plugin.pipeline.mask_logits import MaskLogits, hard_mask
 from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import (
     BatchedPropagator,
     Clip,
     LookaheadPropagator,
+    MaskOrigin,
     Propagator,
     UInt8Propagator,
 )
@@ -52,13 +53,15 @@ class FrameMasks:
         window: Where the frame is.
         index: Of the frame in the video.
         masks: The masks.
-        is_keyframe: Whether the masks are the wrapped model's own, or given.
+        is_keyframe: Whether the wrapped model was run here and trusted, or the masks were given.
+        origin: How the masks were made.
     """
 
     window: ScheduledWindow
     index: int
     masks: MaskLogits
     is_keyframe: bool
+    origin: MaskOrigin
 
 
 class SegmentPropagator:
@@ -174,11 +177,13 @@ class WindowPropagator:
         self._propagator, self._segment_batch = propagator, segment_batch
         self._ready: Iterator[MaskLogits] = iter(())
         self._keyframes: set[int] = set()
+        self._origins: Iterator[MaskOrigin] = iter(())
+        self._is_silent = False
 
     def run(
         self,
         windows: Sequence[ScheduledWindow],
-        keyframes: Iterator[Keyframes],
+        keyframes: Iterator[SegmentKeyframes],
         lookahead: int | None = None,
     ) -> Iterator[FrameMasks]:
         """Yield the masks of every frame of these windows.
@@ -190,7 +195,7 @@ class WindowPropagator:
         """
         segments = iter([(w, s) for w in windows for s in w.segments if s.start in w.frames])
         lookahead = lookahead or self._segment_batch
-        coming: deque[tuple[Keyframes, Sequence[MaskLogits]]] = deque()
+        coming: deque[tuple[SegmentKeyframes, Sequence[MaskLogits]]] = deque()
         for window in windows:
             for index in window.frames:
                 with torch.no_grad(), evaluating(self._propagator):
@@ -201,16 +206,18 @@ class WindowPropagator:
                         masks = self._start(window, index, *coming.popleft())
                     else:
                         masks = next(self._ready, None) or self._step(window, index)
-                yield FrameMasks(window, index, masks, index in self._keyframes)
+                origin = next(self._origins, None) or self._origin(window, index)
+                yield FrameMasks(window, index, masks, index in self._keyframes, origin)
 
     def _start(
         self,
         window: ScheduledWindow,
         index: int,
-        keyframes: Keyframes,
+        found: SegmentKeyframes,
         masks: Sequence[MaskLogits],
     ) -> MaskLogits:
-        t = index - window.window.start
+        t, keyframes = index - window.window.start, found.logits
+        self._origins, self._is_silent = iter(found.origins), not keyframes
         self._keyframes = {k + window.window.start for k in keyframes or [t]}
         self._ready = iter(masks)
         if masks:
@@ -219,6 +226,19 @@ class WindowPropagator:
             return self._segment.start_silent(window.clip)
         sound = window.audio(self._propagator) if _any_object(keyframes[t]) else None
         return self._segment.start(window.clip, t, sound, keyframes[t])
+
+    def _origin(self, window: ScheduledWindow, index: int) -> MaskOrigin:
+        """Tell how the masks of a frame were made: from the nearest keyframe of its segment."""
+        if self._is_silent:
+            return SILENT
+        nearest = min(self._keyframes, key=lambda k: abs(k - index))
+        if nearest != index:
+            return MaskOrigin("carried", (nearest,), "the nearest keyframe of its segment")
+        if index in window.schedule.given:
+            return MaskOrigin("given", (index,), "painted by hand")
+        is_point = bool(window.schedule.points.flags[index])
+        why = "at a control point" if is_point else "run again within a segment"
+        return MaskOrigin("predicted", (index,), why)
 
     def _step(self, window: ScheduledWindow, index: int) -> MaskLogits:
         t, following = index - window.window.start, range(0)
@@ -229,14 +249,16 @@ class WindowPropagator:
         return self._segment.step(window.clip, t, sound, following)
 
     def _propagate(
-        self, batch: Sequence[tuple[ScheduledWindow, range]], keyframes: Iterator[Keyframes]
-    ) -> Iterator[tuple[Keyframes, Sequence[MaskLogits]]]:
+        self, batch: Sequence[tuple[ScheduledWindow, range]], keyframes: Iterator[SegmentKeyframes]
+    ) -> Iterator[tuple[SegmentKeyframes, Sequence[MaskLogits]]]:
         """Yield the keyframes of segments, and their masks where they are known as a whole."""
         known = [next(keyframes) for _ in batch]
-        masks: list[Sequence[MaskLogits]] = [()] * len(batch)
+        masks = [found.masks for found in known]
         whole: dict[int, Segment] = {}
-        for n, ((window, segment), rows) in enumerate(zip(batch, known, strict=True)):
-            frames = window.local(segment)
+        for n, ((window, segment), found) in enumerate(zip(batch, known, strict=True)):
+            frames, rows = window.local(segment), found.logits
+            if masks[n]:
+                continue
             if [*rows] not in ([], [frames.start]):
                 masks[n] = self._both_ways(window, frames, rows)
             elif rows and segment.stop <= window.frames.stop and _any_object(rows[frames.start]):

@@ -37,7 +37,13 @@ from coprop_plugin.types.protocols import (
     UInt8Propagator,
     UnpackedCall,
 )
-from coprop_plugin.types.results import ABSENT_LOGIT, FrameResult, SegmentationResult
+from coprop_plugin.types.results import (
+    ABSENT_LOGIT,
+    FrameResult,
+    MaskKind,
+    MaskOrigin,
+    SegmentationResult,
+)
 from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 
 __all__ = [
@@ -56,6 +62,8 @@ __all__ = [
     "KeyframeBackend",
     "LookaheadPropagator",
     "UInt8Propagator",
+    "MaskKind",
+    "MaskOrigin",
     "Propagator",
     "RevisableCall",
     "Sampling",

@@ -15,8 +15,19 @@ Hook = Callable[[str, Any, int, int], None]
 class UnpackedCall(list[Clip]):
     """The clips of one drop-in call of a wrapped model, and what their adapter must remember.
 
-    A list of `Clip`s. Adapters subclass or fill it as they like; the pipeline only iterates.
+    A list of `Clip`s. Adapters subclass or fill it as they like; the pipeline iterates, and sets
+    `combined` before `repack`.
+
+    Attributes:
+        combined: For each clip the keyframes whose masks are not the model's own alone: `repack`
+            takes them from its `logits`, as those of other frames. Empty where there are none.
     """
+
+    combined: Sequence[frozenset[int]] = ()
+
+    def is_combined(self, clip: int, frame: int) -> bool:
+        """Whether the mask of a clip's frame is not the model's own, though it was run there."""
+        return bool(self.combined) and frame in self.combined[clip]
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,31 @@ from coprop_plugin.types.control_points import ControlPoints
 
 ABSENT_LOGIT = -20.0
 """The logit of a class that is known to be absent: a probability of 2e-9."""
+
+
+MaskKind = Literal["predicted", "carried", "combined", "silent", "given"]
+"""How a frame's mask was made: see `MaskOrigin`."""
+
+
+@dataclass(frozen=True)
+class MaskOrigin:
+    """How a frame's mask was made.
+
+    Args:
+        kind: `"predicted"`: it is the wrapped model's own; `"carried"`: propagated from a keyframe;
+            `"combined"`: of several keyframes; `"silent"`: empty, as nothing sounds; `"given"`:
+            painted by hand.
+        keyframes: The frames whose predictions it is made of.
+        why: Why so, in a few words.
+    """
+
+    kind: MaskKind
+    keyframes: tuple[int, ...] = ()
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in JSON types, as in `result.json`."""
+        return {"mask": self.kind, "keyframes": list(self.keyframes), "why": self.why}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +55,10 @@ class FrameResult:
         class_ids: The classes whose probabilities are stored, rising; `(1,)` for binary models.
         class_probs: `[len(class_ids), H, W]` float32 in [0, 1].
         num_classes: C of the wrapped model: 1 for binary models, 71 for AVSS.
-        is_keyframe: Whether this mask is the wrapped model's own prediction.
+        is_keyframe: Whether the wrapped model was run on this frame, and its prediction trusted.
         class_names: The names of the classes, if the wrapped model has them: the background's
             first, two for binary models.
+        origin: How the mask was made; None if unknown.
 
     Example:
         >>> mask = torch.tensor([[0, 3]], dtype=torch.uint8)
@@ -50,6 +76,7 @@ class FrameResult:
     num_classes: int
     is_keyframe: bool
     class_names: tuple[str, ...] | None = None
+    origin: MaskOrigin | None = None
 
     @property
     def probs(self) -> Tensor:
