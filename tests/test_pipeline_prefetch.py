@@ -53,9 +53,10 @@ def provider_of(llm, **options):
     return OneStepProvider(llm, window_s=10.0, overlap_s=2.0, **options)
 
 
-def wrapped(provider):
+def wrapped(provider, **options):
     bright = lambda frames, audio: frames.mean(1, keepdim=True) - 0.5  # noqa: E731
-    model = wrap(bright, backend="callable", propagator="hold", control_points=provider)
+    options = dict(propagator="hold", control_points=provider) | options
+    model = wrap(bright, backend="callable", **options)
     model.window_limits = SMALL
     return model
 
@@ -128,6 +129,17 @@ def test_a_resumed_stream_prefetches_too(video):
     start = [frame.index for frame in whole if frame.is_keyframe][3]
     rest = wrapped(provider).stream_part(StreamedVideo(video, FPS, limits=SMALL), start=start)
     same(list(rest), whole[start:])
+
+
+@pytest.mark.parametrize("reanchor", ["auto", "uncertain"])
+def test_segments_whose_predictions_are_compared_are_prefetched_too(video, reanchor):
+    provider = provider_of(ScriptedLLM())
+    model = wrapped(provider, reanchor=reanchor)
+    points = provider.propose(audio_of(video))
+    whole = list(model.stream_part(StreamedVideo(video, FPS, limits=SMALL), points))
+    same(list(model.stream(video, fps=FPS)), whole)
+    rest = model.stream_part(StreamedVideo(video, FPS, limits=SMALL), start=21)
+    same(list(rest), whole[21:])
 
 
 def test_an_error_is_raised_after_the_frames_before_it(video):

@@ -69,6 +69,11 @@ class PreviousResult:
         height, width = self.content["size"]
         return height, width
 
+    def origin(self, t: int) -> Any:
+        """Return how the mask of a frame was made, in JSON types; None if that is unknown."""
+        frames = self.content.get("frames")
+        return frames[t] if isinstance(frames, list) and t < len(frames) else None
+
     def painted(self) -> tuple[dict[int, np.ndarray], frozenset[int]]:
         """Return the masks edited by hand, and the frames that changed since they were written.
 

@@ -128,6 +128,7 @@ class ResultWriter:
         self._shape: tuple[int, int, int] = (0, 0, 0)
         self._class_names: Sequence[str] | None = None
         self.times: list[float] = []
+        self._origins: list[Any] = []
         self.control_points = control_points
         if (overlay or alpha) and self._source is None and clip is None:
             raise MediaError(
@@ -167,6 +168,7 @@ class ResultWriter:
             # Written, but not yet on the disk when the machine lost power.
             journal.start_over()
         self.times, self._shape = list(journal.times), journal.shape
+        self._origins = list(journal.origins)
         self.control_points = journal.control_points or self.control_points
         kept = journal.file_names.union(PICTURE_FOLDERS[:2] if self.times else ())
         remove_all_but(self._partial, kept)
@@ -199,7 +201,7 @@ class ResultWriter:
         index = self.num_written
         if self._journal is not None and frame_result.is_keyframe:
             self._pictures.wait()
-            self._journal.write_complete(self.times, self._shape)
+            self._journal.write_complete(self.times, self._shape, self._origins)
         if frame_result.index != index:
             raise MediaError(
                 f"Expected the result of frame {index} for {self.folder}, got that of frame "
@@ -210,6 +212,7 @@ class ResultWriter:
         self.times.append(float(frame_result.time_s))
         self._shape = (*frame_result.mask.shape, frame_result.num_classes)
         self._class_names = frame_result.class_names
+        self._origins.append(frame_result.origin and frame_result.origin.to_dict())
         self._pictures.write(index, frame_result, frame if self._alpha else None)
 
     def keep(self, time_s: float) -> None:
@@ -228,6 +231,7 @@ class ResultWriter:
         self.times.append(float(time_s))
         self._shape = (*reused.size, reused.content["num_classes"])
         self._class_names = reused.content.get("class_names")
+        self._origins.append(reused.origin(index))
         self._pictures.copy(lambda: reused.copy_frame(index, self._partial))
 
     def _frame_written(self, index: int) -> None:
@@ -301,6 +305,8 @@ class ResultWriter:
             "num_frames": self.num_written,
             "num_classes": self._shape[2],
             "class_names": self._class_names,
+            # How each mask was made; see `MaskOrigin`.
+            "frames": self._origins,
             "sampling": self._sampling,
             "times": [round(time_s, 6) for time_s in self.times],
             "about": self._about,

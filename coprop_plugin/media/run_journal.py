@@ -28,6 +28,7 @@ class Journal:
         control_points: None if they were not found yet.
         times: Time stamps of the complete frames, in seconds.
         shape: Height and width of the masks, and the number of classes; zeros if not known yet.
+        origins: How the masks of the complete frames were made, in JSON types.
 
     Raises:
         MediaError: If another process is writing this result, or the journal cannot be read or
@@ -51,6 +52,7 @@ class Journal:
         self.control_points: ControlPoints | None = None
         self.times: list[float] = []
         self.shape: tuple[int, int, int] = (0, 0, 0)
+        self.origins: list[Any] = []
 
     def start_over(self) -> None:
         """Forget the control points and all frames."""
@@ -79,6 +81,7 @@ class Journal:
         self.times += map(float, line["times"])
         height, width, num_classes = map(int, line["shape"])
         self.shape = (height, width, num_classes)
+        self.origins += line["origins"]
 
     def write_points(self, points: ControlPoints) -> None:
         """Write the control points, with exact times."""
@@ -87,18 +90,22 @@ class Journal:
             content["starts_s"] = points.starts_s.tolist()
         self._lines.append(_plain({"control_points": content}))
 
-    def write_complete(self, times: Sequence[float], shape: tuple[int, int, int]) -> None:
+    def write_complete(
+        self, times: Sequence[float], shape: tuple[int, int, int], origins: Sequence[Any]
+    ) -> None:
         """Write that all frames before a keyframe are complete.
 
         Args:
             times: Time stamps of all frames so far, in seconds.
             shape: Height and width of the masks, and the number of classes.
+            origins: How the masks of all frames so far were made, in JSON types.
         """
         first = len(self.times)
-        new = list(times[first:])
+        new, made = list(times[first:]), list(origins[first:])
         if new:
-            self._lines.append({"first": first, "times": new, "shape": shape})
+            self._lines.append({"first": first, "times": new, "shape": shape, "origins": made})
             self.times += new
+            self.origins += made
             self.shape = shape
 
     def remove(self) -> None:

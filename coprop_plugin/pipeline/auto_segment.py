@@ -16,7 +16,12 @@ from torch import Tensor
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.pipeline.backend_runner import BATCH_PIXELS, SILENT, Keyframes
 from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, combined
-from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_reanchor, cut_schedule
+from coprop_plugin.pipeline.schedule import (
+    KeyframeSchedule,
+    check_reanchor,
+    cut_schedule,
+    frames_of,
+)
 from coprop_plugin.pipeline.segments import Propagate, Segment
 from coprop_plugin.pipeline.trusted_keyframes import trusted_runs
 from coprop_plugin.pipeline.windows import ScheduledWindow
@@ -74,6 +79,11 @@ class AutoOptions:
         spread = {frames[k * (len(frames) - 1) // max(1, least - 1)] for k in range(least)}
         return sorted({*chosen, frames[-1], *(spread if len(chosen) < least else ())})
 
+    def most_frames(self, clip: Clip) -> int:
+        """Return the frames of the longest segment, so that what is compared fits into memory."""
+        # Probabilities are kept, not only masks.
+        return frames_of(clip, BATCH_PIXELS // 2)
+
     def schedule(
         self,
         points: ControlPoints,
@@ -83,8 +93,9 @@ class AutoOptions:
         given: Mapping[int, Tensor] | None = None,
     ) -> KeyframeSchedule:
         """Return a schedule whose segments are those between control points, long ones cut."""
-        # Half as many frames as where only masks are compared: probabilities are kept.
-        return cut_schedule(points, clip, self.segment_s, BATCH_PIXELS // 2, start, stop, given)
+        return cut_schedule(
+            points, clip, self.segment_s, self.most_frames(clip), start, stop, given
+        )
 
     def segment(
         self,

@@ -24,7 +24,12 @@ from coprop_plugin.pipeline.backend_runner import (
     SegmentKeyframes,
 )
 from coprop_plugin.pipeline.mask_logits import agreement, confidence
-from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_reanchor, cut_schedule
+from coprop_plugin.pipeline.schedule import (
+    KeyframeSchedule,
+    check_reanchor,
+    cut_schedule,
+    frames_of,
+)
 from coprop_plugin.pipeline.segments import Propagate, both_ways, propagate_batch
 from coprop_plugin.pipeline.trusted_keyframes import MIN_AGREEMENT
 from coprop_plugin.pipeline.windows import ScheduledWindow
@@ -117,6 +122,10 @@ class CandidateOptions:
                 last = index
         return sorted(chosen)
 
+    def most_frames(self, clip: Clip) -> int:
+        """Return the frames of the longest segment, so that what is compared fits into memory."""
+        return frames_of(clip, BATCH_PIXELS)
+
     def schedule(
         self,
         points: ControlPoints,
@@ -134,7 +143,9 @@ class CandidateOptions:
             stop: A frame; the segment of the one before it is the last one.
             given: As for `KeyframeSchedule`.
         """
-        return cut_schedule(points, clip, self.segment_s, BATCH_PIXELS, start, stop, given)
+        return cut_schedule(
+            points, clip, self.segment_s, self.most_frames(clip), start, stop, given
+        )
 
     def segment(
         self,

@@ -228,18 +228,25 @@ class CoProp(nn.Module):
             ControlPointError: If `points` do not fit the video, or no segment begins at `start` or
                 `stop`.
         """
-        audio = video.audio
-        partial = points is not None or stop is not None or self.candidates or given
+        audio, cut = video.audio, self.candidates
+        extra_s = cut.segment_s if cut else 0.0
+        partial = points is not None or stop is not None or given
         if isinstance(self.provider, StreamingProvider) and not partial:
-            silence = SilentSegments(audio) if self.silence == "empty" else None
             with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
-                growing = StreamingSchedule(prefetched, audio, self.reanchor_s, start, silence)
-                windows = growing.follow(video.windows(start), hook)
-                yield from self._results(windows, growing, hook)
+                growing = StreamingSchedule(
+                    prefetched,
+                    audio,
+                    cut.segment_s if cut else self.reanchor_s,
+                    start,
+                    SilentSegments(audio) if self.silence == "empty" else None,
+                    cut.most_frames(audio) if cut else None,
+                )
+                windows = growing.follow(video.windows(growing.start, None, extra_s), hook)
+                results = self._results(windows, growing, hook)
+                yield from (result for result in results if result.index >= start)
             return
         points = self.anchor(audio, hook) if points is None else check_points(points, audio)
         schedule = self.schedule(points, audio, start=start, stop=stop, given=given)
-        extra_s = self.candidates.segment_s if self.candidates else 0.0
         windows = video.windows(schedule.start, None if stop is None else schedule.stop, extra_s)
         for result in self._results(windows, schedule, hook):
             # With candidates the first segment may begin before `start`.

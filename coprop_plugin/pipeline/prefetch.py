@@ -113,6 +113,8 @@ class StreamingSchedule(KeyframeSchedule):
         start: As for `KeyframeSchedule`.
         silence: Marks segments without sound; None leaves silence to the model. A segment that goes
             on where nothing is final yet is judged by what comes before.
+        most_frames: As for `KeyframeSchedule`; then the first segment is the one that `start` lies
+            in.
 
     Raises:
         ControlPointError: As for `KeyframeSchedule`.
@@ -126,17 +128,28 @@ class StreamingSchedule(KeyframeSchedule):
         reanchor_s: float | None = None,
         start: int = 0,
         silence: SilentSegments | None = None,
+        most_frames: int | None = None,
     ) -> None:
         self._prefetched, self._reanchor_s, self._silence = prefetched, reanchor_s, silence
+        self._most_frames = most_frames
         points = self._judged(prefetched.until(start + 1))
-        super().__init__(points, clip.times, reanchor_s, start)
+        if most_frames:
+            cut = KeyframeSchedule(points, clip.times, reanchor_s, most_frames=most_frames)
+            start = max(index for index in cut.indices if index <= start)
+        super().__init__(points, clip.times, reanchor_s, start, most_frames=most_frames)
 
     def follow(self, windows: Iterable[Window], hook: Hook | None) -> Iterator[Window]:
         """Yield each window when the control points of its frames are final."""
         reported = False
         for window in windows:
             points = self._prefetched.until(window.start + window.clip.num_frames)
-            super().__init__(self._judged(points), self.times, self._reanchor_s, self.start)
+            super().__init__(
+                self._judged(points),
+                self.times,
+                self._reanchor_s,
+                self.start,
+                most_frames=self._most_frames,
+            )
             if hook and self._prefetched.all_known and not reported:
                 hook("control_points", points, 1, 1)
                 reported = True

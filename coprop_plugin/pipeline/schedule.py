@@ -123,7 +123,7 @@ def cut_schedule(
     points: ControlPoints,
     clip: Clip,
     segment_s: float,
-    pixels: int,
+    most_frames: int,
     start: int = 0,
     stop: int | None = None,
     given: Mapping[int, Tensor] | None = None,
@@ -134,13 +134,11 @@ def cut_schedule(
         points: The control points.
         clip: The video.
         segment_s: The longest segment, in seconds.
-        pixels: Most pixels of a segment.
+        most_frames: And in frames.
         start: A frame; its segment is the first one.
         stop: A frame; the segment of the one before it is the last one.
         given: As for `KeyframeSchedule`.
     """
-    height, width = clip.size
-    most_frames = max(1, pixels // (height * width))
     cut = partial(
         KeyframeSchedule, points, clip.times, segment_s, given=given, most_frames=most_frames
     )
@@ -149,6 +147,12 @@ def cut_schedule(
     if stop is not None:
         stop = min((i for i in bounds if i >= stop), default=stop)
     return cut(start=start, stop=stop)
+
+
+def frames_of(clip: Clip, pixels: int) -> int:
+    """Return how many frames of a clip's size have so many pixels, at least one."""
+    height, width = clip.size
+    return max(1, pixels // (height * width))
 
 
 def check_points(points: ControlPoints, clip: Clip) -> ControlPoints:
