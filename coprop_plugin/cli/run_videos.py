@@ -86,8 +86,8 @@ def run(
     reanchor: Annotated[
         str | None,
         typer.Option(
-            help="Re-run the model every SECONDS within a segment, or `uncertain`: where masks are "
-            "uncertain; `never`: at control points only. Default: the preset's, `never`."
+            help="When to re-run the model within a segment: `auto`, where predictions disagree; "
+            "every SECONDS; `uncertain`, where masks are; `never`: at control points only. Default: the preset's, `never`."
         ),
     ] = None,
     silence: Annotated[

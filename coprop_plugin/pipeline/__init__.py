@@ -4,16 +4,19 @@
 segments of a result that an edit changes.
 """
 
+from coprop_plugin.pipeline.auto_segment import AutoOptions
 from coprop_plugin.pipeline.candidates import CandidateOptions
 from coprop_plugin.pipeline.coprop import CoProp
-from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
+from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, combined, confidence
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints
 from coprop_plugin.pipeline.redo import Redone, redo
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
 from coprop_plugin.pipeline.segments import Segment, propagate_batch
+from coprop_plugin.pipeline.trusted_keyframes import trusted_runs
 from coprop_plugin.pipeline.windows import StreamedVideo, WindowLimits, read_audio
 
 __all__ = [
+    "AutoOptions",
     "CandidateOptions",
     "CoProp",
     "KeyframeSchedule",
@@ -24,8 +27,10 @@ __all__ = [
     "StreamedVideo",
     "WindowLimits",
     "agreement",
+    "combined",
     "confidence",
     "propagate_batch",
     "read_audio",
     "redo",
+    "trusted_runs",
 ]

@@ -28,7 +28,6 @@ from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import Clip, ControlPoints, MaskKind, MaskOrigin
 
 _ROUNDING_S = 1e-6
-_FIRST_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class AutoOptions:
 
     seconds: float = 1.0
     agree: float = 0.8
-    least_s: float = 0.25
+    least_s: float = 0.5
     segment_s: float = 5.0
 
     def __post_init__(self) -> None:
@@ -75,9 +74,11 @@ class AutoOptions:
         for t in frames:
             if float(times[t] - times[chosen[-1]]) >= self.seconds - _ROUNDING_S:
                 chosen.append(t)
-        least = min(_FIRST_FRAMES, len(frames))
-        spread = {frames[k * (len(frames) - 1) // max(1, least - 1)] for k in range(least)}
-        return sorted({*chosen, frames[-1], *(spread if len(chosen) < least else ())})
+        if frames[-1] not in chosen:
+            chosen.append(frames[-1])
+        if len(chosen) == 2 and len(frames) > 2:
+            chosen.append(frames[len(frames) // 2])
+        return sorted(chosen)
 
     def most_frames(self, clip: Clip) -> int:
         """Return the frames of the longest segment, so that what is compared fits into memory."""

@@ -189,7 +189,7 @@ def keyframe_options(
 
     Example:
         >>> keyframe_options(reanchor={"type": "auto", "seconds": 2.0})
-        AutoOptions(seconds=2.0, agree=0.8, least_s=0.25, segment_s=5.0)
+        AutoOptions(seconds=2.0, agree=0.8, least_s=0.5, segment_s=5.0)
     """
     kind = reanchor.get("type") if isinstance(reanchor, Mapping) else reanchor
     if kind != "auto":
