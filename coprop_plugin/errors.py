@@ -4,7 +4,8 @@ A message says what was expected, what was given, and what to do. All of them ar
 and each is also the built-in error that a caller would expect.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class CopropError(Exception):
@@ -115,3 +116,14 @@ def some_names(names: Sequence[str], limit: int = 8) -> str:
     """
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a question that names what is spelt nearly like a name; "" if nothing is.
+
+    Example:
+        >>> did_you_mean("AdamV", ["SGD", "Adam"])
+        ' Did you mean Adam?'
+    """
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -24,7 +24,7 @@ from mmengine import registry as mmengine_registry
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
-from coprop_plugin.errors import ArgumentError, UnknownNameError
+from coprop_plugin.errors import ArgumentError, UnknownNameError, did_you_mean
 
 SCOPE = "coprop_plugin"
 
@@ -321,8 +321,9 @@ def find(registry: Registry, name: str, verb: Verb | None = None) -> type:
         return registry.module_dict[bare_name]
     found = _of_another_scope(registry, bare_name)
     if found is None or not hasattr(found, verb or "__class__"):
+        near = did_you_mean(bare_name, known)
         raise UnknownNameError(
-            f"{name!r} is not a registered {_role(registry, verb)}. Registered are: "
+            f"{name!r} is not a registered {_role(registry, verb)}.{near} Registered are: "
             f"{', '.join(short_names(registry, verb))}. To add your own, decorate its class with "
             "the registry's `register_module()` and import that module first."
         )

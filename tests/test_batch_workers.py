@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,6 +48,13 @@ def cannot():
 
 def dies():
     os.kill(os.getpid(), signal.SIGKILL)
+
+def third_runs_out_of_memory():
+    with open(__file__ + ".built", "ab") as file:
+        file.write(b".")
+        if file.tell() > 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return bright
 """
 OPTIONS = Options(fps=2, overlay=False)
 
@@ -99,7 +107,10 @@ def test_workers_equal_one_process_and_a_killed_worker_is_one_failure(folder, tm
     assert [o.status for o in again] == ["failed", "skipped", "skipped", "skipped"]
 
 
-@pytest.mark.parametrize(("name", "says"), [("cannot", "no such thing"), ("dies", "SIGKILL")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("cannot", "no such thing"), pytest.param("dies", "SIGKILL", marks=pytest.mark.slow)],
+)
 def test_a_model_that_cannot_be_built_ends_the_run(folder, tmp_path, name, says):
     paths = find_inputs([folder / "videos"])
     with pytest.raises(WorkerError, match=says):
@@ -107,9 +118,24 @@ def test_a_model_that_cannot_be_built_ends_the_run(folder, tmp_path, name, says)
     assert not (tmp_path / "out").exists()
 
 
+def test_without_memory_for_replacements_fewer_workers_go_on(folder, tmp_path):
+    paths = []
+    for k, name in enumerate(["deadly", "clip0", "deadly", "clip1"]):
+        paths.append(tmp_path / f"{k}_{name}.mp4")
+        paths[-1].write_bytes((folder / "videos" / f"{name}.mp4").read_bytes())
+    made = make(folder, "third_runs_out_of_memory")
+    outcomes = list(run_many(made, paths, tmp_path / "out", OPTIONS, workers=2))
+    assert [o.status for o in outcomes] == ["failed", "done", "failed", "failed"]
+    assert "died (SIGKILL)" in outcomes[0].error
+    assert "not segmented, because no worker is left" in outcomes[3].error
+    assert "died while it built its model (SIGKILL)" in outcomes[3].error
+    assert {Path(name) for name in Manifest.read(tmp_path / "out")} == set(paths)
+
+
 LINUX = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at /proc")
 
 
+@pytest.mark.slow
 @LINUX
 def test_a_terminated_run_leaves_no_process_and_no_partial_file(folder, tmp_path):
     command = ["run", folder / "videos", "--quiet"]
@@ -202,7 +228,8 @@ def test_shards_name_results_after_all_inputs(folder, tmp_path):
         (outcome,) = run_many(make(folder), paths, tmp_path / "out", OPTIONS, shard=share)
         assert (outcome.input, outcome.status) == (paths[k], "done")
     names = sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".")
-    assert names == ["manifest.jsonl", "x.mp4", "x.mp4-2"]
+    assert names[:2] == ["manifest.jsonl", "x"]
+    assert re.fullmatch("x-[0-9a-f]{8}", names[2])
     assert {line["rank"] for line in Manifest.read(tmp_path / "out").values()} == {0, 1}
 
 

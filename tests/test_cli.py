@@ -164,14 +164,38 @@ def test_one_bad_file_is_one_listed_failure(videos, segmenters, tmp_path):
     assert not (tmp_path / "out" / "bad").exists()
 
 
-def test_results_of_another_input_are_not_overwritten(videos, segmenters, tmp_path):
-    out = tmp_path / "out"
-    run(segmenters, videos / "one.mp4", "-o", out, "--no-overlay")
-    other = tmp_path / "one.mp4"
+def test_a_result_is_named_after_its_input_whatever_that_is_listed_with(
+    videos, segmenters, tmp_path
+):
+    def outcomes(*inputs):
+        done = run(segmenters, *inputs, "-o", tmp_path / "out", "--no-overlay", "--json")
+        assert done.exit_code == 0, done.output
+        found = map(json.loads, done.stdout.splitlines())
+        return [(o["status"], Path(o["output"]).name) for o in found]
+
+    one, other = videos / "one.mp4", tmp_path / "one.mp4"
     other.write_bytes((videos / "two.mp4").read_bytes())
-    done = run(segmenters, other, "-o", out, "--no-overlay")
-    assert done.exit_code == 1
-    assert "would be overwritten. Choose another --out" in done.stderr
+    assert outcomes(one) == [("done", "one")]
+    first, *rest = outcomes(other, one, videos / ".." / videos.name / "one.mp4")
+    assert rest == [("skipped", "one")]
+    assert first[0] == "done"
+    assert re.fullmatch("one-[0-9a-f]{8}", first[1])
+    assert outcomes(other) == [("skipped", first[1])]
+
+
+def test_a_result_that_was_moved_with_its_video_is_recognised(videos, segmenters, tmp_path):
+    (tmp_path / "before").mkdir()
+    video = tmp_path / "before" / "one.mp4"
+    video.write_bytes((videos / "one.mp4").read_bytes())
+    options = ("--no-overlay", "--json")
+    run(segmenters, video, "-o", tmp_path / "before" / "out", *options)
+    (tmp_path / "before").rename(tmp_path / "after")
+    video, out = tmp_path / "after" / "one.mp4", tmp_path / "after" / "out"
+    again = run(segmenters, video, "-o", out, *options)
+    assert json.loads(again.stdout)["status"] == "skipped"
+    again = run(segmenters, video, "-o", out, "--fps", "2", *options)
+    assert json.loads(again.stdout)["status"] == "done"
+    assert media.read_about(out / "one")["input"] == str(video.resolve())
 
 
 @pytest.mark.parametrize(

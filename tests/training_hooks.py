@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 from mmengine.hooks import Hook
 from torch import distributed
@@ -36,3 +37,19 @@ class RecordLoss(Hook):
         if runner.rank == 0:
             with open(self.path, "a") as file:
                 file.write(json.dumps([runner.world_size, float(loss) / runner.world_size]) + "\n")
+
+
+@HOOKS.register_module()
+class KillWhileSaving(Hook):
+    """Kills the process in the middle of writing a checkpoint."""
+
+    priority = "VERY_LOW"
+
+    def __init__(self, step):
+        self.step = step
+
+    def before_save_checkpoint(self, runner, checkpoint):
+        if checkpoint["meta"]["iter"] == self.step:
+            folder = Path(runner.work_dir)
+            (folder / f".iter_{self.step}.pth.part").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)

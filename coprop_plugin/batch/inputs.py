@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -79,7 +79,7 @@ ALL = Shard()
 
 
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
-    """Return the input files: files as they are, folders as the videos in them, sorted.
+    """Return the input files, each once: files as they are, folders as their videos, sorted.
 
     A text file, which ends in `.txt` or has an `@` in front, stands for its lines, each a file or
     folder; empty lines and lines that begin with `#` are skipped.
@@ -99,7 +99,20 @@ def find_inputs(paths: Sequence[Path]) -> list[Path]:
                 "files themselves if they have other suffixes."
             )
         found += videos
-    return found
+    return distinct(found)
+
+
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Return paths without those of a file that came before, under this name or another.
+
+    Example:
+        >>> [path.name for path in distinct([Path("a.mp4"), Path("b.mp4"), Path("x/../a.mp4")])]
+        ['a.mp4', 'b.mp4']
+    """
+    first: dict[str, Path] = {}
+    for path in paths:
+        first.setdefault(os.path.realpath(path), path)
+    return list(first.values())
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from coprop_plugin import media
 from coprop_plugin.batch.extras import add_extras
-from coprop_plugin.batch.inputs import fingerprint
 from coprop_plugin.batch.outcome import Outcome, failure
+from coprop_plugin.batch.result_folders import about_before, described
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
@@ -81,12 +81,8 @@ def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) ->
 def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Outcome:
     path, folder = job
     began = time.monotonic()
-    about = {
-        "input": str(path.resolve()),
-        "fingerprint": fingerprint(path),
-        "options": options.settings,
-    }
-    before = media.read_about(folder)
+    about = {**described(path), "options": options.settings}
+    before = about_before(folder, path)
     if before == about and not options.redo:
         return Outcome(path, "skipped", folder)
     if before is not None and before.get("input", about["input"]) != about["input"]:

@@ -12,6 +12,7 @@ from coprop_plugin.batch.inputs import fingerprint, names_of
 from coprop_plugin.batch.load import make_model
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.outcome import Outcome, failure
+from coprop_plugin.batch.result_folders import about_before, described
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import CoProp, redo
 
@@ -118,8 +119,7 @@ def redo_file(
     options["alpha"] = options["alpha"] if alpha is None else alpha
     path, folder = paths[0], out / names_of(paths)[0]
     about = {
-        "input": str(path.resolve()),
-        "fingerprint": fingerprint(path),
+        **described(path),
         "options": options,
         "reused": str(reuse.run.resolve()),
     }
@@ -127,7 +127,7 @@ def redo_file(
     def work() -> Iterator[Outcome]:
         began = time.monotonic()
         try:
-            _refuse_loss(folder, str(about["input"]))
+            _refuse_loss(folder, path)
             done = redo(
                 model,
                 path,
@@ -167,8 +167,9 @@ def redo_file(
     return work()
 
 
-def _refuse_loss(folder: Path, wanted: str) -> None:
-    before = (media.read_about(folder) or {}).get("input", wanted)
+def _refuse_loss(folder: Path, path: Path) -> None:
+    wanted = str(path.resolve())
+    before = (about_before(folder, path) or {}).get("input", wanted)
     if before != wanted:
         raise MediaError(
             f"{folder} holds the result of {before}, which would be overwritten. Choose another "

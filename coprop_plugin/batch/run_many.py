@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from coprop_plugin.batch.inputs import ALL, Shard, names_of
+from coprop_plugin.batch.inputs import ALL, Shard, distinct
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
+from coprop_plugin.batch.result_folders import folders_of
 from coprop_plugin.batch.workers import in_processes, set_threads
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
@@ -41,7 +42,8 @@ def run_many(
         make: Builds the model; called with `number=`, the number of the model on this machine.
             Other processes call it too, so it must be a function of a module, or a
             `functools.partial` of one.
-        paths: The files. Results are named after all of them, whatever the share.
+        paths: The files; one that is listed twice is segmented once. Results are named after all of
+            them, whatever the share: see `folders_of`.
         out: Folder of the results.
         options: How to segment, and what to write.
         workers: Number of processes, each with its own model; 1 uses this process.
@@ -54,8 +56,8 @@ def run_many(
         CopropError: If a model cannot be built.
         MissingExtraError: If `engine` is `"ray"`, and Ray is not installed.
     """
-    named = zip(paths, names_of(paths), strict=True)
-    jobs = shard.of([Job(path, out / name) for path, name in named])
+    paths = distinct(paths)
+    jobs = shard.of([Job(*job) for job in zip(paths, folders_of(paths, out), strict=True)])
     manifest = Manifest(out, options.settings, rank=shard.index if shard.count > 1 else None)
     if engine == "ray":
         from coprop_plugin.batch.ray_actors import with_ray

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from coprop_plugin.pipeline import CoProp
 # A forked process would inherit locks of threads, and a GPU that it cannot use.
 _SPAWN = multiprocessing.get_context("spawn")
 _END_S = 7.0
+_NOT_DONE = "It was not segmented, because no worker is left. Run the command again."
 
 
 def in_processes(
@@ -38,8 +40,9 @@ def in_processes(
 ) -> Iterator[tuple[int, Outcome]]:
     """Do jobs in processes, each with its own model; yields outcomes as they come.
 
-    The job of a process that dies has failed, and the process is replaced. All processes have
-    ended when this generator ends, in whatever way, and at the latest when the program exits.
+    The job of a process that dies has failed, and the process is replaced. If a process cannot
+    build its model, the others go on. All processes have ended when this generator ends, in
+    whatever way, and at the latest when the program exits.
 
     Args:
         make: As in `run_many`.
@@ -52,7 +55,7 @@ def in_processes(
         The number of a job and its outcome.
 
     Raises:
-        WorkerError: If a model cannot be built.
+        WorkerError: If no process can build its model.
     """
     threads = threads or threads_of(workers)
     waiting = deque(range(len(jobs)))
@@ -61,32 +64,41 @@ def in_processes(
     # where multiprocessing would wait for the processes. Exit functions run last in, first out.
     end = partial(_end_all, pool, os.getpid())
     atexit.register(end)
+    built, fault, untold = False, "", list[str]()
     try:
         for worker in pool:
             worker.start()
-        while pool:
-            ready = wait([worker.connection for worker in pool])
-            for worker in [worker for worker in pool if worker.connection in ready]:
-                number, message = worker.job, worker.receive()
-                if message is None:
-                    worker.end()
-                    pool.remove(worker)
-                    # One that died before its first job would die again: this raises.
-                    yield _died(number, jobs, worker.process.exitcode)
+        for worker, message in _messages(pool):
+            number = worker.job
+            if message is None:
+                worker.end()
+                pool.remove(worker)
+                if number is None:
+                    # In its place another would die, too.
+                    fault = worker.fault
+                    untold.append(fault)
+                else:
+                    yield number, Outcome(jobs[number].path, "failed", error=worker.fault)
                     if waiting:
                         pool.append(worker.replacement())
                         pool[-1].start()
-                    continue
-                if number is not None:
-                    yield number, Outcome.from_dict(message["outcome"], message["took_s"])
-                if waiting:
-                    worker.begin(waiting.popleft(), jobs)
-                else:
-                    worker.end()
-                    pool.remove(worker)
+                continue
+            built = True
+            _warn_of_fewer(untold, len(pool))
+            if number is not None:
+                yield number, Outcome.from_dict(message["outcome"], message["took_s"])
+            if waiting:
+                worker.begin(waiting.popleft(), jobs)
+            else:
+                worker.end()
+                pool.remove(worker)
     finally:
         end()
         atexit.unregister(end)
+    if not built and waiting:
+        raise WorkerError(fault)
+    for number in waiting:
+        yield number, Outcome(jobs[number].path, "failed", error=f"{_NOT_DONE} {fault}")
 
 
 def threads_of(workers: int) -> int:
@@ -113,6 +125,20 @@ def to_message(outcome: Outcome) -> str:
     return json.dumps({"outcome": outcome.to_dict(), "took_s": outcome.took_s}, default=str)
 
 
+def _warn_of_fewer(faults: list[str], left: int) -> None:
+    """Warn of each worker that could not be built, once; empties the list."""
+    while faults:
+        warnings.warn(f"{faults.pop()} Workers left: {left}.", stacklevel=3)
+
+
+def _messages(pool: Sequence["_Worker"]) -> Iterator[tuple["_Worker", dict[str, Any] | None]]:
+    """Yield what arrives from workers, None from one that ended, until there are no workers."""
+    while pool:
+        ready = wait([worker.connection for worker in pool])
+        for worker in [worker for worker in pool if worker.connection in ready]:
+            yield worker, worker.receive()
+
+
 class _Worker:
     """A process that builds a model, then does one job after the other.
 
@@ -128,6 +154,7 @@ class _Worker:
         self._arguments = (make, number, options, threads)
         self.connection, self._theirs = _SPAWN.Pipe()
         self.job: int | None = None
+        self._unable: str | None = None
         self.process = _SPAWN.Process(target=_work, args=(self._theirs, *self._arguments))
 
     def start(self) -> None:
@@ -148,23 +175,37 @@ class _Worker:
             self.connection.send([str(path) for path in jobs[number]])
 
     def receive(self) -> dict[str, Any] | None:
-        """Return its message, None if it died.
-
-        Raises:
-            WorkerError: If it could not build its model.
-        """
+        """Return its message, None if it died or could not build its model."""
         try:
             message = json.loads(self.connection.recv())
         except (EOFError, ConnectionResetError):
             return None
-        if "unable" in message:
-            raise WorkerError(message["unable"])
-        return message
+        self._unable = message.get("unable")
+        return message if self._unable is None else None
 
     def end(self) -> None:
         """Send it no more jobs, and wait until it has ended."""
         self.connection.close()
         _join([self.process])
+
+    @property
+    def fault(self) -> str:
+        """Why it ended, for one that did so by itself."""
+        if self._unable is not None:
+            return self._unable
+        code = self.process.exitcode
+        ended = f"exit code {code}"
+        if code is not None and code < 0:
+            ended = signal.Signals(-code).name
+        if self.job is None:
+            return (
+                f"A worker died while it built its model ({ended}), perhaps because the memory "
+                "does not suffice for one model each. Try fewer --workers."
+            )
+        return (
+            f"The process that segmented it died ({ended}), perhaps out of memory. Try the input "
+            "alone, with fewer --workers, or with a lower --fps."
+        )
 
 
 def _end_all(workers: Sequence[_Worker], owner: int) -> None:
@@ -195,28 +236,6 @@ def _join(processes: Sequence[BaseProcess]) -> None:
             process.kill()
         for process in processes:
             process.join()
-
-
-def _died(number: int | None, jobs: Sequence[Job], exit_code: int | None) -> tuple[int, Outcome]:
-    """Return the failure of a job whose process died.
-
-    Raises:
-        WorkerError: If the process had no job yet.
-    """
-    ended = f"exit code {exit_code}"
-    if exit_code is not None and exit_code < 0:
-        ended = signal.Signals(-exit_code).name
-    if number is None:
-        raise WorkerError(
-            f"A worker died while it built its model ({ended}), perhaps because the memory does "
-            "not suffice for one model each. Try fewer --workers."
-        )
-    return number, Outcome(
-        jobs[number].path,
-        "failed",
-        error=f"The process that segmented it died ({ended}), perhaps out of memory. Try the input "
-        "alone, with fewer --workers, or with a lower --fps.",
-    )
 
 
 @contextmanager

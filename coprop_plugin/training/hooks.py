@@ -1,5 +1,6 @@
 """Hooks of a training run: seeds of the steps, averaged weights."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -61,7 +62,8 @@ class AverageWeights(EMAHook):
 def add_step_seeds(config: Any) -> None:
     """Add a `SeedEachStep` with the config's seed, unless there is one."""
     hooks = list(config.get("custom_hooks") or [])
-    if not any(str(hook["type"]).endswith("SeedEachStep") for hook in hooks):
+    types = [hook.get("type") if isinstance(hook, Mapping) else type(hook) for hook in hooks]
+    if not any("SeedEachStep" in str(kind) for kind in types):
         seed = config.randomness.get("seed") or 0
         hooks.append(dict(type=f"{HOOKS.scope}.SeedEachStep", seed=seed))
     config.custom_hooks = hooks

@@ -1,6 +1,7 @@
 """Training and evaluation runs from a config, with mmengine's Runner."""
 
 import contextlib
+import gc
 import os
 import pickle
 import sys
@@ -9,10 +10,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import CheckpointError, CopropError, TrainingError
+from coprop_plugin.errors import CheckpointError, TrainingError
+from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.registry import SCOPE
+from coprop_plugin.training.config_errors import check_names, errors_of_the_config
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+_CONFIG_SUFFIXES = (".py", ".json", ".yaml", ".yml")
 WEIGHTS_NAME = "weights.safetensors"
 """Name of the trained weights in the folder of a finished run."""
 
@@ -40,7 +44,8 @@ def train(
             "world_keyframes_small".
         work_dir: Folder for checkpoints, logs and weights; by default the config's, or
             `work_dirs/<name of the config>`.
-        resume: Resume from the last checkpoint in `work_dir`, if any.
+        resume: Resume from the last checkpoint in `work_dir`, if any; from the one before it if
+            that is damaged.
         amp: Train in mixed precision, on a GPU.
         overrides: Values of the config to change, by dotted name: `{"train_cfg.max_epochs": 30}`.
 
@@ -49,7 +54,8 @@ def train(
 
     Raises:
         TrainingError: If the config does not exist or is not for training, or `work_dir` holds
-            another run and `resume` is False.
+            another run and `resume` is False, or another process trains there.
+        CheckpointError: If there are checkpoints to resume, and all are damaged.
         CopropError: If a part of the config does not exist or cannot be built.
 
     Example:
@@ -63,32 +69,66 @@ def train(
             "The config lacks train_dataloader or optim_wrapper; both are needed to train. Start "
             f"from one of ours: {', '.join(config_names())}."
         )
-    if not resume and (folder / "last_checkpoint").is_file():
-        raise TrainingError(
-            f"{folder} holds the checkpoints of another run. Resume it with resume=True "
-            "(--resume), or name another folder."
-        )
-    config.resume = resume
     for name in _OF_TESTS:
         config.pop(name, None)
     if amp:
         _use_amp(config)
-    with _on_stderr(), _processes(config), _only_tensors(), _named_arguments():
-        from mmengine.runner import Runner
+    with _on_stderr(), _alone_in(folder), _processes(config), _only_tensors():
+        _set_start(config, folder, resume)
+        with errors_of_the_config():
+            _run(config, folder / WEIGHTS_NAME)
+    return folder / WEIGHTS_NAME
 
-        # Importing registers them, also for configs without custom_imports.
-        from coprop_plugin.training import batches, hooks, logs, models  # noqa: F401
 
-        hooks.add_step_seeds(config)
-        note = logs.add_tensorboard(config)
-        runner = Runner.from_cfg(config)
-        if note:
-            runner.logger.info(note)
-        runner.train()
-        path = folder / WEIGHTS_NAME
-        if runner.rank == 0:
-            hooks.averaged(runner).export(path)
-    return path
+def _run(config: Any, path: Path) -> None:
+    """Train, and write the weights in one of the processes."""
+    # Importing registers them, also for configs without custom_imports.
+    from coprop_plugin.training import batches, hooks, logs, models  # noqa: F401
+    from coprop_plugin.training.whole_checkpoints import WholeRunner
+
+    hooks.add_step_seeds(config)
+    check_names(config.to_dict())
+    note = logs.add_tensorboard(config)
+    runner = WholeRunner.from_cfg(config)
+    if note:
+        runner.logger.info(note)
+    runner.train()
+    if runner.rank == 0:
+        hooks.averaged(runner).export(path)
+
+
+def _set_start(config: Any, folder: Path, resume: bool) -> None:
+    """Have a run start from the last whole checkpoint of its folder, or from the beginning.
+
+    Raises:
+        TrainingError: If the folder holds another run that is not to be resumed.
+        CheckpointError: If there are checkpoints, but none that is whole.
+    """
+    from coprop_plugin.training.whole_checkpoints import holds_checkpoints, last_whole_checkpoint
+
+    if not resume and holds_checkpoints(folder):
+        raise TrainingError(
+            f"{folder} holds the checkpoints of another run. Resume it with resume=True "
+            "(--resume), or name another folder."
+        )
+    last = last_whole_checkpoint(folder) if resume else None
+    config.resume = last is not None
+    if last is not None:
+        config.load_from = str(last)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a work folder.
+
+    Raises:
+        TrainingError: If another one is there.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    with JsonLines(folder / "training", TrainingError, name=folder):
+        yield
 
 
 def evaluate(
@@ -131,12 +171,17 @@ def evaluate(
         config.load_from = str(weights)
     else:
         config.model = dict(type=config.model.type, weights=str(weights))
-    with _on_stderr(), _processes(config), _only_tensors(), _named_arguments():
-        from mmengine.runner import Runner
+    with _on_stderr(), _processes(config), _only_tensors(), errors_of_the_config():
+        return _scores(config)
 
-        from coprop_plugin.training import batches, models  # noqa: F401
 
-        return dict(Runner.from_cfg(config).test())
+def _scores(config: Any) -> dict[str, float]:
+    from mmengine.runner import Runner
+
+    from coprop_plugin.training import batches, models  # noqa: F401
+
+    check_names(config.to_dict())
+    return dict(Runner.from_cfg(config).test())
 
 
 _OF_TRAINING = (
@@ -211,12 +256,12 @@ def read_config(
 
 def _config_file(config: str | Path) -> Path:
     path = Path(config)
-    if path.suffix != ".py":
+    if path.suffix not in _CONFIG_SUFFIXES:
         path = CONFIGS / f"{config}.py"
     if not path.is_file():
         raise TrainingError(
-            f"There is no config {config}. Pass the path of a .py file, or one of ours: "
-            f"{', '.join(config_names())}."
+            f"There is no config {config}. Pass the path of a .py, .json or .yaml file, or one of "
+            f"ours: {', '.join(config_names())}."
         )
     return path
 
@@ -235,19 +280,6 @@ def _on_stderr() -> Iterator[None]:
     """Redirect mmengine's log from stdout, which is for results, to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
-
-
-@contextlib.contextmanager
-def _named_arguments() -> Iterator[None]:
-    """Report a missing or unknown argument of a part of the config as an error of the config."""
-    try:
-        yield
-    except TypeError as error:
-        if isinstance(error, CopropError) or "__init__()" not in str(error):
-            raise
-        raise TrainingError(
-            f"A part of the config cannot be built: {error}. Correct its arguments in the config."
-        ) from error
 
 
 @contextlib.contextmanager
@@ -292,6 +324,10 @@ def _processes(config: Any) -> Iterator[None]:
         )
     try:
         yield
+        distributed.barrier()
     finally:
+        # The group's threads end with the last object that uses it: one that were alive at the
+        # interpreter's exit would abort the process.
+        gc.collect()
         if distributed.is_initialized():
             distributed.destroy_process_group()

@@ -1,0 +1,107 @@
+"""The folder of each input's result, which does not depend on what it is listed with."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coprop_plugin import media
+from coprop_plugin.batch.inputs import fingerprint
+from coprop_plugin.media.result_json import read_manifest
+
+_NUMBERED = re.compile(r"(.+)-[0-9a-f]{8}", re.DOTALL)
+
+
+def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
+    """Return the folder of each input's result.
+
+    An input keeps the folder that holds its result, also if both were moved together. Others get
+    their stem, or, if that is another input's, their stem and a short hash of their path.
+
+    Args:
+        paths: The inputs, without duplicates.
+        out: The folder of all results.
+
+    Example:
+        >>> folders = folders_of([Path("/a/x.mp4"), Path("/b/x.mp4")], Path("out"))
+        >>> [folder.name for folder in folders]
+        ['x', 'x-407f598d']
+    """
+    finished = _finished(out, {path.stem for path in paths})
+    names: dict[Path, str] = {}
+    for is_same in (_has_path, _has_content):
+        for path in paths:
+            own = [
+                name
+                for name, result in finished.items()
+                if _stem(name, path) and name not in names.values() and is_same(result, path)
+            ]
+            if own and path not in names:
+                names[path] = own[0]
+    for path in paths:
+        if path not in names:
+            name = path.stem
+            if name in finished or name in names.values():
+                name = f"{name}-{_hash(path)}"
+            names[path] = name
+    return [out / names[path] for path in paths]
+
+
+def about_before(folder: Path, path: Path) -> dict[str, Any] | None:
+    """Return the `about` of a folder's result; as if it had been made of this file, if moved here.
+
+    Args:
+        folder: A folder of results; None is returned if it is something else.
+        path: The input. A file with the same content counts as the same, wherever it lies.
+    """
+    result = read_manifest(folder)
+    about = None if result is None else result.get("about")
+    if result is None or about is None or "input" not in about:
+        return about
+    if not _has_path(result, path) and _has_content(result, path):
+        return {**about, **described(path)}
+    return about
+
+
+def described(path: Path) -> dict[str, Any]:
+    """Return what is kept of an input in the `about` of its result: its path, size and time."""
+    return {"input": str(path.resolve()), "fingerprint": fingerprint(path)}
+
+
+def _finished(out: Path, stems: set[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the results in a folder that may be of inputs with these stems, by their names."""
+    try:
+        names = sorted(os.listdir(out))
+    except OSError:
+        return {}
+    finished = {}
+    for name in names:
+        match = _NUMBERED.fullmatch(name)
+        if name in stems or (match and match[1] in stems):
+            result = read_manifest(out / name)
+            if result is not None and "input" in (result.get("about") or {}):
+                finished[name] = result
+    return finished
+
+
+def _stem(name: str, path: Path) -> bool:
+    return name == path.stem or (
+        name.startswith(f"{path.stem}-") and len(name) == len(path.stem) + 9
+    )
+
+
+def _has_path(result: Mapping[str, Any], path: Path) -> bool:
+    return result["about"]["input"] == str(path.resolve())
+
+
+def _has_content(result: Mapping[str, Any], path: Path) -> bool:
+    try:
+        return result.get("source_digest") == media.content_digest(path)
+    except OSError:
+        return False
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
