@@ -568,3 +568,48 @@ def test_a_store_of_real_recordings_has_the_changes_of_their_manifest(tmp_path):
         classes = {each["name"]: each["cls"] for each in clips[name]["objects"]}
         assert example.control_points == tuple(flags)
         assert set(example.categories) == {classes[one] for names in sounding for one in names}
+
+
+def _changed_ms3(ms3_root, tmp_path, lines=None):
+    """Return a copy of a data set, with another table."""
+    root = shutil.copytree(ms3_root, tmp_path / "root")
+    if lines:
+        (root / "ms3_meta_data.csv").write_text("\n".join(lines))
+    return root
+
+
+def test_grey_frames_of_16_bits_keep_their_shades(ms3_root, tmp_path):
+    root = _changed_ms3(ms3_root, tmp_path)
+    data = MS3(root, "train")
+    shades = np.linspace(0, 65535, 16 * 24).reshape(16, 24).round().astype(np.uint16)
+    for path in (root / "ms3_data" / "visual_frames" / data.ids[0]).iterdir():
+        Image.fromarray(shades).save(path)
+    (frame, *_) = data[0].clip.frames
+    expected = torch.from_numpy(shades.astype(np.float32) / 65535).expand(3, 16, 24)
+    torch.testing.assert_close(frame.float() / 255, expected, rtol=0, atol=0.5 / 255 + 1e-6)
+
+
+def test_the_column_of_the_clips_is_found_by_its_name(ms3_root, tmp_path):
+    first = MS3(ms3_root, "train").ids[0]
+    root = _changed_ms3(ms3_root, tmp_path, ["split,video_id", f"train,{first}"])
+    assert MS3(root, "train").ids == [first]
+    root = _changed_ms3(ms3_root, tmp_path / "other", ["clip,split", f"{first},train"])
+    assert MS3(root, "train").ids == [first]
+
+
+def test_a_clip_that_is_listed_twice_counts_once(ms3_root, tmp_path):
+    ids = MS3(ms3_root, "train").ids
+    lines = ["video_id,split", *(f"{name},train" for name in (*ids, ids[0]))]
+    root = _changed_ms3(ms3_root, tmp_path, lines)
+    with pytest.warns(DatasetWarning, match=f"lists 1 clips twice, in lines {len(lines)}"):
+        data = MS3(root, "train")
+    assert data.ids == ids
+
+
+def test_frames_of_another_kind_are_named(ms3_root, tmp_path):
+    root = _changed_ms3(ms3_root, tmp_path)
+    data = MS3(root, "train")
+    (frame, *_) = sorted((root / "ms3_data" / "visual_frames" / data.ids[0]).iterdir())
+    frame.rename(frame.with_suffix(".jpg"))
+    with pytest.raises(DatasetError, match=rf"no .*png, but {frame.stem}.jpg. Expected .png files"):
+        data[0]

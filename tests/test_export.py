@@ -138,6 +138,23 @@ def test_annotations_are_what_coco_tools_read(tmp_path):
         assert annotation["bbox"] == [32, 24, 28, 20]
         assert annotation["score"] == 0.8
         assert annotation["category_id"] == 17
+    export(run, "png-alpha")
+    for image in coco.imgs.values():
+        with Image.open(run / image["file_name"]) as picture:
+            assert picture.size == (image["width"], image["height"])
+
+
+def test_supervision_reads_annotations_with_the_pictures_beside_them(tmp_path):
+    sv = pytest.importorskip("supervision")
+    clip = read_clip(plain(tmp_path / "in.mp4"))
+    run = result_of(clip, class_id=17, num_classes=71).save(tmp_path / "run", overlay=False)
+    export(run, "png-alpha")
+    data = sv.DetectionDataset.from_coco(str(run), str(export(run, "coco")))
+    assert len(data) == clip.num_frames
+    for path, picture, found in data:
+        assert picture.shape[:2] == clip.size
+        assert [data.classes[k] for k in found.class_id] == ["dog"] * len(found), path
+    assert sum(len(found) for _, _, found in data) == 2
 
 
 def test_classes_have_names(tmp_path):

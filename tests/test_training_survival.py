@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from toy_training import assert_same_weights, in_another_process, toy_config, with_hook
+from toy_training import assert_same_weights, toy_config, train_in_another_process, with_hook
 
 from coprop_plugin.errors import CheckpointError, TrainingError, UnknownNameError
 from coprop_plugin.media.json_lines import JsonLines
@@ -73,7 +73,7 @@ def test_a_kill_while_the_only_checkpoint_is_replaced_leaves_one(finished, tmp_p
     config = toy_config(NAME, tmp_path / "killed")
     config.default_hooks.checkpoint.max_keep_ckpts = 1
     killed = with_hook(config, type="KillWhileSaving", step=4)
-    done = in_another_process(tmp_path / "child", killed)
+    done = train_in_another_process(tmp_path / "child", killed)
     assert done.returncode == -9, done.stderr[-2000:]
     names = {path.name for path in (tmp_path / "killed").glob("*iter*")}
     assert names == {"iter_2.pth", ".iter_4.pth.part"}

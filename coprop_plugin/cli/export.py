@@ -32,7 +32,8 @@ def export(
             "--format",
             "-f",
             help="`png-alpha`: alpha/*.png; `prores4444`: alpha.mov and `vp9-alpha`: alpha.webm, "
-            "both with the sound; `coco`: coco.json. May be repeated.",
+            "both with the sound; `coco`: coco.json, whose images are those of `png-alpha`. May be "
+            "repeated.",
         ),
     ],
     video: Video = None,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from coprop_plugin.media.masks import mask_box
+from coprop_plugin.media.masks import mask_box, picture_name
 
 
 def run_lengths(mask: np.ndarray) -> dict[str, Any]:
@@ -72,6 +72,8 @@ def coco_of(
 ) -> dict[str, Any]:
     """Return frames as COCO JSON: one image per frame, one annotation per class in it.
 
+    Images have the names of the exported frames, `alpha/%05d.png`.
+
     Args:
         frames: Time in seconds, class ids `[H, W]`, and 255 times the probability that a pixel
             sounds.
@@ -82,7 +84,12 @@ def coco_of(
     annotations: list[dict[str, Any]] = []
     for t, (time_s, mask, probs) in enumerate(frames):
         height, width = mask.shape
-        image = {"id": t + 1, "file_name": f"{source}#{t:05d}", "width": width, "height": height}
+        image = {
+            "id": t + 1,
+            "file_name": f"alpha/{picture_name(t)}",
+            "width": width,
+            "height": height,
+        }
         images.append({**image, "frame": t, "time_s": round(time_s, 6)})
         annotations += annotations_of(mask, probs, t + 1, len(annotations) + 1)
     return {

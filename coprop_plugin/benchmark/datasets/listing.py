@@ -2,14 +2,17 @@
 
 import csv
 import io
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from coprop_plugin.errors import DatasetError
+from coprop_plugin.errors import DatasetError, DatasetWarning, some_names
 from coprop_plugin.limits import read_text
 from coprop_plugin.media import write_text
+
+_ID_COLUMNS = ("video_id", "name", "uid", "id")
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) 
     Args:
         path: A CSV file with a header.
         columns: Required columns.
-        id_column: The column with the clip's name; by default the first one, whatever its header,
-            as in AVSBench.
+        id_column: The column with the clip's name; by default the one called `video_id`, `name`,
+            `uid` or `id`, and if there is none of these, the first one, whatever its header.
 
     Returns:
-        One row a clip, in the order of the file.
+        One row a clip, in the order of the file; a line that is there twice counts once.
+
+    Warns:
+        DatasetWarning: If lines were there twice.
 
     Raises:
         DatasetError: If the file is missing or not a table, lacks a column, or has no rows; or if
@@ -53,7 +59,8 @@ def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) 
             f"{path} has no column {' and no column '.join(map(repr, lacking))}; it has: "
             f"{', '.join(header) or 'nothing'}. Use the table that came with the data set."
         )
-    id_place = header.index(id_column) if id_column else 0
+    named = [name for name in (id_column, *_ID_COLUMNS) if name in header]
+    id_place = header.index(named[0]) if named else 0
     rows, bad = [], []
     for number, cells in enumerate(lines[1:], 2):
         if not any(cell.strip() for cell in cells):
@@ -71,7 +78,21 @@ def read_rows(path: Path, columns: Sequence[str], id_column: str | None = None) 
         )
     if not rows:
         raise DatasetError(f"{path} lists no clips: it has only a header.")
-    return rows
+    return _once(rows, path)
+
+
+def _once(rows: Sequence[Row], path: Path) -> list[Row]:
+    """Return rows without those that repeat an earlier one."""
+    kept = {(row.id, *row.values.items()): row for row in reversed(rows)}
+    if len(kept) < len(rows):
+        lines = sorted({row.line for row in rows} - {row.line for row in kept.values()})
+        warnings.warn(
+            f"{path} lists {len(lines)} clips twice, in lines "
+            f"{some_names([str(line) for line in lines])}. They count once.",
+            DatasetWarning,
+            stacklevel=4,
+        )
+    return list(reversed(kept.values()))
 
 
 def _lines(path: Path) -> list[list[str]]:

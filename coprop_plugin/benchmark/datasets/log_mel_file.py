@@ -29,6 +29,9 @@ _NAMES = {
     ("collections", "OrderedDict"): "dict",
     ("numpy.core.multiarray", "_reconstruct"): "array",
     ("numpy._core.multiarray", "_reconstruct"): "array",
+    # Protocol 5, the default of Python 3.14.
+    ("numpy.core.numeric", "_frombuffer"): "buffer",
+    ("numpy._core.numeric", "_frombuffer"): "buffer",
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
     ("_codecs", "encode"): "encode",
@@ -170,7 +173,11 @@ def _load(content: bytes, start: int = 0) -> tuple[Any, int]:
 
 
 def _array_of(node: Any) -> np.ndarray:
-    kinds: dict[str, Callable[[_Node], np.ndarray]] = {"tensor": _tensor, "array": _array}
+    kinds: dict[str, Callable[[_Node], np.ndarray]] = {
+        "tensor": _tensor,
+        "array": _array,
+        "buffer": _buffer,
+    }
     if not isinstance(node, _Node) or node.kind not in kinds:
         what = f"a {node.kind}" if isinstance(node, _Node) else f"a {type(node).__name__}"
         raise pickle.UnpicklingError(f"it holds {what}, not one tensor")
@@ -221,11 +228,23 @@ def _storage(content: bytes) -> np.ndarray:
 def _array(node: _Node) -> np.ndarray:
     """Follow numpy's `_reconstruct` and the state (version, shape, dtype, by columns, bytes)."""
     _, shape, dtype, by_columns, content = node.state
+    return _floats(content, dtype, shape, "F" if by_columns else "C")
+
+
+def _buffer(node: _Node) -> np.ndarray:
+    """Follow numpy's `_frombuffer(bytes, dtype, shape, order)`."""
+    content, dtype, shape, order = node.args
+    if order not in ("C", "F"):
+        raise pickle.UnpicklingError("its array has no proper order")
+    return _floats(content, dtype, shape, order)
+
+
+def _floats(content: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
     if not isinstance(dtype, _Node) or dtype.kind != "dtype" or dtype.args[0] not in _ARRAY_TYPES:
         raise pickle.UnpicklingError("its array holds no floats")
-    order = dtype.state[1] if dtype.state else "="
-    values = np.frombuffer(_bytes(content), np.dtype(dtype.args[0]).newbyteorder(order))
-    return values.reshape(shape, order="F" if by_columns else "C")
+    endian = dtype.state[1] if dtype.state else "="
+    values = np.frombuffer(_bytes(content), np.dtype(dtype.args[0]).newbyteorder(endian))
+    return values.reshape(shape, order=order)
 
 
 def _bytes(content: Any) -> bytes:

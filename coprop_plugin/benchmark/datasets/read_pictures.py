@@ -1,5 +1,6 @@
 """Reading frames and masks of a data set as tensors of one size."""
 
+import glob
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -34,7 +35,7 @@ def read_frames(paths: Sequence[Path], size: int | None, resize: Resize) -> Tens
         DatasetError: If one is missing or damaged, or they differ in size.
     """
     return _stacked(
-        [np.array(fitted(_opened(path).convert("RGB"), size, resize)) for path in paths], paths
+        [np.array(fitted(_rgb(_opened(path), path), size, resize)) for path in paths], paths
     ).permute(0, 3, 1, 2)
 
 
@@ -144,6 +145,19 @@ def fitted(
     return picture.crop((left, top, left + size, top + size))
 
 
+def _rgb(picture: Image.Image, path: Path) -> Image.Image:
+    """Return a picture as 8-bit RGB; PIL cuts grey of 16 bits off at 255, which makes it white."""
+    if picture.mode == "F":
+        raise DatasetError(
+            f"{path} holds floats. Expected a picture of 8 or 16 bits: save it as such."
+        )
+    if picture.mode.startswith("I"):
+        # Rounded to the nearest of 256 steps.
+        grey = (np.array(picture).astype(np.int64).clip(0, 65535) + 128) // 257
+        picture = Image.fromarray(grey.astype(np.uint8))
+    return picture.convert("RGB")
+
+
 def _opened(path: Path) -> Image.Image:
     try:
         with Image.open(path) as picture:
@@ -153,6 +167,12 @@ def _opened(path: Path) -> Image.Image:
     except DatasetError:
         raise
     except FileNotFoundError as error:
+        others = sorted(other.name for other in path.parent.glob(f"{glob.escape(path.stem)}.*"))
+        if others:
+            raise DatasetError(
+                f"There is no {path}, but {' and '.join(others[:2])}. Expected {path.suffix} "
+                "files, as the data set was distributed: convert them, without loss if masks."
+            ) from error
         raise DatasetError(
             f"There is no {path}, though the table lists its clip. Complete the data folder, or "
             "remove the clip from the table."
