@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import ModelCard, constants
+from huggingface_hub.errors import HfHubHTTPError
 
 import coprop_plugin as coprop
 from coprop_plugin.checkpoints import is_folder_or_id
@@ -216,6 +217,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     root = None
     asked = None
+    cuts = 0
 
     def do_HEAD(self):
         self.answer(with_body=False)
@@ -242,7 +244,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if with_body:
-            self.wfile.write(content)
+            type(self).cuts -= 1
+            self.wfile.write(content[: len(content) // 2 if self.cuts >= 0 else None])
 
     def log_message(self, *_): ...
 
@@ -252,6 +255,7 @@ def hub(tmp_path, monkeypatch):
     """A hub on this machine that the real client talks to; returns its folder of repositories."""
     monkeypatch.setattr(Hub, "root", tmp_path / "hub")
     monkeypatch.setattr(Hub, "asked", [])
+    monkeypatch.setattr(Hub, "cuts", 0)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -356,3 +360,41 @@ def test_what_the_hub_refuses_is_said(monkeypatch):
         CheckpointError, match="Expected an id to upload to, 'owner/name', got '../up'"
     ):
         processor().push_to_hub("../up")
+
+
+def test_a_download_that_is_cut_is_tried_again_and_then_said(hub, monkeypatch):
+    processor().save_pretrained(hub.root / "me" / "mine")
+    monkeypatch.setattr(hub, "cuts", 1)
+    assert_same(processor(), KeyframeProcessor.from_pretrained("me/mine"))
+    monkeypatch.setattr(hub, "cuts", 1000)
+    with pytest.raises(CheckpointError, match=r"config.json cannot be fetched .*try again"):
+        KeyframeProcessor.from_pretrained("me/mine", revision="v1")
+
+
+@pytest.mark.parametrize("verb", ["create_repo", "upload_folder"])
+def test_a_hub_that_ends_the_connection_is_said(monkeypatch, verb):
+    def closed(self, *args, **kwargs):
+        client = inspect.getmodule(HfHubHTTPError.__mro__[1])
+        raise client.RemoteProtocolError("Server disconnected without sending a response.")
+
+    fake = type("Closing", (FakeApi,), {verb: closed, "calls": []})
+    monkeypatch.setattr(huggingface_hub, "HfApi", fake)
+    with pytest.raises(CheckpointError, match="Nothing was uploaded.*Server disconnected"):
+        processor().push_to_hub("me/mine")
+
+
+def test_a_newer_format_asks_for_a_newer_library(tmp_path):
+    folder = processor().save_pretrained(tmp_path / "mine")
+    newer = (
+        (folder / "config.json").read_text().replace("KeyframeProcessor/1", "KeyframeProcessor/2")
+    )
+    (folder / "config.json").write_text(newer)
+    with pytest.raises(CheckpointError, match="newer version.*pip install -U coprop-plugin"):
+        KeyframeProcessor.from_pretrained(folder)
+
+
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path):
+    folder = processor().save_pretrained(tmp_path / "mine")
+    content = (folder / "config.json").read_bytes()
+    (folder / "config.json").write_bytes(b"\xef\xbb\xbf" + content)
+    assert_same(processor(), KeyframeProcessor.from_pretrained(folder))

@@ -76,7 +76,7 @@ def _finished(out: Path, stems: set[str]) -> dict[str, Mapping[str, Any]]:
         names = sorted(os.listdir(out))
     except OSError:
         return {}
-    finished = {}
+    finished: dict[str, Mapping[str, Any]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
         if name in stems or (match and match[1] in stems):

@@ -72,8 +72,8 @@ def printable(text: str) -> str:
     r"""Escape what a terminal would obey or refuse: control characters, and bytes that are no text.
 
     Example:
-        >>> printable("na\u00efve\x1b[2J.mp4")
-        'na\u00efve\\x1b[2J.mp4'
+        >>> print(printable("street\x1b[2J.mp4"))
+        street\x1b[2J.mp4
     """
     return _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from coprop_plugin.checkpoints.card import model_card
-from coprop_plugin.checkpoints.native import config_of, load_module, save_module
+from coprop_plugin.checkpoints.native import check_format, config_of, load_module, save_module
 from coprop_plugin.errors import CheckpointError, short_reason
 from coprop_plugin.limits import CONFIG_BYTES, read_text
 
@@ -239,12 +239,12 @@ def _described(path: Path, wanted: type) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} cannot be read as JSON: {error}. It is damaged: fetch or save it again."
         ) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != _format(wanted) or "config" not in content:
-        raise CheckpointError(
-            f"Expected format {_format(wanted)!r}, which `{wanted.__name__}.save_pretrained` "
-            f"writes, in {path}, got {found!r}. Load it with the class that it was saved from."
-        )
+    content = content if isinstance(content, dict) else {}
+    found = content.get("format")
+    what = (
+        f"format {_format(wanted)!r}, which `{wanted.__name__}.save_pretrained` writes, in {path}"
+    )
+    check_format(found if "config" in content else None, _format(wanted), what)
     return content
 
 
@@ -275,6 +275,7 @@ def _files_of(
     def fetched(name: str) -> Path:
         from huggingface_hub import hf_hub_download
 
+        # It resumes a download that is cut, a few times, and then gives up.
         try:
             path = hf_hub_download(
                 repo_id,
@@ -284,15 +285,27 @@ def _files_of(
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
             )
-        except (OSError, ValueError) as error:
+        except _hub_errors() as error:
             raise CheckpointError(
                 f"{repo_id!r} is not a folder here, and its {name} cannot be fetched from the hub: "
-                f"{short_reason(error)} Check the name and the connection; private repositories "
-                f"need `hf auth login`. Without a network, run `hf download {repo_id}` beforehand."
+                f"{short_reason(error)} Check the name and the connection, and try again. "
+                "Private repositories need `hf auth login`. Without a network, run "
+                f"`hf download {repo_id}` beforehand."
             ) from error
         return Path(path)
 
     return fetched
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of the hub's client, and of the HTTP library that it uses.
+
+    There are several: without a connection, or if that ends in the middle, their own are raised.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    bases = [base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"]
+    return (OSError, ValueError, HfHubHTTPError, *bases)
 
 
 def _in_folder(folder: Path, name: str) -> Path:
@@ -317,7 +330,7 @@ def _repository(repo_id: str, token: str | bool | None) -> Iterator["HfApi"]:
         yield HfApi(token=token)
     except CheckpointError:
         raise
-    except (OSError, ValueError) as error:
+    except _hub_errors() as error:
         raise CheckpointError(
             f"Nothing was uploaded to {repo_id!r}: {short_reason(error)} Check the connection, and "
             "that the account of `hf auth whoami` may write there."

@@ -99,11 +99,7 @@ def load_module(path: str | Path, format: str, build: Callable[..., Module]) -> 
     with _opened(path) as file:
         metadata = file.metadata() or {}
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if metadata.get("format") != format:
-        raise CheckpointError(
-            f"Expected safetensors of format {format!r} in {path}, got "
-            f"{metadata.get('format')!r}. Load it with the class that it was saved from."
-        )
+    check_format(metadata.get("format"), format, f"safetensors of format {format!r} in {path}")
     with no_larger_than(state, path):
         module = _built(path, metadata.get("config", ""), build)
     _check_fit(path, state, module.state_dict())
@@ -117,6 +113,39 @@ def load_module(path: str | Path, format: str, build: Callable[..., Module]) -> 
             "floating-point numbers."
         ) from error
     return module.eval()
+
+
+def check_format(found: Any, wanted: str, expected: str) -> None:
+    """Refuse a format that is not the wanted one.
+
+    Args:
+        found: The format in a file, which may be anything.
+        wanted: The format that this version reads: a name, a slash, and a number.
+        expected: What was expected and where, for the message.
+
+    Raises:
+        CheckpointError: If they differ; for a higher number it says what to install.
+
+    Example:
+        >>> check_format("coprop_plugin.Net/2", "coprop_plugin.Net/1", "a network in a test")
+        Traceback (most recent call last):
+            ...
+        coprop_plugin.errors.CheckpointError: Expected a network in a test, got \
+'coprop_plugin.Net/2', which a newer version of this library wrote. Run \
+`pip install -U coprop-plugin`.
+    """
+    if found == wanted:
+        return
+    name, _, number = wanted.rpartition("/")
+    its_name, _, its_number = found.rpartition("/") if isinstance(found, str) else ("", "", "")
+    if its_name == name and its_number.isdecimal() and int(its_number) > int(number):
+        raise CheckpointError(
+            f"Expected {expected}, got {found!r}, which a newer version of this library wrote. Run "
+            "`pip install -U coprop-plugin`."
+        )
+    raise CheckpointError(
+        f"Expected {expected}, got {found!r}. Load it with the class that it was saved from."
+    )
 
 
 def format_of(path: str | Path) -> str | None:

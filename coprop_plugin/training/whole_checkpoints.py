@@ -69,6 +69,9 @@ class WholeCheckpoints(CheckpointHook):
         1
     """
 
+    file_backend: Any
+    best_ckpt_path: Any
+
     def before_train(self, runner: Any) -> None:
         """Find the folder, and delete what a killed run left half-written in it."""
         super().before_train(runner)
