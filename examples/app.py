@@ -4,16 +4,29 @@ pip install "coprop-plugin[ui]"; python examples/app.py. On a hosted Space: docs
 """
 
 import os
+import re
+import shutil
 import tempfile
+import time
+import uuid
 from html import escape
 from pathlib import Path
 
 import coprop_plugin as coprop
 from coprop_plugin.report import write_report
 
-# Limits on untrusted uploads: two minutes, 1080p.
+# Limits on untrusted uploads: two minutes, 1080p, 200 MB, five minutes of work, 20 waiting.
 os.environ.setdefault("COPROP_MAX_DURATION_S", "120")
 os.environ.setdefault("COPROP_MAX_PIXELS", str(1920 * 1080))
+MAX_FILE = "200mb"
+MAX_WORK_S = 300
+MAX_WAITING = 20
+KEPT_S = 3600
+LIMITS = (
+    f"Clips of up to {int(os.environ['COPROP_MAX_DURATION_S']) // 60} minutes, 1080p and "
+    f"{MAX_FILE}. A clip gets up to {MAX_WORK_S // 60} minutes of work; one is worked on at a time, "
+    f"{MAX_WAITING} can wait. Uploads and results are deleted after an hour."
+)
 PROVIDERS = ["novelty", "cosine", "every_n"]
 STEPS = {"keyframes": "Running the model", "propagation": "Propagating masks"}
 # The sandbox isolates the report, which shows text from the uploaded file.
@@ -31,22 +44,52 @@ MODELS = {
 }
 
 
-def segment(video, model, provider, fps, on_progress=lambda share, step: None):
+class TooMuchWork(coprop.CopropError):
+    """A clip that takes longer than a visitor may wait."""
+
+
+def segment(
+    video, model, provider, fps, on_progress=lambda share, step: None, max_work_s=MAX_WORK_S
+):
     """Return a summary line, the path of the overlay video and the report; reports its progress."""
-    folder = Path(tempfile.mkdtemp(prefix="coprop-")) / "result"
+    until = time.monotonic() + max_work_s
 
     def hook(step, artifact, done, total):
+        if time.monotonic() > until:
+            raise TooMuchWork(
+                f"The clip takes more than {max_work_s} s. Choose fewer frames a second, or a "
+                "shorter clip."
+            )
         if step in STEPS:
             on_progress(done / total, STEPS[step])
 
-    wrapped = coprop.wrap(**MODELS[model], control_points=provider)
-    result = wrapped.segment(video, fps=fps, hook=hook)
-    result.save(folder)
-    report = write_report(folder, video=video)
+    with tempfile.TemporaryDirectory(prefix="coprop-") as folder:
+        result_folder = Path(folder) / "result"
+        wrapped = coprop.wrap(**MODELS[model], control_points=provider)
+        result = wrapped.segment(video, fps=fps, hook=hook)
+        result.save(result_folder)
+        report = write_report(result_folder, video=video)
+        page = report.path.read_text(encoding="utf-8")
+        overlay = shutil.move(result_folder / "overlay.mp4", new_overlay())
     starts = ", ".join(f"{s:.2f}" for s in result.times[result.control_points.indices].tolist())
     summary = f"{len(result.masks)} frames; control points at {starts} s"
-    page = report.path.read_text(encoding="utf-8")
-    return summary, str(folder / "overlay.mp4"), FRAME.format(escape(page))
+    return summary, str(overlay), FRAME.format(escape(page))
+
+
+def new_overlay():
+    """Return a path for an overlay video, and delete those of the last hours."""
+    folder = Path(tempfile.gettempdir()) / "coprop-overlays"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.mp4"):
+        if time.time() - old.stat().st_mtime > KEPT_S:
+            old.unlink(missing_ok=True)
+    return folder / f"{uuid.uuid4().hex}.mp4"
+
+
+def without_paths(text, video):
+    """Return a message with names of files in place of the server's paths."""
+    text = text.replace(str(video), Path(video).name)
+    return re.sub(r"(?:[A-Za-z]:)?(?:[/\\][\w.+~-]+)+[/\\]([\w.+~-]+)", r"\1", text)
 
 
 def build():
@@ -58,10 +101,13 @@ def build():
         try:
             return segment(video, model, provider, fps, lambda *so_far: progress(*so_far))
         except coprop.CopropError as error:
-            raise gr.Error(str(error)) from error
+            raise gr.Error(without_paths(str(error), video)) from error
 
-    with gr.Blocks(title="Co-Prop") as page:
-        gr.Markdown("# Co-Prop\nMasks of the sounding objects, aligned with the sound.")
+    # The cache has uploads and copies of results: every ten minutes, those of an hour ago go.
+    with gr.Blocks(title="Co-Prop", delete_cache=(600, KEPT_S)) as page:
+        gr.Markdown(
+            "# Co-Prop\nMasks of the sounding objects, aligned with the sound.\n\n" + LIMITS
+        )
         with gr.Row():
             video = gr.Video(label="Clip with sound")
             overlay = gr.Video(label="Sounding objects", interactive=False)
@@ -73,8 +119,8 @@ def build():
         summary = gr.Textbox(label="Summary", interactive=False)
         report = gr.HTML()
         button.click(run, [video, model, provider, fps], [summary, overlay, report])
-    return page
+    return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 
 if __name__ == "__main__":
-    build().launch()
+    build().launch(max_file_size=MAX_FILE)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import tempfile
 from html import unescape
 from pathlib import Path
 
@@ -49,6 +50,36 @@ def test_uploads_that_are_too_much_are_refused(app, tmp_path):
     os.environ["COPROP_MAX_DURATION_S"] = "2"
     with pytest.raises(MediaError, match="seconds exceeds the limit of 2"):
         app.segment(str(video), TOY, "novelty", 2)
+
+
+def test_runs_leave_nothing_but_a_video_that_is_deleted_later(app, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
+    bad = make_media.text(tmp_path / "text.mp4")
+    for _ in range(2):
+        _, painted, page = app.segment(str(video), TOY, "every_n", 2)
+        with pytest.raises(MediaError):
+            app.segment(str(bad), TOY, "every_n", 2)
+        assert str(tmp_path) not in unescape(page)
+        left = [path for path in (tmp_path / "temporary").rglob("*") if path.is_file()]
+        assert left == [Path(painted)]
+        os.utime(painted, (0, 0))
+
+
+def test_a_clip_that_takes_too_long_is_ended(app, tmp_path):
+    video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
+    with pytest.raises(app.TooMuchWork, match="takes more than -1 s. Choose fewer frames"):
+        app.segment(str(video), TOY, "every_n", 2, max_work_s=-1)
+
+
+def test_visitors_see_limits_and_no_paths(app):
+    assert "Clips of up to 2 minutes, 1080p and 200mb" in app.LIMITS
+    video = "/tmp/gradio/3f/my clip.mp4"
+    told = f"{video} cannot be opened, as in /tmp/coprop-1/result/masks/00001.png: 3/4 are missing."
+    assert app.without_paths(told, video) == (
+        "my clip.mp4 cannot be opened, as in 00001.png: 3/4 are missing."
+    )
 
 
 def test_the_page_is_built_and_calls_the_library(app, tmp_path):

@@ -366,9 +366,10 @@ def test_a_download_that_is_cut_is_tried_again_and_then_said(hub, monkeypatch):
     processor().save_pretrained(hub.root / "me" / "mine")
     monkeypatch.setattr(hub, "cuts", 1)
     assert_same(processor(), KeyframeProcessor.from_pretrained("me/mine"))
+    propagator().save_pretrained(hub.root / "me" / "other")
     monkeypatch.setattr(hub, "cuts", 1000)
     with pytest.raises(CheckpointError, match=r"config.json cannot be fetched .*try again"):
-        KeyframeProcessor.from_pretrained("me/mine", revision="v1")
+        AudioInsertPropagator.from_pretrained("me/other")
 
 
 @pytest.mark.parametrize("verb", ["create_repo", "upload_folder"])
