@@ -24,7 +24,7 @@ MAX_WAITING = 20
 KEPT_S = 3600
 LIMITS = (
     f"Clips of up to {int(os.environ['COPROP_MAX_DURATION_S']) // 60} minutes, 1080p and "
-    f"{MAX_FILE}. A clip gets up to {MAX_WORK_S // 60} minutes of work; one is worked on at a time, "
+    f"{MAX_FILE}. A clip gets up to {MAX_WORK_S // 60} minutes of work; one is in work at a time, "
     f"{MAX_WAITING} can wait. Uploads and results are deleted after an hour."
 )
 PROVIDERS = ["novelty", "cosine", "every_n"]
