@@ -1,5 +1,6 @@
 """Adapter for any function from frames and audio to logits."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,14 +11,19 @@ from torch import Tensor, nn
 
 from coprop_plugin.adapters.calls import ModelCall, check_indices
 from coprop_plugin.adapters.clip_context import Context
-from coprop_plugin.adapters.devices import borrow_model
+from coprop_plugin.adapters.devices import borrow_model, dtype_of
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
-from coprop_plugin.errors import AdapterError
+from coprop_plugin.errors import AdapterError, short_reason
 from coprop_plugin.layers import segment_in_batches
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times, checked_class_names
+
+# What torch says of operands of different dtypes, from its various operators.
+_DTYPES_DIFFER = re.compile(
+    r"should be the same|same dtype|expected scalar type|dtypes? (don't|do not) match", re.I
+)
 
 AudioForm = Literal["waveform", "log_mel", "embedding", "none", "clip"]
 """What a wrapped function gets as its second argument; see `CallableBackend`."""
@@ -29,8 +35,8 @@ class CallableBackend(nn.Module):
 
     It is called as `function(frames, audio)`: frames `[K, 3, H, W]`, float RGB in [0, 1], at the
     clip's own size; audio in the form that `audio` names. It returns logits `[K, C, h, w]` at any
-    size, or `[K, h, w]` where C is 1. A module runs in eval mode on its own device; its training
-    flags are restored afterwards.
+    size, or `[K, h, w]` where C is 1. A module runs in eval mode on its own device, and gets frames
+    and audio in the dtype of its weights; its training flags are restored afterwards.
 
     Args:
         function: What to call.
@@ -101,16 +107,17 @@ class CallableBackend(nn.Module):
 
         def segment(batch: Sequence[int]) -> Tensor:
             with self._borrowed() as device:
-                output = self.model(*self._inputs(clip, batch, device))
+                output = self._called(*self._inputs(clip, batch, device))
             return resize_logits(self._checked(output, len(batch)).float(), clip.size)
 
-        empty = torch.zeros(0, self.num_classes, *clip.size)
+        empty = torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         return segment_in_batches(segment, indices, self.frames_at_once, empty)
 
     def _inputs(self, clip: Clip, indices: Sequence[int], device: torch.device) -> tuple[Any, ...]:
         if self.audio == "clip":
             return clip, indices
-        frames = clip.rgb(indices).to(device)
+        dtype = dtype_of(self.model) if isinstance(self.model, nn.Module) else torch.float32
+        frames = clip.rgb(indices).to(device, dtype)
         if self.audio == "none":
             return (frames,)
         audio_of: dict[str, Callable[[Clip, Sequence[int]], Tensor]] = {
@@ -118,7 +125,20 @@ class CallableBackend(nn.Module):
             "log_mel": clip_log_mel,
             "embedding": self.audio_features,
         }
-        return frames, audio_of[self.audio](clip, indices).to(device)
+        return frames, audio_of[self.audio](clip, indices).to(device, dtype)
+
+    def _called(self, *inputs: Any) -> Any:
+        try:
+            return self.model(*inputs)
+        except RuntimeError as error:
+            if not _DTYPES_DIFFER.search(str(error)):
+                raise
+            name = getattr(self.model, "__name__", type(self.model).__name__)
+            raise AdapterError(
+                f"Expected {name} to take {inputs[0].dtype} frames, got: {short_reason(error)}. "
+                "Convert what it is given, `frames.half()`, inside it; a module whose weights all "
+                "have one dtype is given that one."
+            ) from error
 
     @contextmanager
     def _borrowed(self) -> Iterator[torch.device]:
@@ -194,7 +214,7 @@ class CallableBackend(nn.Module):
         chosen = call[0].checked(indices[0])
         whole = chosen == list(range(len(call[0])))
         with self._borrowed():
-            output = self.model(*(x if whole else x[chosen] for x in call.arguments))
+            output = self._called(*(x if whole else x[chosen] for x in call.arguments))
         native = self._checked(output, len(chosen))
         call.keyframes, call.outputs = [sorted(chosen)], dict(zip(chosen, output, strict=True))
         return [resize_logits(native.float(), call[0].size)]

@@ -94,7 +94,7 @@ class MMSegBackend(nn.Module):
                 native = self._native(clip.rgb(batch).to(device)).float()
                 return resize_logits(self._regroup(native), clip.size)
 
-        empty = torch.zeros(0, self.num_classes, *clip.size)
+        empty = torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         return segment_in_batches(segment, indices, self.frames_at_once, empty)
 
     def _native(self, frames: Tensor) -> Tensor:

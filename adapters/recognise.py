@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError, UnknownNameError
 from coprop_plugin.registry import MODELS, find, list_backends, names
 from coprop_plugin.types import KeyframeBackend
@@ -38,8 +39,8 @@ def find_backend(model: Any, backend: Any = "auto", **options: Any) -> KeyframeB
         >>> find_backend(lambda frames, audio: frames[:, :1], "callable").num_classes
         1
     """
-    if backend == "auto" and _is_backend(model):
-        return _as_it_is(model, options)
+    if backend == "auto" and _is_backend(look_through(model)):
+        return _as_it_is(look_through(model), options)
     if _is_backend(backend):
         return _as_it_is(backend, options)
     if isinstance(backend, Mapping):

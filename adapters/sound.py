@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from coprop_plugin.adapters.devices import borrow_model
+from coprop_plugin.adapters.devices import borrow_model, dtype_of
 from coprop_plugin.audio.audio_encoders import build_audio_encoder
 from coprop_plugin.audio.log_mel import (
     EXAMPLE_FRAMES,
@@ -92,7 +92,8 @@ class VGGishFeatures(nn.Module):
 
             self.vggish = load_vggish(self.weights)
         with borrow_model(self.vggish) as device:
-            return self.vggish(examples.to(device)).float().cpu()
+            dtype = dtype_of(self.vggish)
+            return self.vggish(examples.to(device, dtype)).float().cpu()
 
     def of_call(self, audio: Tensor) -> dict[str, Any]:
         """Return the audio of a drop-in call, `[T, ...]`, as arguments of a `Clip`."""

@@ -131,7 +131,7 @@ class UpstreamBackend(nn.Module):
         """
         indices = clip.checked(indices)
         if not indices:
-            return torch.zeros(0, self.num_classes, *clip.size)
+            return torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         groups = group_frames(clip.times, indices, self.context, self.clip_length)
         frames = sorted({frame for group in groups for frame in group.frames})
         audio_of = dict(zip(frames, self._audio_inputs(clip, frames), strict=True))

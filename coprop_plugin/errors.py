@@ -68,6 +68,10 @@ class ReportError(CopropError, ValueError):
     """A run that cannot be reported: a folder without a result, or another run's video or truth."""
 
 
+class DeviceError(CopropError, RuntimeError):
+    """A device that this machine does not have, or that holds no numbers."""
+
+
 class TrainingError(CopropError, ValueError):
     """Options, data or a config that cannot be used for training."""
 

@@ -114,7 +114,8 @@ def log_mel_at(waveform: Tensor, sample_rate: int, times: Sequence[float] | Tens
     """
     ends_s = torch.as_tensor(times, dtype=torch.float64).flatten() + EXAMPLE_LEAD_S
     starts = (ends_s * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
-    out = torch.empty(len(starts), 1, EXAMPLE_FRAMES, NUM_BANDS, device=waveform.device)
+    shape = (len(starts), 1, EXAMPLE_FRAMES, NUM_BANDS)
+    out = torch.empty(shape, dtype=torch.float32, device=waveform.device)
     if not len(starts):
         return out
     # Only the part of a long waveform that is needed is resampled.
@@ -173,7 +174,7 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
     counted = numbers >= 0
     if not bool(counted.any()):
         return log_mel_at(clip.waveform, clip.sample_rate, times)
-    examples = torch.empty(len(times), 1, EXAMPLE_FRAMES, NUM_BANDS)
+    examples = torch.empty(len(times), 1, EXAMPLE_FRAMES, NUM_BANDS, dtype=torch.float32)
     examples[counted] = _first_examples(clip)[numbers[counted]]
     if not bool(counted.all()):
         examples[~counted] = log_mel_at(clip.waveform, clip.sample_rate, times[~counted])

@@ -111,11 +111,11 @@ def _interpolate(waveform: Tensor, down: int, up: int) -> Tensor:
 
     num_out = len(waveform) * up // down
     if num_out == 0:
-        return torch.empty(0, device=waveform.device)
+        return torch.empty(0, dtype=torch.float32, device=waveform.device)
     num_periods = ceil(num_out / period_out)
     right_pad = num_periods * period_in + wing - len(waveform) + 1
     padded = torch.nn.functional.pad(waveform, (wing, max(right_pad, 0)))
-    out = torch.empty(num_periods, period_out, device=waveform.device)
+    out = torch.empty(num_periods, period_out, dtype=torch.float32, device=waveform.device)
     for first, stop in _phase_groups(period_out, down, up, spread=2 * wing):
         weights, start = _filters(first, stop, down, up, wing, step, scale)
         weights = weights.to(waveform.device)

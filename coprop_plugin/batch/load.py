@@ -21,6 +21,7 @@ from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, CopropError
+from coprop_plugin.layers import checked_device
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 from coprop_plugin.pipeline.wrap import load_model, wrap
@@ -77,8 +78,8 @@ def make_model(
     Raises:
         CopropError: If a part cannot be built.
     """
+    device = str(checked_device(device or _default_device(number)))
     made, adapter = load_backend(backend, weights)
-    device = device or _default_device(number)
     if isinstance(made, nn.Module):
         made = made.to(device).eval()
     return wrap(

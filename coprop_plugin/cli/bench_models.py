@@ -15,6 +15,7 @@ from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.keyframes.processor_weights import WEIGHTS as KEYFRAME_WEIGHTS
+from coprop_plugin.layers import checked_device
 from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import KeyframeBackend, Propagator
 
@@ -48,7 +49,7 @@ def backends_of(
                 "the weights of a KeyframeProcessor, or `my_models.py:make_model`."
             )
         specs = [str(KEYFRAME_WEIGHTS)]
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     backends: dict[str, KeyframeBackend] = {}
     about: dict[str, Any] = {}
     for spec in specs:

@@ -19,7 +19,7 @@ from coprop_plugin.control_points.listening.mel_rows import (
 )
 from coprop_plugin.control_points.novelty import find_audio_changes
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.layers.eval_mode import device_of
+from coprop_plugin.layers import checked_device, device_of
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 
@@ -74,7 +74,8 @@ class ClapProvider:
             )
         self.model, self.extractor = model, extractor
         self.hop_s, self.window_s = hop_s, window_s
-        self.local_files_only, self.device = local_files_only, device
+        self.local_files_only = local_files_only
+        self.device = None if device is None else checked_device(device)
 
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the frames at which the audio changes.

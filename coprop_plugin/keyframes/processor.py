@@ -208,7 +208,8 @@ class KeyframeProcessor(Pretrained, nn.Module):
             frames = resized(clip.rgb(batch).to(like), size)
             return resized(self(frames, clip_log_mel(clip, batch).to(like)), clip.size)
 
-        empty = torch.zeros(0, self.num_classes, *clip.size, device=like.device)
+        shape = (0, self.num_classes, *clip.size)
+        empty = torch.zeros(shape, dtype=torch.float32, device=like.device)
         with torch.no_grad(), evaluating(self):
             return segment_in_batches(segment, indices, self.frames_at_once, empty)
 

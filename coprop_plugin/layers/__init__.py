@@ -1,6 +1,7 @@
 """Blocks that several rooms build their networks from."""
 
 from coprop_plugin.layers.backbones import PVT_V2, RESNETS, TransformersBackbone, build_backbone
+from coprop_plugin.layers.device_check import check_parts, checked_device
 from coprop_plugin.layers.eval_mode import device_of, evaluating
 from coprop_plugin.layers.folding import convolve
 from coprop_plugin.layers.frame_batches import segment_in_batches
@@ -20,6 +21,8 @@ __all__ = [
     "TransformersBackbone",
     "as_rgb",
     "build_backbone",
+    "check_parts",
+    "checked_device",
     "convolve",
     "denormalise",
     "device_of",

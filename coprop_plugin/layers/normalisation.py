@@ -1,5 +1,7 @@
 """ImageNet's mean and standard deviation, by which every image network here normalises."""
 
+from functools import lru_cache
+
 import torch
 from einops import rearrange
 from torch import Tensor
@@ -20,7 +22,7 @@ def as_rgb(frames: Tensor) -> Tensor:
 
 def normalise(frames: Tensor) -> Tensor:
     """Normalise RGB in [0, 1] `[N, 3, H, W]` by ImageNet's mean and standard deviation."""
-    return (frames - _column(IMAGENET_MEAN, frames)) / _column(IMAGENET_STD, frames)
+    return (frames - _like(frames, IMAGENET_MEAN)) / _like(frames, IMAGENET_STD)
 
 
 def denormalise(frames: Tensor) -> Tensor:
@@ -32,8 +34,15 @@ def denormalise(frames: Tensor) -> Tensor:
         True
     """
     frames = frames.float()
-    return (frames * _column(IMAGENET_STD, frames) + _column(IMAGENET_MEAN, frames)).clamp(0, 1)
+    return (frames * _like(frames, IMAGENET_STD) + _like(frames, IMAGENET_MEAN)).clamp(0, 1)
 
 
-def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return rearrange(torch.tensor(values, dtype=like.dtype, device=like.device), "c -> c 1 1")
+def _like(frames: Tensor, values: tuple[float, ...]) -> Tensor:
+    return _column(values, frames.dtype, frames.device)
+
+
+# Made once: a GPU waits for numbers that come from Python.
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def _column(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return rearrange(torch.tensor(values, dtype=dtype, device=device), "c -> c 1 1")

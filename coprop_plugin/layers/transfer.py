@@ -32,7 +32,7 @@ class CPUCopy:
     @staticmethod
     def _begun(tensor: Tensor) -> Tensor:
         if not tensor.is_cuda:
-            return tensor.cpu()
+            return tensor if tensor.device.type == "cpu" else tensor.cpu()
         copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         return copy.copy_(tensor, non_blocking=True)
 

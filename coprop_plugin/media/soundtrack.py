@@ -103,7 +103,9 @@ def _silence(
         stacklevel=3,
     )
     length = round(duration_s * SILENCE_RATE)
-    silence = torch.zeros(length) if length <= in_memory else WaveformFile(length).tensor()
+    silence = torch.zeros(0 if length > in_memory else length, dtype=torch.float32)
+    if length > in_memory:
+        silence = WaveformFile(length).tensor()
     return silence, SILENCE_RATE
 
 

@@ -64,7 +64,7 @@ class WaveformFile:
     def tensor(self) -> Tensor:
         """Return the waveform; nothing can be written to the file after that."""
         if self._length == 0:
-            return torch.zeros(0)
+            return torch.zeros(0, dtype=torch.float32)
         self._file.flush()
         # A private mapping: a change to the tensor goes to memory, not to the file.
         mapped = mmap.mmap(self._file.fileno(), self._length * _ITEM, access=mmap.ACCESS_COPY)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.control_points.silent_segments import SilentSegments
-from coprop_plugin.errors import AdapterError
-from coprop_plugin.layers.eval_mode import device_of, evaluating
+from coprop_plugin.errors import AdapterError, TrainingError
+from coprop_plugin.layers import check_parts, checked_device, device_of, evaluating
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
 from coprop_plugin.pipeline.candidates import CandidateRunner, keyframe_options
 from coprop_plugin.pipeline.mask_logits import MaskLogits
@@ -94,6 +94,7 @@ class CoProp(nn.Module):
     Raises:
         UnknownNameError: If a name is not registered.
         CheckpointError: If `propagator` is a file that holds no propagator.
+        DeviceError: If this machine has no such device, or a part has weights without numbers.
         ControlPointError: If `reanchor`, `keyframe`, `silence` or `preset` is none of the above.
         PropagationError: If `segment_batch` is not 1 or more.
 
@@ -130,8 +131,12 @@ class CoProp(nn.Module):
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
+        check_parts(self.backend, getattr(self.backend, "model", None), self.propagator)
+        place = _propagator_device(self.backend, device)
         if isinstance(self.propagator, nn.Module):
-            self.propagator.to(_propagator_device(self.backend, device))
+            self.propagator.to(place)
+        # It predicts until a caller asks for `train()`; its parts keep the mode that they have.
+        self.training = False
         # In a tuple, so that it is not registered a second time beside the backend's.
         self._wrapped = (getattr(self.backend, "model", self.backend),)
 
@@ -255,22 +260,30 @@ class CoProp(nn.Module):
             if result.index >= start and (stop is None or result.index < stop):
                 yield result
 
-    @torch.no_grad()
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the wrapped model's own way: its arguments, its return value, aligned masks.
 
         At keyframes the numbers are the wrapped model's own; between them masks are propagated.
-        Side outputs of a propagated frame are those of its segment's keyframe.
+        Side outputs of a propagated frame are those of its segment's keyframe. No gradients are
+        recorded.
 
         Raises:
             AdapterError: If the backend is not a `DropInBackend`; use `segment`.
+            TrainingError: In train mode, unless gradients are off.
         """
+        if self.training and torch.is_grad_enabled():
+            raise TrainingError(
+                "Expected eval mode, got a call in train mode: Co-Prop records no gradients, so a "
+                "loss behind this call would train nothing. To predict, use `model.eval()` or "
+                "`torch.no_grad()`. Train the wrapped model by itself, `unwrap(model)`; the "
+                "keyframe processor and the propagator with `coprop train`."
+            )
         if not isinstance(self.backend, DropInBackend):
             raise AdapterError(
                 f"{type(self.backend).__name__} has no call of its own to stand in for. Use "
                 "`model.segment(clip)`, or give the backend `unpack`, `segment_call` and `repack`."
             )
-        with evaluating(self):
+        with torch.no_grad(), evaluating(self):
             call = self.backend.unpack(*args, **kwargs)
             schedules = [self.schedule(self.anchor(clip), clip) for clip in call]
             windows = [
@@ -400,7 +413,7 @@ def _propagator_device(backend: KeyframeBackend, device: torch.device | str | No
     parts = [part for part in modules if isinstance(part, nn.Module)]
     placed = next((part for part in parts if next(part.parameters(), None) is not None), None)
     if device is not None:
-        chosen, why = torch.device(device), "as asked"
+        chosen, why = checked_device(device), "as asked"
     elif placed is not None:
         chosen, why = device_of(placed), "beside the wrapped model"
     else:

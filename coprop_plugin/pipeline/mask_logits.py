@@ -73,7 +73,8 @@ class MaskLogits:
         dense = self.logits.new_full((self.num_classes, height, width), ABSENT_LOGIT)
         if self.class_ids:
             # log_softmax keeps some present class above it in every pixel.
-            dense[list(self.class_ids)] = self.logits.log_softmax(0)
+            ids = to_device(torch.tensor(self.class_ids), dense.device)
+            dense.index_copy_(0, ids, self.logits.log_softmax(0))
         elif self.num_classes > 1:
             dense[0] = 0
         return dense

@@ -116,7 +116,8 @@ class KeyframeSchedule:
             return None
         mask = self.given[index]
         classes = torch.arange(num_classes) if num_classes > 1 else torch.ones(1)
-        return torch.where(mask[None] == classes[:, None, None], -ABSENT_LOGIT, ABSENT_LOGIT)
+        present = mask[None] == classes[:, None, None]
+        return torch.where(present, -ABSENT_LOGIT, ABSENT_LOGIT).float()
 
 
 def cut_schedule(

@@ -69,6 +69,7 @@ def wrap(
         UnknownNameError: If a name is not registered.
         ControlPointError: If `reanchor`, `keyframe`, `silence` or `preset` is not among the options
             of `CoProp`.
+        DeviceError: If this machine has no such device, or a part has weights without numbers.
         CheckpointError: If `propagator` is a file that holds no propagator, or `weights` do not
             fit the model.
 

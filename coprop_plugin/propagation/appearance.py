@@ -8,6 +8,7 @@ are added, and where flow has lost an object, the largest region that looks like
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,12 +86,14 @@ class PixelClassifier:
     """
 
     def __init__(self, num_objects: int, num_features: int = 128, sharpness: float = 3.0) -> None:
+        # Whatever the default dtype is: the same numbers everywhere.
         generator = torch.Generator().manual_seed(1)
+        exact: dict[str, Any] = dict(generator=generator, dtype=torch.float32)
         self.sharpness = sharpness
-        self._directions = _FREQUENCY * torch.randn(CHANNELS, num_features, generator=generator)
-        self._phases = 2 * torch.pi * torch.rand(num_features, generator=generator)
-        self._moments = torch.zeros(num_features, num_features)
-        self._targets = torch.zeros(num_features, num_objects + 1)
+        self._directions = _FREQUENCY * torch.randn(CHANNELS, num_features, **exact)
+        self._phases = 2 * torch.pi * torch.rand(num_features, **exact)
+        self._moments = torch.zeros(num_features, num_features, dtype=torch.float32)
+        self._targets = torch.zeros(num_features, num_objects + 1, dtype=torch.float32)
         self._weights = self._targets
 
     def learn(self, looks: np.ndarray, shares: Tensor, rate: float = 1.0) -> None:
@@ -112,7 +115,7 @@ class PixelClassifier:
         weighted = features * weight
         self._moments = torch.lerp(self._moments, weighted.T @ features, rate)
         self._targets = torch.lerp(self._targets, weighted.T @ (2 * known - 1), rate)
-        ridge = _RIDGE * torch.eye(len(self._moments))
+        ridge = _RIDGE * torch.eye(len(self._moments), dtype=torch.float32)
         self._weights = torch.linalg.solve(self._moments + ridge, self._targets)
 
     def probs(self, looks: np.ndarray) -> Tensor:
@@ -246,9 +249,9 @@ class AppearancePropagator:
         """
         check_keyframe(frame, masks)
         planes = one_hot(masks, int(masks.max()))
-        clips = [
-            self._begin(picture, plane[None]) for picture, plane in zip(frame, planes, strict=True)
-        ]
+        pairs = zip(frame, planes, strict=True)
+        with _without_autocast():
+            clips = [self._begin(picture, plane[None]) for picture, plane in pairs]
         return AppearanceMemory(clips, tuple(planes.shape))
 
     def step(self, memory: AppearanceMemory, frame: Tensor, sound: Tensor | None) -> Tensor:
@@ -259,7 +262,8 @@ class AppearancePropagator:
         """
         check_next_frame(frame, memory.shape)
         pairs = zip(memory.clips, frame, strict=True)
-        return torch.stack([self._propagate(clip, picture) for clip, picture in pairs])
+        with _without_autocast():
+            return torch.stack([self._propagate(clip, picture) for clip, picture in pairs])
 
     def first(self, memory: AppearanceMemory, count: int) -> AppearanceMemory:
         """Return the memory of the first `count` segments of a batch."""
@@ -341,6 +345,11 @@ class AppearancePropagator:
             clip.classifier.learn(looks[::2, ::2], certain[:, ::2, ::2], self.learn_rate)
 
 
+def _without_autocast() -> torch.autocast:
+    # The ridge regression needs float32, and LAPACK knows no other short floats.
+    return torch.autocast("cpu", enabled=False)
+
+
 def change_since(keyframe: np.ndarray, looks: np.ndarray, origins: Tensor) -> Tensor:
     """Return how far each pixel's colour is from that of its origin in the keyframe: `[h, w]`.
 
@@ -376,5 +385,5 @@ def _largest_region(mask: Tensor) -> Tensor:
     cv2 = import_cv2()
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8))
     if count < 2:
-        return torch.zeros(mask.shape)
+        return torch.zeros(mask.shape, dtype=torch.float32)
     return torch.from_numpy(labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).float()

@@ -173,7 +173,8 @@ class LongTermMemory:
         if not self.written:
             self._keys, self._values = keys[:, :, None], values[:, :, None]
             if self.limit is not None:
-                self.attention = torch.zeros(len(keys), self.limit, device=keys.device)
+                exact: dict[str, Any] = dict(dtype=torch.float32, device=keys.device)
+                self.attention = torch.zeros(len(keys), self.limit, **exact)
                 self.written_at = torch.zeros_like(self.attention, dtype=torch.long)
                 self.merged = torch.ones_like(self.attention)
         elif self.limit != 1:

@@ -81,9 +81,9 @@ class FrameResult:
     @property
     def probs(self) -> Tensor:
         """Soft masks `[C, H, W]` float32: sigmoid for binary models, else one channel a class."""
-        if self.num_classes == 1:
-            return self.class_probs if self.class_ids else torch.zeros(1, *self.mask.shape)
-        probs = torch.zeros(self.num_classes, *self.mask.shape)
+        if self.num_classes == 1 and self.class_ids:
+            return self.class_probs
+        probs = torch.zeros(self.num_classes, *self.mask.shape, dtype=torch.float32)
         probs[list(self.class_ids)] = self.class_probs
         return probs
 

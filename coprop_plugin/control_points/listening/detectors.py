@@ -12,7 +12,7 @@ from torch import Tensor
 from coprop_plugin.audio.resample import resample
 from coprop_plugin.checkpoints.transformers_models import load_pretrained
 from coprop_plugin.errors import CheckpointError, ControlPointError
-from coprop_plugin.layers.eval_mode import device_of
+from coprop_plugin.layers import checked_device, device_of
 
 _AT_ONCE = 8
 
@@ -67,14 +67,15 @@ def load_detector(
         CheckpointError: If there is no such model, or it is of another type.
         MissingExtraError: If transformers is too old to have its class.
     """
+    place = checked_device(device or "cpu")
     config = load_pretrained("AutoConfig", source, local_files_only=local_files_only)
     options = dict(local_files_only=local_files_only)
     if config.model_type == "pe_audio":
-        model = load_pretrained("PeAudioFrameLevelModel", source, **options).to(device)
+        model = load_pretrained("PeAudioFrameLevelModel", source, **options).to(place)
         processor = load_pretrained("PeAudioProcessor", source, **options)
         return PeAudioDetector(model, processor, str(source))
     if config.model_type == "audio-spectrogram-transformer":
-        model = load_pretrained("ASTForAudioClassification", source, **options).to(device)
+        model = load_pretrained("ASTForAudioClassification", source, **options).to(place)
         extractor = load_pretrained("ASTFeatureExtractor", source, **options)
         return AstDetector(model, extractor, str(source), hop_s, window_s)
     raise CheckpointError(

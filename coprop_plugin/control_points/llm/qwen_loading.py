@@ -8,6 +8,7 @@ import torch
 
 from coprop_plugin.checkpoints.transformers_models import load_pretrained, transformers_class
 from coprop_plugin.errors import CheckpointError, MissingExtraError
+from coprop_plugin.layers import checked_device
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 """Of a model's weights; "auto": as saved."""
@@ -93,7 +94,7 @@ def load_model(
             f"{config.model_type!r}. Serve other models, e.g. with vLLM, and use "
             "`openai_compatible`."
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     placement: dict[str, Any] = {}
     if load_in_4bit:
         _require("bitsandbytes", "load_in_4bit=True")
