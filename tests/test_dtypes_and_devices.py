@@ -244,18 +244,17 @@ def test_waits_for_the_device_do_not_grow_with_the_frames(num_classes):
     def waits(frames, propagator):
         pictures = torch.rand(1, 3, 33, 33).expand(frames, -1, -1, -1)
         clip = Clip(pictures.as_subclass(Elsewhere), torch.rand(16_000 * frames) - 0.5, 16_000)
-        options = dict(
-            backend=dict(type="callable", num_classes=num_classes), propagator=propagator
-        )
-        model = wrap(regions, control_points=dict(type="every_n", n=99), **options)
+        backend = dict(type="callable", num_classes=num_classes)
+        points = dict(type="every_n", n=99)
+        model = wrap(regions, backend=backend, control_points=points, propagator=propagator)
         Elsewhere.waits.clear()
         model.segment(clip)
         return list(Elsewhere.waits)
 
     for propagator in without_wait():
-        few = waits(4, propagator)
+        few = waits(3, propagator)
         assert few, "a keyframe's classes must be known, so the first frame waits"
-        assert waits(12, propagator) == few
+        assert waits(8, propagator) == few
 
 
 def test_copies_on_the_cpu_are_the_tensors_themselves():
