@@ -62,7 +62,7 @@ def write_video(path: Path, seconds: int, fps: int, size: int, seed: int = 0) ->
 
 
 def write_textured_video(
-    path: Path, frames: int, fps: int, size: tuple[int, int], seed: int = 0
+    path: Path, frames: int, fps: int, size: tuple[int, int], seed: int = 0, **options: str
 ) -> Path:
     """Write an H.264 video of a camera that pans over texture, with a tone: as hard as a real one.
 
@@ -72,6 +72,7 @@ def write_textured_video(
         fps: Frames a second.
         size: Height and width.
         seed: Of the texture.
+        **options: Further ones of the encoder.
     """
     height, width = size
     random = np.random.default_rng(seed)
@@ -79,7 +80,8 @@ def write_textured_video(
     plain = np.repeat(np.repeat(coarse, 24, 0), 24, 1)[:height, :width]
     picture = plain + random.integers(0, 16, (height, width, 3), np.uint8)
     with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "23"})
+        options = {"preset": "veryfast", "crf": "23", **options}
+        video = out.add_stream("libx264", rate=fps, options=options)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         sound = out.add_stream("aac", rate=RATE, layout="mono")
         for index in range(frames):
