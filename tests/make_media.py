@@ -128,6 +128,66 @@ def _encoded_sound(audio, sound, sample_rate, layout, from_s):
     return packets
 
 
+def tone(hertz, seconds=2.0, sample_rate=16_000, channels=1):
+    """Return a steady tone, [channels, samples] float32; silence for 0 Hz."""
+    t = np.arange(round(seconds * sample_rate)) / sample_rate
+    wave = 0.3 * np.sin(2 * np.pi * hertz * t)
+    return np.repeat(wave[None], channels, 0).astype(np.float32)
+
+
+def pitches(waveform, sample_rate, piece_s=0.25):
+    """Return the loudest frequency of each piece of a waveform, in tens of Hz; 0 for silence."""
+    size = round(piece_s * sample_rate)
+    pieces = np.asarray(waveform)[: len(waveform) // size * size].reshape(-1, size)
+    spectra = np.abs(np.fft.rfft(pieces * np.hanning(size)))
+    hertz = spectra.argmax(1) * sample_rate / size
+    return np.where(np.abs(pieces).max(1) < 0.01, 0, np.round(hertz / 10)).astype(int).tolist()
+
+
+def write_tracks(path, sizes, sounds, seconds=2, fps=12, sample_rate=16_000):
+    """Write a file with several tracks.
+
+    `sizes` has the height and width of each video track; `sounds` has, of each audio track, its
+    hertz, language, disposition and number of channels.
+    """
+    with av.open(str(path), "w") as out:
+        streams = []
+        for height, width in sizes:
+            video = out.add_stream("libx264", rate=fps)
+            video.height, video.width, video.pix_fmt = height, width, "yuv420p"
+            frames = [picture(k, height, width) for k in range(seconds * fps)]
+            frames = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
+            for k, frame in enumerate(frames):
+                frame.pts, frame.time_base = k, Fraction(1, fps)
+            streams.append((video, frames))
+        for hertz, language, disposition, channels in sounds:
+            layout = {1: "mono", 2: "stereo"}[channels]
+            audio = out.add_stream("aac", rate=sample_rate, layout=layout)
+            audio.metadata["language"] = language
+            audio.disposition = disposition
+            samples = tone(hertz, seconds, sample_rate, channels)
+            streams.append((audio, _pieces(audio, samples, sample_rate, layout)))
+        packets = [
+            p for stream, frames in streams for f in [*frames, None] for p in stream.encode(f)
+        ]
+        for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            out.mux(packet)
+    return Path(path)
+
+
+def _pieces(audio, samples, sample_rate, layout):
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+    frame.sample_rate, frame.time_base, frame.pts = sample_rate, Fraction(1, sample_rate), 0
+    resampler = av.AudioResampler("fltp", layout, sample_rate, frame_size=1024)
+    return [*resampler.resample(frame), *resampler.resample(None)]
+
+
+def joined(path, parts):
+    """Append files, e.g. transport streams, to one another."""
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return path
+
+
 def steady(seconds, fps=12):
     """Return the times of a steady frame rate."""
     return [k / fps for k in range(round(seconds * fps))]

@@ -8,6 +8,7 @@ from coprop_plugin.batch.inputs import (
     fingerprint,
     located,
     names_of,
+    tracks_for,
     video_items,
 )
 from coprop_plugin.batch.language_models import load_any_provider, load_llm
@@ -46,5 +47,6 @@ __all__ = [
     "names_of",
     "redo_file",
     "run_many",
+    "tracks_for",
     "video_items",
 ]

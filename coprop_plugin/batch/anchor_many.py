@@ -14,7 +14,7 @@ from coprop_plugin.batch.points_file import PointsFile
 from coprop_plugin.control_points.file_provider import checked_length
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline.audio_items import AudioItem
-from coprop_plugin.types import ControlPointProvider, Sampling
+from coprop_plugin.types import DEFAULT_TRACKS, ControlPointProvider, Sampling, Tracks
 
 
 def anchor_many(
@@ -23,6 +23,7 @@ def anchor_many(
     out: Path | None,
     fps: float | None,
     sampling: Sampling,
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> Iterator[Outcome]:
     """Find the control points of files; yields their outcomes, in order.
 
@@ -34,8 +35,9 @@ def anchor_many(
         out: Folder for `NAME.json` of each; None writes nothing.
         fps: Frames a second; None for all.
         sampling: As in `Clip.from_file`.
+        tracks: Which tracks to read.
     """
-    for item in named_videos(paths, fps, sampling):
+    for item in named_videos(paths, fps, sampling, tracks):
         try:
             clip = item.clip()
             points = checked_length(provider.propose(clip), clip, type(provider).__name__)

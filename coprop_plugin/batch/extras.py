@@ -5,7 +5,7 @@ from pathlib import Path
 from coprop_plugin import media
 from coprop_plugin.media.folders import BARE, REPORT_NAMES
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.types import Sampling
+from coprop_plugin.types import Sampling, Tracks
 
 
 def add_extras(
@@ -15,6 +15,7 @@ def add_extras(
     *,
     fps: float | None,
     sampling: Sampling,
+    tracks: Tracks,
     bare: bool,
     report: bool,
 ) -> None:
@@ -26,6 +27,7 @@ def add_extras(
         folder: The result.
         fps: As the result was made with.
         sampling: As the result was made with.
+        tracks: As the result was made with.
         bare: Whether to run the wrapped model alone on every frame and save its masks in `bare/`.
             All frames are held in memory.
         report: Whether to write `report.html`.
@@ -35,7 +37,8 @@ def add_extras(
     """
     page = folder / REPORT_NAMES[0]
     if bare and media.read_manifest(folder / BARE) is None:
-        model.segment_bare(path, fps=fps, sampling=sampling).save(folder / BARE, overlay=False)
+        clip = media.read_clip(path, fps, sampling, tracks)
+        model.segment_bare(clip).save(folder / BARE, overlay=False)
         # An earlier page does not show them.
         page.unlink(missing_ok=True)
     if report and not page.is_file():

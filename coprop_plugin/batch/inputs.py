@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from coprop_plugin import media
 from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import read_bytes
 from coprop_plugin.pipeline.audio_items import AudioItem
 from coprop_plugin.registry import list_propagators
-from coprop_plugin.types import Sampling
+from coprop_plugin.types import DEFAULT_TRACKS, Sampling, Tracks
 
 VIDEO_SUFFIXES = frozenset(
     ".avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
@@ -163,7 +164,10 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 def named_videos(
-    paths: Sequence[Path], fps: float | None = 1.0, sampling: Sampling = "pts"
+    paths: Sequence[Path],
+    fps: float | None = 1.0,
+    sampling: Sampling = "pts",
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> list[AudioItem]:
     """Return video files under the names of their results, to read their audio alone.
 
@@ -171,20 +175,45 @@ def named_videos(
         paths: Video files.
         fps: Frames a second; None for all.
         sampling: As in `Clip.from_file`.
+        tracks: Which tracks to read.
     """
     named = zip(names_of(paths), paths, strict=True)
-    return [AudioItem(name, path, fps, sampling) for name, path in named]
+    return [AudioItem(name, path, fps, sampling, tracks) for name, path in named]
 
 
 def video_items(
-    paths: Sequence[Path], fps: float | None = 1.0, sampling: Sampling = "pts"
+    paths: Sequence[Path],
+    fps: float | None = 1.0,
+    sampling: Sampling = "pts",
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> list[AudioItem]:
     """Return the videos of `find_inputs` as `named_videos`.
 
     Raises:
         MediaError: As `find_inputs`.
     """
-    return named_videos(find_inputs(paths), fps, sampling)
+    return named_videos(find_inputs(paths), fps, sampling, tracks)
+
+
+def tracks_for(
+    inputs: Sequence[Path],
+    audio_track: str | None = None,
+    video_track: str | None = None,
+    audio: Path | None = None,
+) -> Tracks:
+    """Return the tracks that options of the command line choose.
+
+    Raises:
+        MediaError: If an audio file is given for several inputs, or does not exist.
+    """
+    if audio is not None:
+        media.refuse_missing(audio)
+        if len(inputs) != 1:
+            raise MediaError(
+                f"Expected one input for the audio file {audio}, got {len(inputs)}. Segment the "
+                "others separately, each with its own --audio."
+            )
+    return Tracks(video_track, audio_track, audio)
 
 
 def fingerprint(path: str | Path | None) -> str | None:

@@ -13,7 +13,7 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.windows import StreamedVideo
-from coprop_plugin.types import Sampling
+from coprop_plugin.types import DEFAULT_TRACKS, Sampling, Tracks
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Options:
     Args:
         fps: Frames a second; None for all.
         sampling: See `Clip.from_file`.
+        tracks: Which tracks of the file to use.
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/%05d.png`.
         redo: Whether to segment finished inputs again.
@@ -35,6 +36,7 @@ class Options:
 
     fps: float | None = 1.0
     sampling: Sampling = "pts"
+    tracks: Tracks = DEFAULT_TRACKS
     overlay: bool = True
     alpha: bool = False
     redo: bool = False
@@ -47,7 +49,8 @@ class Options:
     def settings(self) -> dict[str, Any]:
         """The options that decide a result, besides the file itself."""
         extra = ("redo", "bare", "report")
-        return {key: value for key, value in asdict(self).items() if key not in extra}
+        settings = {key: value for key, value in asdict(self).items() if key not in extra}
+        return {**settings, "tracks": self.tracks.to_dict()}
 
 
 class Job(NamedTuple):
@@ -70,6 +73,7 @@ def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) ->
             *job,
             fps=options.fps,
             sampling=options.sampling,
+            tracks=options.tracks,
             bare=options.bare,
             report=options.report,
         )
@@ -80,6 +84,7 @@ def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) ->
 
 def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Outcome:
     path, folder = job
+    media.refuse_missing(path)
     began = time.monotonic()
     about = {**described(path), "options": options.settings}
     before = about_before(folder, path)
@@ -99,6 +104,7 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
         folder,
         source=path,
         sampling=options.sampling,
+        tracks=options.tracks,
         overlay=options.overlay,
         alpha=options.alpha,
         about=about,
@@ -110,7 +116,9 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
             writer.write_points(artifact)
 
     with writer, progress_hook(remember, progress, title=path.name) as hook:
-        video = StreamedVideo(path, options.fps, options.sampling, model.window_limits)
+        video = StreamedVideo(
+            path, options.fps, options.sampling, model.window_limits, options.tracks
+        )
         frames = model.stream_part(
             video, writer.control_points, start=writer.num_written, hook=hook
         )

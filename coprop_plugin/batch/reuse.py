@@ -15,6 +15,7 @@ from coprop_plugin.batch.outcome import Outcome, failure
 from coprop_plugin.batch.result_folders import about_before, described
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline import CoProp, redo
+from coprop_plugin.types import Tracks
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ def redo_file(
                 folder,
                 fps=options["fps"],
                 sampling=options["sampling"],
+                tracks=Tracks.of(options.get("tracks") or {}),
                 bare=bare,
                 report=report,
             )

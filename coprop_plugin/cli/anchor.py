@@ -10,6 +10,8 @@ from coprop_plugin.cli.app import app
 from coprop_plugin.cli.options import (
     AnswerCache,
     AsJson,
+    Audio,
+    AudioTrack,
     ExampleStore,
     Fps,
     Inputs,
@@ -17,12 +19,13 @@ from coprop_plugin.cli.options import (
     Points,
     PromptFolder,
     SamplingOption,
+    VideoTrack,
 )
 from coprop_plugin.cli.output import finish, print_outcomes, results_on_stdout, usage_errors
 
 if TYPE_CHECKING:
     from coprop_plugin.pipeline.audio_items import AudioItem
-    from coprop_plugin.types import Sampling
+    from coprop_plugin.types import Sampling, Tracks
 
 DEFAULT = "files"
 
@@ -62,6 +65,9 @@ def files(
     control_points: Points = "novelty",
     fps: Fps = 1.0,
     sampling: SamplingOption = "pts",
+    audio_track: AudioTrack = None,
+    video_track: VideoTrack = None,
+    audio: Audio = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -87,12 +93,17 @@ def files(
 
     with results_on_stdout() as print_result, usage_errors():
         provider = batch.load_any_provider(control_points, cache, llm, store, prompts)
+        tracks = batch.tracks_for(inputs, audio_track, video_track, audio)
         if out is None or out.suffix != ".json":
             paths = batch.find_inputs(inputs)
-            outcomes = batch.anchor_many(provider, paths, out, fps or None, sampling)
+            outcomes = batch.anchor_many(provider, paths, out, fps or None, sampling, tracks)
         else:
-            items = _find_items(inputs, fps or None, sampling, split)
-            made_with = dict(control_points=control_points, fps=fps, sampling=sampling)
+            items = _find_items(inputs, fps or None, sampling, tracks, split)
+            made_with: dict[str, Any] = dict(
+                control_points=control_points, fps=fps, sampling=sampling
+            )
+            if chosen := {kind: track for kind, track in tracks.to_dict().items() if track}:
+                made_with["tracks"] = chosen
             # Prompts and examples of a language model may change under the same name.
             if settings := getattr(provider, "settings", None):
                 made_with["settings"] = settings
@@ -101,7 +112,11 @@ def files(
 
 
 def _find_items(
-    paths: list[Path], fps: float | None, sampling: "Sampling", split: str | None
+    paths: list[Path],
+    fps: float | None,
+    sampling: "Sampling",
+    tracks: "Tracks",
+    split: str | None,
 ) -> list["AudioItem"]:
     """Return the clips of data sets among the paths, then the videos.
 
@@ -114,4 +129,4 @@ def _find_items(
     datasets = [path for path in paths if is_dataset(path)]
     items = [item for path in datasets for item in dataset_items(path, split)]
     videos = [path for path in paths if path not in datasets]
-    return items + batch.video_items(videos, fps, sampling)
+    return items + batch.video_items(videos, fps, sampling, tracks)

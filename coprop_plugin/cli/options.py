@@ -31,6 +31,21 @@ Points = Annotated[
         "points, a config as JSON, or file.py:name."
     ),
 ]
+AudioTrack = Annotated[
+    str | None,
+    typer.Option(
+        help="Audio track of the videos: its number (0 is the first) or language. Default: as "
+        "players choose."
+    ),
+]
+VideoTrack = Annotated[
+    str | None,
+    typer.Option(help="Video track: its number or language. Default: as players choose."),
+]
+Audio = Annotated[
+    Path | None,
+    typer.Option(help="Audio file to use instead of the audio of the one video that is given."),
+]
 Device = Annotated[str | None, typer.Option(help="Device, e.g. `cuda`. Default: GPU if available.")]
 AnswerCache = Annotated[
     Path | None, typer.Option(help="Folder that keeps the answers of language models.")

@@ -9,6 +9,8 @@ import typer
 from coprop_plugin.cli.app import app
 from coprop_plugin.cli.options import (
     AsJson,
+    Audio,
+    AudioTrack,
     Device,
     EngineName,
     Fps,
@@ -16,6 +18,7 @@ from coprop_plugin.cli.options import (
     Points,
     Quiet,
     SamplingOption,
+    VideoTrack,
 )
 from coprop_plugin.cli.output import (
     complain,
@@ -32,8 +35,11 @@ NOT_WITH_REUSE = {
     "shard": "--shard",
     "segment_batch": "--segment-batch",
     "redo": "--redo",
+    "audio_track": "--audio-track",
+    "video_track": "--video-track",
+    "audio": "--audio",
 }
-"""Options that have no meaning with --reuse, which redoes one video in this process."""
+"""Options that have no meaning with --reuse, which redoes one video as it was, in this process."""
 
 _ABOUT_THE_DEFAULT = (
     "no --backend: using sounding_object, a model of 1 million parameters that marks the salient "
@@ -104,6 +110,9 @@ def run(
     ] = "default",
     fps: Fps = 1.0,
     sampling: SamplingOption = "pts",
+    audio_track: AudioTrack = None,
+    video_track: VideoTrack = None,
+    audio: Audio = None,
     device: Device = None,
     overlay: Annotated[bool, typer.Option(help="Write overlay.mp4, with the sound.")] = True,
     alpha: Annotated[bool, typer.Option(help="Write frames with the mask as alpha.")] = False,
@@ -196,6 +205,7 @@ def run(
             batch.Options(
                 fps=fps or None,
                 sampling=sampling,
+                tracks=batch.tracks_for(paths, audio_track, video_track, audio),
                 overlay=overlay,
                 alpha=alpha,
                 redo=redo,

@@ -10,7 +10,7 @@ from coprop_plugin.media.annotation_files import (
 )
 from coprop_plugin.media.class_name_files import class_names
 from coprop_plugin.media.coco import run_lengths
-from coprop_plugin.media.container import MediaWarning
+from coprop_plugin.media.container import MediaWarning, refuse_missing
 from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.export_result import FORMATS, ExportFormat, export
@@ -30,7 +30,13 @@ from coprop_plugin.media.read import VideoInfo, open_video, open_video_at, probe
 from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.replace_folder import folders_in, recover_folder, replace_folder
 from coprop_plugin.media.result_folder import ResultWriter, save_result
-from coprop_plugin.media.result_json import is_result, read_about, read_manifest, source_of
+from coprop_plugin.media.result_json import (
+    is_result,
+    read_about,
+    read_manifest,
+    source_of,
+    tracks_of,
+)
 from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.waveform_file import WaveformFile
 
@@ -68,12 +74,14 @@ __all__ = [
     "read_painted_mask",
     "read_waveform",
     "recover_folder",
+    "refuse_missing",
     "replace_folder",
     "run_lengths",
     "save_result",
     "source_of",
     "to_supervision",
     "write_annotations",
+    "tracks_of",
     "write_clip",
     "write_masks",
     "write_overlay",

@@ -66,8 +66,7 @@ def _self_contained() -> str:
 def _refuse_unreadable(path: Path) -> None:
     if path.is_dir():
         raise MediaError(f"Expected a video file, got the folder {path}. Name the file inside it.")
-    if not path.exists():
-        raise MediaError(f"The file {path} does not exist. Check the name and the current folder.")
+    refuse_missing(path)
     if not path.is_file():
         raise MediaError(
             f"Expected a regular file, got the device or pipe {path}. Save the stream first."
@@ -81,6 +80,22 @@ def _refuse_unreadable(path: Path) -> None:
         ) from error
     if empty:
         raise MediaError(f"{path} is empty (0 bytes). Download or export it again.")
+
+
+def refuse_missing(path: Path) -> None:
+    """Refuse a path with nothing there.
+
+    Raises:
+        MediaError: If it does not exist, or is a link to something that does not.
+    """
+    if path.exists():
+        return
+    if path.is_symlink():
+        raise MediaError(
+            f"{path} is a link to {os.readlink(path)}, which does not exist. Restore that file, or "
+            "name another."
+        )
+    raise MediaError(f"The file {path} does not exist. Check the name and the current folder.")
 
 
 def _reason(error: Exception) -> str:

@@ -18,7 +18,7 @@ from coprop_plugin.media.masks import read_picture
 from coprop_plugin.media.matte import MatteTrack, save_alphas_of
 from coprop_plugin.media.previous_result import content_digest
 from coprop_plugin.media.replace_folder import replace_folder
-from coprop_plugin.media.result_json import read_manifest, source_of
+from coprop_plugin.media.result_json import read_manifest, source_of, tracks_of
 from coprop_plugin.media.rewrite import Spans, rewrite_video
 from coprop_plugin.media.video_formats import PRORES_4444, VP9_ALPHA, VideoFormat
 from coprop_plugin.types import spans_of
@@ -81,7 +81,7 @@ def export(
     path = folder / f"alpha{_VIDEOS[format_name].suffix}"
     spans = Spans(spans_of(torch.tensor(content["times"]).double(), content["sampling"]))
     matte = MatteTrack(spans, lambda t: read_picture(folder / "probs", t))
-    rewrite_video(path, source, matte.add_to, _VIDEOS[format_name])
+    rewrite_video(path, source, matte.add_to, _VIDEOS[format_name], tracks_of(content))
     return path
 
 
@@ -101,7 +101,8 @@ def _pictures(folder: Path, content: dict[str, Any], source: Path) -> Path:
     with writing(folder):
         try:
             partial.mkdir()
-            save_alphas_of(source, content["times"], folder / "probs", partial)
+            tracks = tracks_of(content)
+            save_alphas_of(source, content["times"], folder / "probs", partial, tracks)
             replace_folder(partial, target, Path.is_dir)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -10,6 +10,7 @@ from PIL import Image
 from coprop_plugin.media.masks import picture_name, read_picture
 from coprop_plugin.media.rewrite import Spans
 from coprop_plugin.media.video_source import VideoSource
+from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 
 def with_alpha(picture: np.ndarray, probs: np.ndarray | None) -> np.ndarray:
@@ -29,7 +30,9 @@ def save_alpha(picture: np.ndarray, probs: np.ndarray, folder: Path, index: int)
     matte.save(folder / picture_name(index), compress_level=3)
 
 
-def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Path) -> None:
+def save_alphas_of(
+    source: Path, times: Sequence[float], probs: Path, folder: Path, tracks: Tracks = DEFAULT_TRACKS
+) -> None:
     """Write the frames of a video that are shown at given times, with alpha channels.
 
     Args:
@@ -37,6 +40,7 @@ def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Pa
         times: Of the frames, in seconds, rising.
         probs: The folder of their probabilities.
         folder: Where to write.
+        tracks: Which tracks of the video to use.
 
     Raises:
         MediaError: If the video cannot be read.
@@ -45,7 +49,7 @@ def save_alphas_of(source: Path, times: Sequence[float], probs: Path, folder: Pa
     def save(index: int, shown: np.ndarray) -> None:
         save_alpha(shown, read_picture(probs, index), folder, index)
 
-    with VideoSource(source, quiet=True) as video:
+    with VideoSource(source, quiet=True, tracks=tracks) as video:
         index = 0
         shown: av.VideoFrame | None = None
         for time_s, frame in video.frames():

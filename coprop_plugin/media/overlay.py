@@ -12,7 +12,7 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.media.encode import VideoWriter, audio_of, picture_of, shown_times
 from coprop_plugin.media.masks import mask_box
 from coprop_plugin.media.rewrite import Spans, rewrite_video
-from coprop_plugin.types import Clip
+from coprop_plugin.types import DEFAULT_TRACKS, Clip, Tracks
 
 TINT = 0.45
 
@@ -26,6 +26,7 @@ def write_overlay(
     *,
     source: str | Path | None = None,
     clip: Clip | None = None,
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> Path:
     """Write a video with masks painted in: H.264 in mp4, with audio.
 
@@ -42,6 +43,7 @@ def write_overlay(
             or their look-up.
         source: The video file.
         clip: Frames and waveform in memory; used if there is no `source`.
+        tracks: Which tracks of the source to use.
 
     Returns:
         The path.
@@ -55,7 +57,7 @@ def write_overlay(
     """
     path = Path(path)
     if source is not None:
-        rewrite_video(path, source, _LayerTrack(mask_of, spans).paint)
+        rewrite_video(path, source, _LayerTrack(mask_of, spans).paint, tracks=tracks)
     elif clip is not None:
         _overlay_on_clip(path, mask_of, clip)
     else:

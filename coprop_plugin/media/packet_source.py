@@ -11,7 +11,9 @@ import numpy as np
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S
 from coprop_plugin.media.container import max_jump_s, packets_of
+from coprop_plugin.media.sound_end import STILL_S
 from coprop_plugin.media.video_source import VideoSource
+from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 
 @dataclass
@@ -40,17 +42,17 @@ class PacketSource:
     is_regular: bool = True
 
     @classmethod
-    def of(cls, path: str | Path) -> "PacketSource | None":
+    def of(cls, path: str | Path, tracks: Tracks = DEFAULT_TRACKS) -> "PacketSource | None":
         """Read the packets of a file; None if their time stamps cannot be relied on.
 
         Raises:
             MediaError: If the file cannot be opened, or its first frame cannot be decoded.
         """
         damage: Counter[str] = Counter()
-        with VideoSource(path, quiet=True) as source:
+        with VideoSource(path, quiet=True, tracks=tracks) as source:
             stamps = _stamps(source, damage)
             longest_s = max_jump_s(source.container)
-        with VideoSource(path, quiet=True) as source:
+        with VideoSource(path, quiet=True, tracks=tracks) as source:
             _, frame = next(source.frames())
             if damage or stamps is None or frame.pts != stamps[0][0] or not source.is_regular:
                 return None
@@ -63,11 +65,13 @@ class PacketSource:
             if source.stream.duration and source.stream.codec_context.has_b_frames:
                 left_s = source.declared_s - times[-1]
                 last = min(last, left_s if left_s > 0 else 1 / source.frame_rate)
+            source.end_s = times[-1] + last
+            has_stills = len(times) == 1 or bool(gaps.max() >= STILL_S)
             return cls(
                 Path(path),
                 source.frame_rate,
                 start_s,
-                times[-1] + last,
+                source.end_with_sound(has_stills),
                 source.tick_s,
                 source.has_sound,
                 len(times),
@@ -88,11 +92,17 @@ class PacketSource:
 def _stamps(source: VideoSource, damage: Counter[str]) -> list[tuple[int, int | None]] | None:
     """Return time stamp and duration of each packet in display order; None without them."""
     stamps = []
+    decoded_at: int | None = None
     for packet in packets_of(source.container, source.stream, damage):
         if packet.is_discard or not packet.size:
             continue
         if packet.is_corrupt or packet.pts is None:
             return None
+        if packet.dts is not None:
+            if decoded_at is not None and packet.dts <= decoded_at:
+                # Joined files, whose time stamps start again.
+                return None
+            decoded_at = packet.dts
         stamps.append((packet.pts, packet.duration))
     if not stamps:
         return None

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Protocol, TypeVar, get_args
 
@@ -17,7 +17,7 @@ from coprop_plugin.limits import CLIP_BYTES, FRAMES
 from coprop_plugin.media.packet_source import PacketSource
 from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.video_source import VideoSource
-from coprop_plugin.types import Clip, Sampling
+from coprop_plugin.types import DEFAULT_TRACKS, Clip, Sampling, Tracks
 
 Picture = TypeVar("Picture")
 
@@ -86,6 +86,7 @@ class VideoInfo:
         is_regular: Whether nothing is damaged and time stamps rise, so that reading can start in
             the middle.
         fps: The requested frames per second.
+        tracks: The requested tracks.
     """
 
     path: Path
@@ -99,14 +100,21 @@ class VideoInfo:
     has_sound: bool
     is_regular: bool = False
     fps: float | None = None
+    tracks: Tracks = DEFAULT_TRACKS
 
 
-def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts") -> Clip:
+def read_clip(
+    path: str | Path,
+    fps: float | None = 1.0,
+    sampling: Sampling = "pts",
+    tracks: Tracks = DEFAULT_TRACKS,
+) -> Clip:
     """Read a video file with its audio into memory.
 
     Frames are upright: a rotation tag is applied, so a phone's portrait video gives portrait
     frames and masks. Time 0 is the first picture; `times` are the time stamps of the kept frames.
-    A picture that is still shown at the next sampling time is kept again, with that time.
+    A picture that is still shown at the next sampling time is kept again, with that time; the last
+    one of a slide show is shown until the sound ends.
 
     Args:
         path: Any container that FFmpeg reads, with a video and an audio stream.
@@ -115,6 +123,7 @@ def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "p
             rate. `"avsbench"`: AVSBench's preprocessing, one frame per second at s + 15/16 s,
             counted in frames of the rounded frame rate; past the end the last frame; a last
             second of less than half its length is left out. `fps` must be 1.
+        tracks: Which tracks to read; by default those that players choose.
 
     Returns:
         The clip: frames uint8 at the file's own size, waveform `[samples]` at the file's own
@@ -135,13 +144,13 @@ def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "p
     """
     _check_sampling(fps, sampling)
     times: list[float] = []
-    with VideoSource(path) as source:
+    with VideoSource(path, tracks=tracks) as source:
         kept = _Frames(_expected_count(source, fps), source.path)
         for time_s, frame in _sampled(source, fps, sampling):
             times.append(time_s)
             kept.append(source.picture(frame))
     waveform, sample_rate = read_waveform(
-        path, start_s=source.start_s, duration_s=_duration_s(source)
+        path, start_s=source.start_s, duration_s=_duration_s(source), tracks=tracks
     )
     return Clip(
         kept.all(),
@@ -150,11 +159,15 @@ def read_clip(path: str | Path, fps: float | None = 1.0, sampling: Sampling = "p
         torch.tensor(times, dtype=torch.float64),
         sampling=sampling,
         source=Path(path),
+        tracks=tracks,
     )
 
 
 def open_video(
-    path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts"
+    path: str | Path,
+    fps: float | None = 1.0,
+    sampling: Sampling = "pts",
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> Iterator[tuple[float, Tensor]]:
     """Yield the frames that `read_clip` would keep one by one, in bounded memory.
 
@@ -162,6 +175,7 @@ def open_video(
         path: As for `read_clip`.
         fps: As for `read_clip`.
         sampling: As for `read_clip`.
+        tracks: As for `read_clip`.
 
     Yields:
         The time in seconds and the frame, `[3, H, W]` uint8 RGB, upright.
@@ -174,7 +188,7 @@ def open_video(
         ...     print(time_s, frame.shape)
     """
     _check_sampling(fps, sampling)
-    with VideoSource(path) as source:
+    with VideoSource(path, tracks=tracks) as source:
         for time_s, frame in _sampled(source, fps, sampling):
             yield time_s, torch.from_numpy(_channels_first(source.picture(frame)))
 
@@ -183,6 +197,7 @@ def probe(
     path: str | Path,
     fps: float | None = 1.0,
     sampling: Sampling = "pts",
+    tracks: Tracks = DEFAULT_TRACKS,
     *,
     decode: bool = True,
 ) -> VideoInfo:
@@ -195,6 +210,7 @@ def probe(
         path: As for `read_clip`.
         fps: As for `read_clip`.
         sampling: As for `read_clip`.
+        tracks: As for `read_clip`.
         decode: Whether to decode every frame. Otherwise the times are those of the file's packets
             if these are regular, and frames that cannot be decoded are included.
 
@@ -205,13 +221,15 @@ def probe(
         >>> probe("street.mp4", fps=2).times  # doctest: +SKIP
     """
     _check_sampling(fps, sampling)
-    if not decode and (packets := PacketSource.of(path)):
-        return _info_of(packets, fps, sampling)
-    with VideoSource(path) as source:
-        return _info_of(source, fps, sampling)
+    if not decode and (packets := PacketSource.of(path, tracks)):
+        return _info_of(packets, fps, sampling, tracks)
+    with VideoSource(path, tracks=tracks) as source:
+        return _info_of(source, fps, sampling, tracks)
 
 
-def _info_of(source: FrameSource[Picture], fps: float | None, sampling: Sampling) -> VideoInfo:
+def _info_of(
+    source: FrameSource[Picture], fps: float | None, sampling: Sampling, tracks: Tracks
+) -> VideoInfo:
     times: list[float] = []
     size = (0, 0)
     for time_s, frame in _sampled(source, fps, sampling):
@@ -230,6 +248,7 @@ def _info_of(source: FrameSource[Picture], fps: float | None, sampling: Sampling
         has_sound=source.has_sound,
         is_regular=source.is_regular,
         fps=fps,
+        tracks=tracks,
     )
 
 
@@ -252,27 +271,28 @@ def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
         >>> next(open_video_at(probe("street.mp4"), 30)).shape  # doctest: +SKIP
     """
     if start and info.is_regular and start < len(info.times):
-        with VideoSource(info.path, quiet=True) as source:
+        with VideoSource(info.path, quiet=True, tracks=info.tracks) as source:
             if source.seek(float(info.times[start]), info.start_s):
                 for frame in _sampled_from(source, info, start):
                     yield torch.from_numpy(_channels_first(source.picture(frame)))
                 return
-    frames = open_video(info.path, info.fps, info.sampling)
+    frames = open_video(info.path, info.fps, info.sampling, info.tracks)
     yield from (frame for _, frame in islice(frames, start, None))
 
 
 def _sampled_from(source: VideoSource, info: VideoInfo, start: int) -> Iterator[av.VideoFrame]:
     """Yield the pictures of the frames that a sampling keeps, from index `start` on."""
-    if info.fps is not None and info.sampling == "pts":
-        yield from (frame for _, frame in sample_at_rate(source, info.fps, start))
-        return
-    # These samplings keep pictures with their own time stamps.
-    wanted = iter(info.times[start:].tolist())
-    time_s = next(wanted, None)
-    for shown_s, frame in source.frames():
-        if time_s is not None and shown_s >= time_s - source.tick_s / 2:
-            yield frame
-            time_s = next(wanted, None)
+    wanted = info.times[start:].tolist()
+    shown: av.VideoFrame | None = None
+    for time_s, frame in source.frames():
+        while shown is not None and wanted and wanted[0] < time_s - _rounding_s(source):
+            wanted.pop(0)
+            yield shown
+        if not wanted:
+            return
+        shown = frame
+    if shown is not None:
+        yield from repeat(shown, len(wanted))
 
 
 def _check_sampling(fps: float | None, sampling: Sampling) -> None:
@@ -308,16 +328,14 @@ def _sampled(
         yield frame
 
 
-def sample_at_rate(
-    source: FrameSource[Picture], fps: float, first: int = 0
-) -> Iterator[tuple[float, Picture]]:
-    """Keep the frame shown at k / fps for k = first, first + 1, and so on; see `read_clip`.
+def sample_at_rate(source: FrameSource[Picture], fps: float) -> Iterator[tuple[float, Picture]]:
+    """Keep the frame shown at k / fps for k = 0, 1, 2, and so on; see `read_clip`.
 
-    A time in the last half frame of the video is left out; otherwise ten seconds of video at
-    29.97 fps would end with an eleventh frame that stands for 0.01 s.
+    A time in the last half sampled frame of the video is left out, as FFmpeg does; otherwise ten
+    seconds of video at 29.97 fps would end with an eleventh frame that stands for 0.01 s.
     """
-    rounding_s = min(source.tick_s / 2, MAX_ROUNDING_S)
-    k = first
+    rounding_s = _rounding_s(source)
+    k = 0
     current: tuple[float, Picture] | None = None
     for following in source.frames():
         if current is not None:
@@ -327,10 +345,14 @@ def sample_at_rate(
         current = following
     # `frames` yields at least one, or raises.
     assert current is not None
-    end_s = max(source.end_s - 0.5 / source.frame_rate, current[0]) + rounding_s
-    for time_s in _kept_times(current[0], end_s, k, fps):
+    end_s = source.end_s - 0.5 / fps + rounding_s
+    for time_s in _kept_times(current[0], end_s if k else max(end_s, rounding_s), k, fps):
         yield time_s, current[1]
         k += 1
+
+
+def _rounding_s(source: FrameSource[Picture]) -> float:
+    return min(source.tick_s / 2, MAX_ROUNDING_S)
 
 
 def _kept_times(shown_s: float, until_s: float, k: int, fps: float) -> Iterator[float]:

@@ -35,6 +35,7 @@ from coprop_plugin.types import (
     FrameResult,
     Sampling,
     SegmentationResult,
+    Tracks,
     spans_of,
 )
 
@@ -77,6 +78,7 @@ class ResultWriter:
         control_points: Can also be set later: see `write_points`, and the attribute
             `control_points`.
         sampling: How the frames were chosen; by default the clip's own, else `"pts"`.
+        tracks: The tracks of the source to use; by default the clip's own.
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/`.
         about: Any JSON content that identifies the result; `read_about` returns it.
@@ -103,6 +105,7 @@ class ResultWriter:
         clip: Clip | None = None,
         control_points: ControlPoints | None = None,
         sampling: Sampling | None = None,
+        tracks: Tracks | None = None,
         overlay: bool = True,
         alpha: bool = False,
         about: Mapping[str, Any] | None = None,
@@ -118,6 +121,7 @@ class ResultWriter:
         self._source = Path(source) if source is not None and Path(source).is_file() else None
         self._clip = clip
         self._sampling = sampling or (clip.sampling if clip is not None else "pts")
+        self._tracks = tracks or (clip.tracks if clip is not None else Tracks())
         self._overlay, self._alpha = overlay, alpha
         self._about = dict(about or {})
         self._resume = resume
@@ -244,7 +248,9 @@ class ResultWriter:
             return self._pictures.mask(index)
 
         path = self._partial / "overlay.mp4"
-        write_overlay(path, mask_of, spans, source=self._source, clip=self._clip)
+        write_overlay(
+            path, mask_of, spans, source=self._source, clip=self._clip, tracks=self._tracks
+        )
 
     def __exit__(
         self,
@@ -275,7 +281,7 @@ class ResultWriter:
         probs, alpha = self._partial / "probs", self._partial / "alpha"
         if self._alpha and self._source and len(os.listdir(alpha)) < self.num_written:
             with writing(self.folder):
-                save_alphas_of(self._source, self.times, probs, alpha)
+                save_alphas_of(self._source, self.times, probs, alpha, self._tracks)
         if self._overlay_thread is not None:
             self._overlay_thread.finish(self._spans(times))
         with writing(self.folder):
@@ -300,6 +306,7 @@ class ResultWriter:
             "format": FORMAT,
             "version": __version__,
             "source": None if source is None else Path(source).name,
+            "tracks": self._tracks.to_dict(),
             "size": list(self._shape[:2]),
             "orientation": "upright: the source's rotation tag is applied",
             "num_frames": self.num_written,

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import FRAMES, OBJECTS, PIXELS, read_text
 from coprop_plugin.media.replace_folder import recover_folder
-from coprop_plugin.types import Sampling
+from coprop_plugin.types import Sampling, Tracks
 
 FORMAT = "coprop.result/1"
 FILE = "result.json"
@@ -50,6 +50,11 @@ def source_of(folder: Path, content: Mapping[str, Any]) -> Path | None:
     return next((Path(p) for p in (recorded, beside) if p and _is_file(Path(p))), None)
 
 
+def tracks_of(content: Mapping[str, Any]) -> Tracks:
+    """Return the tracks of its video that a result was made from."""
+    return Tracks.of(content.get("tracks") or {})
+
+
 def is_result(folder: Path) -> bool:
     """Whether a folder holds a complete result."""
     return read_manifest(folder) is not None
@@ -82,9 +87,18 @@ def _is_valid(content: Mapping[str, Any]) -> bool:
         and _are_times(times)
         and content.get("sampling") in get_args(Sampling)
         and isinstance(content.get("source"), str | None)
+        and _are_tracks(content.get("tracks") or {})
         and isinstance(about, dict)
         and isinstance(about.get("input"), str | None)
         and isinstance(about.get("options"), dict | None)
+    )
+
+
+def _are_tracks(tracks: Any) -> bool:
+    return (
+        isinstance(tracks, dict)
+        and isinstance(tracks.get("sound"), str | None)
+        and all(isinstance(tracks.get(kind), int | str | None) for kind in ("video", "audio"))
     )
 
 

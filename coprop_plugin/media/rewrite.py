@@ -12,12 +12,14 @@ import numpy as np
 from torch import Tensor
 
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.choose_tracks import choose_audio
 from coprop_plugin.media.container import open_container, packets_of
 from coprop_plugin.media.encode import CopiedAudio, EncodedAudio, VideoWriter
 from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.soundtrack import SoundBlock, sound_blocks
 from coprop_plugin.media.video_formats import MP4, VideoFormat
 from coprop_plugin.media.video_source import VideoSource
+from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
 
@@ -29,7 +31,11 @@ Change = Callable[[np.ndarray, float], np.ndarray]
 
 
 def rewrite_video(
-    path: Path, source: str | Path, change: Change, video_format: VideoFormat = MP4
+    path: Path,
+    source: str | Path,
+    change: Change,
+    video_format: VideoFormat = MP4,
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> None:
     """Write every picture of a video as `change` returns it, at its own time, with the audio.
 
@@ -40,15 +46,16 @@ def rewrite_video(
         source: The video file.
         change: Called for each picture in order.
         video_format: Of the new file.
+        tracks: Which tracks of the source to use.
 
     Raises:
         MediaError: If the source cannot be read, or the file cannot be written.
     """
     try:
-        _write(path, Path(source), change, video_format, copy_audio=True)
+        _write(path, Path(source), change, video_format, tracks, copy_audio=True)
     except MediaError:
         # Some packets, e.g. AAC whose time stamps go back, cannot be copied into an mp4.
-        _write(path, Path(source), change, video_format, copy_audio=False)
+        _write(path, Path(source), change, video_format, tracks, copy_audio=False)
 
 
 class Spans:
@@ -82,10 +89,15 @@ class Spans:
 
 
 def _write(
-    path: Path, source_path: Path, change: Change, video_format: VideoFormat, copy_audio: bool
+    path: Path,
+    source_path: Path,
+    change: Change,
+    video_format: VideoFormat,
+    tracks: Tracks,
+    copy_audio: bool,
 ) -> None:
     with ExitStack() as stack:
-        source = stack.enter_context(VideoSource(source_path, quiet=True))
+        source = stack.enter_context(VideoSource(source_path, quiet=True, tracks=tracks))
         frames = source.frames_with_lengths()
         # The clock starts with the first frame, and audio is placed on that clock.
         first = next(frames)
@@ -109,19 +121,24 @@ def _audio_of(
 ) -> CopiedAudio | EncodedAudio | None:
     if not source.has_sound:
         return None
-    start_s = source.start_s or 0.0
-    codec = source.container.streams.audio[0].codec_context
-    if copy_audio and codec is not None and codec.name in video_format.copied:
-        container = stack.enter_context(open_container(source.path))
-        stream = container.streams.audio[0]
-        return CopiedAudio(stream, _shifted(container, stream, start_s))
-    blocks = sound_blocks(source.path, start_s, Counter())
-    first = next(blocks, None)
-    if first is None:
+    tracks, start_s = source.tracks, source.start_s or 0.0
+    # Packets keep neither a change of sample rate nor one of channels.
+    scanned = {
+        (block.own_rate, len(block.samples))
+        for block in sound_blocks(source.path, start_s, Counter(), tracks)
+    }
+    if not scanned:
         return None
-    layout = LAYOUTS.get(first.samples.shape[0])
-    samples = _without_gaps(chain([first], blocks), mono=layout is None)
-    return EncodedAudio(samples, first.sample_rate, layout or "mono")
+    if copy_audio and len(scanned) == 1 and tracks.sound is None:
+        container = stack.enter_context(open_container(source.path))
+        stream = choose_audio(container, source.path, tracks)
+        if stream is not None and stream.codec_context.name in video_format.copied:
+            return CopiedAudio(stream, _shifted(container, stream, start_s))
+    sample_rate, channels = max(rate for rate, _ in scanned), {count for _, count in scanned}
+    layout = LAYOUTS.get(min(channels)) if len(channels) == 1 else None
+    blocks = sound_blocks(source.path, start_s, Counter(), tracks, sample_rate)
+    samples = _without_gaps(blocks, mono=layout is None)
+    return EncodedAudio(samples, sample_rate, layout or "mono")
 
 
 def _shifted(

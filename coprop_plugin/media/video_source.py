@@ -4,6 +4,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -13,11 +14,14 @@ import numpy as np
 import torch
 from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Disposition
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S, PIXELS
+from coprop_plugin.media.choose_tracks import choose_video
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
+from coprop_plugin.media.sound_end import STILL_S, end_of_last_still
+from coprop_plugin.media.stream_clock import StreamClock
+from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 # A file may declare a longer duration than can be read. A smaller difference is rounding.
 UNREAD_SLACK_S = 0.5
@@ -27,11 +31,14 @@ class VideoSource:
     """The pictures of a video file, decoded once, in display order.
 
     Time 0 is the first picture that can be decoded. A picture whose time stamp is missing, goes
-    back, or jumps by more than the length of the file is placed one frame after its predecessor.
+    back, or jumps by more than the length of the file is placed one frame after its predecessor,
+    see `StreamClock`. The last one of some stills is shown until the sound ends, see
+    `end_of_last_still`.
 
     Args:
         path: The file.
         quiet: Whether to suppress warnings, because they were given before.
+        tracks: Which streams to use.
 
     Attributes:
         frame_rate: Average frames per second according to the file; 25 if it does not say.
@@ -44,23 +51,25 @@ class VideoSource:
             than `limits.PIXELS`.
     """
 
-    def __init__(self, path: str | Path, *, quiet: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, quiet: bool = False, tracks: Tracks = DEFAULT_TRACKS
+    ) -> None:
         self.path = Path(path)
-        self.quiet = quiet
+        self.quiet, self.tracks = quiet, tracks
         self.start_s: float | None = None
         self.end_s = 0.0
         self.num_frames = 0
         self._num_damaged = 0
         self._num_irregular = 0
+        self._has_stills = False
         self._sought: Iterator[av.VideoFrame] | None = None
-        self._size: tuple[int, int] | None = None
-        self._on_its_side = False
+        self._fitting: _Fitting | None = None
 
     def __enter__(self) -> "VideoSource":
         self._opened = open_container(self.path)
         self.container = self._opened.__enter__()
         try:
-            self.stream = _video_stream(self.container, self.path)
+            self.stream = choose_video(self.container, self.path, self.tracks.video)
             codec = self.stream.codec_context
             PIXELS.check(codec.width * codec.height, self.path, MediaError)
         except MediaError:
@@ -69,6 +78,7 @@ class VideoSource:
         # Frame threading is two to eight times faster than slice threading.
         self.stream.thread_type, codec.thread_count = "AUTO", torch.get_num_threads()
         self.frame_rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
+        self._clock = StreamClock(max_jump_s(self.container))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -82,13 +92,12 @@ class VideoSource:
     @property
     def pixel_aspect(self) -> Fraction:
         """Width over height of an upright pixel. After the first `picture` only."""
-        coded = self.stream.sample_aspect_ratio or Fraction(1)
-        return 1 / coded if self._on_its_side else coded
+        return self._fitting.pixel_aspect if self._fitting else Fraction(1)
 
     @property
     def has_sound(self) -> bool:
-        """Whether the file has an audio stream."""
-        return bool(self.container.streams.audio)
+        """Whether there is an audio stream."""
+        return bool(self.tracks.sound or self.container.streams.audio)
 
     @property
     def is_regular(self) -> bool:
@@ -136,7 +145,8 @@ class VideoSource:
         time_s = -nominal_s
         size: tuple[int, int] | None = None
         for frame in self._sought or self._decoded():
-            time_s = self._time_after(time_s, frame, nominal_s)
+            previous_s, time_s = time_s, self._time_after(time_s, frame, nominal_s)
+            self._has_stills |= self.num_frames > 0 and time_s - previous_s >= STILL_S
             self.num_frames += 1
             self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
             DURATION_S.check(self.end_s, self.path, MediaError)
@@ -150,6 +160,7 @@ class VideoSource:
                 f"{self.path} has a video stream, but none of its pictures can be decoded: the "
                 "file is damaged or cut off. Download, copy or export it again."
             )
+        self.end_s = self.end_with_sound(self._has_stills or self.num_frames == 1)
         self._warn_of_damage()
 
     def frames_with_lengths(self) -> Iterator[tuple[float, float, av.VideoFrame]]:
@@ -186,11 +197,9 @@ class VideoSource:
         stamp_s = float(frame.pts * frame.time_base)
         if self.start_s is None:
             self.start_s = stamp_s
-        time_s = stamp_s - self.start_s
-        if previous_s < time_s <= previous_s + max_jump_s(self.container):
-            return time_s
-        self._num_irregular += 1
-        return previous_s + nominal_s
+        time_s = self._clock.time_of(stamp_s - self.start_s, previous_s + nominal_s)
+        self._num_irregular += time_s != stamp_s - self.start_s
+        return time_s
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         damage: Counter[str] = Counter()
@@ -198,6 +207,12 @@ class VideoSource:
             self._num_damaged = damage["pieces"]
             yield frame
         self._num_damaged = damage["pieces"]
+
+    def end_with_sound(self, has_stills: bool) -> float:
+        """Return `end_s`, or the end of the sound, while which the last of some stills is shown."""
+        if not has_stills or not self.has_sound or self._num_damaged:
+            return self.end_s
+        return end_of_last_still(self.path, self.tracks, self.start_s or 0.0, self.end_s)
 
     def _warn_of_damage(self) -> None:
         declared_s = self.declared_s
@@ -218,32 +233,68 @@ class VideoSource:
         )
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return a frame upright, `[H, W, 3]` uint8 RGB, in the size of the first frame."""
-        if self._size is None:
-            self._size = (frame.height, frame.width)
-        height, width = self._size
+        """Return a frame upright, `[H, W, 3]` uint8 RGB, in the size of the first frame.
+
+        A frame of another size is scaled with its aspect kept, and centred on black.
+        """
+        coded = self.stream.codec_context.sample_aspect_ratio or Fraction(1)
+        if self._fitting is None:
+            self._fitting = _Fitting.of(frame, coded)
+        return self._fitting.picture(frame, coded)
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """The size of all pictures of a video: that of the first one, upright."""
+
+    size: tuple[int, int]
+    pixel_aspect: Fraction
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, coded: Fraction) -> "_Fitting":
+        if on_its_side(frame):
+            return cls((frame.width, frame.height), 1 / coded)
+        return cls((frame.height, frame.width), coded)
+
+    def picture(self, frame: av.VideoFrame, coded: Fraction) -> np.ndarray:
+        own = self.of(frame, coded)
+        height, width = self.size
+        if own.size != self.size:
+            shown_width = own.size[1] * own.pixel_aspect / self.pixel_aspect
+            scale = min(height / own.size[0], width / float(shown_width))
+            height = min(height, max(1, round(own.size[0] * scale)))
+            width = min(width, max(1, round(float(shown_width) * scale)))
+        on_side = on_its_side(frame)
         # By default a thread pool is created for every frame, which takes longer than the work.
-        rgb = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
+        rgb = frame.to_ndarray(
+            format="rgb24",
+            width=height if on_side else width,
+            height=width if on_side else height,
+            threads=1,
+        )
         turned = upright(rgb, frame)
-        self._on_its_side = turned.shape != rgb.shape
-        return turned
+        if (height, width) == self.size:
+            return turned
+        canvas = np.zeros((*self.size, 3), np.uint8)
+        top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
+        canvas[top : top + height, left : left + width] = turned
+        return canvas
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    # The cover image of a song is also a video stream, marked as an attached picture.
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not streams:
-        sound = "only audio" if container.streams.audio else "and no audio"
-        raise MediaError(
-            f"{path} holds no video, {sound}. Name the video that belongs to it, or use "
-            "Clip(frames, waveform, sample_rate)."
-        )
-    if streams[0].codec_context is None:
-        raise MediaError(
-            f"{path} holds video in a codec that this build of FFmpeg cannot decode. Convert it to "
-            "H.264 first."
-        )
-    return streams[0]
+def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:
+    # `frame.side_data` would create a reference cycle, which keeps pictures in memory.
+    container = SideDataContainer(frame)  # type: ignore[call-arg]  # PyAV's stub has no argument
+    turn = container.get(SideDataType.DISPLAYMATRIX)
+    return None if turn is None else np.frombuffer(turn, np.int32).reshape(3, 3)
+
+
+def on_its_side(frame: av.VideoFrame) -> bool:
+    """Whether the display matrix of a frame swaps its height and width."""
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        return False
+    (a, b, _), (c, d, _), _ = matrix
+    return math.hypot(b, c) > math.hypot(a, d)
 
 
 def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
@@ -251,14 +302,12 @@ def upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 
     A matrix between two quarter turns counts as the nearest of them.
     """
-    # `frame.side_data` would create a reference cycle, which keeps pictures in memory.
-    container = SideDataContainer(frame)  # type: ignore[call-arg]  # PyAV's stub has no argument
-    turn = container.get(SideDataType.DISPLAYMATRIX)
-    if turn is None:
+    matrix = _display_matrix(frame)
+    if matrix is None:
         return picture
     # A pixel goes from (x, y) to (a x + c y, b x + d y), x to the right and y down.
-    (a, b, _), (c, d, _), _ = np.frombuffer(turn, np.int32).reshape(3, 3)
-    if math.hypot(b, c) > math.hypot(a, d):
+    (a, b, _), (c, d, _), _ = matrix
+    if on_its_side(frame):
         picture = picture.swapaxes(0, 1)
         to_right, to_bottom = c, b
     else:

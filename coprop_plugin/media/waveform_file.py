@@ -54,11 +54,13 @@ class WaveformFile:
         except OSError as error:
             raise _no_room(self._length, error) from error
 
-    def scale(self, factor: float) -> None:
-        """Multiply all samples by a factor, in bounded memory."""
-        for first in range(0, self._length, _CHUNK):
+    def scale(self, factor: float, start: int = 0, stop: int | None = None) -> None:
+        """Multiply the samples from `start` to `stop` by a factor, in bounded memory."""
+        stop = self._length if stop is None else min(stop, self._length)
+        for first in range(start, stop, _CHUNK):
             self._file.seek(first * _ITEM)
-            samples = np.frombuffer(self._file.read(_CHUNK * _ITEM), np.float32)
+            content = self._file.read(min(_CHUNK, stop - first) * _ITEM)
+            samples = np.frombuffer(content, np.float32)
             self.write(first, samples * np.float32(factor))
 
     def tensor(self) -> Tensor:

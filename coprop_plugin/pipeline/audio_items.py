@@ -7,7 +7,7 @@ import torch
 
 from coprop_plugin import media
 from coprop_plugin.pipeline.windows import read_audio
-from coprop_plugin.types import Clip, Sampling
+from coprop_plugin.types import DEFAULT_TRACKS, Clip, Sampling, Tracks
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class AudioItem:
         path: The file.
         fps: Frames a second of a video; None for all.
         sampling: As in `Clip.from_file`, for a video.
+        tracks: Which tracks of a video to read.
         num_frames: Number of frames of a data set's clip, whose file holds audio alone; None for
             a video.
     """
@@ -27,6 +28,7 @@ class AudioItem:
     path: Path
     fps: float | None = 1.0
     sampling: Sampling = "pts"
+    tracks: Tracks = DEFAULT_TRACKS
     num_frames: int | None = None
 
     def clip(self) -> Clip:
@@ -39,7 +41,7 @@ class AudioItem:
             MediaError: If the file cannot be read.
         """
         if self.num_frames is None:
-            return read_audio(self.path, self.fps, self.sampling)
+            return read_audio(self.path, self.fps, self.sampling, tracks=self.tracks)
         waveform, sample_rate = media.read_waveform(self.path)
         no_pictures = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(self.num_frames, 3, 1, 1)
         return Clip(

@@ -96,7 +96,8 @@ def redo(
         ... # doctest: +SKIP
     """
     earlier = media.PreviousResult.read(run)
-    stream = StreamedVideo(video, fps, earlier.content["sampling"], model.window_limits)
+    tracks = media.tracks_of(earlier.content)
+    stream = StreamedVideo(video, fps, earlier.content["sampling"], model.window_limits, tracks)
     audio = stream.audio
     _refuse_other(earlier, model, Path(video), audio)
     if not isinstance(points, ControlPoints):
@@ -116,6 +117,7 @@ def redo(
             folder,
             source=video,
             sampling=audio.sampling,
+            tracks=tracks,
             control_points=points,
             overlay=overlay,
             alpha=alpha,

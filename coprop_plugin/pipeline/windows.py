@@ -11,7 +11,14 @@ from torch import Tensor
 from coprop_plugin import media
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
-from coprop_plugin.types import AVSBENCH_INSTANT_S, Clip, Propagator, Sampling
+from coprop_plugin.types import (
+    AVSBENCH_INSTANT_S,
+    DEFAULT_TRACKS,
+    Clip,
+    Propagator,
+    Sampling,
+    Tracks,
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ class StreamedVideo:
         fps: Frames a second to read; None takes all.
         sampling: See `Clip.from_file`.
         limits: How much to hold in memory.
+        tracks: Which tracks to read.
 
     Attributes:
         audio: The whole video as a clip whose frames are absent (all zero, no memory).
@@ -147,10 +155,11 @@ class StreamedVideo:
         fps: float | None = 1.0,
         sampling: Sampling = "pts",
         limits: WindowLimits | None = None,
+        tracks: Tracks = DEFAULT_TRACKS,
     ) -> None:
         self.path, self.fps, self.sampling = Path(path), fps, sampling
         self.limits = limits or WindowLimits()
-        self.info = media.probe(path, fps=fps, sampling=sampling)
+        self.info = media.probe(path, fps=fps, sampling=sampling, tracks=tracks)
         self.audio = _audio_of(self.info, self.limits)
 
     def windows(
@@ -213,6 +222,7 @@ def read_audio(
     fps: float | None = 1.0,
     sampling: Sampling = "pts",
     limits: WindowLimits | None = None,
+    tracks: Tracks = DEFAULT_TRACKS,
 ) -> Clip:
     """Read the audio of a video as a clip whose frames are absent; no frame is decoded.
 
@@ -224,11 +234,12 @@ def read_audio(
         fps: Frames a second; None takes all.
         sampling: See `Clip.from_file`.
         limits: How much audio to hold in memory.
+        tracks: Which tracks to read.
 
     Raises:
         MediaError: If the file cannot be read.
     """
-    info = media.probe(path, fps=fps, sampling=sampling, decode=False)
+    info = media.probe(path, fps=fps, sampling=sampling, tracks=tracks, decode=False)
     return _audio_of(info, limits or WindowLimits())
 
 
@@ -238,9 +249,18 @@ def _audio_of(info: media.VideoInfo, limits: WindowLimits) -> Clip:
         start_s=info.start_s,
         duration_s=info.duration_s,
         in_memory=limits.audio_samples,
+        tracks=info.tracks,
     )
     absent = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(len(info.times), 3, *info.size)
-    return Clip(absent, waveform, sample_rate, info.times, sampling=info.sampling, source=info.path)
+    return Clip(
+        absent,
+        waveform,
+        sample_rate,
+        info.times,
+        sampling=info.sampling,
+        source=info.path,
+        tracks=info.tracks,
+    )
 
 
 def _frames_within(times: Tensor, seconds: float) -> int:

@@ -13,6 +13,7 @@ from coprop_plugin import media
 from coprop_plugin.media.encode import VideoWriter, mono_audio
 from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.report.images import jpeg_uri, shown_size
+from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 _THUMBNAIL = 160
 """Pixels of the longer side of the still."""
@@ -37,7 +38,9 @@ class PageVideo:
     still: str
 
 
-def write_page_video(source: Path, path: Path, still_s: float = 0.0) -> PageVideo:
+def write_page_video(
+    source: Path, path: Path, still_s: float = 0.0, tracks: Tracks = DEFAULT_TRACKS
+) -> PageVideo:
     """Transcode a video to H.264 with mono AAC, with a longer side of at most 640 pixels.
 
     All frames are kept, with their time stamps, upright and with square pixels.
@@ -46,6 +49,7 @@ def write_page_video(source: Path, path: Path, still_s: float = 0.0) -> PageVide
         source: Any video file.
         path: Where to write.
         still_s: Time of the thumbnail in seconds.
+        tracks: Which tracks of the source to use.
 
     Raises:
         MediaError: If the source cannot be read, or the file cannot be written.
@@ -53,12 +57,12 @@ def write_page_video(source: Path, path: Path, still_s: float = 0.0) -> PageVide
     with warnings.catch_warnings():
         # The run that segmented the file already warned.
         warnings.simplefilter("ignore", media.MediaWarning)
-        info = media.probe(source, fps=None)
+        info = media.probe(source, fps=None, tracks=tracks)
         waveform, sample_rate = media.read_waveform(
-            source, start_s=info.start_s, duration_s=info.duration_s
+            source, start_s=info.start_s, duration_s=info.duration_s, tracks=tracks
         )
     with ExitStack() as stack:
-        video = stack.enter_context(VideoSource(source, quiet=True))
+        video = stack.enter_context(VideoSource(source, quiet=True, tracks=tracks))
         writer = stack.enter_context(VideoWriter(path, audio=mono_audio(waveform, sample_rate)))
         still = None
         for time_s, length_s, frame in video.frames_with_lengths():

@@ -16,7 +16,7 @@ from coprop_plugin.report.page_template import render_page
 from coprop_plugin.report.page_video import PageVideo, write_page_video
 from coprop_plugin.report.read_run import Layer, LayerName, Run, read_run
 from coprop_plugin.report.reasons import reasons_of
-from coprop_plugin.types import ControlPoints
+from coprop_plugin.types import ControlPoints, Tracks
 
 PAGE, VIDEO = REPORT_NAMES
 
@@ -90,7 +90,8 @@ def write_report(
     page, beside = run.folder / PAGE, run.folder / VIDEO
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / VIDEO
-        shown = write_page_video(run.video, made, still_s=run.spans[loudest][0])
+        tracks = Tracks() if run.painted else media.tracks_of(run.content)
+        shown = write_page_video(run.video, made, run.spans[loudest][0], tracks)
         embedded = made.stat().st_size <= embedded_bytes
         content = base64.b64encode(made.read_bytes()).decode() if embedded else ""
         text = render_run_page(run, shown, names, content)

@@ -45,6 +45,7 @@ from coprop_plugin.types.results import (
     SegmentationResult,
 )
 from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
+from coprop_plugin.types.tracks import DEFAULT_TRACKS, Track, Tracks
 
 __all__ = [
     "ABSENT_LOGIT",
@@ -56,6 +57,7 @@ __all__ = [
     "Clip",
     "ControlPointProvider",
     "ControlPoints",
+    "DEFAULT_TRACKS",
     "DropInBackend",
     "FrameResult",
     "Hook",
@@ -71,6 +73,8 @@ __all__ = [
     "Source",
     "Span",
     "StreamingProvider",
+    "Track",
+    "Tracks",
     "UnpackedCall",
     "avsbench_times",
     "checked_class_names",

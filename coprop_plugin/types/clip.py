@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import ClipError
 from coprop_plugin.types.timeline import avsbench_times
+from coprop_plugin.types.tracks import Track, Tracks
 
 Sampling = Literal["pts", "avsbench"]
 """What a frame stands for: the time from its time stamp to the next, or a second of AVSBench."""
@@ -43,6 +44,7 @@ class Clip:
             the 0.975 s that end 0.0375 s later. By default `times`. Not used with `"avsbench"`
             sampling.
         source: The file that the clip was read from.
+        tracks: The tracks of that file.
         name: The name of the clip; by default its source's name without suffix.
         native: The arguments of a wrapped model's own call, for that model's adapter.
 
@@ -65,6 +67,7 @@ class Clip:
     audio_embedding: Tensor | None = field(default=None, kw_only=True)
     heard_at: Tensor | None = field(default=None, kw_only=True)
     source: Path | None = field(default=None, kw_only=True)
+    tracks: Tracks = field(default=Tracks(), kw_only=True)
     name: str | None = field(default=None, kw_only=True)
     native: Any = field(default=None, kw_only=True)
     # What was checked already, which `dataclasses.replace` hands on.
@@ -106,7 +109,14 @@ class Clip:
 
     @classmethod
     def from_file(
-        cls, path: str | Path, fps: float | None = 1.0, sampling: Sampling = "pts"
+        cls,
+        path: str | Path,
+        fps: float | None = 1.0,
+        sampling: Sampling = "pts",
+        *,
+        audio_track: Track | None = None,
+        video_track: Track | None = None,
+        audio: str | Path | None = None,
     ) -> "Clip":
         """Read a video file with its audio.
 
@@ -115,6 +125,10 @@ class Clip:
             fps: Frames to keep per second of video; None keeps every frame.
             sampling: `"pts"`: for each k, the frame that is on screen at k / fps. `"avsbench"`:
                 AVSBench's preprocessing, one frame a second at s + 15/16 s (`fps` must be 1).
+            audio_track: Number (0 the first) or language of an audio track; None chooses as
+                players do, see `Tracks`.
+            video_track: Likewise, of a video track.
+            audio: A file whose audio to use instead of the video's own.
 
         Returns:
             The clip, upright (a rotation tag is applied), at the file's own size.
@@ -125,7 +139,9 @@ class Clip:
         """
         from coprop_plugin import media
 
-        return media.read_clip(path, fps=fps, sampling=sampling)
+        sound = None if audio is None else Path(audio)
+        tracks = Tracks(video_track, audio_track, sound)
+        return media.read_clip(path, fps=fps, sampling=sampling, tracks=tracks)
 
     @classmethod
     def of(cls, source: Source, fps: float | None = 1.0, sampling: Sampling = "pts") -> "Clip":
