@@ -1,5 +1,6 @@
 """Control points from CLAP: where the distribution of the audio's embeddings changes."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from coprop_plugin.control_points.listening.mel_rows import (
     MelRows,
     waveform_around,
 )
-from coprop_plugin.control_points.novelty import find_audio_changes
+from coprop_plugin.control_points.novelty import AudioChanges, find_audio_changes
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.layers import checked_device, device_of
 from coprop_plugin.registry import PROVIDERS
@@ -99,7 +100,8 @@ class ClapProvider:
             embeddings = self.embed(windows[torch.from_numpy(used)])
             return Moments(embeddings, starts[used], 1 / self.hop_s)
 
-        return find_audio_changes(clip, features).points(clip, "clap")
+        changes = find_audio_changes(clip, features)
+        return _without_echoes(changes, self.window_s).points(clip, "clap")
 
     def _load(self) -> None:
         if not isinstance(self.model, str | Path):
@@ -125,3 +127,19 @@ class ClapProvider:
             embeddings.append(self.model.get_audio_features(**inputs).pooler_output.float().cpu())
         together = torch.cat(embeddings).double().numpy()
         return together / np.linalg.norm(together, axis=1, keepdims=True).clip(1e-12)
+
+
+def _without_echoes(changes: AudioChanges, window_s: float) -> AudioChanges:
+    """Drop changes less than a window from a clearer one: windows around it hold both sounds."""
+    groups: list[list[int]] = []
+    for n, second in enumerate(changes.seconds):
+        if groups and second - changes.seconds[groups[-1][0]] < window_s:
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    clearest = [max(group, key=lambda n: changes.boundaries[n].score) for group in groups]
+    boundaries = [
+        replace(changes.boundaries[n], state=changes.boundaries[group[-1]].state)
+        for n, group in zip(clearest, groups, strict=True)
+    ]
+    return replace(changes, boundaries=boundaries, seconds=[changes.seconds[n] for n in clearest])

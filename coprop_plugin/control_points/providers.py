@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from coprop_plugin.control_points.file_provider import FileProvider, checked_length
 from coprop_plugin.control_points.listening.features import consecutive_similarity, frame_features
+from coprop_plugin.control_points.listening.sides import REACH_S, compare_sides
 from coprop_plugin.control_points.novelty import NoveltyProvider
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
@@ -162,7 +163,10 @@ class CosineProvider:
     """The paper's baseline: control points where consecutive frames differ in sound (Table 2 (a)).
 
     The paper gives neither the feature nor the threshold. Here it is the cosine similarity of
-    `frame_features`: VGGish embeddings if there are any, else averaged log-mels.
+    VGGish embeddings if there are any, else of averaged log-mels. Of a waveform, the second before
+    the start of each frame is compared with the second after it (`compare_sides`); of changes that
+    are nearer to each other, as at high frame rates, the strongest is kept. Of a clip with
+    log-mels or embeddings, those of consecutive frames are compared.
 
     Args:
         threshold: A frame with a similarity below it is a control point. None: 0.98 for averaged
@@ -186,14 +190,34 @@ class CosineProvider:
         Raises:
             ClipError: If the clip has no audio in any form.
         """
-        similarity = consecutive_similarity(frame_features(clip, self.vggish))
+        known = clip.audio_embedding is not None or clip.log_mel is not None
+        if clip.waveform is not None and not known:
+            similarity, distance = compare_sides(clip, self.vggish)
+        else:
+            similarity = consecutive_similarity(frame_features(clip, self.vggish))
+            distance = None
         threshold = self.threshold
         if threshold is None:
             embedded = clip.audio_embedding is not None or self.vggish is not None
             threshold = 0.9 if embedded else 0.98
-        frames = [0, *((similarity < threshold).nonzero().flatten() + 1).tolist()]
+        changes = (similarity < threshold).nonzero().flatten().tolist()
+        if distance is not None:
+            changes = _strongest(changes, clip.times[1:], similarity, distance)
+        frames = [0, *(t + 1 for t in changes)]
         log = {
             "threshold": threshold,
             "similarity": [round(value, 4) for value in similarity.tolist()],
         }
         return ControlPoints.from_indices(frames, clip.num_frames, "cosine", log)
+
+
+def _strongest(
+    changes: Sequence[int], times: Tensor, similarity: Tensor, distance: Tensor
+) -> list[int]:
+    """Return the changes that have no stronger one near them, rising."""
+    kept: list[int] = []
+    # After silence the similarity is 0 for any amount of sound: there the distance decides.
+    for t in sorted(changes, key=lambda t: (round(float(similarity[t]), 6), -float(distance[t]))):
+        if all(abs(float(times[t] - times[other])) >= REACH_S for other in kept):
+            kept.append(t)
+    return sorted(kept)

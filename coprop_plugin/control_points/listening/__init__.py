@@ -37,6 +37,7 @@ from coprop_plugin.control_points.listening.mel_rows import (
     clip_mel_rows,
     waveform_around,
 )
+from coprop_plugin.control_points.listening.sides import compare_sides
 from coprop_plugin.control_points.listening.silence import Sound, find_sound
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "Sound",
     "Steps",
     "clip_mel_rows",
+    "compare_sides",
     "consecutive_similarity",
     "find_boundaries",
     "find_change_points",

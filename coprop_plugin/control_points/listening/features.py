@@ -39,8 +39,13 @@ def frame_features(clip: Clip, vggish: nn.Module | None = None) -> Tensor:
     examples = clip_log_mel(clip)
     if vggish is None:
         return (examples.mean(dim=(1, 2)) - SILENCE).clamp_min(0)
-    with torch.no_grad():
-        return torch.cat([vggish(part).float() for part in examples.split(_EXAMPLES_AT_ONCE)])
+    return embedded(examples, vggish)
+
+
+@torch.no_grad()
+def embedded(examples: Tensor, vggish: nn.Module) -> Tensor:
+    """Embed VGGish examples [N, 1, 96, 64] in bounded batches; returns [N, 128]."""
+    return torch.cat([vggish(part).float() for part in examples.split(_EXAMPLES_AT_ONCE)])
 
 
 def consecutive_similarity(features: Tensor) -> Tensor:
