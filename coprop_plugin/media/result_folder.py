@@ -13,6 +13,7 @@ from torch import Tensor
 
 from coprop_plugin import __version__
 from coprop_plugin.errors import MediaError
+from coprop_plugin.media.container import refuse_missing
 from coprop_plugin.media.folders import (
     PICTURE_FOLDERS,
     refuse_foreign,
@@ -134,6 +135,8 @@ class ResultWriter:
         self.times: list[float] = []
         self._origins: list[Any] = []
         self.control_points = control_points
+        if source is not None and clip is None:
+            refuse_missing(Path(source))
         if (overlay or alpha) and self._source is None and clip is None:
             raise MediaError(
                 f"Expected a video for the overlay of {folder}, got {source or 'no source'}. Pass "
