@@ -176,5 +176,5 @@ def test_nothing_to_write_is_an_error(tmp_path):
 
 
 def test_an_overlay_needs_something_to_paint_on(tmp_path):
-    with pytest.raises(MediaError, match="a video for the overlay.*overlay=False"):
+    with pytest.raises(MediaError, match="gone.mp4 does not exist"):
         ResultWriter(tmp_path / "out", source=tmp_path / "gone.mp4")
