@@ -82,7 +82,7 @@ def test_a_whole_clip_and_a_clap_will_do(tmp_path):
         of_clap = clap(**asked).text_embeds
     for name, wanted in (("clip", of_clip), ("clap", of_clap)):
         tokens = TextTokens(8, tmp_path / name, ["dog"], **TEXT)
-        found = tokens._embeddings(["dog"])
+        found = tokens.texts.embed(["dog"])
         torch.testing.assert_close(found, wanted / wanted.norm(), atol=1e-5, rtol=1e-4)
 
 
@@ -149,6 +149,8 @@ def test_what_makes_no_sense_is_refused(folder):
         TextTokens(8, folder, ["dog"], template="a dog", **TEXT)
     with pytest.raises(PropagationError, match=r"text=.*Use tokens='text'"):
         toy(text=dict(model=folder))
+    with pytest.raises(PropagationError, match="needs words, but the clip .* has none.*rcpg"):
+        TextTokens(8, folder, **TEXT).hear(clip_named())
     with pytest.raises(PropagationError, match="of 512 channels.*got 12"):
         TextTokens(8, folder, ["dog"]).hear(clip_named())
     with pytest.raises(PropagationError, match="Expected names of categories.*guided by text"):

@@ -17,6 +17,7 @@ from coprop_plugin.cli.options import (
     LanguageModel,
     PromptFolder,
     Quiet,
+    Words,
     WorldAssets,
 )
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
@@ -86,6 +87,7 @@ def bench(
         Path | None, typer.Option(help="Folder: a file that lists clips, see `coprop moc`.")
     ] = None,
     labels: Labels = None,
+    words: Words = None,
     device: Device = None,
     redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
     as_json: AsJson = False,
@@ -101,7 +103,7 @@ def bench(
         from coprop_plugin.report.bench_plot import bench_plot
 
         data, settings = bench_clips(
-            folder, world, seeds, frames, fps, size, split, ids, assets, labels
+            folder, world, seeds, frames, fps, size, split, ids, assets, labels, words
         )
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])

@@ -1,5 +1,7 @@
 """The clips that `coprop bench` and `coprop anchor compare` name."""
 
+import hashlib
+import json
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +27,7 @@ def bench_clips(
     ids: Path | None,
     assets: Path | None = None,
     labels: Path | None = None,
+    words: str | None = None,
 ) -> tuple[dict[str, Samples], dict[str, Any]]:
     """Return the sets of clips for `coprop bench`, and their settings.
 
@@ -39,6 +42,7 @@ def bench_clips(
         ids: A list of clips of the folder.
         assets: Material of photographic scenes; None for synthetic ones.
         labels: The folder of AVSS, for the categories and control points of S4 and MS3.
+        words: Words of the clips, `"labels"` or a file; see `AVSDataset`.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
@@ -53,11 +57,15 @@ def bench_clips(
         raise DatasetError(f"Expected --size like 112x160, or one side for a folder, got {size}.")
     height = int(sides[1])
     if folder is not None:
-        dataset = open_folder(folder, split, ids, height, labels)
+        dataset = open_folder(folder, split, ids, height, labels, words)
         name = f"{type(dataset).__name__} {split}"
         where = {"folder": str(folder.resolve()), "split": split, "size": height}
         if labels is not None:
             where["labels"] = str(labels.resolve())
+        if words is not None:
+            # The words themselves, as a file may change under its name.
+            content = json.dumps([words, dataset.words], sort_keys=True)
+            where["words"] = hashlib.sha256(content.encode()).hexdigest()[:16]
         return {name: dataset}, {"data": name, **where}
     options = WorldOptions(
         (height, int(sides[2] or height)),

@@ -98,6 +98,14 @@ Labels = Annotated[
         "clips give categories and control points."
     ),
 ]
+Words = Annotated[
+    str | None,
+    typer.Option(
+        help="For models that are guided by text: `labels`, the categories of the data set; or a "
+        "file of words or of control points that name what sounds. Default: the answers of a "
+        "language model that finds the control points."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
 WorldAssets = Annotated[
     Path | None,

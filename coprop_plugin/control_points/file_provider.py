@@ -108,7 +108,10 @@ class FileProvider:
             frames = snap(sorted(seconds), clip)
         except ControlPointError as error:
             raise self._unreadable(str(error)) from error
-        log = {"seconds": sorted(seconds), "snapped_from": str(self.path)}
+        known = content.get("log")
+        log = {**known} if isinstance(known, dict) else {}
+        log |= {name: content[name] for name in ("names",) if name in content}
+        log |= {"seconds": sorted(seconds), "snapped_from": str(self.path)}
         source = str(content.get("source", "file"))
         return ControlPoints.from_indices(frames, clip.num_frames, source, log)
 

@@ -1,10 +1,15 @@
-"""Audio tokens of a frame, for the Keyframe Processor."""
+"""Audio tokens of a frame, or tokens of words, for the Keyframe Processor."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from coprop_plugin.audio.text_encoder import TextEncoder
+from coprop_plugin.errors import KeyframeError
 from coprop_plugin.types import AudioEncoder
 
 MAP_SIZE = (6, 4)
@@ -12,6 +17,32 @@ MAP_SIZE = (6, 4)
 
 EMBEDDING_PLACE = -2
 """Place of the embedding's token; the last one is the null token."""
+
+
+class FrameWords(nn.Module):
+    """Tokens of the sounding categories in the place of the audio tokens: text guidance (Table 4).
+
+    One per category, one for their mean, and a learned null token. The text encoder is frozen, and
+    not part of the weights.
+
+    Args:
+        width: D, the channels of a token.
+        **text: Options of `TextEncoder`.
+    """
+
+    def __init__(self, width: int, **text: Any) -> None:
+        super().__init__()
+        self.texts = TextEncoder(**text, error=KeyframeError)
+        self.from_text = nn.Linear(self.texts.embedding_dim, width)
+        self.null_token = nn.Parameter(torch.randn(1, width))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, words: Sequence[Sequence[str]]) -> Tensor:
+        """Compute tokens [B, N + 2, D] of the names for each frame, N for all of them."""
+        named = torch.stack([self.texts.embed(names) for names in words])
+        tokens = self.from_text(named.to(self.from_text.weight))
+        null = self.null_token.expand(len(words), -1, -1)
+        return self.norm(torch.cat([tokens, tokens.mean(1, keepdim=True), null], dim=1))
 
 
 class FrameSound(nn.Module):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from coprop_plugin.audio.audio_encoders import build_audio_encoder
 from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.audio.text_encoder import SILENCE
 from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import KeyframeError
 from coprop_plugin.keyframes.cross_attention import EncoderLayer, SoundFusion, sine_code
 from coprop_plugin.keyframes.frame_inputs import (
     check_input,
+    check_words,
     resized,
 )
-from coprop_plugin.keyframes.frame_tokens import FrameSound
+from coprop_plugin.keyframes.frame_tokens import FrameSound, FrameWords
 from coprop_plugin.keyframes.mask_decoder import LayerPrediction, PixelDecoder, QueryDecoder
 from coprop_plugin.layers.backbones import build_backbone
 from coprop_plugin.layers.eval_mode import evaluating
@@ -69,6 +71,9 @@ class KeyframeProcessor(Pretrained, nn.Module):
             mapping with options; see `build_backbone`.
         audio_encoder: A registered name ("SmallLogMelEncoder", "VGGish"), a config, or a module
             with their interface. Names and configs build untrained encoders.
+        guidance: `"audio"`; or `"text"`, words in the place of audio (Table 4): the `words` of a
+            clip, or the `categories` in `text`.
+        text: Options of `TextEncoder`, where `guidance="text"`.
         width: Channels of tokens and queries, a multiple of 8.
         mask_width: Channels of the maps at strides 4 and 8 and of the mask feature, a multiple of
             8.
@@ -105,6 +110,8 @@ class KeyframeProcessor(Pretrained, nn.Module):
         class_names: Sequence[str] | None = None,
         backbone: str | Mapping[str, Any] = "small",
         audio_encoder: str | Mapping[str, Any] | AudioEncoder = "SmallLogMelEncoder",
+        guidance: Literal["audio", "text"] = "audio",
+        text: Mapping[str, Any] | None = None,
         width: int = 128,
         mask_width: int = 64,
         num_queries: int = 12,
@@ -136,7 +143,12 @@ class KeyframeProcessor(Pretrained, nn.Module):
         )
         self.num_classes, self.max_size = num_classes, max_size
         self.input_size, self.frames_at_once = self.config["input_size"], frames_at_once
-        self.sound = FrameSound(build_audio_encoder(audio_encoder), width)
+        self.sound: FrameSound | FrameWords
+        if guidance == "text":
+            self.sound = FrameWords(width, **(text or {}))
+            self.config |= dict(guidance=guidance, text=text)
+        else:
+            self.sound = FrameSound(build_audio_encoder(audio_encoder), width)
         self.backbone = build_backbone(backbone)
         widths = (mask_width, mask_width, width, width)
         self.reduce = nn.ModuleList(
@@ -159,23 +171,37 @@ class KeyframeProcessor(Pretrained, nn.Module):
         )
         self.dense = nn.Conv2d(mask_width, num_classes, 1)
 
-    def forward(self, frames: Tensor, log_mel: Tensor) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        log_mel: Tensor | None = None,
+        words: Sequence[Sequence[str]] | None = None,
+    ) -> Tensor:
         """Segment frames [B, 3, H, W] in [0, 1] with log-mels [B, 1, 96, 64]: [B, C, H, W]."""
-        return self.predict(frames, log_mel).logits
+        return self.predict(frames, log_mel, words).logits
 
-    def predict(self, frames: Tensor, log_mel: Tensor) -> KeyframePrediction:
+    def predict(
+        self,
+        frames: Tensor,
+        log_mel: Tensor | None = None,
+        words: Sequence[Sequence[str]] | None = None,
+    ) -> KeyframePrediction:
         """Segment frames, with the outputs that training needs.
 
         Args:
             frames: `[B, 3, H, W]`, RGB in [0, 1], of any size.
             log_mel: `[B, 1, 96, 64]`, the VGGish example of each frame.
+            words: For text guidance, instead of log-mels: the names of what sounds in each frame,
+                equally many for all.
 
         Raises:
-            KeyframeError: If the shapes are not as above.
+            KeyframeError: If the shapes are not as above, or there are no words for text guidance.
         """
-        check_input(frames, log_mel)
         size = frames.shape[-2:]
-        sound = self.sound(log_mel)
+        if isinstance(self.sound, FrameWords):
+            sound = self.sound(check_words(frames, words))
+        else:
+            sound = self.sound(check_input(frames, log_mel))
         maps = self._fused_maps(frames, sound)
         memory, coarse = self._encode(maps[2], maps[3], sound)
         feature = self.pixels([maps[0], maps[1], coarse])
@@ -199,6 +225,7 @@ class KeyframeProcessor(Pretrained, nn.Module):
         Raises:
             ClipError: If an index lies outside the clip, or the clip has neither waveform nor
                 log-mels.
+            KeyframeError: If the processor is guided by text, and the clip has no words.
         """
         indices = clip.checked(indices)
         like = next(self.parameters())
@@ -206,6 +233,9 @@ class KeyframeProcessor(Pretrained, nn.Module):
 
         def segment(batch: Sequence[int]) -> Tensor:
             frames = resized(clip.rgb(batch).to(like), size)
+            if isinstance(self.sound, FrameWords):
+                names = self.sound.texts.words_of(clip) or [SILENCE]
+                return resized(self(frames, words=[names] * len(frames)), clip.size)
             return resized(self(frames, clip_log_mel(clip, batch).to(like)), clip.size)
 
         shape = (0, self.num_classes, *clip.size)

@@ -15,6 +15,7 @@ from coprop_plugin.types import (
     AVSBENCH_INSTANT_S,
     DEFAULT_TRACKS,
     Clip,
+    ControlPoints,
     Propagator,
     Sampling,
     Tracks,
@@ -85,7 +86,7 @@ class Window:
                 start_s = max(start_s, float(starts_s[k]))
                 end_s = min([end_s, *starts_s[k + 1 : k + 2].tolist()])
             heard_at[t] = min(max(float(heard_at[t]), start_s + AVSBENCH_INSTANT_S), end_s)
-        return replace(self.clip, heard_at=heard_at)
+        return replace(with_words(self.clip, schedule.points), heard_at=heard_at)
 
 
 @dataclass(eq=False)
@@ -128,8 +129,16 @@ class ScheduledWindow:
     def audio(self, propagator: Propagator) -> Tensor | None:
         """Return the propagator's audio features of the clip, computed once."""
         if not self._audio:
-            self._audio.append(propagator.hear(self.clip))
+            self._audio.append(propagator.hear(with_words(self.clip, self.schedule.points)))
         return self._audio[0]
+
+
+def with_words(clip: Clip, points: ControlPoints) -> Clip:
+    """Return a clip with the words of its control points, e.g. of a language model's answer.
+
+    The clip's own words count before them.
+    """
+    return replace(clip, words=points.words) if clip.words is None and points.words else clip
 
 
 class StreamedVideo:

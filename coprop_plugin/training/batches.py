@@ -1,6 +1,7 @@
 """Collate functions: batches from clips of a data set, named in a config's `collate_fn`."""
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.audio.text_encoder import SILENCE
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.registry import FUNCTIONS
 from coprop_plugin.training.losses import IGNORED
@@ -16,8 +18,37 @@ BETWEEN_WORDS = ", "
 """Separator of the categories of a clip in a batch's `words`."""
 
 
+def words_of_batch(words: Sequence[str] | None) -> list[list[str]]:
+    """Return the names of each sample of a batch, equally many: shorter lists are repeated.
+
+    Args:
+        words: One text a sample, "" for silence; None if the batch has none.
+
+    Raises:
+        TrainingError: If it has none.
+
+    Example:
+        >>> words_of_batch(["dog, girl", ""])
+        [['dog', 'girl'], ['silence', 'silence']]
+    """
+    if words is None:
+        raise TrainingError(
+            "The network is guided by text, but the clips have no words. Use a data set that names "
+            "what sounds: AVSS, S4, or MS3 with `avss_root` or `words`."
+        )
+    names = [text.split(BETWEEN_WORDS) if text else [SILENCE] for text in words]
+    most = max(map(len, names))
+    return [list(islice(cycle(row), most)) for row in names]
+
+
+def _words(sample: Any) -> str | None:
+    """Return the words of a sample's clip, or else its categories, as one text."""
+    names = sample.categories if sample.clip.words is None else sample.clip.words
+    return None if names is None else BETWEEN_WORDS.join(names)
+
+
 @FUNCTIONS.register_module()
-def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
+def labelled_frames(samples: Sequence[Any]) -> dict[str, Any]:
     """Collate all labelled frames of the clips, for `KeyframeTraining`.
 
     Args:
@@ -25,7 +56,8 @@ def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
 
     Returns:
         `frame` `[N, 3, H, W]`, `log_mel` `[N, 1, 96, 64]`, `mask` `[N, H, W]`, and `clip` `[N]`,
-        the index of each frame's sample.
+        the index of each frame's sample; and, if what sounds is known by name, `words`, a text for
+        each frame, "" if nothing does.
 
     Raises:
         TrainingError: If no frame is labelled, or clips differ in size.
@@ -37,7 +69,9 @@ def labelled_frames(samples: Sequence[Any]) -> dict[str, Tensor]:
             "The clips are without a labelled frame. Leave them out of the data set with `ids`."
         )
     pairs = list(zip(samples, kept, strict=True))
-    return dict(
+    words = [_words(sample) for sample, rows in pairs for _ in range(int(rows.sum()))]
+    named = {} if None in words else dict(words=words)
+    return named | dict(
         frame=torch.cat([sample.clip.frames[rows] for sample, rows in pairs]),
         log_mel=torch.cat([clip_log_mel(sample.clip)[rows] for sample, rows in pairs]),
         mask=torch.cat([sample.masks[rows] for sample, rows in pairs]),
@@ -71,10 +105,8 @@ def sounding_clips(samples: Sequence[Any]) -> dict[str, Any]:
     classes = pad_sequence([row.pop("classes") for row in rows], batch_first=True)
     batch: dict[str, Any] = {n: torch.stack([row[n] for row in rows]) for n in rows[0]}
     batch |= dict(classes=classes, num_classes=samples[0].num_classes)
-    names = [sample.categories for sample in samples]
-    if None not in names:
-        batch["words"] = [BETWEEN_WORDS.join(categories) for categories in names]
-    return batch
+    words = [_words(sample) for sample in samples]
+    return batch if None in words else batch | dict(words=words)
 
 
 def _sounding(sample: Any, num_frames: int) -> dict[str, Tensor]:

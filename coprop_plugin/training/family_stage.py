@@ -16,6 +16,7 @@ from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.adapters.released import ReleasedModel
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
+from coprop_plugin.keyframes.frame_tokens import FrameSound
 from coprop_plugin.layers import as_rgb, normalise
 from coprop_plugin.registry import MODELS
 from coprop_plugin.training.family_losses import query_losses
@@ -149,6 +150,11 @@ def _built(options: Mapping[str, Any]) -> ReleasedModel:
 
 def _load_senses(model: ReleasedModel, encoder: AudioEncoder, senses: str | Path) -> None:
     processor = load_keyframe_processor(None if senses == "shipped" else senses)
+    if not isinstance(processor.sound, FrameSound):
+        raise TrainingError(
+            f"senses={str(senses)!r} is guided by text and has no audio encoder. Use a processor "
+            "that is guided by audio."
+        )
     try:
         model.backbone.load_state_dict(processor.backbone.state_dict())
         encoder.load_state_dict(processor.sound.encoder.state_dict())

@@ -1,6 +1,6 @@
 """Stages 1 and 1b, training of the Keyframe Processor, as an mmengine model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ from coprop_plugin.keyframes import (
     load_keyframe_processor,
     save_keyframe_processor,
 )
+from coprop_plugin.keyframes.frame_tokens import FrameWords
 from coprop_plugin.keyframes.processor_weights import WEIGHTS
 from coprop_plugin.layers import as_rgb
 from coprop_plugin.registry import MODELS, build
+from coprop_plugin.training.batches import words_of_batch
 from coprop_plugin.training.losses import (
     keyframe_losses,
 )
@@ -27,7 +29,7 @@ class KeyframeTraining(StageModel):
 
     A batch holds `frame` `[B, 3, H, W]` uint8 or float in [0, 1], `log_mel` `[B, 1, 96, 64]` and
     `mask` `[B, H, W]` class numbers, and for evaluation `clip` `[B]`, the clip of each frame. For a
-    binary processor every class is foreground.
+    binary processor every class is foreground. For text guidance (Table 4), `words` are B texts.
 
     Args:
         processor: Options of `KeyframeProcessor`, or a processor.
@@ -38,7 +40,8 @@ class KeyframeTraining(StageModel):
             "released" to download them. None does not change its audio encoder.
 
     Raises:
-        TrainingError: If neither `processor` nor `weights` is given.
+        TrainingError: If neither `processor` nor `weights` is given; for batches without `words`,
+            if the processor is guided by text.
 
     Example:
         >>> training = KeyframeTraining(dict(width=32, mask_width=16, num_queries=4))
@@ -70,11 +73,23 @@ class KeyframeTraining(StageModel):
             load_keyframe_processor,
         ).train()
         if vggish is not None:
-            load_vggish_into(self.processor.sound.encoder, vggish)
+            load_vggish_into(getattr(self.processor.sound, "encoder", None), vggish)
 
-    def loss(self, frame: Tensor, log_mel: Tensor, mask: Tensor, **_: Any) -> dict[str, Tensor]:
+    def loss(
+        self,
+        frame: Tensor,
+        log_mel: Tensor,
+        mask: Tensor,
+        words: Sequence[str] | None = None,
+        **_: Any,
+    ) -> dict[str, Tensor]:
         """Return `keyframe_losses` of a batch."""
-        return keyframe_losses(self.processor.predict(as_rgb(frame), log_mel), mask)
+        names = self._names(words)
+        return keyframe_losses(self.processor.predict(as_rgb(frame), log_mel, names), mask)
+
+    def _names(self, words: Sequence[str] | None) -> list[list[str]] | None:
+        """Return the words of a batch for a processor that is guided by text, else None."""
+        return words_of_batch(words) if isinstance(self.processor.sound, FrameWords) else None
 
     def predict(
         self,
@@ -82,10 +97,11 @@ class KeyframeTraining(StageModel):
         log_mel: Tensor,
         mask: Tensor,
         clip: Tensor | None = None,
+        words: Sequence[str] | None = None,
         **_: Any,
     ) -> list[dict[str, Any]]:
         """Return an outcome for each clip, or for each frame where `clip` [B] is not given."""
-        logits = self.processor(as_rgb(frame), log_mel).float().cpu()
+        logits = self.processor(as_rgb(frame), log_mel, self._names(words)).float().cpu()
         num_classes = logits.shape[1]
         if num_classes == 1:
             probs, masks = logits.sigmoid(), (logits[:, 0] > 0).long()

@@ -1,7 +1,6 @@
 """Stage 2, training of the propagator on short clips, as an mmengine model."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from coprop_plugin.propagation.checkpoint import (
 from coprop_plugin.propagation.resolve import WEIGHTS
 from coprop_plugin.propagation.text import TextTokens
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.training.batches import BETWEEN_WORDS
+from coprop_plugin.training.batches import words_of_batch
 from coprop_plugin.training.losses import (
     IGNORED,
     hard_share,
@@ -32,9 +31,6 @@ from coprop_plugin.training.stage import (
     load_vggish_into,
     training_progress,
 )
-
-SILENCE = "silence"
-"""The word for a clip in which nothing sounds."""
 
 
 @MODELS.register_module()
@@ -232,16 +228,7 @@ class PropagatorTraining(StageModel):
         return torch.stack([tokens(mel, when) for mel, when in pairs])
 
     def _text(self, tokens: TextTokens, words: Sequence[str] | None, num_frames: int) -> Tensor:
-        if words is None:
-            raise TrainingError(
-                "The propagator is guided by text, but the clips have no words. Use a data set "
-                "that names what sounds: AVSS, S4, or MS3 with `avss_root` or `words`."
-            )
-        categories = [text.split(BETWEEN_WORDS) if text else [SILENCE] for text in words]
-        # Clips of a batch need the same number of tokens: shorter lists are repeated.
-        most = max(map(len, categories))
-        categories = [list(islice(cycle(names), most)) for names in categories]
-        return torch.stack([tokens(names, num_frames) for names in categories])
+        return torch.stack([tokens(names, num_frames) for names in words_of_batch(words)])
 
 
 def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:

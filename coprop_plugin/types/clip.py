@@ -43,6 +43,8 @@ class Clip:
         heard_at: `[T]`, when the audio window of each frame ends, in seconds: its VGGish window is
             the 0.975 s that end 0.0375 s later. By default `times`. Not used with `"avsbench"`
             sampling.
+        words: What sounds in the clip, by name, for networks that are guided by text; () if
+            nothing does, None if it is not known.
         source: The file that the clip was read from.
         tracks: The tracks of that file.
         name: The name of the clip; by default its source's name without suffix.
@@ -66,6 +68,7 @@ class Clip:
     log_mel: Tensor | None = field(default=None, kw_only=True)
     audio_embedding: Tensor | None = field(default=None, kw_only=True)
     heard_at: Tensor | None = field(default=None, kw_only=True)
+    words: Sequence[str] | None = field(default=None, kw_only=True)
     source: Path | None = field(default=None, kw_only=True)
     tracks: Tracks = field(default=Tracks(), kw_only=True)
     name: str | None = field(default=None, kw_only=True)
@@ -93,6 +96,8 @@ class Clip:
                     f"Expected one row of {name} for each of {self.num_frames} frames, got shape "
                     f"{list(given.shape)}. Repeat the last row or cut the rest."
                 )
+        if isinstance(self.words, str):
+            raise ClipError(f"Expected words as a list of names, got {self.words!r}. Use [...].")
         if self.name is None and self.source is not None:
             self._set("name", Path(self.source).stem)
         if self.sampling not in get_args(Sampling):

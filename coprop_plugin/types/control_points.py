@@ -132,6 +132,24 @@ class ControlPoints:
             for start, stop in zip(indices, [*indices[1:], self.num_frames], strict=True)
         ]
 
+    @property
+    def words(self) -> tuple[str, ...] | None:
+        """What sounds, as the log names it: a language model's answer, or a person's annotation.
+
+        None if it names nothing.
+
+        Example:
+            >>> log = {"windows": [{"eq_4": {"q": ["dog", "singer"]}}]}
+            >>> ControlPoints([1, 0, 0], log=log).words
+            ('dog', 'singer')
+        """
+        windows, annotated = self.log.get("windows"), self.log.get("names")
+        answers = [w.get("eq_4", {}).get("q", []) for w in windows or () if isinstance(w, dict)]
+        given = annotated if isinstance(annotated, list) else []
+        lists = [names for names in (*answers, *given) if isinstance(names, list)]
+        found = dict.fromkeys(name for names in lists for name in names if isinstance(name, str))
+        return tuple(found) or None
+
     def up_to(self, frame: int) -> "ControlPoints":
         """Drop the points from a frame on; the number of frames stays.
 

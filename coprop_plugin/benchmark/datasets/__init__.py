@@ -21,6 +21,7 @@ from coprop_plugin.benchmark.datasets.open import dataset_items, is_dataset, ope
 from coprop_plugin.benchmark.datasets.read_pictures import binary_mask, colour_labels, index_labels
 from coprop_plugin.benchmark.datasets.sample import Sample, Samples
 from coprop_plugin.benchmark.datasets.subsets import MOC, Statistics, select_changing
+from coprop_plugin.benchmark.datasets.words_file import read_words
 
 __all__ = [
     "AVSS",
@@ -46,6 +47,7 @@ __all__ = [
     "open_folder",
     "read_ids",
     "read_log_mel",
+    "read_words",
     "segments_of",
     "select_changing",
     "write_ids",

@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from coprop_plugin.benchmark.datasets.listing import Row, of_ids, of_split, read
 from coprop_plugin.benchmark.datasets.log_mel_file import read_log_mel
 from coprop_plugin.benchmark.datasets.read_pictures import Resize, read_frames
 from coprop_plugin.benchmark.datasets.sample import Sample
+from coprop_plugin.benchmark.datasets.words_file import LABELS, Words, read_words
 from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.media import read_waveform
 from coprop_plugin.types import Clip
@@ -38,6 +40,8 @@ class AVSDataset(Dataset[Sample], ABC):
         size: Side in pixels to which frames and masks are resized; None keeps them as they are.
             224 is AVSBench's, 512 AVSegFormer's on S4 and MS3.
         resize: How to resize, see `read_pictures.fitted`.
+        words: Words of the clips, for networks that are guided by text: `"labels"`, the categories
+            of the truth; or a file, see `read_words`. None: they have none.
         log_mel: `"wav"` computes log-mels from the audio; `"pkl"` reads AVSBench's own, without
             unpickling (S4 and MS3); `"none"` leaves them out.
 
@@ -63,11 +67,14 @@ class AVSDataset(Dataset[Sample], ABC):
         size: int | None = None,
         resize: Resize = "squash",
         log_mel: LogMel = "wav",
+        words: str | Path | None = None,
     ) -> None:
         self.root = Path(root)
         self.split = split
         self._check_options(size, resize, log_mel)
         self.size, self.resize, self.log_mel = size, resize, log_mel
+        self.words: Words | None = None if words in (None, LABELS) else read_words(str(words))
+        self.words_from_labels = words == LABELS
         self.path = path = self.root / self.table if meta is None else Path(meta)
         rows = self._kept(read_rows(path, self.columns, self.id_column))
         self.rows = of_ids(of_split(rows, split, path), ids, path)
@@ -126,7 +133,25 @@ class AVSDataset(Dataset[Sample], ABC):
             MediaError: If its audio cannot be read.
         """
         row = self.rows[index]
-        return self._clip(row, read_frames(self.frame_files(row), self.size, self.resize))
+        clip = self._clip(row, read_frames(self.frame_files(row), self.size, self.resize))
+        return replace(clip, words=self._words(index))
+
+    def _words(self, index: int) -> tuple[str, ...] | None:
+        name = self.rows[index].id
+        if self.words is not None and name not in self.words:
+            raise DatasetError(
+                f"There are no words for {name!r} among those of {len(self.words)} clips. Add it, "
+                "with [] if nothing sounds."
+            )
+        if self.words is not None:
+            return self.words[name]
+        known = self.truth(index).categories if self.words_from_labels else None
+        if self.words_from_labels and known is None:
+            raise DatasetError(
+                f"The labels do not name what sounds in {name!r}. Give `avss_root`, or a file of "
+                "`words`."
+            )
+        return known
 
     def truth(self, index: int) -> Truth:
         """Read only the truth of a clip: its masks and what is known of their classes.

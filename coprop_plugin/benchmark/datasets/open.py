@@ -29,6 +29,7 @@ def open_folder(
     ids: Path | None = None,
     size: int | None = 224,
     avss_root: str | Path | None = None,
+    words: str | Path | None = None,
 ) -> AVSDataset:
     """Open a folder in AVSBench's layout as S4, MS3 or AVSS, recognised by its table.
 
@@ -39,6 +40,7 @@ def open_folder(
         size: Side in pixels.
         avss_root: Of S4 and MS3: the folder of AVSS, whose labels of the same clips give
             categories and control points. AVSS has its own.
+        words: As in `AVSDataset`.
 
     Raises:
         DatasetError: If it holds none of their tables, or as the data set does.
@@ -46,7 +48,7 @@ def open_folder(
     for layout in _LAYOUTS:
         if (Path(root) / layout.table).is_file():
             labels: dict[str, Any] = {} if layout is AVSS else {"avss_root": avss_root}
-            return layout(root, split, ids, size=size, **labels)
+            return layout(root, split, ids, size=size, words=words, **labels)
     tables = ", ".join(f"{layout.table} ({layout.__name__})" for layout in _LAYOUTS)
     raise DatasetError(f"{root} holds no table of clips. Expected one of: {tables}.")
 
