@@ -12,7 +12,7 @@ from coprop_plugin.types import KeyframeBackend
 
 HELP = (
     'Name the adapter, as in `wrap(model, backend="tpavi")`; for a model of another family, wrap '
-    'a function with `wrap(function, backend="callable")`, or see "Write an adapter" in the README.'
+    'a function with `wrap(function, backend="callable")`, or see "Write an adapter" in the docs.'
 )
 """How to name an adapter, for messages."""
 

@@ -40,7 +40,7 @@ def _warn_of_two_stacks() -> None:
         warnings.warn(
             f"Both {name} and onedl-{name} are installed. They overwrite each other's files, and "
             "uninstalling either removes both. Use a fresh environment with one of them; see "
-            '"OpenMMLab" in the README.',
+            '"Both mmengine and onedl-mmengine" in docs/troubleshooting.md.',
             stacklevel=3,
         )
 
