@@ -82,6 +82,8 @@ ALL = Shard()
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
     """Return the input files, each once: files as they are, folders as their videos, sorted.
 
+    A folder without videos is a folder of frames, or stands for those in it.
+
     A text file, which ends in `.txt` or has an `@` in front, stands for its lines, each a file or
     folder; empty lines and lines that begin with `#` are skipped.
 
@@ -94,13 +96,22 @@ def find_inputs(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
             continue
         videos = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-        if not videos:
+        clips = videos or _frame_folders(path)
+        if not clips:
             raise MediaError(
-                f"The folder {path} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}). Name the "
-                "files themselves if they have other suffixes."
+                f"The folder {path} holds no video ({', '.join(sorted(VIDEO_SUFFIXES))}) and no "
+                "frames. Name the files themselves if they have other suffixes."
             )
-        found += videos
+        found += clips
     return distinct(found)
+
+
+def _frame_folders(path: Path, depth: int = 4) -> list[Path]:
+    """Return a folder of frames itself, or those in it, sorted."""
+    if media.frame_paths(path):
+        return [path]
+    folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
+    return [found for p in folders if depth for found in _frame_folders(p, depth - 1)]
 
 
 def distinct(paths: Iterable[Path]) -> list[Path]:

@@ -1,7 +1,7 @@
 """One input of many: segmented, skipped because it is finished, or failed."""
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,6 +85,9 @@ def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) ->
 def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Outcome:
     path, folder = job
     media.refuse_missing(path)
+    tracks = options.tracks
+    if path.is_dir():
+        tracks = replace(tracks, frame_rate=options.fps)
     began = time.monotonic()
     about = {**described(path), "options": options.settings}
     before = about_before(folder, path)
@@ -104,7 +107,7 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
         folder,
         source=path,
         sampling=options.sampling,
-        tracks=options.tracks,
+        tracks=tracks,
         overlay=options.overlay,
         alpha=options.alpha,
         about=about,
@@ -116,9 +119,7 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
             writer.write_points(artifact)
 
     with writer, progress_hook(remember, progress, title=path.name) as hook:
-        video = StreamedVideo(
-            path, options.fps, options.sampling, model.window_limits, options.tracks
-        )
+        video = StreamedVideo(path, options.fps, options.sampling, model.window_limits, tracks)
         frames = model.stream_part(
             video, writer.control_points, start=writer.num_written, hook=hook
         )

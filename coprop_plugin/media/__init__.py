@@ -15,6 +15,7 @@ from coprop_plugin.media.detections import to_supervision
 from coprop_plugin.media.encode import write_clip
 from coprop_plugin.media.export_result import FORMATS, ExportFormat, export
 from coprop_plugin.media.folders import BARE, REPORT_NAMES, write_text
+from coprop_plugin.media.frame_folder import FrameFolder, frame_paths
 from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.media.masks import (
     avsbench_palette,
@@ -26,7 +27,14 @@ from coprop_plugin.media.masks import (
 )
 from coprop_plugin.media.overlay import class_colours, paint, write_overlay
 from coprop_plugin.media.previous_result import PreviousResult, content_digest
-from coprop_plugin.media.read import VideoInfo, open_video, open_video_at, probe, read_clip
+from coprop_plugin.media.read import (
+    VideoInfo,
+    open_video,
+    open_video_at,
+    probe,
+    read_clip,
+    read_frames,
+)
 from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.replace_folder import folders_in, recover_folder, replace_folder
 from coprop_plugin.media.result_folder import ResultWriter, save_result
@@ -45,6 +53,7 @@ __all__ = [
     "BARE",
     "ExportFormat",
     "FORMATS",
+    "FrameFolder",
     "JsonLines",
     "MediaWarning",
     "PreviousResult",
@@ -57,6 +66,7 @@ __all__ = [
     "class_names",
     "content_digest",
     "export",
+    "frame_paths",
     "folders_in",
     "is_result",
     "open_image",
@@ -69,6 +79,7 @@ __all__ = [
     "read_ahead",
     "read_annotations",
     "read_clip",
+    "read_frames",
     "read_manifest",
     "read_mask",
     "read_painted_mask",

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
 from PIL import Image
 
 from coprop_plugin.media.masks import picture_name, read_picture
+from coprop_plugin.media.open_source import open_source
 from coprop_plugin.media.rewrite import Spans
-from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 
@@ -49,9 +49,9 @@ def save_alphas_of(
     def save(index: int, shown: np.ndarray) -> None:
         save_alpha(shown, read_picture(probs, index), folder, index)
 
-    with VideoSource(source, quiet=True, tracks=tracks) as video:
+    with open_source(source, tracks, quiet=True) as video:
         index = 0
-        shown: av.VideoFrame | None = None
+        shown: Any = None
         for time_s, frame in video.frames():
             # A time before the first frame gets the first frame.
             shown = frame if shown is None else shown

@@ -12,6 +12,7 @@ import numpy as np
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.folders import BARE
+from coprop_plugin.media.frame_folder import frame_paths
 from coprop_plugin.media.masks import mask_digest, picture_name, read_painted_mask
 from coprop_plugin.media.result_json import read_manifest
 from coprop_plugin.types import ControlPoints
@@ -115,9 +116,14 @@ class PreviousResult:
 def content_digest(path: Path) -> str:
     """Return a hash of a file's size and of 2 MiB spread over its content.
 
+    Of a folder of frames, of their names, sizes and times.
+
     Raises:
         OSError: If it cannot be read.
     """
+    if path.is_dir():
+        entries = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in frame_paths(path)]
+        return hashlib.sha256(repr(entries).encode()).hexdigest()[:32]
     size = os.path.getsize(path)
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:

@@ -1,11 +1,11 @@
 """Video files to clips: frame sampling, time stamps and audio."""
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Protocol, TypeVar, get_args
+from typing import get_args
 
 import av
 import numpy as np
@@ -14,58 +14,18 @@ from torch import Tensor
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import CLIP_BYTES, FRAMES
+from coprop_plugin.media.container import refuse_missing
+from coprop_plugin.media.frame_folder import FrameFolder
+from coprop_plugin.media.frame_source import FrameSource, OpenSource, Picture
+from coprop_plugin.media.open_source import open_source
 from coprop_plugin.media.packet_source import PacketSource
 from coprop_plugin.media.soundtrack import read_waveform
 from coprop_plugin.media.video_source import VideoSource
-from coprop_plugin.types import DEFAULT_TRACKS, Clip, Sampling, Tracks
-
-Picture = TypeVar("Picture")
+from coprop_plugin.types import AVSBENCH_INSTANT_S, DEFAULT_TRACKS, Clip, Sampling, Tracks
 
 # Time stamps are rounded: a frame due at 66.67 ms may be stamped 67 (Matroska) and must still be
 # found at 66.67. Clocks coarser than 1 kHz are not corrected.
 MAX_ROUNDING_S = 0.0005
-
-
-class FrameSource(Protocol[Picture]):
-    """What sampling needs of a `VideoSource`; see there."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def frame_rate(self) -> float:
-        """Average frames per second."""
-
-    @property
-    def start_s(self) -> float | None:
-        """The container's own time at time 0."""
-
-    @property
-    def end_s(self) -> float:
-        """End of the last picture."""
-
-    @property
-    def tick_s(self) -> float:
-        """Step of the time stamps in seconds."""
-
-    @property
-    def num_frames(self) -> int:
-        """Number of pictures so far."""
-
-    @property
-    def has_sound(self) -> bool:
-        """Whether there is an audio stream."""
-
-    @property
-    def is_regular(self) -> bool:
-        """Whether the file can be read from the middle."""
-
-    def frames(self) -> Iterator[tuple[float, Picture]]:
-        """Yield each picture with its time in seconds."""
-
-    def picture(self, frame: Picture) -> np.ndarray:
-        """Return a picture `[H, W, 3]` uint8 RGB."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +77,9 @@ def read_clip(
     one of a slide show is shown until the sound ends.
 
     Args:
-        path: Any container that FFmpeg reads, with a video and an audio stream.
-        fps: Frames to keep per second; None keeps every frame.
+        path: Any container that FFmpeg reads, with a video and an audio stream; or a folder of
+            frames, see `FrameFolder`, of which all are kept.
+        fps: Frames to keep per second; None keeps every frame. Of a folder, the rate of its frames.
         sampling: `"pts"`: the frame shown at k / fps for k = 0, 1, 2, and so on, at any frame
             rate. `"avsbench"`: AVSBench's preprocessing, one frame per second at s + 15/16 s,
             counted in frames of the rounded frame rate; past the end the last frame; a last
@@ -143,14 +104,41 @@ def read_clip(
         >>> clip = read_clip("street.mp4", fps=2)  # doctest: +SKIP
     """
     _check_sampling(fps, sampling)
+    with open_source(path, tracks, fps) as source:
+        return _clip_of(source, fps, sampling)
+
+
+def read_frames(
+    frames: str | Path | Sequence[str | Path],
+    fps: float = 1.0,
+    sampling: Sampling = "pts",
+    tracks: Tracks = DEFAULT_TRACKS,
+) -> Clip:
+    """Read a folder or a list of pictures; see `Clip.from_frames`.
+
+    Raises:
+        MediaError: If a file cannot be read.
+    """
+    _check_sampling(fps, sampling)
+    if isinstance(frames, str | Path):
+        refuse_missing(Path(frames))
+        return _clip_of(FrameFolder(frames, fps, tracks), fps, sampling)
+    paths = [Path(path) for path in frames]
+    return replace(
+        _clip_of(FrameFolder(paths[0].parent, fps, tracks, paths), fps, sampling), source=None
+    )
+
+
+def _clip_of(source: OpenSource, fps: float | None, sampling: Sampling) -> Clip:
+    if isinstance(source, FrameFolder):
+        source.warn_of_gaps()
     times: list[float] = []
-    with VideoSource(path, tracks=tracks) as source:
-        kept = _Frames(_expected_count(source, fps), source.path)
-        for time_s, frame in _sampled(source, fps, sampling):
-            times.append(time_s)
-            kept.append(source.picture(frame))
+    kept = _Frames(_expected_count(source, fps), source.path)
+    for time_s, frame in _sampled(source, fps, sampling):
+        times.append(time_s)
+        kept.append(source.picture(frame))
     waveform, sample_rate = read_waveform(
-        path, start_s=source.start_s, duration_s=_duration_s(source), tracks=tracks
+        source.path, start_s=source.start_s, duration_s=_duration_s(source), tracks=source.tracks
     )
     return Clip(
         kept.all(),
@@ -158,8 +146,8 @@ def read_clip(
         sample_rate,
         torch.tensor(times, dtype=torch.float64),
         sampling=sampling,
-        source=Path(path),
-        tracks=tracks,
+        source=source.path,
+        tracks=source.tracks,
     )
 
 
@@ -188,7 +176,7 @@ def open_video(
         ...     print(time_s, frame.shape)
     """
     _check_sampling(fps, sampling)
-    with VideoSource(path, tracks=tracks) as source:
+    with open_source(path, tracks, fps) as source:
         for time_s, frame in _sampled(source, fps, sampling):
             yield time_s, torch.from_numpy(_channels_first(source.picture(frame)))
 
@@ -221,15 +209,18 @@ def probe(
         >>> probe("street.mp4", fps=2).times  # doctest: +SKIP
     """
     _check_sampling(fps, sampling)
-    if not decode and (packets := PacketSource.of(path, tracks)):
+    is_file = not Path(path).is_dir()
+    if is_file and not decode and (packets := PacketSource.of(path, tracks)):
         return _info_of(packets, fps, sampling, tracks)
-    with VideoSource(path, tracks=tracks) as source:
-        return _info_of(source, fps, sampling, tracks)
+    with open_source(path, tracks, fps) as source:
+        return _info_of(source, fps, sampling, source.tracks)
 
 
 def _info_of(
     source: FrameSource[Picture], fps: float | None, sampling: Sampling, tracks: Tracks
 ) -> VideoInfo:
+    if isinstance(source, FrameFolder):
+        source.warn_of_gaps()
     times: list[float] = []
     size = (0, 0)
     for time_s, frame in _sampled(source, fps, sampling):
@@ -270,6 +261,11 @@ def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
     Example:
         >>> next(open_video_at(probe("street.mp4"), 30)).shape  # doctest: +SKIP
     """
+    if info.path.is_dir():
+        folder = FrameFolder(info.path, info.tracks.frame_rate or 1.0, info.tracks)
+        for _, file in folder.frames(start):
+            yield torch.from_numpy(_channels_first(folder.picture(file)))
+        return
     if start and info.is_regular and start < len(info.times):
         with VideoSource(info.path, quiet=True, tracks=info.tracks) as source:
             if source.seek(float(info.times[start]), info.start_s):
@@ -311,13 +307,18 @@ def _check_sampling(fps: float | None, sampling: Sampling) -> None:
 
 def _duration_s(source: FrameSource[Picture]) -> float:
     # A single picture stands for a second, as in Clip.spans; its own length is too short.
-    return max(source.end_s, 1.0) if source.num_frames == 1 else source.end_s
+    is_video = not isinstance(source, FrameFolder)
+    return max(source.end_s, 1.0) if is_video and source.num_frames == 1 else source.end_s
 
 
 def _sampled(
     source: FrameSource[Picture], fps: float | None, sampling: Sampling
 ) -> Iterator[tuple[float, Picture]]:
-    if fps is None:
+    if isinstance(source, FrameFolder):
+        # A frame of AVSBench was taken at the end of its second.
+        shift_s = AVSBENCH_INSTANT_S if sampling == "avsbench" else 0.0
+        frames = ((time_s + shift_s, frame) for time_s, frame in source.frames())
+    elif fps is None:
         frames = source.frames()
     elif sampling == "avsbench":
         frames = sample_avsbench(source.frames(), source.frame_rate)
@@ -382,8 +383,10 @@ def sample_avsbench(
         yield pair
 
 
-def _expected_count(source: VideoSource, fps: float | None) -> int:
+def _expected_count(source: OpenSource, fps: float | None) -> int:
     """Estimate how many frames will be kept; 0 if the file does not say."""
+    if not isinstance(source, VideoSource):
+        return source.num_frames
     if fps is None:
         return source.stream.frames
     return math.ceil(source.declared_s * fps)

@@ -21,6 +21,7 @@ from coprop_plugin.media.folders import (
     write_json,
     writing,
 )
+from coprop_plugin.media.frame_folder import is_source
 from coprop_plugin.media.frame_pictures import FramePictures
 from coprop_plugin.media.masks import mask_digest, read_picture
 from coprop_plugin.media.matte import save_alphas_of
@@ -119,7 +120,7 @@ class ResultWriter:
         self._target = Path(os.path.realpath(folder))
         self._partial = self._target.with_name(f".{self._target.name}.part")
         source = source or (clip.source if clip is not None else None)
-        self._source = Path(source) if source is not None and Path(source).is_file() else None
+        self._source = Path(source) if source is not None and is_source(Path(source)) else None
         self._clip = clip
         self._sampling = sampling or (clip.sampling if clip is not None else "pts")
         self._tracks = tracks or (clip.tracks if clip is not None else Tracks())

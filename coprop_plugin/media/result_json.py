@@ -98,6 +98,8 @@ def _are_tracks(tracks: Any) -> bool:
     return (
         isinstance(tracks, dict)
         and isinstance(tracks.get("sound"), str | None)
+        and isinstance(tracks.get("frame_rate"), int | float | None)
+        and tracks.get("frame_rate", 1) > 0
         and all(isinstance(tracks.get(kind), int | str | None) for kind in ("video", "audio"))
     )
 

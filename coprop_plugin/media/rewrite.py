@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -15,10 +16,11 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.media.choose_tracks import choose_audio
 from coprop_plugin.media.container import open_container, packets_of
 from coprop_plugin.media.encode import CopiedAudio, EncodedAudio, VideoWriter
+from coprop_plugin.media.frame_source import OpenSource
+from coprop_plugin.media.open_source import open_source
 from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.soundtrack import SoundBlock, sound_blocks
 from coprop_plugin.media.video_formats import MP4, VideoFormat
-from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
@@ -97,7 +99,7 @@ def _write(
     copy_audio: bool,
 ) -> None:
     with ExitStack() as stack:
-        source = stack.enter_context(VideoSource(source_path, quiet=True, tracks=tracks))
+        source = stack.enter_context(open_source(source_path, tracks, quiet=True))
         frames = source.frames_with_lengths()
         # The clock starts with the first frame, and audio is placed on that clock.
         first = next(frames)
@@ -110,14 +112,14 @@ def _write(
 
 
 def _pictures(
-    source: VideoSource, frames: Iterable[tuple[float, float, av.VideoFrame]]
+    source: OpenSource, frames: Iterable[tuple[float, float, Any]]
 ) -> Iterator[tuple[float, float, np.ndarray]]:
     for time_s, length_s, frame in frames:
         yield time_s, length_s, source.picture(frame)
 
 
 def _audio_of(
-    source: VideoSource, video_format: VideoFormat, copy_audio: bool, stack: ExitStack
+    source: OpenSource, video_format: VideoFormat, copy_audio: bool, stack: ExitStack
 ) -> CopiedAudio | EncodedAudio | None:
     if not source.has_sound:
         return None

@@ -17,6 +17,7 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S, SAMPLE_RATE
 from coprop_plugin.media.choose_tracks import choose_audio
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
+from coprop_plugin.media.frame_folder import FrameFolder
 from coprop_plugin.media.stream_clock import StreamClock
 from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.media.waveform_file import WaveformFile
@@ -71,6 +72,10 @@ def read_waveform(
         >>> waveform, sample_rate = read_waveform("street.mp4")  # doctest: +SKIP
     """
     path = Path(path)
+    if path.is_dir():
+        tracks = FrameFolder(path, tracks.frame_rate or 1.0, tracks).tracks
+        if tracks.sound is None:
+            return _silence(path, duration_s, in_memory, "has no audio file in or beside it")
     if tracks.sound is not None:
         path, start_s = tracks.sound, None
     with open_container(path) as container:

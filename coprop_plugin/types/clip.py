@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ClipError
+from coprop_plugin.types.array_forms import (
+    ColourOrder,
+    checked_rate,
+    frames_tensor,
+    row_tensor,
+    waveform_tensor,
+)
 from coprop_plugin.types.timeline import avsbench_times
 from coprop_plugin.types.tracks import Track, Tracks
 
@@ -17,8 +24,6 @@ Sampling = Literal["pts", "avsbench"]
 
 Source: TypeAlias = Union[str, Path, "Clip", tuple[Any, Any, int]]
 """A file, a clip, or (frames, waveform, sample_rate) to make one of."""
-
-_CHECKED_SAMPLES = 1 << 22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,9 +34,11 @@ class Clip:
     they take over.
 
     Args:
-        frames: `[T, 3, H, W]`, RGB, uint8 in 0..255 or float in [0, 1].
+        frames: `[T, 3, H, W]`, RGB, uint8 in 0..255 or float in [0, 1]. Arrays `[T, H, W, 3]` and
+            lists of frames or of PIL images are converted; see also `from_frames`.
         waveform: `[samples]`, mono, float in [-1, 1]; sample 0 is time 0. None where only
-            `log_mel` or `audio_embedding` is known, as in a drop-in call.
+            `log_mel` or `audio_embedding` is known, as in a drop-in call. Several channels are
+            averaged, and int16, int32 and uint8 scaled.
         sample_rate: Of the waveform, in Hz.
         times: `[T]`, when each frame is shown, in seconds, rising. By default every frame stands
             15/16 into its even share of the audio, which for one frame a second is what AVSBench
@@ -78,20 +85,22 @@ class Clip:
 
     def __post_init__(self) -> None:
         frames, waveform = self._valid
-        if self.frames is not frames:
-            self._set("frames", _checked_frames(self.frames))
+        if self.frames is None or self.frames is not frames:
+            self._set("frames", frames_tensor(self.frames))
         if self.waveform is not None and self.waveform is not waveform:
-            self._set("waveform", _checked_waveform(self.waveform))
-        if self.waveform is not None and self.sample_rate <= 0:
-            raise ClipError(
-                f"Expected samples per second, e.g. 16000, got sample_rate={self.sample_rate}."
-            )
+            self._set("waveform", waveform_tensor(self.waveform))
+        if self.waveform is not None:
+            self._set("sample_rate", checked_rate(self.sample_rate))
         self._set("_valid", (self.frames, self.waveform))
         times = self._default_times() if self.times is None else self.times
         self._set("times", _checked_times(times, self.num_frames))
         for name in ("log_mel", "audio_embedding", "heard_at"):
             given = getattr(self, name)
-            if given is not None and len(given) != self.num_frames:
+            if given is None:
+                continue
+            if not isinstance(given, Tensor):
+                self._set(name, given := row_tensor(given, name))
+            if given.ndim == 0 or len(given) != self.num_frames:
                 raise ClipError(
                     f"Expected one row of {name} for each of {self.num_frames} frames, got shape "
                     f"{list(given.shape)}. Repeat the last row or cut the rest."
@@ -147,6 +156,66 @@ class Clip:
         sound = None if audio is None else Path(audio)
         tracks = Tracks(video_track, audio_track, sound)
         return media.read_clip(path, fps=fps, sampling=sampling, tracks=tracks)
+
+    @classmethod
+    def from_frames(
+        cls,
+        frames: Any,
+        audio: Any = None,
+        fps: float = 1.0,
+        *,
+        sample_rate: int = 16_000,
+        sampling: Sampling = "pts",
+        colours: ColourOrder = "rgb",
+    ) -> "Clip":
+        """Make a clip of extracted frames and their audio.
+
+        Args:
+            frames: A folder of numbered pictures; a list of their files; a list of PIL images or
+                of arrays; or an array `[T, H, W, 3]` or `[T, 3, H, W]`.
+            audio: A file, or a waveform as `Clip` takes it. None: of a folder the file in or beside
+                it, also in AVSBench's layout; else silence.
+            fps: Frames per second.
+            sample_rate: Of a waveform, in Hz.
+            sampling: `"avsbench"` for frames that AVSBench's scripts extracted, one a second.
+            colours: `"bgr"` for arrays from OpenCV.
+
+        Returns:
+            The clip; frame k is shown at k / fps.
+
+        Raises:
+            ClipError: If frames or audio are in none of these forms.
+            MediaError: If a file cannot be read.
+
+        Example:
+            >>> pictures = [torch.zeros(8, 8, 3, dtype=torch.uint8)] * 4
+            >>> Clip.from_frames(pictures, torch.zeros(2, 32_000), fps=2)
+            Clip(4 frames of 8x8, 2.00 s at 16000 Hz)
+        """
+        from coprop_plugin import media
+
+        if not fps > 0 or (sampling == "avsbench" and fps != 1):
+            raise ClipError(
+                f"Expected fps above 0, and fps=1 with sampling='avsbench', got fps={fps}."
+            )
+        sound = Path(audio) if isinstance(audio, str | Path) else None
+        known = {} if audio is None or sound else {"waveform": audio, "sample_rate": sample_rate}
+        listed = isinstance(frames, list | tuple) and len(frames) > 0
+        if isinstance(frames, str | Path) or (
+            listed and all(isinstance(path, str | Path) for path in frames)
+        ):
+            return replace(media.read_frames(frames, fps, sampling, Tracks(sound=sound)), **known)
+        pictures = frames_tensor(frames, colours)
+        duration_s = len(pictures) / fps
+        times = torch.arange(len(pictures), dtype=torch.float64) / fps
+        if sampling == "avsbench":
+            times = avsbench_times(len(pictures))
+        if sound is not None:
+            waveform, sample_rate = media.read_waveform(sound, duration_s=duration_s)
+            known = {"waveform": waveform, "sample_rate": sample_rate}
+        elif audio is None:
+            known = {"waveform": torch.zeros(round(duration_s * sample_rate))}
+        return cls(pictures, times=times, sampling=sampling, **known)
 
     @classmethod
     def of(cls, source: Source, fps: float | None = 1.0, sampling: Sampling = "pts") -> "Clip":
@@ -275,49 +344,14 @@ def spans_of(times: Tensor, sampling: Sampling) -> Tensor:
     return torch.stack([times, ends], dim=1)
 
 
-def _checked_frames(frames: Any) -> Tensor:
-    frames = torch.as_tensor(frames)
-    if frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
-        hint = ""
-        if frames.ndim == 4 and frames.shape[-1] == 3:
-            hint = " Channels come last here: use `frames.permute(0, 3, 1, 2)`."
-        raise ClipError(
-            f"Expected frames [T, 3, H, W] with T >= 1, got shape {list(frames.shape)}.{hint}"
-        )
-    if frames.dtype == torch.uint8:
-        return frames
-    if not frames.is_floating_point():
-        raise ClipError(f"Expected frames of uint8, or float in [0, 1], got {frames.dtype}.")
-    low, high = float(frames.min()), float(frames.max())
-    # Undoing and redoing a normalisation costs a few ulps, hence the slack.
-    if not (low >= -1e-4 and high <= 1 + 1e-4):
-        raise ClipError(
-            f"Expected float frames in [0, 1], got values from {low:.3g} to {high:.3g}. Divide "
-            "0..255 by 255, and undo any normalisation by mean and deviation: networks normalise "
-            "themselves."
-        )
-    return frames
-
-
-def _checked_waveform(waveform: Any) -> Tensor:
-    waveform = torch.as_tensor(waveform)
-    if waveform.ndim != 1 or not waveform.is_floating_point():
-        raise ClipError(
-            f"Expected a mono waveform [samples], float in [-1, 1], got shape "
-            f"{list(waveform.shape)} and {waveform.dtype}. Average the channels with "
-            "`waveform.mean(0)`, divide int16 by 32768."
-        )
-    # Piece by piece, because hours of audio are mapped from a file and need not be in memory.
-    if not all(bool(piece.isfinite().all()) for piece in waveform.split(_CHECKED_SAMPLES)):
-        raise ClipError(
-            "Expected finite samples, got a waveform with NaN or infinite ones. Replace them with "
-            "silence if that is acceptable: `waveform.nan_to_num(0)`."
-        )
-    return waveform.float()
-
-
 def _checked_times(times: Any, num_frames: int) -> Tensor:
-    times = torch.as_tensor(times, dtype=torch.float64)
+    try:
+        times = torch.as_tensor(times, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ClipError(
+            f"Expected one time in seconds for each of {num_frames} frames, got a "
+            f"{type(times).__name__} ({error})."
+        ) from error
     if times.shape != (num_frames,) or not bool((times.diff() > 0).all()):
         raise ClipError(
             f"Expected one time in seconds for each of {num_frames} frames, strictly rising, got "

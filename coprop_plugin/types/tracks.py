@@ -21,27 +21,31 @@ class Tracks:
             channels.
         sound: A file whose audio is used instead of the video's own; its first sample belongs to
             the first picture.
+        frame_rate: Of a folder of frames, in frames per second.
 
     Example:
         >>> Tracks(audio="eng")
-        Tracks(video=None, audio='eng', sound=None)
+        Tracks(video=None, audio='eng', sound=None, frame_rate=None)
     """
 
     video: Track | None = None
     audio: Track | None = None
     sound: Path | None = None
+    frame_rate: float | None = None
 
-    def to_dict(self) -> dict[str, int | str | None]:
+    def to_dict(self) -> dict[str, int | float | str | None]:
         """Return it as JSON types; see `of`."""
         sound = None if self.sound is None else str(self.sound.resolve())
-        return {"video": self.video, "audio": self.audio, "sound": sound}
+        rate = {} if self.frame_rate is None else {"frame_rate": self.frame_rate}
+        return {"video": self.video, "audio": self.audio, "sound": sound, **rate}
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Tracks":
         """Return the tracks of `to_dict`."""
         sound = content.get("sound")
         video, audio = content.get("video"), content.get("audio")
-        return cls(video, audio, None if sound is None else Path(sound))
+        rate = content.get("frame_rate")
+        return cls(video, audio, None if sound is None else Path(sound), rate)
 
 
 DEFAULT_TRACKS = Tracks()
