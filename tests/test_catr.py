@@ -150,6 +150,27 @@ def test_sizes_are_read_off_the_weights():
     assert FAMILY.recognise({"obj_queries.weight": (50, 256)}) is None
 
 
+def test_weights_with_a_resnet_have_names():
+    """Upstream names such a class, but publishes the one with PVT alone: its ResNet is TPAVI's."""
+    tpavi = Golden(FOLDER / "tpavi_r50_s4.npz")
+    resnet = {
+        name: tensor.to("meta")
+        for name, tensor in empty_state(FOLDER / tpavi.meta["names"]).items()
+        if name.startswith("resnet.")
+    }
+    state = {n: x for n, x in meta_state().items() if not n.startswith("encoder_backbone.")}
+    for level, channels in enumerate((512, 1024, 2048), 2):
+        for name in [n for n in state if n.startswith(f"conv{level}.") and n.endswith("weight")]:
+            state[name] = state[name].new_empty(256, channels, 3, 3)
+    state |= resnet
+    found = FAMILY.recognise({name: tuple(x.shape) for name, x in state.items()})
+    assert found["backbone"] == "resnet50"
+    assert load_state(state, "catr").config["backbone"] == "resnet50"
+    del state["resnet.layer1.0.conv1.weight"]
+    with pytest.raises(CheckpointError, match="1 missing"):
+        load_state(state, "catr")
+
+
 def test_a_single_frame_is_five_of_itself():
     model = toy()
     frames, sounds = clip_of(clips=3, frames=1)

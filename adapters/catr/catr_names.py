@@ -3,7 +3,11 @@
 import re
 from typing import Any
 
-from coprop_plugin.adapters.backbone_names import PVT_NAMES, recognise_backbone
+from coprop_plugin.adapters.backbone_names import (
+    PVT_NAMES,
+    RESNET_NAMES,
+    recognise_backbone,
+)
 from coprop_plugin.adapters.catr.catr_model import CATR
 from coprop_plugin.adapters.catr.clip_encoder import LAYERS
 from coprop_plugin.adapters.released import Family, Row, Shapes, under
@@ -43,6 +47,8 @@ _DECODER_PARTS = (
 NAMES: list[Row] = [
     *((pattern, None) for pattern in _DEAD),
     *under(PVT_NAMES, r"encoder_backbone\.", "backbone."),
+    # Only the class with PVT is published; that with ResNet-50, which it names, is as TPAVI's.
+    *under(RESNET_NAMES, r"resnet\.", "backbone."),
     *((rf"conv{level + 2}\.conv2d_list\.", f"reduce.{level}.branches.") for level in range(3)),
     (r"vid_embed_proj\.", "enter."),
     (r"transformer\.audio_proj\.fc\.", "hear.project."),
@@ -78,7 +84,8 @@ def recognise(shapes: Shapes) -> dict[str, Any] | None:
 
     The number of heads is not in the weights: 8, as between pixels and audio in the released code.
     """
-    backbone = recognise_backbone(shapes, "encoder_backbone.")
+    prefixes = ("encoder_backbone.", "resnet.")
+    backbone = next(filter(None, (recognise_backbone(shapes, prefix) for prefix in prefixes)), None)
     queries = shapes.get("obj_queries.weight", ())
     if backbone is None or len(queries) != 2 or "is_referred_head.weight" not in shapes:
         return None
