@@ -269,6 +269,45 @@ def _read_points(folder):
     as_provider(folder / "points.json").propose(_clip())
 
 
+def _annotations(folder):
+    from coprop_plugin.media import write_annotations
+    from coprop_plugin.types import Annotation
+
+    made = Annotation((0.0, 1.25, 2.8), (("girl",), (), ("dog", "girl")), 5.0)
+    for kind in ("audacity", "textgrid"):
+        write_annotations(folder, {"clip": made}, kind)
+    for kind in ("rttm", "csv", "json"):
+        write_annotations(folder / f"clip.{kind}", {"clip": made}, kind)
+
+
+def _of_kind(suffix):
+    def seeds(folder):
+        _annotations(folder)
+        return [(folder / f"clip{suffix}").read_bytes()]
+
+    def read(folder):
+        from coprop_plugin.media import read_annotations
+
+        for made in read_annotations(folder / f"clip{suffix}").values():
+            made.control_points(_clip())
+            made.to_dict()
+
+    return seeds, read
+
+
+ANNOTATION_TOKENS = {
+    ".txt": [b"\t", b"\n", b"\\", b"1e308", b"nan", b"?"],
+    ".TextGrid": [b'"', b"IntervalTier", b"TextTier", b"<exists>", b" 999999999 ", b"\xff\xfe"],
+    ".rttm": [b"SPEAKER", b" ", b"<NA>", b"-1", b"inf"],
+    ".csv": [b",", b'"', b"end_s", b"nan", b"\r"],
+}
+for _suffix, _tokens in ANNOTATION_TOKENS.items():
+    _seeds, _read = _of_kind(_suffix)
+    reader(f"annotation{_suffix}", f"clip{_suffix}", _seeds, tokens=_tokens)(_read)
+_seeds, _read = _of_kind(".json")
+reader("annotation.json", "clip.json", _seeds, words=["clips", "clip", "seconds", "names"])(_read)
+
+
 def _tables(folder):
     s4 = "name,category,start_time,split\nabc,dog,0,train\nabd,cat,1.5,test\n"
     ms3 = "\ufeffvideo_id,start_second,split\r\nabc,0,train\r\n"

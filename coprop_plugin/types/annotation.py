@@ -1,7 +1,8 @@
 """Hand annotations: what sounds in a recording, and from when on."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from coprop_plugin.types.clip import Clip
 
 _SAME_MOMENT_S = 1e-3
+_MOST_AT_ONCE = 256
 
 UNNAMED = "?"
 """The name of something that sounds and that nobody has named, in files."""
@@ -90,7 +92,8 @@ class Annotation:
         Every beginning and every end is a change, also if the same name goes on.
 
         Raises:
-            ControlPointError: If a span ends before it begins, or begins before 0.
+            ControlPointError: If a span ends before it begins, or begins before 0; or if more
+                than 256 names sound at once.
 
         Example:
             >>> Annotation.of_spans([Span(1, 3, "dog"), Span(2, 3, "girl")]).names
@@ -105,12 +108,7 @@ class Annotation:
             )
         edges = sorted({0.0} | {float(s) for span in spans for s in (span.start_s, span.end_s)})
         moments = [b for a, b in pairwise([-1.0, *edges]) if b - a >= _SAME_MOMENT_S]
-
-        def at(moment: float) -> tuple[str, ...]:
-            middle = moment + _SAME_MOMENT_S / 2
-            return tuple(dict.fromkeys(s.name for s in spans if s.start_s <= middle < s.end_s))
-
-        return cls(tuple(moments), tuple(map(at, moments))).named()
+        return cls(tuple(moments), tuple(_sounding(spans, moments))).named()
 
     def named(self) -> "Annotation":
         """Return it with None in place of the name `"?"`, which stands for what is unnamed."""
@@ -183,3 +181,25 @@ class Annotation:
         points = [(float(s), None if one is None else tuple(one)) for s, one in pairs]
         duration_s = content.get("duration_s")
         return cls.at(points, float(duration_s) if isinstance(duration_s, int | float) else None)
+
+
+def _sounding(spans: list[Span], moments: Iterable[float]) -> Iterator[tuple[str, ...]]:
+    """Yield what sounds at each of some rising moments."""
+    starting = deque(sorted(spans, key=lambda span: span.start_s))
+    ending = deque(sorted(spans, key=lambda span: span.end_s))
+    active: Counter[str] = Counter()
+    for moment in moments:
+        until = moment + _SAME_MOMENT_S / 2
+        while starting and starting[0].start_s <= until:
+            active[starting.popleft().name] += 1
+        while ending and ending[0].end_s <= until:
+            name = ending.popleft().name
+            active[name] -= 1
+            if not active[name]:
+                del active[name]
+        if len(active) > _MOST_AT_ONCE:
+            raise ControlPointError(
+                f"Expected at most {_MOST_AT_ONCE} names at once, got {len(active)} at "
+                f"{moment:.3f} s. Check the file."
+            )
+        yield tuple(active)
