@@ -45,7 +45,7 @@ def annotate(
             print_result(server.url)
             complain(f"annotations go to {out}; Ctrl-C ends this")
             if browser:
-                webbrowser.open(server.url)
+                webbrowser.open_new_tab(server.url)
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
