@@ -93,7 +93,7 @@ def test_the_first_avsbench_frame_gets_the_first_avsbench_example():
     )
 
 
-def test_log_mel_at_hears_what_ends_just_after_the_time():
+def test_log_mel_at_includes_what_ends_just_after_the_time():
     waveform = torch.zeros(5 * 16_000)
     waveform[2 * 16_000 : 2 * 16_000 + 400] = noise(0.025)
     heard = log_mel_at(waveform, 16_000, [1.9, 2.0, 2.5, 2.9, 3.1])
@@ -151,7 +151,7 @@ def test_clip_log_mel_with_avsbench_sampling_is_avsbench():
     assert torch.equal(examples, log_mel_examples(waveform, 16_000)[:10])
 
 
-def test_a_stretch_of_an_avsbench_clip_hears_what_it_heard_in_the_whole():
+def test_part_of_an_avsbench_clip_has_the_log_mels_of_the_whole():
     clip = clip_of(noise(12), 12, sampling="avsbench")
     assert torch.equal(clip_log_mel(clip[3:]), clip_log_mel(clip)[3:])
     assert torch.equal(clip_log_mel(clip[11:]), log_mel_at(clip.waveform, 16_000, clip.times[11:]))

@@ -75,7 +75,7 @@ def test_a_few_samples_are_enough(num_samples):
     assert len(out) == num_samples * 16_000 // 44_100
 
 
-def test_a_stretch_does_not_depend_on_how_long_the_rest_is():
+def test_a_part_does_not_depend_on_how_long_the_rest_is():
     waveform = torch.rand(100_000, generator=torch.Generator().manual_seed(0))
     long, short = resample(waveform, 44_100, 16_000), resample(waveform[:50_000], 44_100, 16_000)
     torch.testing.assert_close(long[:17_000], short[:17_000], atol=1e-6, rtol=0)

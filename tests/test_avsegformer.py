@@ -188,7 +188,7 @@ def test_attention_is_torchs():
     torch.testing.assert_close(ours(queries, tokens), theirs(queries, tokens, tokens)[0])
 
 
-def test_hearing_one_sound_is_attention_over_one_key():
+def test_listening_to_one_sound_is_attention_over_one_key():
     torch.manual_seed(0)
     layer = ListeningLayer(16, 4, 32).eval()
     attention = nn.MultiheadAttention(16, 4, bias=False, batch_first=True)
@@ -231,7 +231,7 @@ def test_masks_are_read_from_the_map_of_every_query():
 
 
 @pytest.mark.parametrize("backbone", [RESNET, PVT], ids=["resnet", "pvt"])
-def test_frames_do_not_know_one_another(backbone):
+def test_frames_are_independent(backbone):
     model, (log_mel, frames) = toy(3, backbone), call_of(3)
     together = model(log_mel, frames)
     for i in range(3):
@@ -285,7 +285,7 @@ def write_wav(path, seconds):
     return path
 
 
-def test_sound_files_are_heard_and_padded_with_zeros(tmp_path):
+def test_sound_files_are_read_and_padded_with_zeros(tmp_path):
     from coprop_plugin.audio.log_mel import log_mel_examples
     from coprop_plugin.media import read_waveform
 
@@ -326,7 +326,7 @@ def test_half_precision_keeps_the_function(dtype):
         assert (got - wanted).abs().mean() < 4 * torch.finfo(dtype).eps * wanted.std()
 
 
-def test_a_toy_learns_to_hear():
+def test_a_toy_model_learns_from_audio():
     torch.manual_seed(0)
     model = toy(dropout=0.0, freeze_audio=False).train()
     frames = torch.rand(8, 3, 32, 32)
@@ -371,7 +371,7 @@ def test_the_adapter_finds_and_drives_it():
     assert sizes == [3, 1]
 
 
-def test_wrapped_it_answers_a_call_as_it_would_bare():
+def test_a_wrapped_model_answers_a_call_as_the_bare_one():
     model, (log_mel, frames) = toy(3), call_of(10)
     wrapped = coprop.wrap(model, control_points=dict(type="every_n", n=1), propagator="hold")
     flag = torch.tensor([1] * 9 + [0])

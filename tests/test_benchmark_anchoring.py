@@ -129,7 +129,7 @@ def test_errors_stay_within_the_clip_and_come_back_with_the_seed():
         ErrorRates(by=0)
 
 
-def test_a_scripted_model_hears_the_truth_through_the_real_provider():
+def test_a_scripted_model_finds_the_truth_through_the_real_provider():
     classes = [{1}, {1}, {2}, {2}, {2}, set(), {1}, {1}]
     sound = 0.1 * torch.randn(8 * 16_000, generator=torch.Generator().manual_seed(0))
     sample = sample_of(classes, sound=sound)

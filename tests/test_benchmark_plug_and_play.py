@@ -157,7 +157,7 @@ def test_true_points_and_keyframes_of_what_stands_still_are_perfect():
     assert [r["clips"] for r in report.results] == [1, 1, 0, 1, 0]
 
 
-def test_a_model_is_asked_once_for_each_frame(samples):
+def test_a_model_is_run_once_for_each_frame(samples):
     red = Reddish()
     plug_and_play({"a": samples}, {"red": red}, default_rows([]))
     assert set(red.asked.values()) == {1}
@@ -277,7 +277,7 @@ def test_a_killed_run_goes_on(samples, tmp_path):
     assert not model.asked
 
 
-def test_what_has_changed_is_done_anew(samples, tmp_path):
+def test_what_has_changed_is_computed_again(samples, tmp_path):
     def asked(model=None, **options):
         return run(samples[:1], tmp_path, model, **options)[1].asked.total()
 
@@ -425,7 +425,7 @@ def test_rows_are_those_of_table_2_and_more():
             Row.of(bad)
 
 
-def test_odd_calls_are_refused(samples, tmp_path):
+def test_invalid_calls_are_refused(samples, tmp_path):
     with pytest.raises(UnknownNameError, match="No trained propagator was given.*flow"):
         plug_and_play({"a": samples}, {"red": Reddish()}, ["novelty+learned"], propagators={})
     for nothing in (

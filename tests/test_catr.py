@@ -225,7 +225,7 @@ def test_masks_depend_on_the_whole_clip_but_scores_on_their_frame_and_all_sounds
         assert not torch.allclose(one, same, atol=1e-2)
 
 
-def test_padding_is_looked_at_by_nobody():
+def test_padding_has_no_influence():
     torch.manual_seed(0)
     layer = EncoderLayer(width=8, heads=2, hidden=16, dropout=0.0).eval()
     tokens, place = torch.randn(2, 7, 8), torch.randn(1, 7, 8)

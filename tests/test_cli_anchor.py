@@ -133,7 +133,7 @@ def test_a_folder_goes_into_one_file_and_is_used_by_name(videos, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_is_there_is_not_asked_for_again(videos, providers, tmp_path):
+def test_points_that_exist_are_not_computed_again(videos, providers, tmp_path):
     out = tmp_path / "points.json"
     arguments = ("anchor", videos, "-o", out, "--control-points", f"{providers}:noting", "--json")
     assert statuses(coprop(*arguments)) == ["done"] * 4
@@ -150,7 +150,7 @@ def test_what_is_there_is_not_asked_for_again(videos, providers, tmp_path):
     assert statuses(coprop(*arguments, "--fps", "2", "--redo")) == ["done"] * 4
 
 
-def test_points_of_other_prompts_are_not_gone_on_with(videos, tmp_path):
+def test_points_of_other_prompts_are_not_resumed(videos, tmp_path):
     provider = tmp_path / "changing.py"
     code = (
         "from coprop_plugin.control_points.providers import EveryNProvider\n"
@@ -207,7 +207,7 @@ def test_clips_that_were_edited_into_something_else_are_done_again(
     assert json.loads(out.read_text()) == whole
 
 
-def test_a_killed_run_is_gone_on_with(videos, providers, tmp_path, monkeypatch):
+def test_a_killed_run_is_resumed(videos, providers, tmp_path, monkeypatch):
     out = tmp_path / "points.json"
     arguments = ["anchor", str(videos), "-o", str(out), "--control-points", f"{providers}:noting"]
     wait_for = tmp_path / "dog.wait"
@@ -376,7 +376,7 @@ def test_two_clips_of_one_name_are_refused(videos, ms3, tmp_path):
         ("nowhere.py:noting", "there is no file nowhere.py"),
     ],
 )
-def test_providers_that_cannot_be_had_are_wrong_usage(videos, providers, spec, says):
+def test_unavailable_providers_are_wrong_usage(videos, providers, spec, says):
     done = coprop("anchor", videos, "--control-points", spec.replace("{file}", str(providers)))
     assert done.exit_code == 2, done.output
     assert says in done.stderr
@@ -388,7 +388,7 @@ def compared(*arguments):
     return done, [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_compare_scores_everybody_on_the_made_up_world(tmp_path):
+def test_compare_scores_all_providers_on_the_synthetic_world(tmp_path):
     done, rows = compared("--world", "2", "--frames", "5", "--csv", tmp_path / "table.csv")
     assert done.exit_code == 0, done.output
     names = [(row["provider"], row["note"].split(",")[0]) for row in rows]

@@ -193,7 +193,7 @@ def test_wrong_usage_ends_with_2(folder, tmp_path, arguments, says, monkeypatch)
     assert not list(tmp_path.glob("bench_out/*"))
 
 
-def test_a_killed_command_goes_on(folder, tmp_path):
+def test_a_killed_command_is_resumed(folder, tmp_path):
     """kill -9, then the same command: what was done is not done again."""
     tiny = ("--world", "3", "--frames", "2", "--size", "32x48", "--quiet")
     rows = ("--rows", "bare,oracle+hold")

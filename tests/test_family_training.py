@@ -75,7 +75,7 @@ def test_a_family_is_learned(family, alone):
 
 
 @families
-def test_what_was_trained_is_wrapped_by_name_and_hears_by_itself(family, tmp_path):
+def test_a_trained_family_is_wrapped_by_name_and_encodes_audio_itself(family, tmp_path):
     training = stage(family)
     for name, parameter in training.named_parameters():
         if "attention" in name and name.endswith("batch_norm.weight"):
@@ -95,7 +95,7 @@ def test_what_was_trained_is_wrapped_by_name_and_hears_by_itself(family, tmp_pat
 
 
 @families
-def test_adapter_and_stage_say_the_same(family):
+def test_adapter_and_stage_agree(family):
     """What a stage scores in training is what its adapter gives in use."""
     training = stage(family).eval()
     data = WorldSeconds("val", length=2, size=SIZE)

@@ -98,7 +98,7 @@ def test_the_card_says_what_it_is_and_what_it_scored(tmp_path):
     assert_same(processor(), names["network"])
 
 
-def test_a_card_that_somebody_wrote_stays(tmp_path):
+def test_a_card_written_by_hand_stays(tmp_path):
     processor().save_pretrained(tmp_path)
     (tmp_path / "README.md").write_text("mine")
     processor().save_pretrained(tmp_path)

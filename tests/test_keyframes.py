@@ -64,7 +64,7 @@ def test_other_sound_gives_another_mask(processor, frames, log_mel):
     assert not torch.allclose(processor(frames, log_mel), processor(frames, log_mel.flip(0)))
 
 
-def test_it_matters_when_in_its_second_a_sound_is_heard(processor, frames):
+def test_the_place_of_a_sound_within_its_second_matters(processor, frames):
     early, late = torch.full((2, 2, 1, 96, 64), SILENCE)
     early[:, :, 8:24] = late[:, :, 72:88] = 1.0
     assert not torch.allclose(processor(frames, early), processor(frames, late))
@@ -93,7 +93,7 @@ def test_no_pixel_is_more_probable_than_that_its_class_sounds(num_classes, frame
     assert (peaks <= prediction.sounding + 1e-4).all()
 
 
-def test_queries_that_hear_nothing_leave_the_mask_empty(frames, log_mel):
+def test_queries_without_audio_leave_the_mask_empty(frames, log_mel):
     processor = toy()
     with torch.no_grad():
         processor.queries.score.bias.fill_(-20)

@@ -62,7 +62,7 @@ def test_attention_is_torchs():
     torch.testing.assert_close(ours(queries, keys, values), expected)
 
 
-def test_pixels_choose_what_they_hear():
+def test_pixels_attend_to_audio_tokens():
     torch.manual_seed(0)
     fuse, sound = SoundFusion(8, 6, heads=2), torch.randn(1, 4, 6)
     pixels = torch.randn(1, 8, 3, 5)

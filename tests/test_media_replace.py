@@ -81,7 +81,7 @@ def test_a_kill_at_any_step_leaves_the_earlier_or_the_new_result(target, last, d
     assert [path.name for path in target.parent.iterdir()] == ["out"]
 
 
-def test_an_interrupted_replacement_is_undone_by_whoever_comes_next(target):
+def test_an_interrupted_replacement_is_undone_by_the_next_reader(target):
     mask = painted(target)
     old = target.with_name(".out.old")
     target.rename(old)

@@ -34,7 +34,7 @@ def test_a_frame_has_24_tokens_of_its_map_and_one_for_each_neighbour():
     assert tokens.hear(clip(log_mel=torch.randn(5, 1, 96, 64))).shape == (5, 28, 8)
 
 
-def test_hearing_is_the_differentiable_call_without_gradient():
+def test_hear_is_the_differentiable_call_without_gradient():
     torch.manual_seed(0)
     tokens = SoundTokens(SmallLogMelEncoder(4), width=8)
     heard = clip(70, log_mel=torch.randn(70, 1, 96, 64))
@@ -45,7 +45,7 @@ def test_hearing_is_the_differentiable_call_without_gradient():
     assert tokens.encoder.layers[0].weight.grad.abs().max() > 0
 
 
-def test_a_waveform_is_heard_frame_by_frame():
+def test_a_waveform_is_encoded_frame_by_frame():
     torch.manual_seed(0)
     waveform = torch.cat([torch.zeros(32_000), torch.randn(48_000) * 0.1])
     tokens = SoundTokens(SmallLogMelEncoder(4), width=8, neighbours=(0,))
@@ -100,7 +100,7 @@ def test_silence_is_zero_to_the_small_encoder():
 
 
 @pytest.mark.parametrize("audio_encoder", ["SmallLogMelEncoder", dict(type="small_log_mel")])
-def test_a_propagator_hears_with_the_encoder_of_its_config(audio_encoder):
+def test_a_propagator_encodes_audio_with_the_encoder_of_its_config(audio_encoder):
     propagator = AudioInsertPropagator("AOTT", **TOY, audio_encoder=audio_encoder, audio_width=32)
     heard = propagator.hear(clip(waveform=torch.randn(80_000) * 0.1))
     assert heard.shape == (5, 26, 32)
@@ -113,7 +113,7 @@ def test_vggish_fits_the_interface():
     assert tokens.hear(clip(2, log_mel=torch.zeros(2, 1, 96, 64))).shape == (2, 26, 8)
 
 
-def test_without_ears_nothing_is_heard():
+def test_without_an_audio_encoder_there_are_no_tokens():
     deaf = AudioInsertPropagator("AOTT", **TOY, insert_layers=(), audio_identity=False)
     assert deaf.hear(clip(audio_embedding=torch.rand(5, 128))) is None
     assert not [name for name, _ in deaf.named_parameters() if "audio" in name or "sound" in name]

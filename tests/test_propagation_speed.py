@@ -26,7 +26,7 @@ def benchmarks(monkeypatch):
 
 @pytest.mark.parametrize("windows", ["unfold", "dense"])
 @torch.no_grad()
-def test_the_plain_loop_says_what_ours_says(benchmarks, windows):
+def test_the_plain_loop_equals_ours(benchmarks, windows):
     torch.manual_seed(0)
     toy = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
     ours = AudioInsertPropagator("R50_AOTL", insert_layers=(), long_term_gap=2, **toy)
@@ -71,7 +71,7 @@ def test_the_stand_in_for_the_authors_extension_correlates(benchmarks):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (UPSTREAM / "aot").is_dir(), reason="COPROP_UPSTREAM")
-def test_the_authors_own_code_says_what_ours_says(tmp_path):
+def test_the_authors_own_code_equals_ours(tmp_path):
     """In a process of its own: its modules have names as `utils`."""
     out = tmp_path / "speed.json"
     script = [sys.executable, "-W", "ignore", str(BENCHMARKS / "propagation_speed.py")]

@@ -113,7 +113,7 @@ def test_a_frame_alone_is_that_frame_five_times(backbone):
     torch.testing.assert_close(alone, tiled[::5], atol=1e-5, rtol=1e-5)
 
 
-def test_clips_of_a_batch_do_not_know_one_another_and_frames_of_a_clip_do():
+def test_clips_of_a_batch_are_independent_and_frames_of_a_clip_are_not():
     model, frames, audio = toy(), torch.rand(10, 3, 32, 32), torch.rand(10, 128)
     logits = model(frames, audio)[0]
     torch.testing.assert_close(logits[:5], model(frames[:5], audio[:5])[0], atol=1e-5, rtol=1e-5)
@@ -149,7 +149,7 @@ def test_padding_has_zero_logits_in_every_class():
     torch.testing.assert_close(model(frames, audio, torch.ones(10))[0], model(frames, audio)[0])
 
 
-def test_what_is_no_clip_is_refused():
+def test_calls_that_are_not_clips_are_refused():
     with pytest.raises(
         AdapterError, match=r"multiple of its 5 frames.*\[4, 3, 32, 32\].*frames_per_clip=1"
     ):
@@ -178,7 +178,7 @@ def test_autocast_keeps_the_function(dtype):
     assert (got - wanted).abs().max() < 0.1 * wanted.std() + 0.02
 
 
-def test_a_toy_learns_to_hear():
+def test_a_toy_model_learns_from_audio():
     torch.manual_seed(0)
     model = toy(frames_per_clip=1).train()
     frames = torch.rand(8, 3, 32, 32)
@@ -233,7 +233,7 @@ def test_single_keyframes_are_one_batch_and_not_tiled():
     assert sizes == [5]
 
 
-def test_wrapped_it_answers_a_call_as_it_would_bare():
+def test_a_wrapped_model_answers_a_call_as_the_bare_one():
     model = toy(71)
     wrapped = coprop.wrap(
         model,

@@ -120,7 +120,7 @@ def test_own_predictions_follow_true_masks_and_the_bank_is_frozen(at_progress):
         assert (bank.grad is not None) == teaches
 
 
-def test_without_sound_the_ears_get_no_gradient(at_progress):
+def test_without_sound_the_audio_encoder_gets_no_gradient(at_progress):
     at_progress(0.0)
     clips = batch_of(WorldClips("train", length=8, size=SIZE, num_frames=2))
     training = stage(PropagatorTraining, TOY_PROPAGATOR, audio_dropout=1.0)
@@ -178,7 +178,7 @@ def test_identities_are_permuted_alike_in_all_frames():
         (PropagatorTraining, TOY_PROPAGATOR, load_propagator),
     ],
 )
-def test_what_is_trained_can_be_taken_away_and_gone_on_with(kind, options, load, tmp_path):
+def test_trained_weights_can_be_exported_and_trained_further(kind, options, load, tmp_path):
     training = stage(kind, options)
     path = training.export(tmp_path / "trained.safetensors")
     weights = load(path).state_dict()
@@ -212,7 +212,7 @@ def test_trained_weights_go_on_in_a_changed_network(kind, options, changes, untr
         kind(**{name: getattr(changed, name)}, weights=file)
 
 
-def test_odd_calls_are_refused():
+def test_invalid_calls_are_refused():
     propagator = PropagatorTraining(TOY_PROPAGATOR).propagator
     with pytest.raises(TrainingError, match="got an existing AudioInsertPropagator"):
         PropagatorTraining(propagator, aot_weights="aot.pth")

@@ -23,7 +23,7 @@ from coprop_plugin.propagation import load_propagator
 from coprop_plugin.training import config_names, evaluate, read_config, train
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     name = "world_propagator_small"
     straight = train(toy_config(name, tmp_path / "straight"))
     killed = with_hook(toy_config(name, tmp_path / "killed"), type="KillAtStep", step=3)
@@ -43,7 +43,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["keyframes", "propagator"])
-def test_a_run_on_ms3_that_is_killed_within_an_epoch_goes_on(stage, tmp_path):
+def test_a_run_on_ms3_killed_within_an_epoch_is_resumed(stage, tmp_path):
     clips = {name: ("train", "11111") for name in "abcd"}
     root = make_ms3(tmp_path / "data", clips | {"v": ("val", "01100")}, (32, 32))
 
@@ -94,7 +94,7 @@ def test_our_configs_are_read(name, tmp_path):
     assert read_config(name, tmp_path).work_dir == str(tmp_path)
 
 
-def test_odd_calls_are_refused(tmp_path):
+def test_invalid_calls_are_refused(tmp_path):
     with pytest.raises(TrainingError, match="no config nothing.*world_keyframes_small"):
         train("nothing")
     with pytest.raises(TrainingError, match="without `model`"):

@@ -138,7 +138,7 @@ def test_sprites_are_numbered_and_hide_one_another():
     assert SpriteClips("val", length=2, size=SIZE)[1]["masks"].dtype == torch.int64
 
 
-def test_odd_options_are_refused():
+def test_invalid_options_are_refused():
     with pytest.raises(DatasetError, match="one of train, val, test"):
         WorldFrames("dev")
     with pytest.raises(DatasetError, match="from 1 to 4000 for val"):
