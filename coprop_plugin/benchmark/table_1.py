@@ -4,36 +4,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coprop_plugin.adapters.published import PUBLISHED
+from coprop_plugin.benchmark.paper_tables import read_table
 
-_SUBSETS = ("S4", "MS3", "AVSS")
 _MEASURES = {"S4": ("M_J", "M_F"), "MS3": ("M_J", "M_F"), "AVSS": ("avsbench_mIoU", "avsbench_F")}
-_OURS = "keyframe_processor"
+# AVSegFormer's authors list scores of their own beside their weights; those of the other families
+# in `PUBLISHED` are Table 1's.
+_WITH_README = "avsegformer"
 
 Scores = tuple[float, float]
 """M_J and M_F in percent."""
 
-# AVSegFormer's authors list scores of their own beside their weights; those of the other families
-# in `PUBLISHED` are Table 1's.
-_WITH_README = "avsegformer"
-_NOT_IN_PUBLISHED: dict[tuple[str, str], tuple[Scores, Scores, Scores]] = {
-    ("catr", "resnet50"): ((74.8, 86.6), (52.8, 65.3), (23.4, 28.6)),
-    (_WITH_README, "resnet50"): ((76.4, 86.7), (53.8, 65.6), (26.6, 31.5)),
-    (_WITH_README, "pvt_v2_b5"): ((82.1, 89.9), (58.36, 69.3), (37.3, 42.8)),
-    (_OURS, "resnet50"): ((78.5, 87.2), (57.2, 68.4), (30.2, 35.8)),
-    (_OURS, "pvt_v2_b5"): ((83.7, 90.9), (63.6, 74.0), (39.6, 44.4)),
-}
 
-PAPER: dict[tuple[str, str, str], Scores] = {
-    (model.family, model.backbone, model.subset): (model.m_j, model.m_f)
-    for model in PUBLISHED
-    if model.family != _WITH_README
-} | {
-    (*model, subset): pair
-    for model, scores in _NOT_IN_PUBLISHED.items()
-    for subset, pair in zip(_SUBSETS, scores, strict=True)
-}
-"""Table 1 by family, backbone and subset. The families' scores are those of the bare models; those
-of the Keyframe Processor, "Ours" in the table, are with all of Co-Prop."""
+def paper_scores(family: str, backbone: str, subset: str) -> Scores | None:
+    """Return the scores of a bare model in Table 1; None if it is not there.
+
+    Example:
+        >>> paper_scores("avsegformer", "pvt_v2_b5", "MS3")
+        (58.36, 69.3)
+    """
+    for cell in read_table("table1").cells:
+        if (cell.row, cell.set) == (f"{family}-{backbone}", subset) and not cell.points:
+            return cell.paper[0], cell.paper[1]
+    return None
 
 
 def table_1(
@@ -46,7 +38,8 @@ def table_1(
     Args:
         results: `Report.results`, of the test split of one subset.
         models: `family` and `backbone` of each backend; backends without them, or that are not in
-            Table 1, are left out.
+            Table 1, are left out. So is the paper's own model, whose row needs RCPG and trained
+            weights: `coprop reproduce table1`.
         subset: `"S4"`, `"MS3"` or `"AVSS"`; there are no lines for others.
 
     Returns:
@@ -66,11 +59,10 @@ def table_1(
     for result in results:
         about = models.get(result["backend"], {})
         family, backbone = str(about.get("family")), str(about.get("backbone"))
-        paper = PAPER.get((family, backbone, subset))
+        paper = paper_scores(family, backbone, subset)
         if paper is None or result["part"] != "all":
             continue
-        # Table 1 has the other families bare, and ours with all of Co-Prop.
-        published = (result["row"] == "bare") != (family == _OURS)
+        published = result["row"] == "bare"
         lines.append(
             {
                 "backend": result["backend"],

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,25 +49,42 @@ def backends_of(
                 "the weights of a KeyframeProcessor, or `my_models.py:make_model`."
             )
         specs = [str(KEYFRAME_WEIGHTS)]
-    device = str(checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     backends: dict[str, KeyframeBackend] = {}
     about: dict[str, Any] = {}
     for spec in specs:
-        name, model, options, weights = _parts(spec)
+        name, model, options, weights = model_parts(spec)
         if name in backends:
             raise AdapterError(
                 f"There are two backends named {name!r}. Name them: --backend NAME={spec}."
             )
-        made, adapter = load_backend(model, weights)
-        if isinstance(made, torch.nn.Module):
-            made = made.to(device).eval()
-        backends[name] = find_backend(made, adapter, **options)
-        kind = _kind(getattr(backends[name], "network", made))
-        about[name] = {"model": model, **kind, **options, **_file(weights), "device": device}
+        backends[name], about[name] = loaded_backend(model, options, weights, device)
     return backends, about
 
 
-def _parts(spec: str) -> tuple[str, str, dict[str, Any], Path | None]:
+def loaded_backend(
+    model: str, options: Mapping[str, Any], weights: Path | None, device: str | None = None
+) -> tuple[KeyframeBackend, dict[str, Any]]:
+    """Load a model and its adapter.
+
+    Args:
+        model: As for `load_backend`.
+        options: Of its adapter.
+        weights: Its weights, if it has a file of them.
+        device: Its device; by default a GPU if available.
+
+    Returns:
+        The backend, and what it was made from.
+    """
+    device = str(checked_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    made, adapter = load_backend(model, weights)
+    if isinstance(made, torch.nn.Module):
+        made = made.to(device).eval()
+    backend = find_backend(made, adapter, **options)
+    kind = _kind(getattr(backend, "network", made))
+    return backend, {"model": model, **kind, **options, **about_file(weights), "device": device}
+
+
+def model_parts(spec: str) -> tuple[str, str, dict[str, Any], Path | None]:
     """Split `[NAME=]MODEL[,OPTION=VALUE..][@WEIGHTS]`; the name has a default."""
     given, model = _named(spec)
     weights: Path | None = None
@@ -137,7 +154,7 @@ def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[st
                 f"There are two propagators named {name!r}. Name them: --propagator NAME={path}."
             )
         propagators[name] = as_propagator(path)
-        about[name] = _file(Path(path))
+        about[name] = about_file(Path(path))
     return propagators, about
 
 
@@ -146,7 +163,7 @@ def _named(spec: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", spec)
 
 
-def _file(path: Path | None) -> dict[str, str]:
+def about_file(path: Path | None) -> dict[str, str]:
     """Return name and SHA-256 of a file, which do not depend on its folder."""
     if path is None or not path.is_file():
         return {}

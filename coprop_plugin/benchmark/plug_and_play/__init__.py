@@ -4,7 +4,7 @@
 returns prints and saves the table.
 """
 
-from coprop_plugin.benchmark.plug_and_play.bench_report import Report
+from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
 from coprop_plugin.benchmark.plug_and_play.fingerprints import fingerprint
 from coprop_plugin.benchmark.plug_and_play.rows import (
@@ -27,5 +27,6 @@ __all__ = [
     "fingerprint",
     "measured",
     "plug_and_play",
+    "versions",
     "without_audio",
 ]

@@ -1,0 +1,125 @@
+"""`coprop reproduce`: the tables of the paper."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from coprop_plugin.cli.app import app
+from coprop_plugin.cli.options import (
+    AnswerCache,
+    AsJson,
+    Device,
+    ExampleStore,
+    LanguageModel,
+    PromptFolder,
+    Quiet,
+)
+from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
+
+# As `benchmark.paper_tables.TableName`, whose module imports torch.
+Table = Literal[
+    "table1",
+    "table2a",
+    "table2b",
+    "table3",
+    "table4",
+    "table5",
+    "table6",
+    "figure3",
+    "figure4",
+]
+
+
+@app.command()
+def reproduce(
+    table: Annotated[Table | None, typer.Argument(help="The table or figure.")] = None,
+    list_rows: Annotated[
+        bool, typer.Option("--list", help="List every row, the paper's numbers and what it needs.")
+    ] = False,
+    data: Annotated[
+        Path, typer.Option(help="AVSBench: folder with Single-source, Multi-sources and AVSS.")
+    ] = Path("data"),
+    weights: Annotated[
+        Path,
+        typer.Option(help="Folder of weights, NAME.safetensors, NAME.pth or as training runs."),
+    ] = Path("weights"),
+    rows: Annotated[
+        str, typer.Option(help="Names of rows, separated by commas, e.g. `ours-*`. Default: all.")
+    ] = "",
+    sets: Annotated[
+        str, typer.Option(help="S4, MS3, AVSS or MOC, separated by commas. Default: all.")
+    ] = "",
+    llm: LanguageModel = None,
+    store: ExampleStore = None,
+    prompts: PromptFolder = None,
+    cache: AnswerCache = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backend",
+            "-b",
+            help="ROW=MODEL or ROW/SET=MODEL: another model for a row, as for `coprop bench`, e.g. "
+            "an instance of authors' code. May be repeated.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("reproduced"),
+    size: Annotated[
+        int | None, typer.Option(help="Side of the frames in pixels. Default: the paper's.", min=16)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Only so many clips of each set, to try it.", min=1)
+    ] = None,
+    device: Device = None,
+    redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Reproduce a table of the paper: its numbers, ours, and what ran. Interrupted runs resume."""
+    with results_on_stdout() as print_result, usage_errors():
+        from coprop_plugin.benchmark.paper_inputs import PaperInputs
+        from coprop_plugin.benchmark.paper_report import as_markdown, list_of_rows, save_results
+        from coprop_plugin.benchmark.paper_tables import read_table
+        from coprop_plugin.benchmark.plug_and_play import versions
+        from coprop_plugin.cli.bench_providers import LanguageOptions
+        from coprop_plugin.cli.reproduce_cells import Reproduction, named_backends
+
+        if list_rows:
+            print_result(list_of_rows([table] if table else []))
+            return
+        if table is None:
+            raise typer.BadParameter("Name a table or a figure, or --list.", param_hint="TABLE")
+        paper = read_table(table)
+        cells = paper.select(_split(rows), _split(sets))
+        run = Reproduction(
+            PaperInputs(data, weights, limit),
+            LanguageOptions(llm, store, prompts, cache),
+            out,
+            named_backends(backend or [], paper),
+            size,
+            device,
+            redo,
+            not quiet,
+        )
+        results = run.run(cells)
+        about = {"data": str(data), "size": size, "limit": limit, "versions": versions()}
+        written = save_results(out, paper, results, about)
+        if as_json:
+            for result in results:
+                print_result(json.dumps(result.to_dict()))
+        else:
+            print_result(as_markdown(paper, results))
+        complain(f"wrote {', '.join(map(str, written))}")
+    failures = [f"{r.cell.row}, {r.cell.set}: {f}" for r in results for f in r.failures]
+    for failure in failures:
+        complain(failure)
+    not_run = sum(result.ours is None for result in results)
+    if not_run:
+        complain(f"{not_run} of {len(results)} were not run; the table says what each needs")
+    if failures or not_run:
+        raise typer.Exit(1)
+
+
+def _split(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
