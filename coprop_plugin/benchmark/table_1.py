@@ -23,7 +23,8 @@ def paper_scores(family: str, backbone: str, subset: str) -> Scores | None:
         (58.36, 69.3)
     """
     for cell in read_table("table1").cells:
-        if (cell.row, cell.set) == (f"{family}-{backbone}", subset) and not cell.points:
+        named = (cell.row, cell.set) == (f"{family}-{backbone}", subset)
+        if named and not cell.points and cell.paper is not None:
             return cell.paper[0], cell.paper[1]
     return None
 
