@@ -226,3 +226,21 @@ def test_plumbing_is_measured_by_stages(monkeypatch, tmp_path, capsys):
     assert list(run["ms_a_frame"]) == stages
     assert all(stage["cpu"] > 0 for stage in run["ms_a_frame"].values())
     assert np.isfinite(run["ms_a_frame"]["overlay"]["wall"])
+
+
+def test_the_table_for_a_gpu_says_what_it_had_no_time_for(monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import gpu_table
+
+    out = tmp_path / "gpu.json"
+    command = ["gpu", "--device", "cpu", "--cases", "33x49:1", "--budget", "0", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", command)
+    gpu_table.main()
+    (run,) = json.loads(out.read_text())
+    assert run["cells"] == []
+    assert len(run["missing"]) == len(list(gpu_table.cells(None)))
+    before = torch.backends.cudnn.allow_tf32
+    with gpu_table.precisely("float32", "cpu"):
+        cell = gpu_table.measured("ours, memory of 8", (33, 49), 1, "cpu", 0.0, None)
+    assert cell["fps"] > 0
+    assert torch.backends.cudnn.allow_tf32 == before

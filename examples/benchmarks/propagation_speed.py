@@ -40,18 +40,21 @@ def contestants(limit: int, upstream: Path | None = None) -> list[str]:
     return [*plain, *authors, "ours", f"ours, memory of {limit}"]
 
 
-def ready(name: str, size: int, frames: int, upstream: Path | None = None) -> Callable[[], Tensor]:
+def ready(
+    name: str, size: int | tuple[int, int], frames: int, upstream: Path | None = None
+) -> Callable[[], Tensor]:
     """Bring a contestant to a frame; returns its step. All have the same weights."""
     torch.manual_seed(0)
-    limit = int(name.split()[-1]) if "memory of" in name else None
+    height, width = (size, size) if isinstance(size, int) else size
+    limit = int(name.split("memory of ")[1].split(",")[0]) if "memory of" in name else None
     if upstream is None:
         propagator = AudioInsertPropagator("R50_AOTL", insert_layers=(), max_memory_frames=limit)
     else:
         authors = UpstreamLoop(upstream)
         propagator = authors.ours(max_memory_frames=limit)
     propagator = propagator.eval()
-    frame, masks = torch.rand(1, 3, size, size), torch.zeros(1, size, size).long()
-    masks[:, size // 4 : size // 2, size // 4 : size // 2] = 1
+    frame, masks = torch.rand(1, 3, height, width), torch.zeros(1, height, width).long()
+    masks[:, height // 4 : height // 2, width // 4 : width // 2] = 1
     writes = frames // propagator.long_term_gap
     if name == "upstream":
         authors.start(frame, masks)
@@ -60,8 +63,8 @@ def ready(name: str, size: int, frames: int, upstream: Path | None = None) -> Ca
         return lambda: authors.step(frame)
     if name.startswith("plain"):
         loop = PlainLoop(propagator, name.split()[1])
-        tokens = (size - 1) // 16 + 1
-        loop.start(frame, masks, sine_position(tokens, tokens, 256).float())
+        rows, columns = ((side - 1) // 16 + 1 for side in (height, width))
+        loop.start(frame, masks, sine_position(rows, columns, 256).float().to(frame))
         for _ in range(writes):
             loop.write()
         return lambda: loop.step(frame)
@@ -69,6 +72,8 @@ def ready(name: str, size: int, frames: int, upstream: Path | None = None) -> Ca
     for _ in range(writes):
         for far, near in zip(memory.long_term, memory.short_term, strict=True):
             far.write(*propagator.network.by_head(*near))
+    if "compiled" in name:
+        propagator.network.compile()
     return lambda: propagator.step(memory, frame, None)
 
 
