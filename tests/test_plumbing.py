@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from make_media import plain
+from make_media import plain, write_long
 from make_results import clip_in_memory, frame_result, result_of
 from PIL import Image
 
@@ -18,6 +18,7 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.media import ResultWriter, avsbench_palette, read_ahead, read_clip, write_overlay
 from coprop_plugin.media.overlay_thread import GrowingSpans
 from coprop_plugin.media.rewrite import Spans
+from coprop_plugin.pipeline import StreamedVideo, WindowLimits
 from coprop_plugin.pipeline.on_cpu import on_cpu
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.registry import MODELS, build
@@ -244,3 +245,19 @@ def test_the_table_for_a_gpu_says_what_it_had_no_time_for(monkeypatch, tmp_path,
         cell = gpu_table.measured("ours, memory of 8", (33, 49), 1, "cpu", 0.0, None)
     assert cell["fps"] > 0
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_without_context_the_frames_of_a_window_are_the_same(tmp_path):
+    path = write_long(tmp_path / "long.mp4", 12, fps=4)
+    video = StreamedVideo(path, 4, limits=WindowLimits(frames_bytes=1, context_s=1.0))
+    for start, stop in ((0, None), (20, None), (20, 30)):
+        pairs = zip(
+            video.windows(start, stop),
+            video.windows(start, stop, with_context=False),
+            strict=True,
+        )
+        for around, alone in pairs:
+            assert (around.start, around.frames) == (alone.start, alone.frames)
+            assert torch.equal(around.clip.times, alone.clip.times)
+            own = slice(alone.frames.start - alone.start, alone.frames.stop - alone.start)
+            assert torch.equal(around.clip.frames[own], alone.clip.frames[own])

@@ -248,13 +248,15 @@ class CoProp(nn.Module):
                     SilentSegments(audio) if self.silence == "empty" else None,
                     cut.most_frames(audio) if cut else None,
                 )
-                windows = growing.follow(video.windows(growing.start, None, extra_s), hook)
+                parts = video.windows(growing.start, None, extra_s, self._needs_context)
+                windows = growing.follow(parts, hook)
                 results = self._results(windows, growing, hook)
                 yield from (result for result in results if result.index >= start)
             return
         points = self.anchor(audio, hook) if points is None else check_points(points, audio)
         schedule = self.schedule(points, audio, start=start, stop=stop, given=given)
-        windows = video.windows(schedule.start, None if stop is None else schedule.stop, extra_s)
+        end = None if stop is None else schedule.stop
+        windows = video.windows(schedule.start, end, extra_s, self._needs_context)
         for result in self._results(windows, schedule, hook):
             # With candidates the first segment may begin before `start`.
             if result.index >= start and (stop is None or result.index < stop):
@@ -354,6 +356,11 @@ class CoProp(nn.Module):
         if self.silence == "keep":
             return replace(points, silent=None)
         return SilentSegments(clip).mark(points)
+
+    @property
+    def _needs_context(self) -> bool:
+        """Whether frames around a window are looked at: by the model, or between candidates."""
+        return bool(self.candidates) or getattr(self.backend, "context", None) != "frame"
 
     @property
     def reanchor_s(self) -> float | None:

@@ -172,7 +172,11 @@ class StreamedVideo:
         self.audio = _audio_of(self.info, self.limits)
 
     def windows(
-        self, start: int = 0, stop: int | None = None, extra_s: float = 0.0
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        extra_s: float = 0.0,
+        with_context: bool = True,
     ) -> Iterator[Window]:
         """Read the windows that hold the frames from `start` to `stop`.
 
@@ -182,6 +186,8 @@ class StreamedVideo:
                 resumed run sees what an uninterrupted one does.
             stop: The frame before which to stop.
             extra_s: Seconds of further context at both ends.
+            with_context: Whether the frames of the context are read. Otherwise only their times
+                are right, which saves two thirds of the memory at high frame rates.
 
         Yields:
             Windows that cover each frame once. The frames of a window are overwritten by those of
@@ -198,21 +204,23 @@ class StreamedVideo:
         own = max(context, min(fit, longest))
         first, end = (start // own * own, num_frames) if stop is None else (start, stop)
         begin = max(0, first - context)
+        read = begin if with_context else first
         # One buffer for all windows: memory that is freed and allocated for each makes a process
-        # grow.
+        # grow. What is never written takes none.
         room = min(own + 2 * context, num_frames)
         buffer = torch.empty(room, 3, height, width, dtype=torch.uint8)
-        held, read = begin, begin
-        with closing(media.read_ahead(media.open_video_at(self.info, begin))) as frames:
+        held = begin
+        with closing(media.read_ahead(media.open_video_at(self.info, read))) as frames:
             for window_start in range(first, end, own):
                 window_stop = min(window_start + own, end)
                 begin = max(0, window_start - context)
                 until = min(window_stop + context, num_frames)
-                for index in range(begin, read):
+                wanted = range(begin, until) if with_context else range(window_start, window_stop)
+                for index in range(wanted.start, read):
                     buffer[index - begin] = buffer[index - held]
-                for index in range(read, until):
+                for index in range(read, wanted.stop):
                     buffer[index - begin] = self._next(frames)
-                held, read = begin, until
+                held, read = begin, wanted.stop
                 clip = replace(self.audio[begin:until], frames=buffer[: until - begin])
                 yield Window(clip, begin, range(window_start, window_stop))
 
