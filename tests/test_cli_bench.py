@@ -12,6 +12,7 @@ from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
+from coprop_plugin.cli.bench_clips import bench_clips, compare_clips
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (32, 32)
@@ -240,3 +241,29 @@ def test_moc_lists_the_clips_that_change(tmp_path):
     done = coprop("moc", tmp_path, "-o", tmp_path / "none.txt")
     assert done.exit_code == 2
     assert not (tmp_path / "none.txt").exists()
+
+
+def test_labels_and_words_of_another_folder_decide_the_clips(tmp_path):
+    """What `bench` and `anchor compare` make of --labels and --words."""
+    ms3 = make_ms3(tmp_path / "ms3", {"a": ("test", "11111")}, SIZE)
+    clips = {"a": ("a", "v1m", "test", [1, 1, 2, 2, 2])}
+    avss = make_avss(tmp_path / "avss", clips, SIZE)
+    assert compare_clips(ms3, 0, None)[0].control_points.indices == [0]
+    assert compare_clips(ms3, 0, None, labels=avss)[0].control_points.indices == [0, 2]
+
+    def made(words):
+        return bench_clips(ms3, 0, 1, None, 1.0, "32", "test", None, None, avss, words)
+
+    data, settings = made("labels")
+    (sample,) = data["MS3 test"]
+    assert sample.clip.words == ("bird", "dog")
+    assert sample.control_points.indices == [0, 2]
+    path = tmp_path / "words.json"
+    keys = [settings["words"]]
+    for word in ("cat", "wolf"):
+        path.write_text(json.dumps({"a": [word]}))
+        data, settings = made(str(path))
+        assert data["MS3 test"][0].clip.words == (word,)
+        keys.append(settings["words"])
+    # Records of other words under the same name are not reused.
+    assert len(set(keys)) == 3

@@ -49,7 +49,7 @@ def annotate(
             try:
                 server.serve_forever()
             except KeyboardInterrupt:
-                complain(f"{len(server.annotations)} clips annotated in {out}")
+                complain(f"{out} has annotations of {len(server.annotations)} of the clips")
 
 
 @anchor_app.command()
