@@ -291,3 +291,42 @@ def test_hard_answers_are_refused_in_linear_time(text, own_cpu_limit):
     """A quadratic pattern takes minutes of computing for these, a linear one less than 0.1 s."""
     with own_cpu_limit(20), pytest.raises(ControlPointParseError):
         parse_flags(text, 5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<think>maybe [1,1,0,0,0] hmm",
+        "<Thinking>maybe [1,1,0,0,0]",
+        "[THINK] [1,1,0,0,0]",
+        "<reasoning effort='high'>[1,1,0,0,0]",
+        "<think>a</think>\n<think>[1,1,0,0,0]",
+        "<|channel|>analysis<|message|>[1,1,0,0,0]",
+    ],
+)
+def test_thinking_that_is_cut_off_is_not_an_answer(answer):
+    with pytest.raises(ControlPointParseError, match="thinking was cut off"):
+        parse_flags(answer, 5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<Thinking>maybe [1,1,0,0,0]</Thinking>[1,0,0,1,0]",
+        "[THINK][1,1,0,0,0][/THINK] [1,0,0,1,0]",
+        "<reasoning>[1,1,0,0,0]</reasoning>\n[1,0,0,1,0]",
+        "it was [1,1,0,0,0]</think>[1,0,0,1,0]",
+        "<|channel|>analysis<|message|>[1,1,0,0,0]<|end|><|start|>assistant"
+        "<|channel|>final<|message|>[1,0,0,1,0]",
+        '{"frame": 0, "flag": 1}\n{"frame": 1, "flag": 0}\n{"frame": 2, "flag": 0}\n'
+        '{"frame": 3, "flag": 1}\n{"frame": 4, "flag": 0}',
+        "1\n00:00:00,000 --> 00:00:03,000\nA dog.\n\n2\n00:00:03,000 --> 00:00:05,000\nA girl",
+        "WEBVTT\n\n00:00.000 --> 00:03.000\na dog\n\n00:03.000 --> 00:05.000 align:start\na girl",
+        "| Frame | Sound | Change |\n|---|---|:---:|\n| 1 | dog | 1 |\n| 2 | dog | 0 |\n"
+        "| 3 | dog | 0 |\n| 4 | girl | 1 |\n| 5 | girl | 0 |",
+        "Here it is:\n\n| Time | Sound |\n| --- | --- |\n| 0:00-0:03 | dog |\n| 0:03-0:05 | girl |",
+        "| Start | End | Sound |\n|--|--|--|\n| 0:00 | 0:03 | dog |\n| 0:03 | 0:05 | girl |",
+    ],
+)
+def test_answers_in_markup_are_read(answer):
+    assert parse_flags(answer, 5) == [1, 0, 0, 1, 0]

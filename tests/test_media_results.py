@@ -9,6 +9,7 @@ from make_media import picture, plain
 from make_results import clip_in_memory, everything_in, frame_result, result_of
 from PIL import Image
 
+from coprop_plugin import media
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media import (
     ResultWriter,
@@ -178,3 +179,47 @@ def test_nothing_to_write_is_an_error(tmp_path):
 def test_an_overlay_needs_something_to_paint_on(tmp_path):
     with pytest.raises(MediaError, match="gone.mp4 does not exist"):
         ResultWriter(tmp_path / "out", source=tmp_path / "gone.mp4")
+
+
+IDS = np.array([[0, 1, 2], [3, 0, 1]], np.uint8)
+
+
+def painted(mode):
+    """Return class ids as an image program may save them."""
+    colours = media.avsbench_palette()[IDS]
+    if mode == "other palette":
+        return Image.fromarray(colours).quantize(8)
+    if mode == "grey palette":
+        image = Image.fromarray(IDS)
+        image.putpalette([value for k in range(256) for value in (k, k, k)])
+        return image
+    grey = {"I;16": IDS.astype(np.uint16), "I;16 scaled": IDS.astype(np.uint16) * 257}
+    grey |= {"I": IDS.astype(np.int32), "F": IDS.astype(np.float32)}
+    if mode in grey:
+        return Image.fromarray(grey[mode])
+    if mode == "RGBA":
+        alpha = np.where(IDS > 0, 255, 0).astype(np.uint8)
+        hidden = np.where(IDS[..., None] > 0, colours, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([hidden, alpha]))
+    if mode == "RGB":
+        return Image.fromarray(colours)
+    return Image.fromarray(IDS).convert(mode.removeprefix("grey "))
+
+
+@pytest.mark.parametrize("num_classes", [1, 71])
+@pytest.mark.parametrize(
+    "mode",
+    "L,LA,RGB,RGBA,grey RGB,other palette,grey palette,I;16,I;16 scaled,I,F".split(","),
+)
+def test_painted_masks_are_read_as_programs_save_them(tmp_path, mode, num_classes):
+    suffix = "tif" if mode == "F" else "png"
+    painted(mode).save(tmp_path / f"mask.{suffix}")
+    mask = media.read_painted_mask(tmp_path / f"mask.{suffix}", (2, 3), num_classes)
+    assert mask.tolist() == (IDS if num_classes > 1 else IDS > 0).astype(int).tolist()
+
+
+def test_a_painted_mask_of_two_colours_is_a_binary_mask(tmp_path):
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        Image.fromarray(((IDS > 0) * 255).astype(np.uint8)).convert(mode).save(tmp_path / "m.png")
+        mask = media.read_painted_mask(tmp_path / "m.png", (2, 3), 1)
+        assert mask.tolist() == (IDS > 0).astype(int).tolist()

@@ -112,7 +112,8 @@ def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int)
     """Read a mask that may have been edited by hand and saved in any image format.
 
     With one class, every pixel that is neither black nor transparent sounds. With more, grey
-    values are class ids, and colours are those of `avsbench_palette`.
+    values are class ids, and colours are those of `avsbench_palette`; with 1, 8 or 16 bits, with
+    or without alpha, in colour, or indexed with any palette.
 
     Args:
         path: An image.
@@ -151,15 +152,17 @@ def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int)
 
 def _class_ids(image: Image.Image, num_classes: int, path: str | Path) -> np.ndarray:
     ours = image.mode == "P" and _has_our_palette(image)
-    if ours or image.mode in ("1", "L"):
-        mask = np.array(image, np.uint8)
-        return (mask > 0).astype(np.uint8) if num_classes == 1 else mask
+    if ours or image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16"):
+        return _grey_values(image, num_classes, path)
     rgba = np.array(image.convert("RGBA"))
     rgb = rgba[..., :3] * (rgba[..., 3:] > 0)
     if num_classes == 1:
         return np.any(rgb, axis=-1).astype(np.uint8)
     colours, places = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
     known = {tuple(colour): k for k, colour in enumerate(avsbench_palette().tolist())}
+    if np.all(colours == colours[:, :1]) and colours.max() < num_classes:
+        # Class ids as grey, which a program saved in colour.
+        known = {(k, k, k): k for k in range(num_classes)}
     ids = [known.get(tuple(colour)) for colour in colours.tolist()]
     if None in ids:
         raise MediaError(
@@ -168,6 +171,28 @@ def _class_ids(image: Image.Image, num_classes: int, path: str | Path) -> np.nda
             "edges (antialiasing)."
         )
     return np.array(ids, np.uint8)[places.reshape(-1)].reshape(rgb.shape[:2])
+
+
+def _grey_values(image: Image.Image, num_classes: int, path: str | Path) -> np.ndarray:
+    """Return class ids `[H, W]` uint8 of an image without colours; 16 bits are scaled to 8.
+
+    Raises:
+        MediaError: If they do not fit into 8 bits.
+    """
+    bands = [np.array(band).astype(np.float64) for band in image.split()]
+    values = bands[0] * (bands[-1] > 0)
+    if num_classes == 1:
+        return (values > 0).astype(np.uint8)
+    for full in (257, 256):
+        # Programs that work in 16 bits store 255 as 65535, or as 65280.
+        if values.max() > 255 and not np.any(values % full):
+            values = values / full
+    if values.min() < 0 or values.max() > 255 or np.any(values % 1):
+        raise MediaError(
+            f"Expected class ids as grey values, got values from {values.min():g} to "
+            f"{values.max():g} in {path}. Save it with 8 bits, without smooth edges."
+        )
+    return values.astype(np.uint8)
 
 
 def _has_our_palette(image: Image.Image) -> bool:

@@ -94,6 +94,15 @@ class Clip:
         self._set("_valid", (self.frames, self.waveform))
         times = self._default_times() if self.times is None else self.times
         self._set("times", _checked_times(times, self.num_frames))
+        self._check_rows()
+        if isinstance(self.words, str):
+            raise ClipError(f"Expected words as a list of names, got {self.words!r}. Use [...].")
+        if self.name is None and self.source is not None:
+            self._set("name", Path(self.source).stem)
+        if self.sampling not in get_args(Sampling):
+            raise ClipError(f"Expected sampling='pts' or 'avsbench', got {self.sampling!r}.")
+
+    def _check_rows(self) -> None:
         for name in ("log_mel", "audio_embedding", "heard_at"):
             given = getattr(self, name)
             if given is None:
@@ -105,12 +114,6 @@ class Clip:
                     f"Expected one row of {name} for each of {self.num_frames} frames, got shape "
                     f"{list(given.shape)}. Repeat the last row or cut the rest."
                 )
-        if isinstance(self.words, str):
-            raise ClipError(f"Expected words as a list of names, got {self.words!r}. Use [...].")
-        if self.name is None and self.source is not None:
-            self._set("name", Path(self.source).stem)
-        if self.sampling not in get_args(Sampling):
-            raise ClipError(f"Expected sampling='pts' or 'avsbench', got {self.sampling!r}.")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

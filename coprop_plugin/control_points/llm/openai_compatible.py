@@ -172,10 +172,16 @@ class OpenAICompatibleLLM:
                 "has a `message`. Check `base_url` (it usually ends in /v1), and whether a proxy "
                 "answers instead of the server.",
             ) from None
+        if choice.get("finish_reason") in ("length", "max_tokens"):
+            raise self._server.error(
+                described,
+                "The answer was cut off (`finish_reason` is `length`), so what there is may be an "
+                "intermediate thought. Raise `max_tokens`.",
+            )
         if not isinstance(text, str) or not text.strip():
             raise self._server.error(
                 described,
-                "The message has no text. If `finish_reason` is `length`, raise `max_tokens`.",
+                "The message has no text. Check that the model answers in `content`.",
             )
         return text.strip()
 

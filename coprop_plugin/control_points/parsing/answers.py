@@ -11,6 +11,11 @@ from coprop_plugin.control_points.parsing.lines import (
     flags_of_starts,
 )
 from coprop_plugin.control_points.parsing.lists import Frames, UnreadableError, flags_of_lists
+from coprop_plugin.control_points.parsing.markup import (
+    plain_cues,
+    plain_tables,
+    without_thinking,
+)
 from coprop_plugin.errors import ControlPointParseError
 
 _FORMS = (
@@ -46,9 +51,9 @@ def parse_flags(answer: str, num_frames: int, frame_s: float = 1.0) -> list[int]
         >>> parse_flags("0:00-0:03 a dog\n0:03-0:05 a girl", 5)
         [1, 0, 0, 1, 0]
     """
-    text = _plain(answer)
     frames = Frames(num_frames, frame_s)
     try:
+        text = _plain(answer)
         for form in _FORMS:
             flags = form(text, frames)
             if flags is not None:
@@ -92,14 +97,15 @@ def quoted(answer: str) -> str:
 
 def _plain(answer: str) -> str:
     """Return the final part of an answer in NFKC, with single blanks and no emphasis."""
-    text = unicodedata.normalize("NFKC", answer.rpartition("</think>")[2])
+    text = without_thinking(unicodedata.normalize("NFKC", answer))
     marks = list(_FINAL.finditer(text))
     if marks:
         text = text[marks[-1].end() :]
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = text.replace("*", "")
     text = text if "```" in text else text.replace("`", "")
-    return re.sub(r"[^\S\n]+", " ", text).strip()
+    text = re.sub(r"[^\S\n]+", " ", text).strip()
+    return plain_tables(plain_cues(text))
 
 
 def _missing(text: str, num_frames: int) -> str:

@@ -142,11 +142,15 @@ def flags_of_states(
 
 
 def _json_values(text: str) -> Iterator[object]:
-    """Yield the JSON of an answer: all of it, its fenced blocks, or its outermost braces."""
+    """Yield the JSON of an answer: all of it, fenced blocks, the outermost braces, or lines."""
     fenced = text.split("```")[1::2]
     texts = [re.sub(r"^[A-Za-z]+\n", "", part) for part in fenced] or [text]
     if not fenced and "{" in text:
         texts.append(text[text.index("{") : text.rfind("}") + 1])
+        # One object a line.
+        lines = [line.strip().rstrip(",") for line in text.split("\n")]
+        objects = [line for line in lines if line.startswith("{") and line.endswith("}")]
+        texts += [f"[{','.join(objects)}]"] if len(objects) > 1 else []
     for part in texts:
         try:
             yield json.loads(part, object_pairs_hook=_Object)
