@@ -39,7 +39,7 @@ class KilledAt(TruthBackend):
 
 def in_windows(*args, **options):
     """Wrap a model that reads videos in windows of about a second, as if frames were large."""
-    model = wrap(*args, **options)
+    model = wrap(*args, **dict(reanchor=None) | options)
     model.window_limits = WindowLimits(frames_bytes=1, context_s=1.0)
     return model
 

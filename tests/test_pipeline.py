@@ -12,6 +12,11 @@ from coprop_plugin.pipeline import WindowLimits
 from coprop_plugin.world import TruthBackend
 
 
+def plain(model, **options):
+    """Wrap a model that is run at control points alone."""
+    return wrap(model, **dict(reanchor=None) | options)
+
+
 class RecordingTruth(TruthBackend):
     """The truth; records the times of the frames it is run on."""
 
@@ -43,7 +48,7 @@ def test_keyframe_masks_are_those_of_the_backend(scene, clip):
 def test_the_backend_runs_on_keyframes_only(scene, clip):
     backend = RecordingTruth(scene)
     points = ControlPoints(truth_points(scene, clip).flags)
-    result = wrap(backend, control_points=points, silence="keep").segment(clip)
+    result = plain(backend, control_points=points, silence="keep").segment(clip)
     assert backend.times == [result.times[i] for i in points.indices]
     assert [f.index for f in result.frame_results if f.is_keyframe] == points.indices
 
@@ -65,7 +70,7 @@ def test_an_empty_keyframe_makes_its_segment_empty_without_propagation(scene, cl
             self.steps += 1
             return self.inner.step(*args)
 
-    model = wrap(
+    model = plain(
         TruthBackend(scene),
         control_points=ControlPoints(truth_points(scene, clip).flags),
         propagator=propagator,
@@ -84,7 +89,7 @@ def test_silent_segments_are_empty_and_skip_the_backend(scene, clip):
     flags = torch.zeros(clip.num_frames, dtype=torch.bool)
     flags[[0, 10]] = True
     silent = torch.arange(clip.num_frames) < 10
-    result = wrap(backend, control_points=ControlPoints(flags, silent=silent)).segment(clip)
+    result = plain(backend, control_points=ControlPoints(flags, silent=silent)).segment(clip)
     assert not result.masks[:10].any()
     assert backend.times == [result.times[10]]
 
@@ -103,7 +108,7 @@ def test_keyframe_audio_is_that_of_its_own_segment(sampling):
     clip = Clip(torch.rand(4 * fps, 3, 8, 8), waveform, 16_000, times, sampling=sampling)
     flags = torch.zeros(4 * fps, dtype=torch.bool)
     flags[[0, 2 * fps, 3 * fps]] = True
-    wrap(recording, backend="callable", control_points=flags, silence="keep").segment(clip)
+    plain(recording, backend="callable", control_points=flags, silence="keep").segment(clip)
     # The second segment sounds in its first half; an audio window is 0.975 s long.
     assert audio_seen == pytest.approx([0, 0.5 / 0.975, 0], abs=0.06)
 
@@ -125,12 +130,12 @@ def test_keyframe_audio_windows_start_at_starts_s_and_end_with_the_clip():
 
     noise = torch.rand(80_000) - 0.5
     clip = Clip(torch.rand(5, 3, 8, 8), noise, 16_000, sampling="avsbench")
-    wrap(RecordingModel(), control_points=Given(), propagator="hold").segment(clip)
+    plain(RecordingModel(), control_points=Given(), propagator="hold").segment(clip)
     # Frame 0: its own second. Frame 1: the second after starts_s. Frame 4: cut at the clip's end.
     assert audio_seen == pytest.approx([15 / 16, 1.4 + 15 / 16, 5.0])
     audio_seen.clear()
     clip = Clip(torch.rand(5, 3, 8, 8), noise, 16_000, torch.arange(5.0))
-    wrap(RecordingModel(), control_points=Given(), propagator="hold", reanchor=2).segment(clip)
+    plain(RecordingModel(), control_points=Given(), propagator="hold", reanchor=2).segment(clip)
     # The model runs on frame 3, too.
     assert audio_seen == pytest.approx([15 / 16, 1.4 + 15 / 16, 3 + 15 / 16, 5.0])
 
@@ -226,7 +231,7 @@ def test_logits_of_a_wrong_shape_are_refused(scene, clip):
             return super().segment_keyframes(clip, indices)[..., ::2]
 
     with pytest.raises(AdapterError, match="from Small for 1 keyframes.*, got"):
-        wrap(Small(scene), control_points=dict(type="every_n", n=100)).segment(clip)
+        plain(Small(scene), control_points=dict(type="every_n", n=100)).segment(clip)
 
 
 def test_unwrap_returns_the_same_unchanged_object(clip):

@@ -66,11 +66,10 @@ def test_first_frames_are_the_ends_and_one_a_second():
     assert AutoOptions().first_frames(range(3, 4), times) == [3]
 
 
-def runs_of(letters, step_s=0.5, empty=""):
+def runs_of(letters, step_s=0.5):
     """The trusted runs of predictions that agree where their letters do."""
     return trusted_runs(
         {t: t * step_s for t in range(len(letters))},
-        lambda t: letters[t] in empty,
         lambda t, later: float(letters[t] == letters[later]),
     )
 
@@ -94,7 +93,6 @@ def test_wrong_predictions_are_left_out_and_changes_are_found(letters, runs):
 def test_far_apart_a_lone_prediction_at_the_end_is_a_change_nearby_it_is_wrong():
     assert runs_of("aaab", step_s=1.0) == [[0, 1, 2], [3]]
     assert runs_of("aaab", step_s=0.5) == [[0, 1, 2]]
-    assert runs_of("aaa-", step_s=1.0, empty="-") == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize("num_classes", [1, 3])

@@ -234,7 +234,7 @@ def test_the_drop_in_call_leaves_wrong_candidates_out():
 
     options = dict(control_points=[1, 0, 0, 0, 0, 0], propagator="hold")
     backend = dict(type="CallableBackend", function=recording, audio="none")
-    plain = CoProp(backend, **options)(frames)
+    plain = CoProp(backend, reanchor=None, **options)(frames)
     assert torch.equal(plain[0], recording(frames)[0])
     assert not torch.equal(plain[5] > 0, recording(frames)[5] > 0)
     shapes.clear()
@@ -283,7 +283,7 @@ def test_candidate_options_from_the_command_line(tmp_path):
     path = tmp_path / "segmenters.py"
     path.write_text("def bright(frames, audio):\n    return frames[:, :1] - 0.5\n")
     made = partial(make_model, f"{path}:bright", propagator="hold")
-    assert made().candidates is None
+    assert made(reanchor="never").candidates is None
     assert made(reanchor="1.5").candidates is None
     assert made(reanchor="uncertain").candidates == CandidateOptions(1, 2, 0.5)
     five = made(keyframe='{"type": "confident", "candidates": 5}', reanchor="1.5")

@@ -55,7 +55,7 @@ def provider_of(llm, **options):
 
 def wrapped(provider, **options):
     bright = lambda frames, audio: frames.mean(1, keepdim=True) - 0.5  # noqa: E731
-    options = dict(propagator="hold", control_points=provider) | options
+    options = dict(propagator="hold", control_points=provider, reanchor=None) | options
     model = wrap(bright, backend="callable", **options)
     model.window_limits = SMALL
     return model

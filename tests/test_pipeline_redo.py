@@ -70,7 +70,7 @@ def video(scene, tmp_path_factory):
 
 def in_windows(*args, **options):
     """Wrap a model that reads videos in windows of about a second."""
-    model = wrap(*args, **options)
+    model = wrap(*args, **dict(reanchor=None) | options)
     model.window_limits = WindowLimits(frames_bytes=1, context_s=1.0)
     return model
 

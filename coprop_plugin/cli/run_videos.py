@@ -93,8 +93,8 @@ def run(
         str | None,
         typer.Option(
             help="When to re-run the model within a segment: `auto`, where predictions disagree; "
-            "every SECONDS; `uncertain`, where masks are; `never`: at control points only. Default: "
-            "the preset's, `never`."
+            "every SECONDS; `uncertain`, where masks are; `never`: at control points only. "
+            "Default: the preset's, `never`."
         ),
     ] = None,
     silence: Annotated[

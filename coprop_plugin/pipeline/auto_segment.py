@@ -204,11 +204,8 @@ class AutoSegment:
     def _trusted(self) -> list[list[int]]:
         if not self._runs:
             times = {t: self._times[t] for t in sorted(self._predictions)}
-            self._runs = trusted_runs(times, self._is_empty, self._agreement)
+            self._runs = trusted_runs(times, self._agreement)
         return self._runs
-
-    def _is_empty(self, t: int) -> bool:
-        return not bool(self._views[t, t].mask.any())
 
     def _agreement(self, t: int, later: int) -> float:
         """Return how well two predictions agree, each propagated to the other's frame: 0..1."""

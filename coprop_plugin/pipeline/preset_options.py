@@ -55,6 +55,8 @@ def preset_options(
 ) -> PresetOptions:
     """Return the options of a preset, with those that are given in their place.
 
+    A given `keyframe` is a choice of keyframes, so that `reanchor` is None unless it is given, too.
+
     Raises:
         ControlPointError: If there is no such preset, or `silence` has another value.
 
@@ -65,6 +67,7 @@ def preset_options(
     if preset not in PRESETS:
         raise ControlPointError(f"Expected a preset, one of {', '.join(PRESETS)}; got {preset!r}.")
     options = PRESETS[preset]
+    chosen = options.reanchor if keyframe is None else None
     if silence not in (None, *get_args(Silence)):
         raise ControlPointError(
             "Expected silence='empty' (segments without sound stay empty), 'keep' (the model "
@@ -73,6 +76,6 @@ def preset_options(
     return PresetOptions(
         options.propagator,
         options.keyframe if keyframe is None else keyframe,
-        options.reanchor if reanchor == BY_PRESET else reanchor,
+        chosen if reanchor == BY_PRESET else reanchor,
         silence or options.silence,
     )
