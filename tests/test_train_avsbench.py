@@ -53,10 +53,11 @@ def run(words, url):
     if words[0] == "echo":
         Path(words[3]).write_text(words[1].replace(SERVER, url))
         return None
-    assert words.pop(0) == "coprop"
+    assert words[0] == "coprop"
+    words = [word.replace(SERVER, url) for word in words[1:]]
     if words[0] in ("train", "evaluate"):
         words = [*words, *tiny(words[1])]
-    if words[0] == "bench":
+    if words[0] in ("bench", "reproduce"):
         words = [*words, "--size", "32", "--quiet"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, (words, done.output, done.exception)
@@ -78,7 +79,7 @@ def test_the_pages_commands_lead_from_stage_1_to_the_tables(data):
     torch.manual_seed(0)
     script = commands()
     assert [w[:2] for w in script if w[0] == "coprop" and w[1] != "evaluate"] == [
-        ["coprop", verb] for verb in ("train", "anchor", "anchor", "train", "train", "moc", "bench")
+        ["coprop", verb] for verb in "train anchor anchor train train reproduce moc bench".split()
     ]
     said = answers("a dog, then a girl: [1, 0, 1, 0, 0]")
     with ChatServer(said) as server:
@@ -91,7 +92,8 @@ def test_the_pages_commands_lead_from_stage_1_to_the_tables(data):
     points = json.loads(Path("points/ms3_train.json").read_text())["clips"]
     assert {n: p["indices"] for n, p in points.items()} == {"a": [0, 2], "b": [0, 2]}
     assert [p["log"]["windows"][0]["eq_5"]["D_q"] for p in points.values()] == [["b"], ["a"]]
-    assert calls == 6
+    # Three questions a clip; the table asks about the test clip in one, three and three steps.
+    assert calls == 6 + 7
     stages = [Path(f"work_dirs/ms3_{s}/weights.safetensors") for s in ("keyframes", "keyframes_1b")]
     first, second = (load_keyframe_processor(path).state_dict() for path in stages)
     assert any(not torch.equal(x, second[name]) for name, x in first.items())
@@ -103,3 +105,6 @@ def test_the_pages_commands_lead_from_stage_1_to_the_tables(data):
     # By AVSS's labels the clip changes, and the oracle knows where.
     assert rows.keys() == {"bare", "cosine+learned", "oracle+learned"}
     assert rows["oracle+learned"]["F1@0"] == 1.0
+    table = json.loads(Path("reproduced/table2b.json").read_text())
+    assert [row["row"] for row in table["rows"]] == ["cosine", "one_step", "three_step", "rcpg"]
+    assert all(row["clips"] == 1 and len(row["ours"]) == 2 for row in table["rows"])
