@@ -13,6 +13,7 @@ from make_weights import as_aot, upstream_names
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from coprop_plugin.checkpoints.untrusted import weights_in
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.propagation import (
     AudioInsertPropagator,
@@ -277,4 +278,38 @@ def test_a_cut_file_of_ours_is_refused(tmp_path):
     path = save_propagator(toy(), tmp_path / "weights.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="cannot be read as safetensors"):
+        load(path)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.", "ema.module."])
+def test_prefixes_of_wrappers_are_removed(aot_state, prefix):
+    wrapped = {prefix + name: tensor for name, tensor in aot_state.items()}
+    wrapped["n_averaged"] = torch.tensor(3)
+    assert same_network(load_aot_checkpoint(wrapped), load_aot_checkpoint(aot_state))
+
+
+def test_a_prefix_that_some_names_lack_stays():
+    state = {"model.weight": torch.zeros(1), "ema.weight": torch.ones(1)}
+    assert weights_in(state, "a test") == state
+
+
+@pytest.mark.parametrize("name", ["aot.safetensors", "aot.pth"])
+@pytest.mark.parametrize("as_safetensors", [True, False])
+def test_weights_are_told_by_content_and_not_by_name(aot_state, tmp_path, name, as_safetensors):
+    path = tmp_path / name
+    state = {key: tensor.contiguous() for key, tensor in aot_state.items()}
+    save_file(state, path) if as_safetensors else torch.save({"state_dict": state}, path)
+    assert same_network(load(path), load_aot_checkpoint(aot_state))
+
+
+def test_weights_with_nan_are_refused_by_name(aot_state, tmp_path):
+    state = {key: tensor.clone().contiguous() for key, tensor in aot_state.items()}
+    state["encoder_projector.weight"].view(-1)[0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"encoder_projector\.weight.*NaN"):
+        load_aot_checkpoint(state)
+    propagator = toy()
+    with torch.no_grad():
+        next(propagator.network.parameters()).fill_(float("nan"))
+    path = save_propagator(propagator, tmp_path / "ours.safetensors")
+    with pytest.raises(CheckpointError, match=r"ours\.safetensors are NaN"):
         load(path)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
-from coprop_plugin.checkpoints.untrusted import existing
+from coprop_plugin.checkpoints.untrusted import existing, refuse_nan
 from coprop_plugin.errors import CheckpointError
 from coprop_plugin.limits import WEIGHTS_BYTES
 
@@ -103,6 +103,7 @@ def load_module(path: str | Path, format: str, build: Callable[..., Module]) -> 
     with no_larger_than(state, path):
         module = _built(path, metadata.get("config", ""), build)
     _check_fit(path, state, module.state_dict())
+    refuse_nan(state, path)
     if any(value.dtype == torch.float64 for value in state.values()):
         module.double()
     try:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from coprop_plugin.errors import CheckpointError
+from coprop_plugin.errors import CheckpointError, some_names
 from coprop_plugin.limits import WEIGHTS_BYTES
 
 # Raised by torch's restricted unpickler on files that are cut, damaged or not a pickle at all.
@@ -31,6 +31,9 @@ _DAMAGE = (
     struct.error,
 )
 
+_KEYS = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "ema")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "ema.")
+
 _LONGEST_HEADER = 100_000_000
 """Of safetensors, in bytes; its own library refuses longer ones."""
 
@@ -39,8 +42,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Read names and tensors from a file of `torch.save` or safetensors, by its content.
 
     Args:
-        path: The file; the weights may be under "state_dict" or "model" in it, and have the
-            prefix `module.` of `DataParallel`, which is removed.
+        path: The file; the weights may be under "state_dict" or "model" in it, and have prefixes
+            of wrappers, which are removed; see `weights_in`.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or holds anything but tensors and plain
@@ -60,20 +63,23 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def weights_in(content: Any, origin: str) -> dict[str, Tensor]:
-    """Return the weights in a checkpoint's content, without the prefix of `DataParallel`.
+    """Return the weights in a checkpoint's content, without prefixes of wrappers.
+
+    These are `module.` (`DataParallel`), and `_orig_mod.` (`torch.compile`), `model.`, `net.` and
+    `ema.` where every name has them.
 
     Args:
         content: Names to tensors, or a mapping with such a mapping under "state_dict" or "model".
         origin: Its file, for messages.
 
     Raises:
-        CheckpointError: If there are no weights.
+        CheckpointError: If there are no weights, or some are NaN.
 
     Example:
         >>> weights_in({"state_dict": {"module.bias": torch.zeros(1)}}, "a test")
         {'bias': tensor([0.])}
     """
-    for key in ("state_dict", "model"):
+    for key in _KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     tensors = isinstance(content, Mapping) and all(map(torch.is_tensor, content.values()))
@@ -85,7 +91,33 @@ def weights_in(content: Any, origin: str) -> dict[str, Tensor]:
     # A tensor with strides of 0 may be far larger than its file.
     size = sum(tensor.numel() * tensor.element_size() for tensor in content.values())
     WEIGHTS_BYTES.check(size, origin, CheckpointError)
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    refuse_nan(content, origin)
+    return _without_prefixes({str(name): tensor for name, tensor in content.items()})
+
+
+def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    # `AveragedModel` counts beside its weights.
+    state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
+    while True:
+        first = next(iter(state), "")
+        prefix = next((p for p in _PREFIXES if first.startswith(p)), None)
+        if prefix is None or not all(name.startswith(prefix) for name in state):
+            return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def refuse_nan(state: Mapping[str, Tensor], origin: str | Path) -> None:
+    """Refuse weights of which some are NaN.
+
+    Raises:
+        CheckpointError: If there are such; it names them.
+    """
+    broken = [str(n) for n, t in state.items() if t.is_floating_point() and t.isnan().any()]
+    if broken:
+        raise CheckpointError(
+            f"The weights {some_names(broken)} in {origin} are NaN, from a training run that "
+            "diverged or a damaged file. Use an earlier checkpoint."
+        )
 
 
 def existing(path: str | Path) -> Path:
@@ -117,7 +149,9 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         WEIGHTS_BYTES.check(_unpacked_size(path), path, CheckpointError)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Not the path: torch would read a file called .safetensors as one.
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
@@ -126,8 +160,7 @@ def read_pickle(path: Path) -> Any:
             "containers are read, because anything else could run code. If you trust the file, "
             "save its weights alone: `torch.save(model.state_dict(), path)`."
         ) from error
-    # torch reads safetensors, too, by their name.
-    except (*_DAMAGE, zipfile.BadZipFile, SafetensorError) as error:
+    except (*_DAMAGE, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {_first_line(error)} It is damaged, cut "
             "short, or something else. Fetch it again, and compare its size."

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from coprop_plugin.checkpoints import is_folder_or_id
-from coprop_plugin.checkpoints.native import load_module, save_module
-from coprop_plugin.checkpoints.untrusted import existing, is_safetensors, read_pickle
-from coprop_plugin.propagation.aot_names import load_aot_state
+from coprop_plugin.checkpoints.native import format_of, load_module, save_module
+from coprop_plugin.checkpoints.untrusted import existing, is_safetensors, read_pickle, read_weights
+from coprop_plugin.propagation.aot_names import is_aot, load_aot_state
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
 
 FORMAT = "coprop_plugin.AudioInsertPropagator/1"
@@ -31,7 +31,7 @@ def load(path: str | Path) -> AudioInsertPropagator:
     if is_folder_or_id(path):
         return AudioInsertPropagator.from_pretrained(path)
     path = existing(path)
-    if is_safetensors(path):
+    if is_safetensors(path) and (format_of(path) or not is_aot(read_weights(path))):
         return load_propagator(path)
     return load_aot_checkpoint(path)
 
@@ -46,9 +46,9 @@ def load_aot_checkpoint(
     and are taken for AOTL (`long_term_gap=5`).
 
     Args:
-        source: A `.pth` file, as released, saved by AOT's trainer, or with averaged weights; or
-            its content: `{"state_dict": ...}`, `{"model": ...}` or the weights. Nothing but
-            tensors and plain containers is ever unpickled.
+        source: A file as released, saved by AOT's trainer, or with averaged weights, of torch or
+            safetensors; or its content: `{"state_dict": ...}`, `{"model": ...}` or the weights.
+            Nothing but tensors and plain containers is ever unpickled.
         **options: Arguments of `AudioInsertPropagator` that the weights do not determine:
             `insert_layers`, `audio_encoder`, `long_term_gap`, `max_size` ...
 
@@ -65,7 +65,8 @@ def load_aot_checkpoint(
     origin = "the given weights"
     if not isinstance(source, Mapping):
         origin = str(source)
-        source = read_pickle(existing(source))
+        path = existing(source)
+        source = read_weights(path) if is_safetensors(path) else read_pickle(path)
     return load_aot_state(source, origin, options)
 
 
