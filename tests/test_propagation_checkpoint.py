@@ -281,11 +281,18 @@ def test_a_cut_file_of_ours_is_refused(tmp_path):
         load(path)
 
 
+def same_aot(one, other):
+    """Whether two networks have the same weights, but for those that AOT does not have."""
+    states = [propagator.network.state_dict() for propagator in (one, other)]
+    names = [n for n in states[0] if not n.startswith(("inserts.", "identity.audio."))]
+    return all(torch.equal(states[0][name], states[1][name]) for name in names)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "net.", "ema.module."])
 def test_prefixes_of_wrappers_are_removed(aot_state, prefix):
     wrapped = {prefix + name: tensor for name, tensor in aot_state.items()}
     wrapped["n_averaged"] = torch.tensor(3)
-    assert same_network(load_aot_checkpoint(wrapped), load_aot_checkpoint(aot_state))
+    assert same_aot(load_aot_checkpoint(wrapped), load_aot_checkpoint(aot_state))
 
 
 def test_a_prefix_that_some_names_lack_stays():
@@ -299,7 +306,7 @@ def test_weights_are_told_by_content_and_not_by_name(aot_state, tmp_path, name, 
     path = tmp_path / name
     state = {key: tensor.contiguous() for key, tensor in aot_state.items()}
     save_file(state, path) if as_safetensors else torch.save({"state_dict": state}, path)
-    assert same_network(load(path), load_aot_checkpoint(aot_state))
+    assert same_aot(load(path), load_aot_checkpoint(aot_state))
 
 
 def test_weights_with_nan_are_refused_by_name(aot_state, tmp_path):
