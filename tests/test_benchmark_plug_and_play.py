@@ -25,6 +25,7 @@ from coprop_plugin.benchmark.metrics import (
 )
 from coprop_plugin.benchmark.plug_and_play import (
     Row,
+    SharedKeyframes,
     default_rows,
     fingerprint,
     measured,
@@ -164,6 +165,20 @@ def test_a_model_is_run_once_for_each_frame(samples):
     # A keyframe that hears another stretch is another one; without control points there is one.
     frames = sum(sample.num_frames for sample in samples)
     assert frames <= len(red.asked) < 2 * frames
+
+
+def test_a_keyframe_with_other_words_is_another_one():
+    class Guided:
+        num_classes = 1
+
+        def segment_keyframes(self, clip, indices):
+            return torch.full((len(indices), 1, *clip.size), float(len(clip.words)))
+
+    shared = SharedKeyframes(Guided())
+    clip = Clip(torch.rand(2, 3, 16, 16), torch.zeros(32_000))
+    for words in (["dog"], ["dog", "girl"], ["dog"]):
+        logits = shared.segment_keyframes(replace(clip, words=words), [0])
+        assert bool((logits == len(words)).all())
 
 
 def test_the_cost_of_shared_work_counts_for_every_row(samples):

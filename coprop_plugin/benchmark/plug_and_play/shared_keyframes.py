@@ -10,12 +10,15 @@ from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.types import Clip, KeyframeBackend
 
 _CERTAIN = 10.0
+_Key = tuple[int, float, tuple[str, ...] | None]
+"""A frame, the time of its audio window, and the words of its clip."""
 
 
 class SharedKeyframes:
     """A backend for one clip that runs another backend on each frame once.
 
-    A frame with its audio window at another time (see `Clip.heard_at`) counts as another frame.
+    A frame with its audio window at another time (see `Clip.heard_at`), or with other words, counts
+    as another frame.
 
     Args:
         backend: The backend to run.
@@ -26,17 +29,18 @@ class SharedKeyframes:
 
     def __init__(self, backend: KeyframeBackend) -> None:
         self.backend, self.num_classes = backend, backend.num_classes
-        self._known: dict[tuple[int, float], tuple[Tensor, Cost]] = {}
+        self._known: dict[_Key, tuple[Tensor, Cost]] = {}
         # Of the current work: the cost of runs of the backend, and of the keyframes it used.
         self._spent = self._used = Cost()
         self.num_used = 0
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Return the backend's logits `[K, C, H, W]`."""
-        keys = [(index, float(clip.listening_times[index])) for index in indices]
+        words = None if clip.words is None else tuple(clip.words)
+        keys = [(index, float(clip.listening_times[index]), words) for index in indices]
         new = [key for key in keys if key not in self._known]
         if new:
-            logits, cost = measured(lambda: self._run(clip, [index for index, _ in new]))
+            logits, cost = measured(lambda: self._run(clip, [index for index, *_ in new]))
             share = cost.shared_by(len(new))
             self._known |= {key: (row, share) for key, row in zip(new, logits, strict=True)}
             self._spent += cost
