@@ -7,8 +7,9 @@ import pytest
 import torch
 from av.stream import Disposition
 from make_media import chirp, indices_of, joined, pitches, steady, tone, write_tracks, write_video
+from typer.testing import CliRunner
 
-from coprop_plugin import media
+from coprop_plugin import cli, media
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media import MediaWarning, probe, read_clip, read_waveform
 from coprop_plugin.types import Clip, Tracks
@@ -229,3 +230,24 @@ def test_moving_pictures_end_where_they_end(tmp_path):
 def test_half_a_sampled_frame_is_left_out(tmp_path):
     path = write_video(tmp_path / "v.mp4", steady(2.75), chirp(2.75))
     assert [len(read_clip(path, fps=fps)) for fps in (0.25, 1, 2, 12)] == [1, 3, 6, 33]
+
+
+def test_the_command_line_chooses_tracks(tmp_path):
+    sounds = [(300, "deu", DEFAULT, 1), (440, "eng", NONE, 1)]
+    path = write_tracks(tmp_path / "two.mkv", SMALL, sounds)
+    run = CliRunner().invoke
+    assert run(cli.app, ["anchor", str(path), "--audio-track", "eng"]).exit_code == 0
+    done = run(cli.app, ["anchor", str(path), "--audio-track", "fra"])
+    assert done.exit_code == 1
+    assert "0 (deu, aac, 1 channels, default), 1 (eng, aac" in done.output
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    (tmp_path / "link.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "list.txt").write_text(f"{tmp_path / 'gone.mp4'}\n")
+    (tmp_path / "m.py").write_text("def model(frames, audio):\n    return frames[:, :1]\n")
+    model = ["--backend", f"{tmp_path / 'm.py'}:model", "-o", str(tmp_path / "out")]
+    for name, words in (("link.mp4", "nowhere.mp4, which"), ("list.txt", "gone.mp4 does not")):
+        done = CliRunner().invoke(cli.app, ["run", str(tmp_path / name), *model])
+        assert done.exit_code == 1
+        assert words in " ".join(done.output.split())
