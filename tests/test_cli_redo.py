@@ -80,11 +80,12 @@ def test_an_edit_takes_its_options_from_the_run(base, tmp_path):
         (["--backend", "{base}/segmenters.py:other"], "made with backend=.*bright', not .*other"),
         (["--propagator", "flow"], "made with propagator='hold', not 'flow'"),
         (["--sampling", "avsbench"], "made with sampling='pts', not 'avsbench'"),
-        (["{base}/one.mp4"], "Expected one video with --reuse, got 2"),
+        (["{tmp}/other.mp4"], "Expected one video with --reuse, got 2"),
     ],
 )
 def test_other_settings_are_refused(base, tmp_path, arguments, says):
-    arguments = [a.format(base=base) for a in arguments]
+    shutil.copy(base / "one.mp4", tmp_path / "other.mp4")
+    arguments = [a.format(base=base, tmp=tmp_path) for a in arguments]
     done = coprop(base, "--reuse", base / "one", "-o", tmp_path / "new", *arguments)
     assert done.exit_code == 2
     assert re.search(says, " ".join(done.stderr.split())), done.stderr

@@ -65,7 +65,7 @@ def test_a_config_in_a_file_that_lacks_an_argument_says_which(tmp_path):
 def test_the_command_line_refuses_a_provider_without_its_argument():
     done = CliRunner().invoke(cli.app, ["bench", "--world", "1", "--rows", "rcpg+hold"])
     assert done.exit_code == 2
-    assert "'rcpg' needs the argument `llm`" in " ".join(done.stderr.split())
+    assert "'rcpg' needs a language model, the argument `llm`" in " ".join(done.stderr.split())
 
 
 def test_every_language_model_of_a_nested_provider_is_replaced(tmp_path):

@@ -46,7 +46,13 @@ READS = {
         "read_pickle": "checks WEIGHTS_BYTES first",
         "is_safetensors": "reads 9 bytes",
     },
-    "coprop_plugin/cli/bench_models.py": {"_file": "hashes a file piece by piece"},
+    "coprop_plugin/batch/language_models.py": {"_of_file": "Python that the user runs"},
+    "coprop_plugin/batch/stdout.py": {"_drop_what_is_left": "opens the null device to write"},
+    "coprop_plugin/benchmark/paper_tables.py": {"read_table": "a file of the package"},
+    "coprop_plugin/benchmark/plug_and_play/fingerprints.py": {
+        "_file": "hashes a file piece by piece"
+    },
+    "coprop_plugin/cli/bench_models.py": {"about_file": "hashes a file piece by piece"},
     "coprop_plugin/control_points/language/categories.py": {"_known": "a file of the package"},
     "coprop_plugin/media/class_name_files.py": {"_avss": "a file of the package"},
     "coprop_plugin/media/container.py": {
@@ -59,6 +65,10 @@ READS = {
     "coprop_plugin/report/page_template.py": {"_source": "a file of the package"},
     "coprop_plugin/report/run_page.py": {"write_report": "a video that it has just written"},
     "coprop_plugin/training/sound_folder.py": {"__init__": "maps a file into memory"},
+    "coprop_plugin/training/whole_checkpoints.py": {
+        "save_checkpoint": "only syncs the file that it has just written",
+        "_candidates": "a line that the run has written",
+    },
     "coprop_plugin/training/run.py": {"read_config": "Python that the user runs"},
 }
 MODULES = {"json", "pickle", "np", "numpy", "torch", "yaml", "marshal", "joblib"}
