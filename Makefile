@@ -5,6 +5,7 @@
 # make types  check the types with mypy
 # make style  format the code
 # make fuzz   give every reader of files 10,000 broken inputs (make fuzz INPUTS=500 READERS=video)
+# make soak   kill batches and training runs at random for 20 minutes (make soak MINUTES=2 CLIPS=20 STEPS=40)
 # make docs   build the pages of docs/ into site/
 # make build  build the wheel and the source archive into dist/
 # make wheels install the wheel into a clean environment of each Python that is here, and try it there
@@ -14,7 +15,7 @@ VENV ?= .venv
 PY := "$(VENV)/bin/python"
 READY := $(VENV)/.ready
 
-.PHONY: demo test quick types build/types style fuzz docs build wheels clean
+.PHONY: demo test quick types build/types style fuzz soak docs build wheels clean
 
 demo: $(READY)
 	"$(VENV)/bin/coprop" demo -o demo
@@ -43,6 +44,10 @@ style: $(READY)
 
 fuzz: $(READY)
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) tests/fuzz.py --inputs $(or $(INPUTS),10000) $(READERS)
+
+soak: $(READY)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PY) tests/soak.py --minutes $(or $(MINUTES),20) \
+	    --clips $(or $(CLIPS),200) --steps $(or $(STEPS),500)
 
 docs: $(READY) build/types
 	$(PY) -m pip install -q -c constraints.txt -e ".[docs]"

@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -144,6 +145,35 @@ def test_annotations_are_what_coco_tools_read(tmp_path):
             assert picture.size == (image["width"], image["height"])
 
 
+def test_layouts_of_trainers_have_the_masks_and_the_pictures(tmp_path):
+    clip = read_clip(plain(tmp_path / "in.mp4"))
+    run = result_of(clip, class_id=17, num_classes=71).save(tmp_path / "run", overlay=False)
+    runner = CliRunner()
+    command = ["export", str(run), "-f", "yolo-seg", "-f", "davis"]
+    for _ in range(2):  # An earlier export is replaced.
+        assert runner.invoke(cli.app, command).exit_code == 0
+    assert json.loads((run / "yolo" / "data.yaml").read_text())["names"][16] == "dog"
+    davis, height, width = run / "davis", *clip.size
+    assert (davis / "ImageSets" / "2017" / "val.txt").read_text() == "run\n"
+    for t in range(clip.num_frames):
+        mask = media.read_mask(run / f"masks/{t:05d}.png")
+        named = davis / "Annotations" / "480p" / "run" / f"{t:05d}.png"
+        np.testing.assert_array_equal(media.read_mask(named), mask)
+        for picture in (davis / "JPEGImages/480p/run", run / "yolo" / "images"):
+            with Image.open(picture / f"{t:05d}.jpg") as image:
+                error = np.abs(
+                    np.array(image).astype(int) - clip.frames[t].permute(1, 2, 0).numpy()
+                )
+            assert error.mean() < 3
+        drawn = np.zeros(clip.size, np.uint8)
+        for line in (run / "yolo" / "labels" / f"{t:05d}.txt").read_text().splitlines():
+            class_id, *corners = line.split()
+            assert class_id == "16"
+            polygon = np.array(corners, float).reshape(-1, 2) * (width, height)
+            cv2.fillPoly(drawn, [polygon.round().astype(np.int32)], 17)
+        np.testing.assert_array_equal(drawn, mask)
+
+
 def test_supervision_reads_annotations_with_the_pictures_beside_them(tmp_path):
     sv = pytest.importorskip("supervision")
     clip = read_clip(plain(tmp_path / "in.mp4"))
@@ -234,7 +264,7 @@ def test_a_result_that_makes_no_sense_is_none(edit, tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(run, tmp_path):
-    with pytest.raises(MediaError, match="png-alpha, prores4444, vp9-alpha, coco"):
+    with pytest.raises(MediaError, match="png-alpha, prores4444, vp9-alpha, coco, yolo-seg, davis"):
         export(run, "gif")
     with pytest.raises(MediaError, match="holds no finished result"):
         export(tmp_path, "coco")

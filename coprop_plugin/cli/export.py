@@ -21,6 +21,8 @@ class FormatName(StrEnum):
     prores4444 = "prores4444"
     vp9_alpha = "vp9-alpha"
     coco = "coco"
+    yolo_seg = "yolo-seg"
+    davis = "davis"
 
 
 @app.command()
@@ -32,7 +34,8 @@ def export(
             "--format",
             "-f",
             help="`png-alpha`: alpha/*.png; `prores4444`: alpha.mov and `vp9-alpha`: alpha.webm, "
-            "both with the sound; `coco`: coco.json, whose images are those of `png-alpha`. May be "
+            "both with the sound; `coco`: coco.json, whose images are those of `png-alpha`; "
+            "`yolo-seg`: yolo/ and `davis`: davis/, pictures and masks for training. May be "
             "repeated.",
         ),
     ],

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,15 +15,16 @@ from coprop_plugin.media.class_name_files import class_names
 from coprop_plugin.media.coco import coco_of
 from coprop_plugin.media.folders import write_text, writing
 from coprop_plugin.media.masks import read_picture
-from coprop_plugin.media.matte import MatteTrack, save_alphas_of
+from coprop_plugin.media.matte import MatteTrack, pictures_at, save_alphas_of
 from coprop_plugin.media.previous_result import content_digest
 from coprop_plugin.media.replace_folder import replace_folder
 from coprop_plugin.media.result_json import read_manifest, source_of, tracks_of
 from coprop_plugin.media.rewrite import Spans, rewrite_video
+from coprop_plugin.media.training_layouts import write_davis, write_yolo
 from coprop_plugin.media.video_formats import PRORES_4444, VP9_ALPHA, VideoFormat
 from coprop_plugin.types import spans_of
 
-ExportFormat = Literal["png-alpha", "prores4444", "vp9-alpha", "coco"]
+ExportFormat = Literal["png-alpha", "prores4444", "vp9-alpha", "coco", "yolo-seg", "davis"]
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 """The formats of `export`."""
 _VIDEOS: dict[ExportFormat, VideoFormat] = {"prores4444": PRORES_4444, "vp9-alpha": VP9_ALPHA}
@@ -41,7 +42,10 @@ def export(
     - `"png-alpha"`: `alpha/%05d.png`, the segmented frames with alpha.
     - `"prores4444"`: `alpha.mov`, all frames of the video with alpha, for editors.
     - `"vp9-alpha"`: `alpha.webm`, the same, small, for browsers.
-    - `"coco"`: `coco.json`, masks as COCO run lengths, one annotation per class and frame.
+    - `"coco"`: `coco.json`, masks as COCO run lengths, one annotation per class and frame; its
+      images are those of `"png-alpha"`.
+    - `"yolo-seg"`: `yolo/`, pictures, polygons and `data.yaml` for YOLO's segmentation.
+    - `"davis"`: `davis/`, pictures and masks in the layout of DAVIS 2017.
 
     Alpha is the probability that a pixel sounds. Videos have the source's time stamps and audio.
     An earlier export is replaced when the new one is complete.
@@ -51,7 +55,7 @@ def export(
         format_name: One of `FORMATS`.
         video: The file that was segmented; by default the path in `result.json`, or a file of
             that name next to the folder.
-        classes: A file of class names, for `"coco"`; see `class_names`.
+        classes: A file of class names, for `"coco"` and `"yolo-seg"`; see `class_names`.
 
     Returns:
         The written file or folder.
@@ -76,8 +80,24 @@ def export(
     if format_name == "coco":
         return _coco(folder, content, classes)
     source = _checked_source(folder, content, video)
+    masks, times, tracks = folder / "masks", content["times"], tracks_of(content)
     if format_name == "png-alpha":
-        return _pictures(folder, content, source)
+        return _folder(
+            folder / "alpha",
+            lambda new: save_alphas_of(source, times, folder / "probs", new, tracks),
+        )
+    if format_name == "yolo-seg":
+        names = class_names(content["num_classes"], classes, content.get("class_names"))
+        return _folder(
+            folder / "yolo",
+            lambda new: write_yolo(masks, pictures_at(source, times, tracks), names, new),
+        )
+    if format_name == "davis":
+        name = folder.resolve().name
+        return _folder(
+            folder / "davis",
+            lambda new: write_davis(masks, pictures_at(source, times, tracks), name, new),
+        )
     path = folder / f"alpha{_VIDEOS[format_name].suffix}"
     spans = Spans(spans_of(torch.tensor(content["times"]).double(), content["sampling"]))
     matte = MatteTrack(spans, lambda t: read_picture(folder / "probs", t))
@@ -96,13 +116,13 @@ def _coco(folder: Path, content: dict[str, Any], classes: str | Path | None) -> 
     return write_text(folder / "coco.json", json.dumps(made) + "\n")
 
 
-def _pictures(folder: Path, content: dict[str, Any], source: Path) -> Path:
-    target, partial = folder / "alpha", folder / f".alpha.{os.getpid()}.part"
-    with writing(folder):
+def _folder(target: Path, write: Callable[[Path], None]) -> Path:
+    """Have a folder written beside its final name, then renamed; an earlier one is replaced."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with writing(target.parent):
         try:
             partial.mkdir()
-            tracks = tracks_of(content)
-            save_alphas_of(source, content["times"], folder / "probs", partial, tracks)
+            write(partial)
             replace_folder(partial, target, Path.is_dir)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

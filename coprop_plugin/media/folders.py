@@ -17,7 +17,7 @@ from coprop_plugin.media.result_json import FILE, FORMAT, json_of
 PICTURE_FOLDERS = ("masks", "probs", "alpha")
 # Added to a finished result: the bare model's result, reports and exports.
 BARE, REPORT_NAMES = "bare", ("report.html", "report.mp4")
-EXPORT_NAMES = ("alpha.mov", "alpha.webm", "coco.json")
+EXPORT_NAMES = ("alpha.mov", "alpha.webm", "coco.json", "yolo", "davis")
 _WRITTEN = ("overlay.mp4", "control_points.json", "result.json")
 OWN_NAMES = frozenset({*PICTURE_FOLDERS, *_WRITTEN, BARE, *REPORT_NAMES, *EXPORT_NAMES})
 # Left by file managers.

@@ -1,6 +1,6 @@
 """Frames with the probability that a pixel sounds as their alpha channel."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def save_alphas_of(
 
     Args:
         source: The video.
-        times: Of the frames, in seconds, rising.
+        times: As in `pictures_at`.
         probs: The folder of their probabilities.
         folder: Where to write.
         tracks: Which tracks of the video to use.
@@ -45,10 +45,23 @@ def save_alphas_of(
     Raises:
         MediaError: If the video cannot be read.
     """
+    for index, picture in enumerate(pictures_at(source, times, tracks)):
+        save_alpha(picture, read_picture(probs, index), folder, index)
 
-    def save(index: int, shown: np.ndarray) -> None:
-        save_alpha(shown, read_picture(probs, index), folder, index)
 
+def pictures_at(
+    source: Path, times: Sequence[float], tracks: Tracks = DEFAULT_TRACKS
+) -> Iterator[np.ndarray]:
+    """Yield the picture `[H, W, 3]` uint8 of a video that is shown at each of several times.
+
+    Args:
+        source: The video.
+        times: In seconds, rising.
+        tracks: Which tracks of the video to use.
+
+    Raises:
+        MediaError: If the video cannot be read.
+    """
     with open_source(source, tracks, quiet=True) as video:
         index = 0
         shown: Any = None
@@ -56,13 +69,13 @@ def save_alphas_of(
             # A time before the first frame gets the first frame.
             shown = frame if shown is None else shown
             while index < len(times) and time_s > times[index] + 1e-6:
-                save(index, video.picture(shown))
+                yield video.picture(shown)
                 index += 1
             shown = frame
         # `frames` yields at least one, or raises.
         assert shown is not None
-        for rest in range(index, len(times)):
-            save(rest, video.picture(shown))
+        for _ in range(index, len(times)):
+            yield video.picture(shown)
 
 
 class MatteTrack:

@@ -1,6 +1,9 @@
 """Control points of what comes next, found while the frames before it are segmented."""
 
+import atexit
 import threading
+import time
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from queue import Full, Queue
@@ -12,6 +15,7 @@ from coprop_plugin.pipeline.windows import Window
 from coprop_plugin.types import Clip, ControlPoints, Hook, StreamingProvider
 
 _POLL_S = 0.1
+_EXIT_S = 5.0
 
 
 class PrefetchedControlPoints:
@@ -41,11 +45,12 @@ class PrefetchedControlPoints:
         self._closed = threading.Event()
         self._final = 0
         parts = provider.propose_ahead(clip)
-        # Daemon thread: a pending request must not block interpreter exit.
-        thread = threading.Thread(
+        # Daemon thread: a pending request must not block interpreter exit, see `_end_all`.
+        self._thread = threading.Thread(
             target=self._find, args=(parts,), daemon=True, name="coprop-prefetch"
         )
-        thread.start()
+        self._thread.start()
+        _STARTED.add(self)
 
     def _find(self, parts: Iterator[tuple[ControlPoints, int]]) -> None:
         final = 0
@@ -101,6 +106,19 @@ class PrefetchedControlPoints:
     def close(self) -> None:
         """Find no more."""
         self._closed.set()
+
+
+_STARTED: "weakref.WeakSet[PrefetchedControlPoints]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Have threads end before the interpreter does: one inside torch's code would abort it."""
+    until = time.monotonic() + _EXIT_S
+    for prefetched in list(_STARTED):
+        prefetched.close()
+    for prefetched in list(_STARTED):
+        prefetched._thread.join(max(0.0, until - time.monotonic()))
 
 
 class StreamingSchedule(KeyframeSchedule):
