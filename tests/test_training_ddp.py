@@ -51,8 +51,10 @@ def test_two_processes_have_the_losses_of_one(stage, tmp_path):
     both = tmp_path / "both" / "weights.safetensors"
     # The path of the weights, once.
     assert done.stdout.split() == [str(both)]
-    assert [size for size, _ in losses("alone")] == [1, 1]
-    assert [size for size, _ in losses("both")] == [2, 2]
+    steps = len(losses("alone"))
+    assert steps > 1
+    assert [size for size, _ in losses("alone")] == [1] * steps
+    assert [size for size, _ in losses("both")] == [2] * steps
     assert [loss for _, loss in losses("both")] == pytest.approx(
         [loss for _, loss in losses("alone")], abs=1e-4
     )
