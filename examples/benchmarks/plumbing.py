@@ -43,7 +43,8 @@ def fixed_region(frames: Tensor, audio: Tensor) -> Tensor:
 def free_model() -> CoProp:
     """Wrap the model without cost."""
     points = dict(type="every_n", n=10 * FPS)
-    return wrap(fixed_region, backend="callable", control_points=points, propagator="hold")
+    options = dict(control_points=points, propagator="hold", reanchor=None)
+    return wrap(fixed_region, backend="callable", **options)
 
 
 def decode(video: Path) -> None:
