@@ -65,7 +65,8 @@ def make_weights(folder):
     folder.mkdir(parents=True)
     for family, make in _families():
         path = save_released(make(1), folder / f"{family}_resnet50_s4.safetensors")
-        for name in ("s4", "ms3"):
+        # One family with the other backbone is enough.
+        for name in ("s4", "ms3") if family == "tpavi" else ():
             shutil.copy(path, folder / f"{family}_pvt_v2_b5_{name}.safetensors")
     save_released(make(NUM_CLASSES), folder / "avsegformer_resnet50_avss.safetensors")
     for name in SETS:
