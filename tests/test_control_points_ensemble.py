@@ -78,7 +78,11 @@ def test_any_vote_counts_at_threshold_0_and_all_agree_with_themselves():
 def test_an_ensemble_is_built_from_a_config_and_logs_the_votes(clip):
     ensemble = build(
         PROVIDERS,
-        dict(type="ensemble", providers=["novelty", dict(type="every_n", n=4), "cosine"]),
+        dict(
+            type="ensemble",
+            providers=["novelty", dict(type="every_n", n=4), "cosine"],
+            threshold=0.9,
+        ),
     )
     points = ensemble.propose(clip)
     # Changes at 2, 4 and 5 s, four frames per second; every_n has 4, 8, 12, 16, 20.
