@@ -17,6 +17,7 @@ from coprop_plugin.cli.options import (
     LanguageModel,
     PromptFolder,
     Quiet,
+    Sounds,
     Words,
     WorldAssets,
 )
@@ -32,6 +33,10 @@ def bench(
         int, typer.Option(help="Instead: number of test scenes of the made-up world.", min=0)
     ] = 0,
     assets: WorldAssets = None,
+    sounds: Sounds = None,
+    clips: Annotated[
+        int, typer.Option(help="Sounds: number of mixtures of the test split.", min=1)
+    ] = 20,
     backend: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,7 +79,7 @@ def bench(
         ),
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("bench_out"),
-    seeds: Annotated[int, typer.Option(help="World: number of sets of scenes.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="World, sounds: number of sets.", min=1)] = 1,
     frames: Annotated[
         int | None, typer.Option(help="World: frames a clip. Default: 10 s of them.", min=1)
     ] = None,
@@ -103,7 +108,19 @@ def bench(
         from coprop_plugin.report.bench_plot import bench_plot
 
         data, settings = bench_clips(
-            folder, world, seeds, frames, fps, size, split, ids, assets, labels, words
+            folder,
+            world,
+            seeds,
+            frames,
+            fps,
+            size,
+            split,
+            ids,
+            assets,
+            labels,
+            words,
+            sounds,
+            clips,
         )
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])

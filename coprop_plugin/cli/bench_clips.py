@@ -28,13 +28,15 @@ def bench_clips(
     assets: Path | None = None,
     labels: Path | None = None,
     words: str | None = None,
+    sounds: Path | None = None,
+    clips: int = 20,
 ) -> tuple[dict[str, Samples], dict[str, Any]]:
     """Return the sets of clips for `coprop bench`, and their settings.
 
     Args:
         folder: A data set on disk.
         world: Or the number of scenes of the made-up world.
-        seeds: Number of sets of scenes.
+        seeds: Number of sets of scenes or mixtures.
         frames: Frames a scene; None for 10 s.
         fps: Frames a second of a scene.
         size: `"112x160"`, or one side in pixels; `""` for the default.
@@ -43,16 +45,19 @@ def bench_clips(
         assets: Material of photographic scenes; None for synthetic ones.
         labels: The folder of AVSS, for the categories and control points of S4 and MS3.
         words: Words of the clips, `"labels"` or a file; see `AVSDataset`.
+        sounds: Or a folder of recordings; the clips are scenes with mixtures of its test split.
+        clips: Number of mixtures in each set.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
     """
     _refuse_unused(assets, world)
-    if (folder is None) == (world == 0):
+    if (folder is not None) + (world != 0) + (sounds is not None) != 1:
         raise DatasetError(
-            "Name the clips: the folder of a data set, or --world with a number of scenes."
+            "Name the clips: the folder of a data set, --world with a number of scenes, or "
+            "--sounds with a folder of recordings."
         )
-    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", size or ("112x160" if world else "224"))
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", size or ("224" if folder else "112x160"))
     if sides is None or (folder is not None and sides[2]):
         raise DatasetError(f"Expected --size like 112x160, or one side for a folder, got {size}.")
     height = int(sides[1])
@@ -74,8 +79,14 @@ def bench_clips(
         _world_sampling(fps),
         _resolved(assets),
     )
-    data = dict[str, Samples](world_sets(world, seeds, options))
     settings = {name: value for name, value in asdict(options).items() if value is not None}
+    if sounds is not None:
+        sets = {
+            f"seed {seed}": SoundScenes(sounds, clips, seed=seed, options=options)
+            for seed in range(seeds)
+        }
+        return dict[str, Samples](sets), {"data": "mixtures of recordings, test", **settings}
+    data = dict[str, Samples](world_sets(world, seeds, options))
     kind = "made-up" if assets is None else "photographic"
     return data, {"data": f"{kind} world, test", **settings}
 

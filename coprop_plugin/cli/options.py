@@ -82,7 +82,7 @@ Overrides = Annotated[
 ]
 Sounds = Annotated[
     Path | None,
-    typer.Option(help="Folder of recordings to mix, for `change_detector`."),
+    typer.Option(help="Folder of recordings to mix, see the guide to `change_detector`."),
 ]
 Annotations = Annotated[
     Path | None,

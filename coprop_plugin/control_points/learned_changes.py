@@ -1,4 +1,4 @@
-"""Control points of a trained change detector; its weights do not ship."""
+"""Control points of a trained change detector."""
 
 from collections.abc import Iterator
 from functools import cached_property
@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from coprop_plugin.checkpoints.native import SHIPPED
 from coprop_plugin.control_points.listening.boundaries import SILENT
 from coprop_plugin.control_points.listening.change_decoding import (
     THRESHOLD,
@@ -26,11 +27,13 @@ from coprop_plugin.control_points.listening.change_network import (
 )
 from coprop_plugin.control_points.listening.mel_rows import MelRows, clip_mel_rows
 from coprop_plugin.control_points.novelty import find_audio_changes
-from coprop_plugin.errors import ArgumentError, ControlPointError
+from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.types.timeline import change_frames, segment_starts_s, states_of_spans
 
+WEIGHTS = SHIPPED / "change_detector.safetensors"
+"""Weights of the change detector that ships."""
 BLOCK_S = 30.0
 """Audio is processed in blocks of this length, so that memory does not grow with it."""
 CONTEXT_S = 6.0
@@ -61,33 +64,28 @@ class ChangeDetectorProvider:
 
     Args:
         weights: Safetensors of a `ChangeNetwork`, as `coprop train change_detector` writes them.
-            None ship.
+            None: those that ship.
         threshold: Lowest probability of a control point. A lower threshold finds more changes, and
             more false ones.
 
     Raises:
-        ArgumentError: If no weights are given.
         ControlPointError: If the threshold is not a probability.
 
     Example:
-        >>> ChangeDetectorProvider("weights.safetensors", threshold=0.35).threshold
-        0.35
+        >>> import torch
+        >>> clip = Clip(torch.rand(4, 3, 8, 8), torch.zeros(64_000), 16_000, sampling="avsbench")
+        >>> ChangeDetectorProvider(threshold=0.35).propose(clip).indices
+        [0]
     """
 
     def __init__(self, weights: str | Path | None = None, threshold: float = THRESHOLD) -> None:
-        if weights is None:
-            raise ArgumentError(
-                "'change_detector' needs the argument `weights`: no weights ship with the library. "
-                "Train them with `coprop train change_detector --sounds FOLDER`, then use the "
-                'config {"type": "change_detector", "weights": '
-                '"work_dirs/change_detector/weights.safetensors"}.'
-            )
         if not 0 < threshold < 1:
             raise ControlPointError(
                 f"Expected a probability between 0 and 1, got threshold={threshold!r}. "
                 f"The default is {THRESHOLD}."
             )
-        self.weights, self.threshold = weights, threshold
+        self.weights = WEIGHTS if weights is None else weights
+        self.threshold = threshold
 
     @cached_property
     def network(self) -> ChangeNetwork:

@@ -46,13 +46,17 @@ def in_room(waveform: Wave, rng: np.random.Generator) -> Wave:
 
 def background(length: int, rng: np.random.Generator) -> Wave:
     """Return steady or slowly swelling noise of a random colour, with RMS 1."""
-    spectrum = np.fft.rfft(rng.standard_normal(length, np.float32))
-    f = np.fft.rfftfreq(length, 1 / RATE)
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    # The transform of a prime length takes many times as long.
+    count = next_fast_len(length, real=True)
+    spectrum = rfft(rng.standard_normal(count, np.float32))
+    f = np.fft.rfftfreq(count, 1 / RATE).astype(np.float32)
     shape = np.maximum(f, 30.0) ** -float(rng.uniform(0, 1.2))
     if rng.random() < 0.5:
         low, high = sorted(rng.uniform(np.log(40), np.log(7500), 2))
         shape = shape / (1 + (np.exp(low) / np.maximum(f, 1)) ** 4) / (1 + (f / np.exp(high)) ** 4)
-    noise = np.fft.irfft(spectrum * shape, length)
+    noise = irfft(spectrum * shape, count)[:length]
     if rng.random() < 0.4:
         # Like the sea, rain and wind, whose level changes in the course of seconds.
         knots = rng.uniform(0.2, 1.0, max(2, int(length / RATE / rng.uniform(0.7, 3.0)) + 2))

@@ -193,7 +193,9 @@ class MixtureRenderer:
                 speed=float(np.exp(rng.normal(0, 0.12))) if rng.random() < 0.6 else 1.0,
                 gain=10 ** (float(rng.uniform(-spread_db, spread_db)) / 20),
                 tilt=float(rng.uniform(-0.6, 0.6)) if rng.random() < 0.4 else 0.0,
-                pause_s=float(rng.choice([0.0, 0.06, 0.2, 0.4])),
+                pause_s=float(rng.choice([0.0, 0.06, 0.2, 0.4, 0.7])),
+                burst_s=float(rng.uniform(0.1, 0.8)) if rng.random() < 0.15 else None,
+                noise_db=float(rng.uniform(-45, -18)) if rng.random() < 0.35 else None,
                 cropped=bool(rng.random() < 0.6),
                 fade_s=fade_s or float(rng.uniform(0.004, 0.03)),
                 in_room=bool(rng.random() < 0.15),
@@ -219,6 +221,8 @@ class MixtureRenderer:
                 np.linspace(0, len(knots) - 1, len(audio)), np.arange(len(knots)), knots
             )
             audio = audio * gain.astype(np.float32)
+        if voice.noise_db is not None:
+            audio = audio + np.float32(_at_level(voice.noise_db)) * background(len(audio), rng)
         return _faded(audio, voice.fade_s) * np.float32(voice.gain)
 
     def _sequence(self, voice: "_Voice", length: int, rng: np.random.Generator) -> Wave:
@@ -232,10 +236,15 @@ class MixtureRenderer:
             piece = self.sounds.piece(source, number)
             if at == 0 and len(piece) > needed and rng.random() < 0.7:
                 piece = piece[int(rng.integers(len(piece) - needed + 1)) :]
-            varied = float(np.exp(rng.normal(0, 0.025))) if voice.varies else 1.0
+            if voice.burst_s is not None:
+                burst = int(voice.burst_s * float(rng.uniform(0.6, 1.4)) * RATE)
+                first = int(rng.integers(max(0, len(piece) - burst) + 1))
+                piece = _faded(piece[first : first + burst], 0.02)
+            varied = float(np.exp(rng.normal(0, 0.04))) if voice.varies else 1.0
             piece = at_speed(piece[: int(needed * varied) + _BLOCK], voice.speed * varied)
             if voice.varies:
-                piece = piece * np.float32(10 ** (float(rng.uniform(-5, 0)) / 20))
+                piece = tilted(piece, float(rng.uniform(-0.25, 0.25)))
+                piece = piece * np.float32(10 ** (float(rng.uniform(-8, 0)) / 20))
             fits = len(piece) <= length - at
             if not fits and at and not voice.cropped and length - at < LONGEST_PAUSE_S * RATE:
                 break
@@ -252,7 +261,7 @@ class MixtureRenderer:
         conditions: tuple[str, ...] = ()
         if rng.random() < 0.6:
             snr_db = float(rng.uniform(12, 50))
-            mix += 0.1 * 10 ** (-snr_db / 20) * background(len(mix), rng)
+            mix += _at_level(-snr_db) * background(len(mix), rng)
             conditions += ("noise",) if snr_db < 25 else ()
         if rng.random() < 0.15:
             voice = _Voice(self._draw(rng), pause_s=0.0)
@@ -265,13 +274,32 @@ class MixtureRenderer:
 
 @dataclass(frozen=True)
 class _Voice:
-    """A source and its properties in one mixture."""
+    """A source and its properties in one mixture.
+
+    Attributes:
+        source: The source.
+        speed: Playback speed.
+        gain: Factor on its samples.
+        tilt: See `tilted`.
+        pause_s: Mean pause between two of its recordings.
+        burst_s: Mean length of the parts that its recordings are cut to, as a dog's barks; None:
+            whole.
+        noise_db: Level of the noise of its own recording, which also fills its pauses, relative to
+            its loud parts; None: none.
+        cropped: Whether a recording may be cut by the end of a turn.
+        fade_s: Fade at both ends of a turn.
+        in_room: Whether it has reverberation of its own.
+        swells: Whether its level changes within a turn.
+        varies: Whether its recordings differ in speed, colour and level.
+    """
 
     source: SoundSource
     speed: float = 1.0
     gain: float = 1.0
     tilt: float = 0.0
     pause_s: float = 0.1
+    burst_s: float | None = None
+    noise_db: float | None = None
     cropped: bool = True
     fade_s: float = 0.01
     in_room: bool = False
@@ -339,6 +367,11 @@ def _disjoint(turns: list[Turn]) -> list[Turn]:
         else:
             joined.append(turn)
     return joined
+
+
+def _at_level(level_db: float) -> float:
+    """Return the factor that brings noise of RMS 1 to a level relative to the sources'."""
+    return float(0.1 * 10 ** (level_db / 20))
 
 
 def _faded(waveform: Wave, fade_s: float) -> Wave:

@@ -1,24 +1,28 @@
-"""Propagation of true keyframe masks: true control points, any propagator.
+r"""Propagation of true keyframe masks, with true control points or those of providers.
 
-    python examples/benchmarks/propagation_baseline.py FOLDER --propagators hold,flow
+    python examples/benchmarks/propagation_baseline.py FOLDER --propagators hold,flow \
+        --control-points truth,novelty
 
 FOLDER holds `manifest.json` (a list `clips`, each with `id`, `file`, and for 1 and 8 frames a
 second `time_1fps` and `control_points_1fps`) and `gt/<id>/mask_1fps/%05d.png`,
 `gt/<id>/label_8fps/%05d.png`. Scored as AVSBench scores M_J: mean over all frames of intersection
 over union; where the truth is empty, the share of pixels that the prediction leaves empty.
 A propagator is a registered name, the path of a file with weights, or a preset of
-AudioInsertPropagator, which is then run with random weights (seed 0).
+AudioInsertPropagator, which is then run with random weights (seed 0). Control points are "truth"
+or the name of a provider.
 """
 
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from coprop_plugin.control_points import as_provider
 from coprop_plugin.media import read_clip
 from coprop_plugin.propagation import AudioInsertPropagator, as_propagator
 from coprop_plugin.propagation.presets import PRESETS
@@ -73,23 +77,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--propagators", default="hold,flow")
+    parser.add_argument("--control-points", default="truth")
     parser.add_argument("--fps", type=int, nargs="+", default=[1, 8])
     arguments = parser.parse_args()
     rows = json.loads((arguments.folder / "manifest.json").read_text())["clips"]
     wholes = {row["id"]: read_clip(arguments.folder / row["file"], fps=None) for row in rows}
-    for name in arguments.propagators.split(","):
+    for name, source, fps in product(
+        arguments.propagators.split(","), arguments.control_points.split(","), arguments.fps
+    ):
         propagator = build(name)
-        for fps in arguments.fps:
-            begin, scores = time.perf_counter(), {}
-            for row in rows:
-                clip = clip_at(wholes[row["id"]], row[f"time_{fps}fps"])
-                masks = truth(arguments.folder, row, fps)
-                points = ControlPoints(row[f"control_points_{fps}fps"])
-                scores[row["id"]] = frame_iou(propagated(propagator, clip, masks, points), masks)
-            frames = torch.cat(list(scores.values()))
-            each = " ".join(f"{clip}={score.mean():.3f}" for clip, score in scores.items())
-            spent = time.perf_counter() - begin
-            print(f"{name:9} {fps} fps  M_J {frames.mean():.3f}  {each}  {spent:.0f} s")
+        begin, scores = time.perf_counter(), {}
+        for row in rows:
+            clip = clip_at(wholes[row["id"]], row[f"time_{fps}fps"])
+            masks = truth(arguments.folder, row, fps)
+            points = ControlPoints(row[f"control_points_{fps}fps"])
+            if source != "truth":
+                points = as_provider(source).propose(clip)
+            scores[row["id"]] = frame_iou(propagated(propagator, clip, masks, points), masks)
+        frames = torch.cat(list(scores.values()))
+        each = " ".join(f"{clip}={score.mean():.3f}" for clip, score in scores.items())
+        spent = time.perf_counter() - begin
+        print(f"{name:10} {source:15} {fps} fps  M_J {frames.mean():.3f}  {each}  {spent:.0f} s")
 
 
 if __name__ == "__main__":
