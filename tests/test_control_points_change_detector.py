@@ -1,4 +1,4 @@
-"""The provider, its decoding and its network, without trained weights."""
+"""The provider, its decoding and its network, with a stand-in and with the shipped weights."""
 
 import json
 
@@ -10,7 +10,7 @@ from make_sounds import SR, clip_of, during, horn, make, noise
 
 from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
 from coprop_plugin.control_points import ChangeDetectorProvider, NoveltyProvider, as_provider
-from coprop_plugin.control_points.learned_changes import BLOCK_S, CONTEXT_S
+from coprop_plugin.control_points.learned_changes import BLOCK_S, CONTEXT_S, WEIGHTS
 from coprop_plugin.control_points.listening import (
     ChangeNetwork,
     NetworkOutputs,
@@ -19,7 +19,7 @@ from coprop_plugin.control_points.listening import (
     load_change_network,
     save_change_network,
 )
-from coprop_plugin.errors import ArgumentError, CheckpointError, ClipError, ControlPointError
+from coprop_plugin.errors import CheckpointError, ClipError, ControlPointError
 from coprop_plugin.types import Clip
 
 TINY = dict(width=16, stem=(4, 4, 8), dilations=((1,), (2,)), scales=(2, 4), identity_width=8)
@@ -67,10 +67,27 @@ def many_changes(seconds):
     return np.concatenate([two_sources(6, 3)] * (seconds // 6))
 
 
-def test_without_weights_the_error_names_the_command():
-    for make_provider in (ChangeDetectorProvider, lambda: as_provider("change_detector")):
-        with pytest.raises(ArgumentError, match="coprop train change_detector --sounds FOLDER"):
-            make_provider()
+def test_the_shipped_weights_are_used_unless_others_are_named():
+    assert as_provider("change_detector").weights == WEIGHTS
+    assert WEIGHTS.stat().st_size < 5e6
+    assert as_provider("change_detector").network.calibration.tolist() != [0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("fps", "points"), [(None, [0, 4, 7]), (8, [0, 32, 56])])
+def test_the_shipped_weights_find_changes_and_silence(fps, points):
+    wave = during(make(horn, 10, rng()), -1, 4) + during(
+        0.2 * noise(10 * SR, rng(), 2000, 6000), 4, 7
+    )
+    found = as_provider("change_detector").propose(clip_of(wave, fps=fps))
+    assert found.indices == pytest.approx(points, abs=0 if fps is None else 1)
+    assert found.silent[-1]
+    assert min(found.log["probs"]) >= 0.4
+
+
+def test_the_shipped_weights_keep_a_source_that_pauses_in_one_segment():
+    horns = make(horn, 10, rng())
+    wave = sum(during(horns, start, start + 0.8) for start in np.arange(0, 10, 1.2))
+    assert as_provider("change_detector").propose(clip_of(wave, fps=8)).indices == [0]
 
 
 def test_novelty_stays_the_default():
@@ -192,6 +209,18 @@ def test_a_peak_between_equal_sounds_is_removed():
     network = calibrated(-1.0, 0.5, 1.0, 0.0, 0.0)
     assert [change.peak for change in find_changes(steps, network)] == [60]
     assert [change.peak for change in find_changes(steps, network, 0.01)] == [30, 60]
+
+
+@pytest.mark.parametrize(
+    ("silence", "other_sources", "places"),
+    [(15, False, []), (15, True, [40, 55]), (30, False, [40, 70])],
+)
+def test_a_short_silence_of_the_same_sources_is_a_pause(silence, other_sources, places):
+    identity = np.eye(2)[[0] * 40 + [1] * silence + [int(other_sources)] * (100 - 40 - silence)]
+    steps = steps_of({40: 0.9, 40 + silence: 0.9}, identity)
+    steps.active[40 : 40 + silence] = 0.0
+    network = calibrated(0.0, 1.0, 0.0, 0.0, 0.0)
+    assert [change.peak for change in find_changes(steps, network)] == places
 
 
 def test_weights_are_loaded_strictly(tmp_path):

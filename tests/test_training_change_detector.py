@@ -276,7 +276,15 @@ def test_commands_take_a_folder_of_recordings(folder, run, tmp_path):
     assert json.loads(done.stdout)["provider"] == "change_detector"
 
 
-def test_the_command_without_weights_says_how_to_train(tmp_path):
-    done = command("anchor", tmp_path, "--control-points", "change_detector")
-    assert done.exit_code == 2
-    assert "coprop train change_detector --sounds FOLDER" in " ".join(done.stderr.split())
+def test_bench_takes_a_folder_of_recordings(folder, tmp_path):
+    options = ["--sounds", folder, "--clips", 1, "--seeds", 2, "--size", "32x48", "--frames", 6]
+    rows = "oracle+hold+truth,change_detector+hold+truth"
+    done = command("bench", *options, "--rows", rows, "-o", tmp_path, "--json", "-q")
+    assert done.exit_code == 0, done.output
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    whole = {r["row"]: r["mean"] for r in results if r["part"] == "all"}
+    assert set(whole) == set(rows.split(","))
+    assert whole["oracle+hold+truth"]["recall@0"] == 1
+    assert all(len(r["sets"]) == 2 for r in results if r["part"] == "all")
+    done = command("bench", "--sounds", folder, "--world", 1, "-o", tmp_path)
+    assert "--sounds with a folder" in " ".join(done.stderr.split())

@@ -17,6 +17,8 @@ _LEAST_PROB = 0.04
 _LEAST_DISTANCE = 5
 _MARGIN = 2
 _COMPARED = 38
+# 0.8 s: a source that is silent for less pauses.
+_LONGEST_PAUSE = 20
 # Larger logits add no certainty, and one would outweigh all other clues.
 _LARGEST_LOGIT = 12.0
 
@@ -88,7 +90,8 @@ def find_changes(
 
     Every peak of the network's probability is a candidate; `clues` says what its own probability is
     computed from. The least probable candidate is removed and its neighbours are computed again,
-    until all reach the threshold.
+    until all reach the threshold. Then a silence of less than 0.8 s is removed, with the changes at
+    both of its ends, if the same sources sound before and after it.
 
     Args:
         steps: Outputs of the network.
@@ -107,10 +110,31 @@ def find_changes(
         for n in (weakest - 1, weakest):
             if 0 <= n < len(places):
                 probs[n] = _prob(steps, places, n, weights, scale)
-    return [
+    found = [
         FoundChange(place, _position(steps.change, place), prob)
         for place, prob in zip(places, probs, strict=True)
     ]
+    return _without_pauses(steps, found, scale)
+
+
+def _without_pauses(steps: Steps, found: list[FoundChange], scale: Array) -> list[FoundChange]:
+    """Remove the two changes at the ends of each silence that is a pause of the same sources."""
+    kept = list(found)
+    number = 0
+    while number + 1 < len(kept):
+        start, stop = kept[number], kept[number + 1]
+        first = kept[number - 1].peak if number else 0
+        last = kept[number + 2].peak if number + 2 < len(kept) else len(steps)
+        is_short = stop.peak - start.peak < _LONGEST_PAUSE
+        if is_short and is_silent(steps, start.step, stop.step):
+            before = _inner(max(first, start.peak - _COMPARED), start.peak, first > 0, True)
+            after = _inner(stop.peak, min(last, stop.peak + _COMPARED), True, last < len(steps))
+            if _same_logit(steps, before, after, scale) > 0:
+                del kept[number : number + 2]
+                number = max(0, number - 1)
+                continue
+        number += 1
+    return kept
 
 
 def candidates(change: Array) -> list[int]:
@@ -151,8 +175,7 @@ def clues(steps: Steps, places: Sequence[int], number: int, scale: Array) -> Arr
     after = _inner(here, min(last, here + _COMPARED), True, last < len(steps.change))
     prob = steps.change[max(0, here - 1) : here + 2].max()
     logit = float(np.log(prob + 1e-6) - np.log1p(1e-6 - prob))
-    pairs = steps.identity[before] @ steps.identity[after].T
-    same = float(scale[0] * pairs.mean() + scale[1])
+    same = _same_logit(steps, before, after, scale)
     active = steps.active[before].mean(), steps.active[after].mean()
     return np.array(
         [
@@ -185,6 +208,12 @@ def _inner(start: int, stop: int, cut_start: bool, cut_stop: bool) -> slice:
     """Return the steps between two changes that are not next to a change."""
     margin = min(_MARGIN, max(0, (stop - start - 1) // 2))
     return slice(start + margin * cut_start, max(stop - margin * cut_stop, start + 1))
+
+
+def _same_logit(steps: Steps, before: slice, after: slice, scale: Array) -> float:
+    """Return the logit of the same sources sounding in two parts."""
+    pairs = steps.identity[before] @ steps.identity[after].T
+    return float(scale[0] * pairs.mean() + scale[1])
 
 
 def _prob(steps: Steps, places: Sequence[int], number: int, weights: Array, scale: Array) -> float:

@@ -1,0 +1,146 @@
+"""Where a control-point provider errs on mixtures of recordings whose changes are known.
+
+    python examples/benchmarks/change_detection.py FOLDER --split test --clips 200
+    python examples/benchmarks/change_detection.py FOLDER --provider novelty
+
+FOLDER holds recordings, see docs/change_detector.md. Prints precision and recall at thresholds, the
+changes that are missed and those that are false by kind, how often changes of each probability are
+real, and the control points inside ten minutes of single sources that pause.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+
+from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.benchmark.metrics import matched_control_points
+from coprop_plugin.benchmark.sound_scenes import SoundScenes
+from coprop_plugin.benchmark.world_clips import WorldOptions
+from coprop_plugin.control_points import ChangeDetectorProvider, as_provider
+from coprop_plugin.training.sound_folder import RATE, SoundFolder
+from coprop_plugin.training.sound_mixtures import Mixture, MixtureRenderer
+from coprop_plugin.types import Clip, ControlPoints
+
+Propose = Callable[[Clip], ControlPoints]
+NEAR_S = 0.15
+"""A change counts as found if one is detected at most this far away."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder")
+    parser.add_argument("--provider", default="change_detector")
+    parser.add_argument("--weights")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.35, 0.5, 0.65, 0.8])
+    arguments = parser.parse_args()
+    mixtures, *clips = test_set(arguments)
+    provider = as_provider(arguments.provider)
+    curve = {arguments.provider: provider}
+    if arguments.provider == "change_detector":
+        provider = ChangeDetectorProvider(arguments.weights)
+        curve = {
+            f"threshold {t}": ChangeDetectorProvider(arguments.weights, t)
+            for t in arguments.thresholds
+        }
+    for name, each in curve.items():
+        exact, near = (f1(each.propose, clips[n], tolerance=n) for n in (0, 1))
+        print(f"{name:16} 1 fps, exact: {exact}   8 fps, within a frame: {near}", flush=True)
+    print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
+    if arguments.provider == "change_detector":
+        lowest = ChangeDetectorProvider(arguments.weights, 0.1)
+        print("probability, share that is real:", reliability(lowest.propose, clips[1], mixtures))
+    for seed, clip in single_sources(arguments.folder, arguments.split, minutes=10):
+        found = len(provider.propose(clip)) - 1
+        print(f"control points in ten minutes of one source, seed {seed}: {found}", flush=True)
+
+
+def test_set(arguments: argparse.Namespace) -> tuple[list[Mixture], list[Sample], list[Sample]]:
+    """Return the mixtures, and clips with them at 1 and 8 frames a second."""
+    samples = []
+    for fps in (1, 8):
+        # Only the audio is used, so the frames are small.
+        options = WorldOptions((16, 24), 10 * fps, float(fps), "avsbench" if fps == 1 else "pts")
+        folder, split, seed = arguments.folder, arguments.split, arguments.seed
+        scenes = SoundScenes(folder, arguments.clips, split, seed, options)
+        samples.append(list(scenes))
+    return [scenes.mixture(index) for index in range(len(scenes))], *samples
+
+
+def f1(propose: Propose, samples: list[Sample], tolerance: int) -> str:
+    """Return F1, precision and recall of the control points after the first frame."""
+    matched = found = true = 0
+    for sample in samples:
+        counts = matched_control_points(propose(sample.clip), sample.control_points, tolerance)
+        matched, found, true = matched + counts[0], found + counts[1], true + counts[2]
+    precision, recall = matched / max(found, 1), matched / max(true, 1)
+    return f"{2 * matched / max(found + true, 1):.3f} ({precision:.2f} / {recall:.2f})"
+
+
+def errors_by_kind(propose: Propose, samples: list[Sample], mixtures: list[Mixture]) -> str:
+    """Return the changes that are missed, and those that are false, by kind."""
+    missed, total, false = Counter[str](), Counter[str](), Counter[str]()
+    for sample, mixture in zip(samples, mixtures, strict=True):
+        found = [b["second"] for b in propose(sample.clip).log["boundaries"]]
+        states = mixture.states()
+        seconds = [second for second, _ in states[1:]]
+        for (second, after), (_, before) in zip(states[1:], states, strict=False):
+            kinds = [kind_of(before, after)]
+            if any(0 < abs(second - other) < 1 for other in seconds):
+                kinds.append("less than 1 s from another")
+            total.update(kinds)
+            missed.update(kinds if distance(second, found) > NEAR_S else ())
+        for second in found:
+            if distance(second, seconds) > NEAR_S:
+                active = [state for start, state in states if start <= second][-1]
+                false[("in silence", "in one source", "in an overlap")[min(len(active), 2)]] += 1
+    shares = ", ".join(f"{kind} {missed[kind]}/{total[kind]}" for kind in sorted(total))
+    return f"missed: {shares}; false: {dict(false)}"
+
+
+def kind_of(before: frozenset[int], after: frozenset[int]) -> str:
+    if not before or not after:
+        return "offset" if before else "onset"
+    if before < after:
+        return "join"
+    return "leave" if after < before else "turn"
+
+
+def distance(second: float, others: Iterable[float]) -> float:
+    return min((abs(second - other) for other in others), default=float("inf"))
+
+
+def reliability(propose: Propose, samples: list[Sample], mixtures: list[Mixture]) -> str:
+    """Return the mean probability in bins, and the share of real changes in each."""
+    rows = []
+    for sample, mixture in zip(samples, mixtures, strict=True):
+        seconds = [second for second, _ in mixture.states()[1:]]
+        rows += [
+            (b["score"], distance(b["second"], seconds) <= NEAR_S)
+            for b in propose(sample.clip).log["boundaries"]
+        ]
+    probs, real = np.array(rows, dtype=float).T
+    bins = (probs * 10).astype(int).clip(1, 9)
+    return ", ".join(
+        f"{probs[bins == n].mean():.2f} {real[bins == n].mean():.2f}" for n in np.unique(bins)
+    )
+
+
+def single_sources(folder: str, split: str, minutes: int) -> Iterable[tuple[int, Clip]]:
+    """Yield clips of one source each, which pauses and repeats; 1 frame a second."""
+    sounds = SoundFolder(folder, split)
+    for seed in range(4):
+        mixture = MixtureRenderer(sounds, 60.0 * minutes, seed)(0, "single")
+        count = len(mixture.waveform) // RATE
+        frames = torch.zeros(1, 3, 2, 2).expand(count, 3, 2, 2)
+        times = torch.arange(count, dtype=torch.float64)
+        yield seed, Clip(frames, torch.from_numpy(mixture.waveform), RATE, times)
+
+
+if __name__ == "__main__":
+    main()
