@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from make_sounds import SR, clip_of, during, horn, make, noise
+from make_sounds import SR, bark, clip_of, during, horn, make, noise, speech
 
 from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
 from coprop_plugin.control_points import ChangeDetectorProvider, NoveltyProvider, as_provider
@@ -75,18 +75,17 @@ def test_the_shipped_weights_are_used_unless_others_are_named():
 
 @pytest.mark.parametrize(("fps", "points"), [(None, [0, 4, 7]), (8, [0, 32, 56])])
 def test_the_shipped_weights_find_changes_and_silence(fps, points):
-    wave = during(make(horn, 10, rng()), -1, 4) + during(
-        0.2 * noise(10 * SR, rng(), 2000, 6000), 4, 7
-    )
+    wave = during(make(horn, 10, rng()), -1, 4) + during(make(speech, 10, rng()), 4, 7)
     found = as_provider("change_detector").propose(clip_of(wave, fps=fps))
     assert found.indices == pytest.approx(points, abs=0 if fps is None else 1)
     assert found.silent[-1]
     assert min(found.log["probs"]) >= 0.4
 
 
-def test_the_shipped_weights_keep_a_source_that_pauses_in_one_segment():
-    horns = make(horn, 10, rng())
-    wave = sum(during(horns, start, start + 0.8) for start in np.arange(0, 10, 1.2))
+@pytest.mark.parametrize("source", [bark, horn, speech])
+def test_the_shipped_weights_keep_a_source_that_pauses_in_one_segment(source):
+    audio = make(source, 10, rng())
+    wave = sum(during(audio, start, start + 0.8) for start in np.arange(0, 10, 1.2))
     assert as_provider("change_detector").propose(clip_of(wave, fps=8)).indices == [0]
 
 

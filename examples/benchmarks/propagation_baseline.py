@@ -36,10 +36,12 @@ def truth(folder: Path, row: dict, fps: int) -> torch.Tensor:
     return torch.stack([torch.from_numpy(np.array(Image.open(file)) > 0) for file in files])
 
 
-def clip_at(whole: Clip, times: list[float]) -> Clip:
-    """Take the frames nearest to the given times."""
+def clip_at(whole: Clip, times: list[float], fps: int) -> Clip:
+    """Take the frames nearest to the given times; at 1 fps each stands for its second."""
     times = torch.tensor(times, dtype=torch.float64)
     nearest = (whole.times[None] - times[:, None]).abs().argmin(1)
+    if fps == 1:
+        return Clip(whole.frames[nearest], whole.waveform, whole.sample_rate, sampling="avsbench")
     return Clip(whole.frames[nearest], whole.waveform, whole.sample_rate, whole.times[nearest])
 
 
@@ -88,7 +90,7 @@ def main() -> None:
         propagator = build(name)
         begin, scores = time.perf_counter(), {}
         for row in rows:
-            clip = clip_at(wholes[row["id"]], row[f"time_{fps}fps"])
+            clip = clip_at(wholes[row["id"]], row[f"time_{fps}fps"], fps)
             masks = truth(arguments.folder, row, fps)
             points = ControlPoints(row[f"control_points_{fps}fps"])
             if source != "truth":
