@@ -18,7 +18,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from sessions import Session
 from toy_training import assert_same_weights, toy_config
 
 from coprop_plugin import Clip, media
-from coprop_plugin.batch import Manifest, Options, find_inputs, make_model, run_many
+from coprop_plugin.batch import Manifest, find_inputs
 from coprop_plugin.training.run import train
 
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
@@ -67,14 +66,14 @@ def batches(folder, clips, for_s):
         clip = Clip(torch.rand(3, 3, 32, 32), torch.rand(24_000) - 0.5)
         media.write_clip(clip, videos / f"{k:03d}.mp4")
     backend = f"{folder / 'segmenter.py'}:gray"
-    made = partial(make_model, backend, control_points="every_n", propagator="hold")
-    paths = find_inputs([videos])
-    list(run_many(made, paths, folder / "alone", Options(fps=2, overlay=False), threads=1))
+    command = ["-m", "coprop_plugin.cli", "run", videos, "--backend", backend, "--fps", "2"]
+    command += ["--control-points", "every_n", "--propagator", "hold", "--no-overlay", "--quiet"]
+    command += ["--threads", "1"]
+    alone = Session(folder / "printed alone", *command, "-o", folder / "alone")
+    check(alone.process.wait() == 0, f"the undisturbed run failed:\n{alone.stderr()}")
     with small_disk(folder / "disk") as disk:
         out = disk / "out"
-        command = ["-m", "coprop_plugin.cli", "run", videos, "-o", out, "--backend", backend]
-        command += ["--control-points", "every_n", "--propagator", "hold", "--fps", "2"]
-        command += ["--no-overlay", "--quiet", "--workers", "2", "--threads", "1"]
+        command += ["--workers", "2", "-o", out]
         until, runs = time.monotonic() + for_s, 0
         while time.monotonic() < until:
             runs += 1
@@ -82,7 +81,7 @@ def batches(folder, clips, for_s):
         last = Session(folder / "printed", *command)
         check(last.wait_for_all(3600) == [], "processes are left")
         check(last.process.returncode == 0, f"the last run failed:\n{last.stderr()}")
-        compare_results(folder / "alone", out, paths)
+        compare_results(folder / "alone", out, find_inputs([videos]))
     print(f"batches: {runs} disturbed runs of {clips} clips", flush=True)
 
 
