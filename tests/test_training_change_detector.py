@@ -144,7 +144,9 @@ def test_every_layout_is_rendered_with_its_truth(folder, layout):
         seconds = [second for second, _ in mixture.states()]
         assert seconds[0] == 0
         assert seconds == sorted(seconds)
-        assert layout != "single" or len(seconds) == 1
+        # A single source may be silent for so long, or so near an end, that it has stopped.
+        sources = frozenset().union(*(state for _, state in mixture.states()))
+        assert layout != "single" or sources == {0}
 
 
 def test_no_source_is_in_two_splits(folder):
