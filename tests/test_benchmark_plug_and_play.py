@@ -93,6 +93,8 @@ def together(meter, outcomes):
         ("cosine+hold", dict(control_points="cosine", propagator="hold")),
         ("novelty+flow", dict(control_points="novelty", propagator="flow")),
         ("oracle+flow", dict(control_points=lambda s: s.control_points, propagator="flow")),
+        ("novelty@auto+flow", dict(propagator="flow", reanchor="auto")),
+        ("novelty@confident+flow", dict(propagator="flow", keyframe="confident")),
         ("default", {}),
         ("paper", dict(preset="paper")),
     ],
@@ -435,7 +437,15 @@ def test_rows_are_those_of_table_2_and_more():
     assert rows[-1] == "oracle+learned+truth"
     assert default_rows([])[-2:] == ["oracle+flow+truth", "oracle+appearance+truth"]
     assert all(Row.of(row).name == row for row in rows)
-    for bad in ("novelty", "novelty+hold+false", "+hold", "novelty+", "nonsense+hold"):
+    for bad in (
+        "novelty",
+        "novelty@auto:x+hold",
+        "novelty@never+hold",
+        "novelty+hold+false",
+        "+hold",
+        "novelty+",
+        "nonsense+hold",
+    ):
         with pytest.raises(UnknownNameError, match="PROPAGATOR"):
             Row.of(bad)
 

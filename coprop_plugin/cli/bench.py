@@ -73,9 +73,9 @@ def bench(
         typer.Option(
             help="Rows of the table, separated by commas: `bare`, the model alone; `default`, "
             "what `wrap` does; `paper`, its preset; or POINTS+PROPAGATOR, where "
-            "@SECONDS after POINTS re-runs the model within segments, -no-audio after PROPAGATOR "
-            "runs it without audio, and +truth uses true keyframes, e.g. "
-            "`novelty@1+flow,rcpg+learned,oracle+learned-no-audio+truth`."
+            "@SECONDS, @auto, @uncertain or @confident after POINTS re-runs the model within "
+            "segments, -no-audio after PROPAGATOR runs it without audio, and +truth uses true "
+            "keyframes, e.g. `novelty@1+flow,rcpg+learned,oracle+learned-no-audio+truth`."
         ),
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="Output folder.")] = Path("bench_out"),

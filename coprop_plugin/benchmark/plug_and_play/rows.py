@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from coprop_plugin.errors import UnknownNameError
-from coprop_plugin.pipeline.preset_options import PRESETS, Preset
+from coprop_plugin.pipeline.preset_options import PRESETS, Keyframe, Preset, Reanchor
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import list_propagators, list_providers
 from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
@@ -21,9 +21,9 @@ _NO_AUDIO = "-no-audio"
 _NO_AUDIO_BEFORE = "-deaf"
 """An earlier spelling of `-no-audio`."""
 _EXPECTED = (
-    "Expected 'bare', 'default', 'paper', or POINTS[@SECONDS]+PROPAGATOR[+truth], e.g. "
-    "'novelty+learned', "
-    "'novelty@1+flow', 'oracle+hold', 'oracle+learned-no-audio', 'oracle+flow+truth'."
+    "Expected 'bare', 'default', 'paper', or POINTS[@METHOD]+PROPAGATOR[+truth], e.g. "
+    "'novelty+learned', 'novelty@1+flow', 'novelty@auto+flow', 'oracle+hold', "
+    "'oracle+learned-no-audio', 'oracle+flow+truth'."
 )
 
 
@@ -36,19 +36,23 @@ class Row:
             `wrap` makes of the model by that preset. Otherwise `POINTS+PROPAGATOR`: control points
             of a provider by name, or the true ones (`oracle`), and a propagator by name, with
             the model run at control points alone; `-no-audio` after the propagator's name runs it
-            without audio, which makes an Audio-Insert Propagator AOT. `@SECONDS` after POINTS
-            re-runs the model within a segment, see `CoProp`'s `reanchor`. With `+truth` keyframes
-            have their true masks.
+            without audio, which makes an Audio-Insert Propagator AOT. `@` after POINTS says when
+            the model is run again within a segment, see `CoProp`: a number of seconds, `auto`,
+            `auto:SECONDS`, `uncertain`, or `confident` (which is a `keyframe`). With `+truth`
+            keyframes have their true masks.
         points: Name of the provider.
         propagator: Name of the propagator.
         true_keyframes: Whether keyframes have their true masks.
-        reanchor: Seconds after which the model is run again within a segment, or None.
+        keyframe: See `CoProp`.
+        reanchor: See `CoProp`.
         preset: The preset that decides all other options, or None.
 
     Example:
         >>> row = Row.of("oracle@1.5+flow+truth")
         >>> row.points, row.reanchor, row.propagator, row.true_keyframes
         ('oracle', 1.5, 'flow', True)
+        >>> Row.of("novelty@auto:2+appearance").reanchor
+        {'type': 'auto', 'seconds': 2.0}
         >>> Row.of("oracle+learned-deaf").name  # an earlier spelling
         'oracle+learned-no-audio'
     """
@@ -57,7 +61,8 @@ class Row:
     points: str
     propagator: str
     true_keyframes: bool = False
-    reanchor: float | None = None
+    reanchor: Reanchor = None
+    keyframe: Keyframe = "first"
     preset: Preset | None = None
 
     @classmethod
@@ -79,27 +84,40 @@ class Row:
         parts = name.split("+")
         if len(parts) not in (2, 3) or parts[2:] not in ([], ["truth"]) or not all(parts):
             raise UnknownNameError(f"{name!r} is not a row. {_EXPECTED}")
-        points, _, seconds = parts[0].partition("@")
+        points, _, method = parts[0].partition("@")
         known = [*providers, *list_providers()]
         if points not in known:
             raise UnknownNameError(
                 f"Row {name!r}: {points!r} is not a control-point provider. There are: "
                 f"{', '.join(known)}. {_EXPECTED}"
             )
-        try:
-            reanchor = float(seconds) if seconds else None
-        except ValueError:
-            raise UnknownNameError(
-                f"Row {name!r}: {seconds!r} is not a number of seconds. {_EXPECTED}"
-            ) from None
+        reanchor, keyframe = _method(name, method)
         if parts[1].endswith(_NO_AUDIO_BEFORE):
             parts[1] = parts[1].removesuffix(_NO_AUDIO_BEFORE) + _NO_AUDIO
-        return cls("+".join(parts), points, parts[1], len(parts) == 3, reanchor)
+        truth = len(parts) == 3
+        return cls("+".join(parts), points, parts[1], truth, reanchor, keyframe)
 
     @property
     def is_bare(self) -> bool:
         """Whether this is the model alone."""
         return self.name == BARE
+
+
+def _method(name: str, text: str) -> tuple[Reanchor, Keyframe]:
+    """Return `reanchor` and `keyframe` of what stands after @ in a row's name."""
+    kind, _, number = text.partition(":")
+    if text == "confident":
+        return None, "confident"
+    if text in ("", "auto", "uncertain"):
+        return (cast(Reanchor, text) if text else None), "first"
+    try:
+        seconds = float(number if kind == "auto" else text)
+    except ValueError:
+        raise UnknownNameError(
+            f"Row {name!r}: {text!r} is not a number of seconds, auto, auto:SECONDS, uncertain or "
+            f"confident. {_EXPECTED}"
+        ) from None
+    return (dict(type="auto", seconds=seconds) if kind == "auto" else seconds), "first"
 
 
 def default_rows(

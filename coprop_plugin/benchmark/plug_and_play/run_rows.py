@@ -220,7 +220,7 @@ class _ClipWork:
             keyframes = TrueKeyframes(sample.masks, num_classes)
         device = device_of(self.bench.backends[backend])
         propagator = self.bench.propagators[row.propagator]
-        options: dict[str, Any] = dict(reanchor=row.reanchor, keyframe="first")
+        options: dict[str, Any] = dict(reanchor=row.reanchor, keyframe=row.keyframe)
         if row.preset:
             options = dict(preset=row.preset)
         model = CoProp(keyframes, as_provider(points), propagator, device, **options)
