@@ -86,9 +86,9 @@ def test_an_ensemble_is_built_from_a_config_and_logs_the_votes(clip):
     )
     points = ensemble.propose(clip)
     # Changes at 2, 4 and 5 s, four frames per second; every_n has 4, 8, 12, 16, 20.
-    assert {0, 8, 16, 20} <= set(points.indices)
+    assert points.indices == [0, 16, 20]
     assert [m["source"] for m in points.log["members"]] == ["novelty", "every_n", "cosine"]
-    assert all(len(vote["voters"]) >= 2 for vote in points.log["votes"])
+    assert all({0, 1} <= set(vote["voters"]) for vote in points.log["votes"])
     assert points.silent.nonzero().flatten().tolist() == list(range(16, 20))
     # A segment is silent only if all of it is.
     flags = FlagsProvider([1] + [0] * 23)

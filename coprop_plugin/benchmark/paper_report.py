@@ -119,8 +119,8 @@ def list_of_rows(names: Sequence[str] = ()) -> str:
     """Return every row of some tables, or of all, with the paper's numbers and what it needs.
 
     Example:
-        >>> print(list_of_rows(["table3"]).splitlines()[3][:40])
-        | S4  | S4  | 740 / 1 / 0        | t
+        >>> print(list_of_rows(["table3"]).splitlines()[4][:40])
+        | S4  | S4  | 740 / 1 / 0        | the l
     """
     texts = []
     for table in map(read_table, names or get_args(TableName)):

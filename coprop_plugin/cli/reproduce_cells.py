@@ -28,6 +28,7 @@ def named_backends(specs: Sequence[str], table: PaperTable) -> dict[str, str]:
         AdapterError: If a text is neither, or the table has no such cell.
 
     Example:
+        >>> from coprop_plugin.benchmark.paper_tables import read_table
         >>> named_backends(["autr-resnet50/S4=autr.py:make@s4.pth"], read_table("table1"))
         {'autr-resnet50/S4': 'autr.py:make@s4.pth'}
     """

@@ -34,10 +34,10 @@ def trusted_runs(
         Runs of frames, rising; between two runs there is a change.
 
     Example:
-        >>> mask = {0: "a", 1: "a", 2: "b", 3: "a", 4: "c", 5: "c"}
+        >>> mask = dict(enumerate("aabacccc"))
         >>> seconds = {t: t / 4 for t in mask}
         >>> trusted_runs(seconds, lambda t, u: float(mask[t] == mask[u]))
-        [[0, 1, 3], [4, 5]]
+        [[0, 1, 3], [4, 5, 6, 7]]
     """
     frames = list(times_s)
     agrees = [agreement(*pair) >= MIN_AGREEMENT for pair in pairwise(frames)]

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import mmengine.runner  # noqa: F401  # It registers loops and schedulers.
 from mmengine import registry as mmengine_registry
 from mmengine.registry import Registry
 
@@ -83,7 +84,6 @@ def _check(registry: Registry, place: str, part: Any) -> None:
 def _names(registry: Registry | None) -> set[str]:
     names: set[str] = set()
     while registry is not None:
-        registry.import_from_location()
         names |= registry.module_dict.keys()
         registry = registry.parent
     return names
