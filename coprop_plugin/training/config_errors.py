@@ -84,6 +84,9 @@ def _check(registry: Registry, place: str, part: Any) -> None:
 def _names(registry: Registry | None) -> set[str]:
     names: set[str] = set()
     while registry is not None:
+        # Ours name the modules to import; mmengine's own are filled by now.
+        if registry.scope == ours.SCOPE:
+            registry.import_from_location()
         names |= registry.module_dict.keys()
         registry = registry.parent
     return names
