@@ -191,11 +191,13 @@ def test_a_stream_equals_the_whole_clip(scene, tmp_path, segment_batch):
 
 
 def test_the_length_of_candidate_segments_is_bounded(scene, clip):
-    points, options = ControlPoints.from_indices([0], 240), CandidateOptions()
+    points = ControlPoints.from_indices([0], 240)
+    backend = dict(type="callable", function=lambda frames, audio: frames[:, :1])
+    model = CoProp(backend, keyframe="confident", silence="keep")
     for size, fps, most in (((8, 8), 4, 20), ((1080, 1920), 24, 32)):
         frames = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(240, 3, *size)
         long = Clip(frames, torch.zeros(16_000), times=torch.arange(240) / fps)
-        segments = options.schedule(points, long).segments
+        segments = model.schedule(points, long).segments
         assert max(map(len, segments)) == most
         assert [t for segment in segments for t in segment] == list(range(240))
 

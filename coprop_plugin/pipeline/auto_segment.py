@@ -7,7 +7,7 @@ propagated from both sides and combined.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,15 +17,13 @@ from coprop_plugin.errors import ControlPointError
 from coprop_plugin.pipeline.backend_runner import BATCH_PIXELS, SILENT, Keyframes
 from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, combined
 from coprop_plugin.pipeline.schedule import (
-    KeyframeSchedule,
     check_reanchor,
-    cut_schedule,
     frames_of,
 )
 from coprop_plugin.pipeline.segments import Propagate, Segment
 from coprop_plugin.pipeline.trusted_keyframes import trusted_runs
 from coprop_plugin.pipeline.windows import ScheduledWindow
-from coprop_plugin.types import Clip, ControlPoints, MaskKind, MaskOrigin
+from coprop_plugin.types import Clip, MaskKind, MaskOrigin
 
 _ROUNDING_S = 1e-6
 
@@ -84,19 +82,6 @@ class AutoOptions:
         """Return the frames of the longest segment, so that what is compared fits into memory."""
         # Probabilities are kept, not only masks.
         return frames_of(clip, BATCH_PIXELS // 2)
-
-    def schedule(
-        self,
-        points: ControlPoints,
-        clip: Clip,
-        start: int = 0,
-        stop: int | None = None,
-        given: Mapping[int, Tensor] | None = None,
-    ) -> KeyframeSchedule:
-        """Return a schedule whose segments are those between control points, long ones cut."""
-        return cut_schedule(
-            points, clip, self.segment_s, self.most_frames(clip), start, stop, given
-        )
 
     def segment(
         self,

@@ -25,15 +25,13 @@ from coprop_plugin.pipeline.backend_runner import (
 )
 from coprop_plugin.pipeline.mask_logits import agreement, confidence
 from coprop_plugin.pipeline.schedule import (
-    KeyframeSchedule,
     check_reanchor,
-    cut_schedule,
     frames_of,
 )
 from coprop_plugin.pipeline.segments import Propagate, both_ways, propagate_batch
 from coprop_plugin.pipeline.trusted_keyframes import MIN_AGREEMENT
 from coprop_plugin.pipeline.windows import ScheduledWindow
-from coprop_plugin.types import Clip, ControlPoints, Propagator
+from coprop_plugin.types import Clip, Propagator
 
 # Masks with uncertainty above this are ignored when comparing predictions.
 MAX_UNCERTAINTY = 0.5
@@ -125,27 +123,6 @@ class CandidateOptions:
     def most_frames(self, clip: Clip) -> int:
         """Return the frames of the longest segment, so that what is compared fits into memory."""
         return frames_of(clip, BATCH_PIXELS)
-
-    def schedule(
-        self,
-        points: ControlPoints,
-        clip: Clip,
-        start: int = 0,
-        stop: int | None = None,
-        given: Mapping[int, Tensor] | None = None,
-    ) -> KeyframeSchedule:
-        """Return a schedule whose segments are those between control points, long ones cut.
-
-        Args:
-            points: The control points.
-            clip: The video.
-            start: A frame; its segment is the first one.
-            stop: A frame; the segment of the one before it is the last one.
-            given: As for `KeyframeSchedule`.
-        """
-        return cut_schedule(
-            points, clip, self.segment_s, self.most_frames(clip), start, stop, given
-        )
 
     def segment(
         self,

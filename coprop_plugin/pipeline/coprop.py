@@ -28,7 +28,7 @@ from coprop_plugin.pipeline.preset_options import (
     preset_options,
 )
 from coprop_plugin.pipeline.progress import progress_hook
-from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
+from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points, cut_schedule
 from coprop_plugin.pipeline.segments import FrameMasks, WindowPropagator, check_segment_batch
 from coprop_plugin.pipeline.windows import ScheduledWindow, StreamedVideo, Window, WindowLimits
 from coprop_plugin.propagation.resolve import as_propagator
@@ -348,7 +348,8 @@ class CoProp(nn.Module):
         """Return the frames at which the model is run; the options are those of `stream_part`."""
         points = self._with_silence(points, clip)
         if self.candidates:
-            return self.candidates.schedule(points, clip, start, stop, given)
+            longest = self.candidates.segment_s, self.candidates.most_frames(clip)
+            return cut_schedule(points, clip, *longest, start, stop, given)
         return KeyframeSchedule(points, clip.times, self.reanchor_s, start, stop, given)
 
     def _with_silence(self, points: ControlPoints, clip: Clip) -> ControlPoints:
