@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from coprop_plugin.benchmark.datasets import Sample
 from coprop_plugin.errors import DatasetError
-from coprop_plugin.types import Sampling
+from coprop_plugin.types import Clip, Sampling
 from coprop_plugin.world import Assets, PhotographicScene, SoundingScene
+from coprop_plugin.world.scene import Ids
 from coprop_plugin.world.splits import SPLITS, made_up_scene
 
 
@@ -89,23 +92,35 @@ class WorldSamples(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Render one scene."""
-        options = self.options
-        seed, duration_s = self.seeds[index], options.num_frames / options.fps
-        scene: SoundingScene
-        if self.assets is None:
-            scene = made_up_scene(seed, options.size, duration_s)
-        else:
-            scene = PhotographicScene.drawn(self.assets, seed, duration_s, options.size)
+        options, scene = self.options, self.scene(index)
         clip = scene.clip(options.fps, options.sampling)
+        ids: Ids = "class" if self.assets is None else "binary"
         return Sample(
             self.ids[index],
             clip,
-            scene.truth(clip, "class" if self.assets is None else "binary"),
+            scene.truth(clip, ids),
             torch.ones(clip.num_frames, dtype=torch.bool),
             scene.num_classes if self.assets is None else 1,
             split="test",
             control_points=scene.control_points(clip),
+            silent_objects=partial(silent_objects, scene, clip, ids),
         )
+
+    def scene(self, index: int) -> SoundingScene:
+        """Return a scene, to be rendered."""
+        options, seed = self.options, self.seeds[index]
+        duration_s = options.num_frames / options.fps
+        if self.assets is None:
+            return made_up_scene(seed, options.size, duration_s)
+        return PhotographicScene.drawn(self.assets, seed, duration_s, options.size)
+
+
+def silent_objects(scene: SoundingScene, clip: Clip, ids: Ids, time_s: float) -> list[Tensor]:
+    """Return masks `[H, W]` of the visible objects that do not sound in the frame at a time."""
+    span = clip.spans[int((clip.times - time_s).abs().argmin())].tolist()
+    silent = set(range(len(scene.objects))) - scene.prevailing(*span)
+    masks = [scene.mask(time_s, frozenset([number]), ids) for number in sorted(silent)]
+    return [mask for mask in masks if bool(mask.any())]
 
 
 def world_sets(length: int, number: int, options: WorldOptions) -> dict[str, WorldSamples]:

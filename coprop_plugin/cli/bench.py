@@ -94,6 +94,13 @@ def bench(
     labels: Labels = None,
     words: Words = None,
     device: Device = None,
+    wrong: Annotated[
+        float,
+        typer.Option(
+            help="Also score each model with this share of its predictions replaced by wrong "
+            "masks (empty, moved, a silent object, blobs), and say what each row loses, e.g. 0.3."
+        ),
+    ] = 0.0,
     redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -135,6 +142,7 @@ def bench(
             providers=providers,
             out=out,
             redo=redo,
+            wrong=wrong,
             settings=settings,
             about={
                 "backends": about_backends,

@@ -1,5 +1,6 @@
 """One clip of a data set with its truth."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -31,6 +32,8 @@ class Sample:
         labels: `[T, H, W]` class numbers in the labelled frames, where the masks are binary and
             AVSS's labels are known; the masks themselves if they are semantic; else None.
         class_names: Names of the numbers in `labels`, the background's first.
+        silent_objects: From a time in seconds to masks `[H, W]` of class ids, one for each visible
+            object that does not sound then; None if they are not known.
 
     Raises:
         DatasetError: If masks and clip differ in length or size.
@@ -53,6 +56,7 @@ class Sample:
     real: Tensor = field(default_factory=lambda: torch.ones(0, dtype=torch.bool), repr=False)
     labels: Tensor | None = field(default=None, repr=False)
     class_names: tuple[str, ...] = field(default=(), repr=False)
+    silent_objects: Callable[[float], Sequence[Tensor]] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.masks.shape != (self.clip.num_frames, *self.clip.size):

@@ -7,6 +7,7 @@ returns prints and saves the table.
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
 from coprop_plugin.benchmark.plug_and_play.fingerprints import fingerprint
+from coprop_plugin.benchmark.plug_and_play.losses import losses
 from coprop_plugin.benchmark.plug_and_play.rows import (
     Row,
     WithoutAudio,
@@ -15,6 +16,7 @@ from coprop_plugin.benchmark.plug_and_play.rows import (
 )
 from coprop_plugin.benchmark.plug_and_play.run_rows import plug_and_play
 from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
+from coprop_plugin.benchmark.plug_and_play.wrong_keyframes import WrongKeyframes
 
 __all__ = [
     "Cost",
@@ -23,8 +25,10 @@ __all__ = [
     "SharedKeyframes",
     "TrueKeyframes",
     "WithoutAudio",
+    "WrongKeyframes",
     "default_rows",
     "fingerprint",
+    "losses",
     "measured",
     "plug_and_play",
     "versions",

@@ -20,6 +20,7 @@ from coprop_plugin.benchmark.plug_and_play.clip_scores import (
     part_of,
     scores_of,
 )
+from coprop_plugin.benchmark.plug_and_play.losses import losses
 from coprop_plugin.benchmark.plug_and_play.table import as_text
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.media import write_text
@@ -77,6 +78,11 @@ class Report:
             f"{', '.join(known) or 'none'}, each with the parts {', '.join(PARTS)}."
         )
 
+    @property
+    def losses(self) -> list[dict[str, Any]]:
+        """What each row loses by wrong predictions, see `losses`; empty if there were none."""
+        return losses(self.results, self.about.get("wrong", 0.0))
+
     def save(self, folder: str | Path) -> Path:
         """Write `report.json` and `report.csv` (one line a result: means and deviations).
 
@@ -88,7 +94,8 @@ class Report:
         """
         folder = Path(folder)
         content = {"format": FORMAT, "about": self.about, "failures": self.failures}
-        text = json.dumps({**content, "results": self.results}, indent=1, default=str)
+        content |= {"losses": self.losses, "results": self.results}
+        text = json.dumps(content, indent=1, default=str)
         write_text(folder / "report.json", text + "\n")
         write_text(folder / "report.csv", self._csv())
         return folder
@@ -106,7 +113,7 @@ class Report:
 
     def __str__(self) -> str:
         """Return tables of text: all clips, then parts of them."""
-        return as_text(self.results)
+        return as_text(self.results, self.about.get("wrong", 0.0))
 
 
 def versions() -> dict[str, Any]:

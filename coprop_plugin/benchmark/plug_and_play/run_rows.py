@@ -1,6 +1,7 @@
 """Running every row of the table on clips with truth."""
 
 import logging
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -24,6 +25,11 @@ from coprop_plugin.benchmark.plug_and_play.rows import (
     propagators_of,
 )
 from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
+from coprop_plugin.benchmark.plug_and_play.wrong_keyframes import (
+    WrongKeyframes,
+    checked_share,
+    wrong_name,
+)
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import (
     ControlPointError,
@@ -34,6 +40,7 @@ from coprop_plugin.errors import (
 )
 from coprop_plugin.layers.eval_mode import device_of
 from coprop_plugin.pipeline import CoProp
+from coprop_plugin.pipeline.preset_options import PRESETS
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import (
@@ -57,6 +64,7 @@ def plug_and_play(
     providers: Mapping[str, ControlPointProvider] | None = None,
     out: str | Path | None = None,
     redo: bool = False,
+    wrong: float = 0.0,
     settings: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     hook: Hook | None = None,
@@ -83,6 +91,8 @@ def plug_and_play(
             options of model and propagator; provider, prompts, examples and language model. None
             keeps no records.
         redo: Whether to discard the records in `out`.
+        wrong: If above 0, each model is scored a second time with this share of its predictions
+            replaced by wrong masks, see `WrongKeyframes` and `losses`.
         settings: Options that decide the clips besides their ids, e.g. their size, in JSON types;
             part of the key of a record, and of the report.
         about: What else to put into the report.
@@ -93,7 +103,7 @@ def plug_and_play(
         The scores.
 
     Raises:
-        DatasetError: If there are no clips or no backends.
+        DatasetError: If there are no clips or no backends, or `wrong` is not in 0..1.
         UnknownNameError: If a row, a provider or a propagator is unknown.
         ArgumentError: If the provider of a row needs an argument, which the message names.
         AdapterError: If no adapter recognises a model.
@@ -119,7 +129,7 @@ def plug_and_play(
     ids = {name: _ids(samples) for name, samples in data.items()}
     if not backends or not rows or not any(ids.values()):
         raise DatasetError("Expected backends, rows and clips, got none of one: nothing to do.")
-    bench = _Bench(backends, rows, propagators, providers or {}, dict(settings or {}))
+    bench = _Bench(backends, rows, propagators, providers or {}, dict(settings or {}), wrong)
     total = sum(map(len, ids.values())) * len(bench.cells)
     done, failures = 0, []
     records: dict[Cell, dict[str, list[dict[str, Any]]]] = {cell: {} for cell in bench.cells}
@@ -137,12 +147,12 @@ def plug_and_play(
                 if hook:
                     hook("benchmark", record, done, total)
     sets = {name: len(clips) for name, clips in ids.items()}
-    content = {"sets": sets, "settings": dict(settings or {}), **(about or {})}
+    content = {"sets": sets, "settings": dict(settings or {}), "wrong": wrong, **(about or {})}
     return Report.of(records, failures, {**content, "versions": versions()})
 
 
 Cell = tuple[str, str]
-"""A backend and a row, by name."""
+"""A backend, as `wrong_name` calls it, and a row, by name."""
 
 ClipKey = tuple[str, str]
 """A set of clips and the id of one of its clips."""
@@ -158,13 +168,20 @@ class _Bench:
         propagators: Mapping[str, Propagator],
         providers: Mapping[str, ControlPointProvider],
         settings: Mapping[str, Any],
+        wrong: float,
     ) -> None:
         self.backends = {name: find_backend(model) for name, model in backends.items()}
         self.rows = {row.name: row for row in (Row.of(name, providers) for name in rows)}
         self.propagators = propagators_of(list(self.rows.values()), propagators)
         names = sorted({row.points for row in self.rows.values()} - {ORACLE})
         self.providers = {name: providers.get(name) or as_provider(name) for name in names}
-        self.cells = [(backend, row) for backend in self.backends for row in self.rows]
+        # What is scored, by its name in the table: a backend and the share of wrong predictions.
+        self.scored_backends = {
+            wrong_name(name, share): (name, share)
+            for name in self.backends
+            for share in dict.fromkeys((0.0, checked_share(wrong)))
+        }
+        self.cells = [(name, row) for name in self.scored_backends for row in self.rows]
         self._settings = settings
         self._backend_prints = {n: fingerprint(m) for n, m in self.backends.items()}
         self._propagator_prints = {n: fingerprint(m) for n, m in self.propagators.items()}
@@ -193,12 +210,15 @@ class _Bench:
             yield cell, record
 
     def _key(self, cell: Cell, clip: ClipKey) -> str:
-        backend, row = cell[0], self.rows[cell[1]]
+        (backend, _), row = self.scored_backends[cell[0]], self.rows[cell[1]]
         prints = [
             self._backend_prints[backend],
             self._propagator_prints[row.propagator],
             self._provider_prints.get(row.points),
         ]
+        if row.preset:
+            # Another version may have other defaults.
+            prints.append(asdict(PRESETS[row.preset]))
         return key_of(settings=self._settings, clip=clip, cell=cell, prints=prints)
 
 
@@ -210,14 +230,18 @@ class _ClipWork:
         self.keyframes = {n: SharedKeyframes(b) for n, b in bench.backends.items()}
         self._points: dict[str, tuple[ControlPoints, Cost]] = {}
 
-    def record(self, backend: str, row_name: str) -> dict[str, Any]:
+    def record(self, name: str, row_name: str) -> dict[str, Any]:
         """Run one row; returns its scores and its cost."""
+        backend, wrong = self.bench.scored_backends[name]
         row, sample, shared = self.bench.rows[row_name], self.sample, self.keyframes[backend]
         points, cost = self.points(row)
         keyframes: KeyframeBackend = shared
         if row.true_keyframes:
             num_classes = 1 if sample.num_classes == 1 else shared.num_classes
             keyframes = TrueKeyframes(sample.masks, num_classes)
+        if wrong:
+            seed = zlib.crc32(sample.id.encode())
+            keyframes = WrongKeyframes(keyframes, wrong, seed, sample.silent_objects)
         device = device_of(self.bench.backends[backend])
         propagator = self.bench.propagators[row.propagator]
         options: dict[str, Any] = dict(reanchor=row.reanchor, keyframe=row.keyframe)

@@ -8,6 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coprop_plugin.benchmark.plug_and_play.losses import losses
+
 _WIDTH = 200
 _MASKS = {
     "M_J": "M_J",
@@ -38,10 +40,15 @@ _PARTS = {
 }
 
 
-def as_text(results: Sequence[Mapping[str, Any]]) -> str:
+def as_text(results: Sequence[Mapping[str, Any]], wrong: float = 0.0) -> str:
     """Return three tables: masks, timing and cost of all clips, and M_J of parts of them.
 
     A number is the mean over sets of clips, with its standard deviation if there are several.
+
+    Args:
+        results: `Report.results`.
+        wrong: Share of the predictions that are wrong, if models were scored with such, too. A
+            fourth table says what each row loses.
     """
     whole = [result for result in results if result["part"] == "all"]
     by_place = {(r["backend"], r["row"], r["part"]): r for r in results}
@@ -58,9 +65,24 @@ def as_text(results: Sequence[Mapping[str, Any]]) -> str:
         place = (result["backend"], result["row"])
         cells = (_cell(by_place[(*place, part)], name) for part, name in _PARTS.values())
         parts.add_row(*place, *cells)
+    tables.append(parts)
+    if lines := losses(results, wrong):
+        tables.append(_losses(lines, wrong))
     text = io.StringIO()
-    Console(file=text, width=_WIDTH).print(*tables, parts, sep="\n")
+    Console(file=text, width=_WIDTH).print(*tables, sep="\n")
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip()
+
+
+def _losses(lines: Sequence[Mapping[str, Any]], wrong: float) -> Table:
+    """Return the table of what wrong predictions cost."""
+    headers = ("M_J", "wrong", "lost", "of bare's", "AR", "wrong", "calls", "wrong")
+    table = _table(f"With {100 * wrong:.3g} % of the predictions wrong, all clips", *headers)
+    for line in lines:
+        share = "-" if line["of_bare"] is None else f"{line['of_bare']:.0%}"
+        pairs = [[f"{score:.3f}" for score in line[name]] for name in ("M_J", "AR", "calls")]
+        cells = [*pairs[0], f"{line['lost']:.3f}", share, *pairs[1], *pairs[2]]
+        table.add_row(line["backend"], line["row"], *cells)
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:
