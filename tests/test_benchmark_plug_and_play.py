@@ -32,7 +32,7 @@ from coprop_plugin.benchmark.plug_and_play import (
     plug_and_play,
     without_audio,
 )
-from coprop_plugin.errors import DatasetError, MediaError, UnknownNameError
+from coprop_plugin.errors import DatasetError, MediaError, MetricError, UnknownNameError
 from coprop_plugin.types import BatchedPropagator, LookaheadPropagator
 
 TINY = WorldOptions(size=(32, 48), num_frames=5)
@@ -471,7 +471,7 @@ def test_invalid_calls_are_refused(samples, tmp_path):
 def test_a_report_is_saved_printed_and_drawn(samples, tmp_path):
     from PIL import Image
 
-    from coprop_plugin.report import bench_plot
+    from coprop_plugin.report import bench_plot, calls_plot
 
     sets = {"one": samples[:2], "two": samples[2:]}
     rows = ["bare", "novelty+hold"]
@@ -496,6 +496,32 @@ def test_a_report_is_saved_printed_and_drawn(samples, tmp_path):
     pixels = torch.from_numpy(np.array(Image.open(picture).convert("RGB"))).flatten(0, 1)
     for colour in ((138, 138, 138), (227, 119, 168)):
         assert int((pixels == torch.tensor(colour)).all(1).sum()) > 1000
+    picture = calls_plot(report.results, tmp_path / "calls.png", title="four clips")
+    assert len(np.unique(np.array(Image.open(picture)).reshape(-1, 4), axis=0)) > 20
+    with pytest.raises(MetricError, match="without"):
+        calls_plot([], tmp_path / "none.png")
+
+
+def test_another_default_is_another_row(samples, tmp_path, monkeypatch):
+    from coprop_plugin.pipeline.preset_options import PRESETS
+
+    def asked():
+        red = Reddish()
+        plug_and_play({"a": samples[:1]}, {"red": red}, ["default"], out=tmp_path)
+        return red.asked.total()
+
+    assert asked() > 0
+    assert asked() == 0
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], silence="keep"))
+    assert asked() > 0
+
+
+def test_scenes_in_which_nothing_changes_are_told_apart():
+    every = WorldSamples(30, options=TINY)
+    still = WorldSamples(3, options=replace(TINY, unchanging=True))
+    expected = [s.id for s in every if len(s.control_points) == 1]
+    assert still.ids == expected[:3]
+    assert all(len(sample.control_points) == 1 for sample in still)
 
 
 def test_scenes_are_of_the_test_split_and_shared_by_no_two_sets():

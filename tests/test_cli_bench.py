@@ -90,6 +90,19 @@ def test_rows_are_chosen_and_lines_are_json(folder, tmp_path):
     assert (settings["fps"], settings["sampling"]) == (4, "pts")
 
 
+def test_wrong_predictions_and_scenes_without_changes_are_chosen(folder, tmp_path):
+    model = ("-b", f"red={folder}/models.py:reddish", "--rows", "bare", "--wrong", 0.3)
+    done = world(folder, tmp_path, *model, "--unchanging", clips=1)
+    assert done.exit_code == 0, done.output
+    assert "With 30 % of the predictions wrong" in done.stdout
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["about"]["wrong"] == 0.3
+    assert content["about"]["settings"]["data"] == "made-up world, test, nothing changes"
+    assert {r["backend"] for r in content["results"]} == {"red", "red, 30 % wrong"}
+    assert {r["clips"] for r in content["results"] if r["part"] == "changing"} == {0}
+    assert (tmp_path / "calls.png").stat().st_size > 1_000
+
+
 def test_folders_are_known_by_their_table(folder, tmp_path):
     clips = {"x": ("test", "00111"), "y": ("test", "11111"), "z": ("train", "01100")}
     ms3 = make_ms3(tmp_path / "ms3", clips, SIZE)
@@ -171,6 +184,8 @@ def test_a_model_that_never_works_leaves_a_report_without_scores(folder, tmp_pat
         ((), "Name the clips"),
         (("--world", 1, "."), "Name the clips"),
         (("--world", 1, "--size", "big"), "112x160"),
+        (("--world", 1, "--wrong", 30), "0.3"),
+        (("--unchanging", "."), "--unchanging needs --world"),
         (("--world", 700, "--seeds", 2), "1000"),
         (("--world", 1, "--rows", "bare,hold"), "+PROPAGATOR"),
         ((".",), "ms3_meta_data.csv"),

@@ -26,6 +26,7 @@ class WorldOptions:
         sampling: See `Clip`; `"avsbench"` takes one frame a second.
         assets: Folder of cut-outs, backgrounds and sounds for photographic scenes; None for
             synthetic ones.
+        unchanging: Whether to take only scenes in which one set of objects sounds all the time.
 
     Raises:
         DatasetError: If an option is out of range.
@@ -36,6 +37,7 @@ class WorldOptions:
     fps: float = 1.0
     sampling: Sampling = "avsbench"
     assets: str | None = None
+    unchanging: bool = False
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.num_frames < 1 or not self.fps > 0:
@@ -71,16 +73,18 @@ class WorldSamples(Sequence[Sample]):
     """
 
     def __init__(self, length: int, first: int = 0, options: WorldOptions | None = None) -> None:
-        seeds = SPLITS["test"]
+        self.options = options or WorldOptions()
+        folder = self.options.assets
+        self.assets = None if folder is None else Assets.from_folder(folder, "test")
+        seeds: Sequence[int] = SPLITS["test"]
+        if self.options.unchanging:
+            seeds = [seed for seed in seeds if not self.scene(seed).changes]
         if length < 1 or first < 0 or first + length > len(seeds):
             raise DatasetError(
                 f"Expected scenes of the test split, which has {len(seeds)}, got {length} scenes "
                 f"from scene {first} on. Take fewer scenes, or fewer sets of them."
             )
         self.seeds = seeds[first : first + length]
-        self.options = options or WorldOptions()
-        folder = self.options.assets
-        self.assets = None if folder is None else Assets.from_folder(folder, "test")
 
     @property
     def ids(self) -> list[str]:
@@ -92,7 +96,7 @@ class WorldSamples(Sequence[Sample]):
 
     def __getitem__(self, index: int) -> Sample:  # type: ignore[override]  # no slices
         """Render one scene."""
-        options, scene = self.options, self.scene(index)
+        options, scene = self.options, self.scene(self.seeds[index])
         clip = scene.clip(options.fps, options.sampling)
         ids: Ids = "class" if self.assets is None else "binary"
         return Sample(
@@ -106,9 +110,9 @@ class WorldSamples(Sequence[Sample]):
             silent_objects=partial(silent_objects, scene, clip, ids),
         )
 
-    def scene(self, index: int) -> SoundingScene:
-        """Return a scene, to be rendered."""
-        options, seed = self.options, self.seeds[index]
+    def scene(self, seed: int) -> SoundingScene:
+        """Return the scene of a seed, to be rendered."""
+        options = self.options
         duration_s = options.num_frames / options.fps
         if self.assets is None:
             return made_up_scene(seed, options.size, duration_s)

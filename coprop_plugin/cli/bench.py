@@ -33,6 +33,10 @@ def bench(
         int, typer.Option(help="Instead: number of test scenes of the made-up world.", min=0)
     ] = 0,
     assets: WorldAssets = None,
+    unchanging: Annotated[
+        bool,
+        typer.Option("--unchanging", help="World: only scenes in which nothing changes."),
+    ] = False,
     sounds: Sounds = None,
     clips: Annotated[
         int, typer.Option(help="Sounds: number of mixtures of the test split.", min=1)
@@ -113,6 +117,7 @@ def bench(
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.cli.bench_providers import LanguageOptions, providers_of
         from coprop_plugin.report.bench_plot import bench_plot
+        from coprop_plugin.report.calls_plot import calls_plot
 
         data, settings = bench_clips(
             folder,
@@ -128,6 +133,7 @@ def bench(
             words,
             sounds,
             clips,
+            unchanging,
         )
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])
@@ -158,6 +164,7 @@ def bench(
         scored = any(result["clips"] for result in report.results)
         if scored:
             bench_plot(report.results, out / "report.png", title=settings["data"])
+            calls_plot(report.results, out / "calls.png", title=settings["data"])
         if as_json:
             for result in report.results:
                 print_result(json.dumps(result))
@@ -165,7 +172,9 @@ def bench(
             print_result(str(report))
             if published:
                 print_result("\n" + as_text(published, subset))
-        complain(f"wrote {out}/report.json, report.csv{', report.png' if scored else ''}")
+        complain(
+            f"wrote {out}/report.json, report.csv{', report.png, calls.png' if scored else ''}"
+        )
     if report.failures:
         for failure in report.failures:
             complain("{set}, {clip}, {backend}, {row}: {error}".format(**failure))

@@ -30,6 +30,7 @@ def bench_clips(
     words: str | None = None,
     sounds: Path | None = None,
     clips: int = 20,
+    unchanging: bool = False,
 ) -> tuple[dict[str, Samples], dict[str, Any]]:
     """Return the sets of clips for `coprop bench`, and their settings.
 
@@ -47,11 +48,12 @@ def bench_clips(
         words: Words of the clips, `"labels"` or a file; see `AVSDataset`.
         sounds: Or a folder of recordings; the clips are scenes with mixtures of its test split.
         clips: Number of mixtures in each set.
+        unchanging: Whether to take only scenes in which nothing changes.
 
     Raises:
         DatasetError: If there are no such clips, or not exactly one source is named.
     """
-    _refuse_unused(assets, world)
+    _refuse_unused(assets, world, unchanging)
     if (folder is not None) + (world != 0) + (sounds is not None) != 1:
         raise DatasetError(
             "Name the clips: the folder of a data set, --world with a number of scenes, or "
@@ -78,8 +80,11 @@ def bench_clips(
         fps,
         _world_sampling(fps),
         _resolved(assets),
+        unchanging,
     )
-    settings = {name: value for name, value in asdict(options).items() if value is not None}
+    settings = {
+        name: value for name, value in asdict(options).items() if value not in (None, False)
+    }
     if sounds is not None:
         sets = {
             f"seed {seed}": SoundScenes(sounds, clips, seed=seed, options=options)
@@ -88,7 +93,8 @@ def bench_clips(
         return dict[str, Samples](sets), {"data": "mixtures of recordings, test", **settings}
     data = dict[str, Samples](world_sets(world, seeds, options))
     kind = "made-up" if assets is None else "photographic"
-    return data, {"data": f"{kind} world, test", **settings}
+    scenes = "test, nothing changes" if unchanging else "test"
+    return data, {"data": f"{kind} world, {scenes}", **settings}
 
 
 def compare_clips(
@@ -146,9 +152,11 @@ def compare_clips(
     return videos_with_truth(video_items([folder], fps or None), truth)
 
 
-def _refuse_unused(assets: Path | None, world: int) -> None:
+def _refuse_unused(assets: Path | None, world: int, unchanging: bool = False) -> None:
     if assets is not None and not world:
         raise DatasetError("--assets needs --world with the number of photographic scenes.")
+    if unchanging and not world:
+        raise DatasetError("--unchanging needs --world with the number of scenes.")
 
 
 def _resolved(path: Path | None) -> str | None:

@@ -1,6 +1,7 @@
 """Pages and images that show a result: of one run, of many runs, and of a benchmark."""
 
 from coprop_plugin.report.bench_plot import bench_plot
+from coprop_plugin.report.calls_plot import calls_plot
 from coprop_plugin.report.clips_page import write_clips_page
 from coprop_plugin.report.film_strip import film_strip
 from coprop_plugin.report.many import RunOutcome, export_runs, find_runs, write_reports
@@ -17,6 +18,7 @@ __all__ = [
     "Run",
     "RunOutcome",
     "bench_plot",
+    "calls_plot",
     "export_runs",
     "film_strip",
     "find_runs",

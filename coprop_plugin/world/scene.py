@@ -164,6 +164,12 @@ class SoundingScene(ABC):
         least_s = (stop_s - begin_s) * 0.499
         return frozenset(n for n, thing in enumerate(self.objects) if heard_s(thing) >= least_s)
 
+    @property
+    def changes(self) -> bool:
+        """Whether the set of sounding objects ever changes."""
+        edges = {s for thing in self.objects for event in thing.events for s in event}
+        return len({self.sounding(s) for s in (0.0, *edges) if 0 <= s < self.duration_s}) > 1
+
     def control_points(self, clip: Clip) -> ControlPoints:
         """Return the true control points of a clip of this scene."""
         sets = self._sets(clip)

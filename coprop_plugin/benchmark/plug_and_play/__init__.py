@@ -7,7 +7,7 @@ returns prints and saves the table.
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
 from coprop_plugin.benchmark.plug_and_play.fingerprints import fingerprint
-from coprop_plugin.benchmark.plug_and_play.losses import losses
+from coprop_plugin.benchmark.plug_and_play.lost_scores import losses
 from coprop_plugin.benchmark.plug_and_play.rows import (
     Row,
     WithoutAudio,

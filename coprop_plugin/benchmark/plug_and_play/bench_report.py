@@ -20,7 +20,7 @@ from coprop_plugin.benchmark.plug_and_play.clip_scores import (
     part_of,
     scores_of,
 )
-from coprop_plugin.benchmark.plug_and_play.losses import losses
+from coprop_plugin.benchmark.plug_and_play.lost_scores import losses
 from coprop_plugin.benchmark.plug_and_play.table import as_text
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.media import write_text

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from coprop_plugin.benchmark.plug_and_play.losses import losses
+from coprop_plugin.benchmark.plug_and_play.lost_scores import losses
 
 _WIDTH = 200
 _MASKS = {
