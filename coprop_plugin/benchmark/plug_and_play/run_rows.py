@@ -211,7 +211,7 @@ class _Bench:
 
     def _key(self, cell: Cell, clip: ClipKey) -> str:
         (backend, _), row = self.scored_backends[cell[0]], self.rows[cell[1]]
-        prints = [
+        prints: list[Any] = [
             self._backend_prints[backend],
             self._propagator_prints[row.propagator],
             self._provider_prints.get(row.points),
