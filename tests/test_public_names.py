@@ -33,6 +33,7 @@ MODULES = {
     "read_config train",
     "training.run": "CONFIGS config_names evaluate read_config train",
     "benchmark": "NamedProvider SoundScenes WorldOptions WorldSamples compare index_into",
+    "benchmark.conformance": "ConformanceReport check_backend check_propagator check_provider",
     "benchmark.metrics": "AlignmentScores BoundaryScores ControlPointScores MaskScores Outcome "
     "SemanticScores aligned_frames avsbench_scores dataset_scores f_curves matched_control_points",
     "benchmark.datasets": "AVSDataset AVSS Keyframes MOC MS3 S4 Sample read_log_mel",

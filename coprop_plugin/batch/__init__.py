@@ -12,7 +12,13 @@ from coprop_plugin.batch.inputs import (
     video_items,
 )
 from coprop_plugin.batch.language_models import load_any_provider, load_llm
-from coprop_plugin.batch.load import DEFAULT_BACKEND, load_backend, load_provider, make_model
+from coprop_plugin.batch.load import (
+    DEFAULT_BACKEND,
+    load_backend,
+    load_propagator,
+    load_provider,
+    make_model,
+)
 from coprop_plugin.batch.manifest import Manifest
 from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome, Status, failure
@@ -41,6 +47,7 @@ __all__ = [
     "load_any_provider",
     "load_backend",
     "load_llm",
+    "load_propagator",
     "load_provider",
     "located",
     "make_model",

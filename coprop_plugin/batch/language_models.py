@@ -5,7 +5,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.batch.load import find_callable, load_provider, read_json
+from coprop_plugin.batch.import_names import find_callable
+from coprop_plugin.batch.load import load_provider, read_json
 from coprop_plugin.control_points.llm import CachedLLM, CallableAudioLLM, as_audio_llm
 from coprop_plugin.control_points.prompts import DEFAULT
 from coprop_plugin.control_points.retrieval import Store

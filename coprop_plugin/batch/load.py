@@ -1,31 +1,28 @@
 """Building the wrapped model, and its parts, that a command line names."""
 
-import importlib
-import importlib.util
 import inspect
 import json
-import logging
 import os
-import sys
 import typing
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import UnionType
 from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
+from coprop_plugin.batch.import_names import find_callable, importable, reported
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
-from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, CopropError
+from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
 from coprop_plugin.layers import checked_device
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 from coprop_plugin.pipeline.wrap import load_model, wrap
-from coprop_plugin.types import ControlPointProvider
+from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.types import ControlPointProvider, Propagator
 
 _BACKENDS = (
     "Expected `module:callable` or `file.py:callable`, where the callable is a function of "
@@ -38,13 +35,16 @@ _PROVIDERS = (
     "or a function that makes one."
 )
 
+_PROPAGATORS = (
+    "Expected the name of a propagator (`coprop list propagators`), a file of weights, or "
+    "`file.py:name`, a propagator (`hear`, `start`, `step`) or a function that makes one."
+)
+
 DEFAULT_BACKEND = "sounding_object"
 """The model that `coprop run` uses if none is named; it comes with the library."""
 
 BackendChoice = Literal["auto", "callable"]
 """How `wrap` finds the adapter of a model, or that it is a function of frames and audio."""
-
-logger = logging.getLogger(__name__)
 
 
 def make_model(
@@ -141,7 +141,7 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, Bac
     place, colon, name = spec.rpartition(":")
     if not colon or not name:
         return _named_model(spec, weights), "auto"
-    with _importable(place):
+    with importable(place):
         return _called_or_made(find_callable(spec, "--backend", _BACKENDS), spec, weights)
 
 
@@ -185,21 +185,49 @@ def load_provider(spec: str, cache: Path | None = None) -> ControlPointProvider:
     if spec.lstrip().startswith("{"):
         provider = read_json(spec, "--control-points", _PROVIDERS)
     elif ":" in spec and not spec.endswith(".json"):
-        with _importable(spec.rpartition(":")[0]):
-            provider = find_callable(spec, "--control-points", _PROVIDERS)
-            if inspect.isclass(provider) or (
-                callable(provider) and not hasattr(provider, "propose")
-            ):
-                with _reported(f"--control-points {spec!r} was called to make a provider"):
-                    provider = provider()
-        if not isinstance(provider, ControlPointProvider):
-            raise AdapterError(
-                f"--control-points {spec!r} gave a {type(provider).__name__}. {_PROVIDERS}"
-            )
+        provider = _part(spec, "--control-points", _PROVIDERS, ControlPointProvider)
     provider = as_provider(provider)
     if cache is not None:
         replace_llms(provider, lambda llm: CachedLLM(llm, cache))
     return provider
+
+
+def load_propagator(spec: str, device: str | None = None) -> Propagator:
+    """Return the propagator that a command line names.
+
+    Args:
+        spec: As `as_propagator` takes it, a config as JSON, or `module:name` or `file.py:name`,
+            which is a propagator or makes one when it is called.
+        device: Its device; by default a GPU if available.
+
+    Raises:
+        CopropError: If there is no such propagator.
+
+    Example:
+        >>> type(load_propagator("hold")).__name__
+        'HoldPropagator'
+    """
+    propagator: Any = spec
+    if spec.lstrip().startswith("{"):
+        propagator = read_json(spec, "--propagator", _PROPAGATORS)
+    elif ":" in spec and not is_folder_or_id(spec):
+        propagator = _part(spec, "--propagator", _PROPAGATORS, Propagator)
+    propagator = as_propagator(propagator)
+    if isinstance(propagator, nn.Module):
+        propagator.to(checked_device(device or _default_device(0)))
+    return propagator
+
+
+def _part(spec: str, option: str, expected: str, kind: type) -> Any:
+    """Return what `module:name` or `file.py:name` is, or makes when it is called."""
+    with importable(spec.rpartition(":")[0]):
+        part = find_callable(spec, option, expected)
+        if inspect.isclass(part) or (callable(part) and not isinstance(part, kind)):
+            with reported(f"{option} {spec!r} was called to make the part"):
+                part = part()
+    if not isinstance(part, kind):
+        raise AdapterError(f"{option} {spec!r} gave a {type(part).__name__}. {expected}")
+    return part
 
 
 def read_choice(text: str, option: str) -> float | str | dict[str, Any]:
@@ -258,75 +286,6 @@ def read_json(text: str, option: str, expected: str) -> dict[str, Any]:
         raise ControlPointError(f"{option} {text!r} is not JSON ({error}). {expected}") from error
 
 
-def find_callable(spec: str, option: str, expected: str) -> Any:
-    """Import what `module:name` or `file.py:name` names.
-
-    Args:
-        spec: The value of an option.
-        option: The option, for messages.
-        expected: What the option takes, for messages.
-
-    Raises:
-        AdapterError: If there is no such thing, or importing it fails.
-    """
-    place, _, name = spec.rpartition(":")
-    found: Any = _import(place, f"{option} {spec!r}", expected)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise AdapterError(f"{option} {spec!r}: {place} has no {part!r}. {expected}")
-        found = getattr(found, part)
-    return found
-
-
-def _import(place: str, given: str, expected: str) -> ModuleType:
-    path = Path(place)
-    with _importable(place), _reported(f"{given}: {place} cannot be imported", expected):
-        if path.suffix != ".py":
-            return importlib.import_module(place)
-        module_spec = importlib.util.spec_from_file_location(path.stem, path)
-        if not path.is_file() or module_spec is None or module_spec.loader is None:
-            raise AdapterError(f"{given}: there is no file {path}. {expected}")
-        module = importlib.util.module_from_spec(module_spec)
-        sys.modules.setdefault(path.stem, module)
-        try:
-            module_spec.loader.exec_module(module)
-        except BaseException:
-            if sys.modules.get(path.stem) is module:
-                del sys.modules[path.stem]
-            raise
-        return module
-
-
-@contextmanager
-def _importable(place: str) -> Iterator[None]:
-    """Import from the folder of a file, or the current one, inside the `with`.
-
-    Python does so for a script that it runs; console scripts lack even the current folder.
-    """
-    folder = str(Path(place).resolve().parent) if Path(place).suffix == ".py" else ""
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        # The code that was run may have changed the list.
-        if folder in sys.path:
-            sys.path.remove(folder)
-
-
-@contextmanager
-def _reported(what: str, expected: str = "") -> Iterator[None]:
-    """Raise what a user's code raises as an `AdapterError`, with its traceback in the log."""
-    try:
-        yield
-    except CopropError:
-        raise
-    except Exception as error:
-        if not isinstance(error, ImportError):
-            logger.exception("%s", what)
-        message = f"{what}: {type(error).__name__}: {error}. {expected}"
-        raise AdapterError(message.strip()) from error
-
-
 def _named_model(name: str, weights: str | Path | None) -> nn.Module:
     try:
         return load_model(name, weights)
@@ -339,7 +298,7 @@ def _made_by(
 ) -> tuple[Any, BackendChoice]:
     """Return what a function or class makes, and its adapter."""
     options = {} if weights is None else {"weights": weights}
-    with _reported(
+    with reported(
         f"--backend {spec!r} was called with {'weights=' if options else 'no arguments'}, because "
         "it declares that it makes a model or has no other required argument",
         _BACKENDS,
