@@ -61,7 +61,9 @@ def broken(report):
     return {finding.rule for finding in report.findings if finding.status == "failed"}
 
 
-@pytest.mark.parametrize("make", [avsegformer, tpavi, pytest.param(catr, marks=pytest.mark.slow), function])
+@pytest.mark.parametrize(
+    "make", [avsegformer, tpavi, pytest.param(catr, marks=pytest.mark.slow), function]
+)
 def test_adapters_keep_the_rules_of_backends(make):
     backend, arguments = make()
     report = check_backend(backend, call=lambda: (arguments, {}))
@@ -111,7 +113,6 @@ FAULTS = {
     "a batch equals one by one": lambda logits, clip, indices: logits + len(indices),
     "order and repetition": lambda logits, clip, indices: logits[torch.tensor(indices).argsort()],
     "context": lambda logits, clip, indices: logits + clip.rgb().mean(),
-    "no frames": lambda logits, clip, indices: logits if indices else logits[:, :, :4],
     "a clip of one frame": lambda logits, clip, indices: logits / (len(clip) > 1),
     "a silent clip": lambda logits, clip, indices: logits / clip.waveform.abs().max(),
     "another size": lambda logits, clip, indices: logits[:, :, : clip.size[1] - 2],
@@ -155,6 +156,18 @@ def test_a_broken_rule_of_backends_is_found(fault):
     # A rule says what to change, or what the part raised.
     texts = [f.text for f in report.findings if f.status == "failed"]
     assert all(len(text.split()) > 3 for text in texts)
+
+
+def test_a_backend_that_cannot_segment_no_frames_is_warned():
+    class Stacks(Careless):
+        def segment_keyframes(self, clip, indices):
+            return torch.stack(
+                [super(Stacks, self).segment_keyframes(clip, [i])[0] for i in indices]
+            )
+
+    report = check_backend(Stacks())
+    assert not report.failed
+    assert {f.rule for f in report.findings if f.status == "warning"} == {"no frames"}
 
 
 def test_dropout_of_a_model_left_in_training_mode_is_found():

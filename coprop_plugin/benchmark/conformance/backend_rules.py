@@ -1,6 +1,7 @@
 """The rules of a `KeyframeBackend`, Eq. (2)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +25,7 @@ from coprop_plugin.benchmark.conformance.findings import (
 from coprop_plugin.benchmark.conformance.part_state import PartState, digest_of, training_mode
 from coprop_plugin.benchmark.conformance.same_numbers import first_difference, same_logits
 from coprop_plugin.benchmark.plug_and_play.cost import measured
-from coprop_plugin.errors import AdapterError
+from coprop_plugin.errors import AdapterError, short_reason
 from coprop_plugin.layers import device_of
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.pipeline import CoProp
@@ -239,7 +240,13 @@ class _BackendRules:
         return Verdict("passed", f"{'local' if local else 'not local'}, declared: {context}")
 
     def no_frames(self) -> Verdict:
-        return self._shape(self.clip, [])
+        # `wrap` never asks for none; scripts that filter frames may.
+        try:
+            verdict = self._shape(self.clip, [])
+        except Exception as error:
+            text = f"It raised {type(error).__name__}: {short_reason(error)}. Return logits [0, C, "
+            return Verdict("warning", text + "H, W] for no indices.")
+        return replace(verdict, status="warning") if verdict.status == "failed" else verdict
 
     def one_frame(self) -> Verdict:
         return self._shape(self.clip[2:3], [0])
@@ -295,13 +302,14 @@ class _BackendRules:
         _, all_frames = measured(lambda: self.logits(self.clip, indices))
         text = f"{all_frames.seconds / len(indices):.3f} s a frame of {self.clip.size[1]} x "
         text += f"{self.clip.size[0]}"
-        for name, peaks in (
-            ("GPU", (one.gpu_mb, all_frames.gpu_mb)),
-            ("memory", (one.peak_mb, all_frames.peak_mb)),
-        ):
-            if None not in peaks:
-                more = (peaks[1] - peaks[0]) / (len(indices) - 1)
-                text += f", {max(0.0, more):.1f} MiB of {name} more for each frame of a call"
+        pairs = {
+            "GPU": (one.gpu_mb, all_frames.gpu_mb),
+            "memory": (one.peak_mb, all_frames.peak_mb),
+        }
+        for name, (less, more) in pairs.items():
+            if less is not None and more is not None:
+                each = max(0.0, more - less) / (len(indices) - 1)
+                text += f", {each:.1f} MiB of {name} more for each frame of a call"
         return Verdict("measured", text)
 
 
