@@ -108,7 +108,6 @@ def test_the_other_parts_that_ship_keep_the_rules():
 FAULTS = {
     "shape": lambda logits, clip, indices: logits[..., ::2],
     "dtype, numbers": lambda logits, clip, indices: logits.double(),
-    "logits, not probabilities": lambda logits, clip, indices: logits.sigmoid(),
     "deterministic": lambda logits, clip, indices: logits + torch.rand(()),
     "a batch equals one by one": lambda logits, clip, indices: logits + len(indices),
     "order and repetition": lambda logits, clip, indices: logits[torch.tensor(indices).argsort()],
@@ -168,6 +167,20 @@ def test_a_backend_that_cannot_segment_no_frames_is_warned():
     report = check_backend(Stacks())
     assert not report.failed
     assert {f.rule for f in report.findings if f.status == "warning"} == {"no frames"}
+
+
+def test_probabilities_are_told_from_logits():
+    def softmax(frames, audio):
+        return (9 * frames[:, :2] - 4).softmax(1)
+
+    def sigmoid(frames, audio):
+        return (9 * frames[:, :1] - 4).sigmoid()
+
+    report = check_backend(CallableBackend(softmax, num_classes=2))
+    assert broken(report) == {"logits, not probabilities"}
+    report = check_backend(CallableBackend(sigmoid))
+    assert not report.failed
+    assert "warning    logits, not probabilities" in str(report)
 
 
 def test_dropout_of_a_model_left_in_training_mode_is_found():
@@ -289,8 +302,8 @@ from coprop_plugin.control_points.providers import EveryNProvider
 def bright(frames, audio):
     return 9 * frames[:, :1] - 4
 
-def squashed(frames, audio):
-    return bright(frames, audio).sigmoid()
+def noisy(frames, audio):
+    return bright(frames, audio) + torch.rand(())
 
 def call():
     return torch.rand(4, 3, 32, 32), torch.rand(4, 15_600)
@@ -311,7 +324,7 @@ def test_the_command_prints_a_report_and_exits_with_1_on_failures(tmp_path):
     good = check("backend", f"{tmp_path}/parts.py:bright", "--call", f"{tmp_path}/parts.py:call")
     assert good.exit_code == 0, good.output
     assert "0 failed" in good.stdout
-    bad = check("backend", f"{tmp_path}/parts.py:squashed", "--json")
+    bad = check("backend", f"{tmp_path}/parts.py:noisy", "--json")
     assert bad.exit_code == 1
     findings = json.loads(bad.stdout)["findings"]
     assert {f["rule"] for f in findings if f["status"] == "failed"} == {"logits, not probabilities"}
