@@ -327,7 +327,7 @@ def test_the_command_prints_a_report_and_exits_with_1_on_failures(tmp_path):
     bad = check("backend", f"{tmp_path}/parts.py:noisy", "--json")
     assert bad.exit_code == 1
     findings = json.loads(bad.stdout)["findings"]
-    assert {f["rule"] for f in findings if f["status"] == "failed"} == {"logits, not probabilities"}
+    assert "deterministic" in {f["rule"] for f in findings if f["status"] == "failed"}
     for kind, name in (("provider", "provider"), ("propagator", "hold")):
         done = check(kind, f"{tmp_path}/parts.py:{name}")
         assert (done.exit_code, "0 failed" in done.stdout) == (0, True), done.output
