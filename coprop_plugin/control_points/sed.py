@@ -7,20 +7,24 @@ from typing import Any
 import torch
 
 from coprop_plugin.control_points.language.name_categories import ask_for_categories
-from coprop_plugin.control_points.listening.detectors import Activity, Detector, load_detector
+from coprop_plugin.control_points.listening.activity_spans import (
+    Spans,
+    active_sets,
+    active_spans,
+    checked_thresholds,
+    rounded_spans,
+)
+from coprop_plugin.control_points.listening.detector_loading import load_detector
+from coprop_plugin.control_points.listening.detectors import Detector
+from coprop_plugin.control_points.listening.listener import Listener, as_listener
 from coprop_plugin.control_points.listening.mel_rows import waveform_around
-from coprop_plugin.control_points.listening.silence import SHORTEST_PAUSE_S, SHORTEST_SOUND_S, runs
+from coprop_plugin.control_points.listening.speech import SPEECH
 from coprop_plugin.control_points.llm.resolve import LLMSource, as_audio_llm
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
-from coprop_plugin.types.timeline import (
-    change_frames,
-    segment_starts_s,
-    states_of_frames,
-)
+from coprop_plugin.types.timeline import change_frames, segment_starts_s, states_of_frames
 
-_LEAST_ROW_S = 1e-6
 Categories = Sequence[str] | Callable[[Clip], Sequence[str]]
 """Names of categories, or a function that returns those of a clip."""
 
@@ -73,12 +77,7 @@ class SoundEventProvider:
         local_files_only: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
-        release = threshold / 2 if release is None else release
-        if not 0 < release <= threshold < 1:
-            raise ControlPointError(
-                "Expected probabilities 0 < release <= threshold < 1, got "
-                f"threshold={threshold} and release={release}."
-            )
+        self.threshold, self.release = checked_thresholds(threshold, release)
         if isinstance(categories, str):
             raise ControlPointError(
                 f"Expected a list of names as categories, e.g. [{categories!r}], got the text "
@@ -86,7 +85,6 @@ class SoundEventProvider:
             )
         self.detector, self.categories = detector, categories
         self.llm = None if llm is None else as_audio_llm(llm)
-        self.threshold, self.release = threshold, release
         self._loading: Mapping[str, Any] = dict(
             hop_s=hop_s, window_s=window_s, local_files_only=local_files_only, device=device
         )
@@ -113,72 +111,76 @@ class SoundEventProvider:
                 return ControlPoints.from_indices([0], clip.num_frames, "sed", log)
         activity = self.detector.activity(waveform, clip.sample_rate, names)
         spans = active_spans(activity, self.threshold, self.release, start_s)
-        boundaries, states = _sets(spans)
-        seen = states_of_frames(boundaries, clip, states)
         log |= {
             "detector": self.detector.model_id,
             "threshold": self.threshold,
             "release": self.release,
-            "spans": {
-                name: [[round(s, 3) for s in span] for span in found]
-                for name, found in spans.items()
-                if found
-            },
+            "spans": rounded_spans(spans),
         }
-        starts_s = segment_starts_s(boundaries, clip, states, seen)
-        frames = change_frames(seen)
-        return ControlPoints.from_indices(frames, clip.num_frames, "sed", log, starts_s=starts_s)
+        return _points(spans, clip, "sed", log)
 
 
-def active_spans(
-    activity: Activity, threshold: float, release: float, start_s: float = 0.0
-) -> dict[str, list[tuple[float, float]]]:
-    """Return the spans of time in which each category is active.
+@PROVIDERS.register_module(name=["ListenerProvider", "listener"])
+class ListenerProvider:
+    """Control points where the set of words that a `Listener` hears changes, and their names.
+
+    As `SoundEventProvider`, with words for visible things instead of a detector's labels: "dog" is
+    each of AudioSet's labels for sounds of dogs. The segments are named (`ControlPoints.sounds`),
+    so that the backend `open_vocabulary` need not listen again.
 
     Args:
-        activity: The probabilities from a detector.
-        threshold: The probability that must be reached within a span.
-        release: The probability that must be kept throughout a span.
-        start_s: Start of the first row.
+        detector: As for `Listener`, like the other arguments; or a `Listener`.
+        **options: See `Listener`; not with a `Listener`.
 
-    Returns:
-        Half-open spans in seconds for every category, rising.
+    Raises:
+        ControlPointError: If the options are not valid.
 
     Example:
-        >>> probs = torch.tensor([0.1, 0.3, 0.9, 0.3, 0.1, 0.3])[:, None]
-        >>> active_spans(Activity(("dog",), probs, row_s=1.0), threshold=0.5, release=0.2)
-        {'dog': [(1.0, 4.0)]}
+        >>> ListenerProvider("speech").propose(clip).log["spans"]  # doctest: +SKIP
+        {'person': [[0.32, 2.08]]}
     """
-    row_s = activity.row_s
-    spans = {}
-    for name, column in zip(activity.categories, activity.probs.T.numpy(), strict=True):
-        found = [run for run in runs(column >= release) if column[slice(*run)].max() >= threshold]
-        spans[name] = [
-            (start_s + a * row_s, start_s + b * row_s)
-            for a, b in _joined(found, SHORTEST_PAUSE_S / row_s)
-            if (b - a) * row_s > SHORTEST_SOUND_S - _LEAST_ROW_S
-        ]
-    return spans
+
+    def __init__(self, detector: str | Path | Detector | Listener, **options: Any) -> None:
+        self.listener = as_listener(detector, **options)
+
+    def propose(self, clip: Clip) -> ControlPoints:
+        """Return the frames at which the set of words changes.
+
+        Raises:
+            ClipError: If the clip has no waveform.
+            CheckpointError: If the detector cannot be loaded.
+            ControlPointError: If the detector does not know a word.
+        """
+        heard = self.listener.listen(clip)
+        points = _points(heard.spans, clip, "listener", {**heard.log})
+        return heard.name(points, clip)
 
 
-def _joined(found: list[tuple[int, int]], shortest_gap: float) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, stop in found:
-        if joined and start - joined[-1][1] < shortest_gap:
-            start = joined.pop()[0]
-        joined.append((start, stop))
-    return joined
+@PROVIDERS.register_module(name=["SpeechProvider", "speech"])
+class SpeechProvider(ListenerProvider):
+    """Control points where speech begins and ends, found by silero-vad without a download.
+
+    Alone it misses every other sound; as the expensive part of a `gate` it confirms or drops the
+    uncertain changes of `novelty` in recordings of people.
+
+    Args:
+        threshold: The probability of speech that turns it on.
+        release: The probability below which it is off; None is half of `threshold`.
+
+    Example:
+        >>> from coprop_plugin.control_points import as_provider
+        >>> as_provider({"type": "gate", "expensive": "speech"}).expensive.listener.threshold
+        0.5
+    """
+
+    def __init__(self, threshold: float = 0.5, release: float | None = None) -> None:
+        super().__init__(SPEECH, threshold=threshold, release=release)
 
 
-def _sets(
-    spans: Mapping[str, Sequence[tuple[float, float]]],
-) -> tuple[list[float], list[frozenset[str]]]:
-    """Return the times at which the set of active names may change, and the set around each."""
-    edges = sorted({edge for found in spans.values() for span in found for edge in span})
-
-    def active_from(edge: float) -> frozenset[str]:
-        return frozenset(
-            name for name, found in spans.items() if any(a <= edge < b for a, b in found)
-        )
-
-    return edges, [frozenset(), *(active_from(edge) for edge in edges)]
+def _points(spans: Spans, clip: Clip, source: str, log: dict[str, Any]) -> ControlPoints:
+    """Return the frames at which the set of active names changes."""
+    boundaries, states = active_sets(spans)
+    seen = states_of_frames(boundaries, clip, states)
+    starts_s = segment_starts_s(boundaries, clip, states, seen)
+    frames = change_frames(seen)
+    return ControlPoints.from_indices(frames, clip.num_frames, source, log, starts_s=starts_s)

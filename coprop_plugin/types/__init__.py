@@ -31,6 +31,7 @@ from coprop_plugin.types.protocols import (
     Hook,
     KeyframeBackend,
     LookaheadPropagator,
+    NamingBackend,
     Propagator,
     RevisableCall,
     StreamingProvider,
@@ -44,6 +45,7 @@ from coprop_plugin.types.results import (
     MaskOrigin,
     SegmentationResult,
 )
+from coprop_plugin.types.sounds import Box, Sounds
 from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 from coprop_plugin.types.tracks import DEFAULT_TRACKS, Track, Tracks
 
@@ -53,6 +55,7 @@ __all__ = [
     "Annotation",
     "AudioEncoder",
     "AudioLLM",
+    "Box",
     "BatchedPropagator",
     "Clip",
     "ControlPointProvider",
@@ -66,10 +69,12 @@ __all__ = [
     "UInt8Propagator",
     "MaskKind",
     "MaskOrigin",
+    "NamingBackend",
     "Propagator",
     "RevisableCall",
     "Sampling",
     "SegmentationResult",
+    "Sounds",
     "Source",
     "Span",
     "StreamingProvider",

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError, ControlPointParseError
 from coprop_plugin.limits import FRAMES
+from coprop_plugin.types.sounds import Sounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class ControlPoints:
         starts_s: `[K]` float64, when each segment begins, in seconds: more precise than its first
             frame, so that a keyframe's audio window need not include the segment before. Never
             after that frame's span; None if unknown.
+        sounds: What sounds in the segments, by name; None if unknown.
 
     Raises:
         ControlPointError: If the flags are not T zeros and ones that begin with 1, `silent` is not
@@ -41,6 +43,7 @@ class ControlPoints:
     log: Mapping[str, Any] = field(default_factory=dict, repr=False)
     silent: Tensor | None = None
     starts_s: Tensor | None = None
+    sounds: Sounds | None = None
 
     def __post_init__(self) -> None:
         flags = torch.as_tensor(self.flags).cpu()
@@ -90,7 +93,7 @@ class ControlPoints:
             num_frames: T.
             source: As of the class.
             log: As of the class.
-            **known: `silent` and `starts_s` of the class.
+            **known: `silent`, `starts_s` and `sounds` of the class.
 
         Raises:
             ControlPointError: If the indices do not start at 0, do not rise, or leave the clip.
@@ -180,6 +183,8 @@ class ControlPoints:
             content["silent"] = self.silent.int().tolist()
         if self.starts_s is not None:
             content["starts_s"] = [round(start_s, 6) for start_s in self.starts_s.tolist()]
+        if self.sounds is not None:
+            content["sounds"] = self.sounds.to_dict()
         content["log"] = dict(self.log)
         return content
 
@@ -195,6 +200,8 @@ class ControlPoints:
             log = dict(content.get("log") or {})
             source = str(content.get("source", "file"))
             known = {name: content.get(name) for name in ("silent", "starts_s")}
+            if content.get("sounds") is not None:
+                known["sounds"] = Sounds.from_dict(content["sounds"])
             if "flags" in content:
                 points = cls(torch.tensor(content["flags"]), source, log, **known)
                 if list(content.get("indices", points.indices)) != points.indices:

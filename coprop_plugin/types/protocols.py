@@ -55,6 +55,38 @@ class KeyframeBackend(Protocol):
 
 
 @runtime_checkable
+class NamingBackend(Protocol):
+    """A backend whose classes are the names of what sounds in a clip.
+
+    It may have an attribute `control_points`, the provider that goes with it, which is used where
+    none is named.
+    """
+
+    def name_sounds(self, clip: Clip, points: ControlPoints) -> ControlPoints:
+        """Return control points with `sounds`: the names of the segments that lack them."""
+        ...
+
+    def for_clip(self, points: ControlPoints, times: Tensor) -> "ClipBackend":
+        """Return the backend of one clip, whose classes are those of `points.sounds`.
+
+        Args:
+            points: Named control points of the whole clip.
+            times: `[T]`, the time of every frame in seconds.
+        """
+        ...
+
+
+class ClipBackend(KeyframeBackend, Protocol):
+    """The backend of one clip.
+
+    Attributes:
+        found: What it found in the frames that it was run on, in JSON types, by frame of the clip.
+    """
+
+    found: dict[int, Mapping[str, Any]]
+
+
+@runtime_checkable
 class DropInBackend(KeyframeBackend, Protocol):
     """A backend that can also answer a call with the wrapped model's own signature.
 

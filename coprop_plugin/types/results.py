@@ -1,7 +1,7 @@
 """Results: the masks of a clip, and how they were made."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -31,15 +31,18 @@ class MaskOrigin:
             painted by hand.
         keyframes: The frames whose predictions it is made of.
         why: Why so, in a few words.
+        found: What the model says of this frame besides its mask, in JSON types: names, boxes.
     """
 
     kind: MaskKind
     keyframes: tuple[int, ...] = ()
     why: str = ""
+    found: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in JSON types, as in `result.json`."""
-        return {"mask": self.kind, "keyframes": list(self.keyframes), "why": self.why}
+        content = {"mask": self.kind, "keyframes": list(self.keyframes), "why": self.why}
+        return {**content, **self.found}
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,12 +19,12 @@ from coprop_plugin.control_points.listening.change_network import (
     save_change_network,
 )
 from coprop_plugin.control_points.listening.change_points import ChangePoint, find_change_points
+from coprop_plugin.control_points.listening.detector_loading import load_detector
 from coprop_plugin.control_points.listening.detectors import (
     Activity,
     AstDetector,
     Detector,
     PeAudioDetector,
-    load_detector,
     windows_at_hop,
 )
 from coprop_plugin.control_points.listening.features import (

@@ -1,18 +1,16 @@
 """Sound-event detectors of the transformers package: the probability of each category in time."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from coprop_plugin.audio.resample import resample
-from coprop_plugin.checkpoints.transformers_models import load_pretrained
-from coprop_plugin.errors import CheckpointError, ControlPointError
-from coprop_plugin.layers import checked_device, device_of
+from coprop_plugin.control_points.listening.visible_words import Words, columns_of
+from coprop_plugin.errors import ControlPointError
+from coprop_plugin.layers import device_of
 
 _AT_ONCE = 8
 
@@ -38,51 +36,16 @@ class Detector(Protocol):
     model_id: str
     """Its name in logs."""
 
-    def activity(
-        self, waveform: Tensor, sample_rate: int, categories: Sequence[str] | None
-    ) -> Activity:
-        """Detect categories in `waveform` [samples]; None: all that the detector knows."""
+    def activity(self, waveform: Tensor, sample_rate: int, categories: Words | None) -> Activity:
+        """Detect categories in `waveform` [samples].
+
+        Args:
+            waveform: `[samples]`.
+            sample_rate: In Hz.
+            categories: Their names, or names with the detector's labels that mean them; None for
+                all that it knows.
+        """
         ...
-
-
-def load_detector(
-    source: str | Path,
-    hop_s: float = 0.25,
-    window_s: float = 1.0,
-    local_files_only: bool = False,
-    device: torch.device | str | None = None,
-) -> Detector:
-    """Load a detector; the model type in its config selects the class.
-
-    Args:
-        source: An id on the hub or a folder, of a PE-A-Frame model ("facebook/pe-a-frame-small")
-            or of an audio spectrogram transformer with labels
-            ("MIT/ast-finetuned-audioset-10-10-0.4593").
-        hop_s: Of the latter.
-        window_s: Of the latter.
-        local_files_only: Whether to download nothing.
-        device: Device of the model; None is the CPU.
-
-    Raises:
-        CheckpointError: If there is no such model, or it is of another type.
-        MissingExtraError: If transformers is too old to have its class.
-    """
-    place = checked_device(device or "cpu")
-    config = load_pretrained("AutoConfig", source, local_files_only=local_files_only)
-    options = dict(local_files_only=local_files_only)
-    if config.model_type == "pe_audio":
-        model = load_pretrained("PeAudioFrameLevelModel", source, **options).to(place)
-        processor = load_pretrained("PeAudioProcessor", source, **options)
-        return PeAudioDetector(model, processor, str(source))
-    if config.model_type == "audio-spectrogram-transformer":
-        model = load_pretrained("ASTForAudioClassification", source, **options).to(place)
-        extractor = load_pretrained("ASTFeatureExtractor", source, **options)
-        return AstDetector(model, extractor, str(source), hop_s, window_s)
-    raise CheckpointError(
-        "Expected a model of type 'pe_audio' (e.g. facebook/pe-a-frame-small) or "
-        "'audio-spectrogram-transformer' (e.g. MIT/ast-finetuned-audioset-10-10-0.4593), got "
-        f"{str(source)!r} of type {config.model_type!r}."
-    )
 
 
 class PeAudioDetector:
@@ -108,9 +71,7 @@ class PeAudioDetector:
         self.chunk_s, self.margin_s = chunk_s, margin_s
 
     @torch.no_grad()
-    def activity(
-        self, waveform: Tensor, sample_rate: int, categories: Sequence[str] | None
-    ) -> Activity:
+    def activity(self, waveform: Tensor, sample_rate: int, categories: Words | None) -> Activity:
         """Detect categories, which may be any words.
 
         Raises:
@@ -169,17 +130,14 @@ class AstDetector:
         self.hop_s, self.window_s = hop_s, window_s
 
     @torch.no_grad()
-    def activity(
-        self, waveform: Tensor, sample_rate: int, categories: Sequence[str] | None
-    ) -> Activity:
+    def activity(self, waveform: Tensor, sample_rate: int, categories: Words | None) -> Activity:
         """Detect the labels that match the categories, or all labels.
 
         Raises:
             ControlPointError: If the model has no label for a category.
         """
         labels = self.model.config.id2label
-        names = tuple(categories) if categories else tuple(labels[i] for i in sorted(labels))
-        columns = [self._labels_of(name) for name in names]
+        columns = columns_of(categories, [labels[n] for n in sorted(labels)], self.model_id)
         rate = self.extractor.sampling_rate
         windows = windows_at_hop(
             resample(waveform, sample_rate, rate), rate, self.hop_s, self.window_s
@@ -190,22 +148,8 @@ class AstDetector:
             batch = list(windows[start : start + _AT_ONCE].numpy())
             inputs = self.extractor(batch, sampling_rate=rate, return_tensors="pt").to(device)
             probs = self.model(**inputs).logits.float().sigmoid().cpu()
-            rows += [torch.stack([probs[:, c].amax(1) for c in columns], dim=1)]
-        return Activity(names, torch.cat(rows), self.hop_s)
-
-    def _labels_of(self, category: str) -> list[int]:
-        """Return the labels with all words of a category: "dog" matches "Dog" and "Dog bark"."""
-        labels = self.model.config.id2label
-        exact = [i for i, label in labels.items() if label.lower() == category.lower()]
-        wanted = _words(category)
-        found = exact or [i for i, label in labels.items() if wanted and wanted <= _words(label)]
-        if not found:
-            raise ControlPointError(
-                f"The category {category!r} matches none of the {len(labels)} labels of "
-                f"{self.model_id} ({', '.join(list(labels.values())[:8])} ...). Name one of them, "
-                "or use a PE-A-Frame model, which takes any words."
-            )
-        return found
+            rows += [torch.stack([probs[:, c].amax(1) for c in columns.values()], dim=1)]
+        return Activity(tuple(columns), torch.cat(rows), self.hop_s)
 
 
 def windows_at_hop(waveform: Tensor, rate: int, hop_s: float, window_s: float) -> Tensor:
@@ -232,8 +176,3 @@ def windows_at_hop(waveform: Tensor, rate: int, hop_s: float, window_s: float) -
         waveform, (before, max(0, starts[-1] + window - len(waveform)))
     )
     return torch.stack([padded[s + before : s + before + window] for s in starts])
-
-
-def _words(text: str) -> set[str]:
-    letters = "".join(c if c.isalnum() else " " for c in text.lower())
-    return set(letters.split())
