@@ -58,6 +58,7 @@ MODELS = _child(
     "coprop_plugin.pipeline",
     "coprop_plugin.adapters.registered",
     "coprop_plugin.keyframes",
+    "coprop_plugin.open_vocabulary",
     "coprop_plugin.propagation",
     "coprop_plugin.audio.vggish",
 )

@@ -25,6 +25,7 @@ FLOORS = {
     "propagation": 5,
     "world": 5,
     "report": 5,
+    "open_vocabulary": 5.5,
     "pipeline": 6,
     "training": 6,
     "benchmark": 7,

@@ -41,6 +41,7 @@ from coprop_plugin.types import (
     FrameResult,
     Hook,
     KeyframeBackend,
+    NamingBackend,
     Propagator,
     Sampling,
     SegmentationResult,
@@ -48,8 +49,8 @@ from coprop_plugin.types import (
     StreamingProvider,
 )
 
-ControlPointsOption = str | Mapping[str, Any] | Sequence[int] | Tensor | ControlPointProvider
-"""How control points are found: a registered name, a config, flags, or a provider."""
+ControlPointsOption = str | Mapping[str, Any] | Sequence[int] | Tensor | ControlPointProvider | None
+"""How control points are found: a registered name, a config, flags, or a provider; see `CoProp`."""
 
 PropagatorOption = str | Path | Mapping[str, Any] | Propagator | None
 """What propagates masks: None is the preset's; see `CoProp`."""
@@ -65,7 +66,8 @@ class CoProp(nn.Module):
         backend: Eq. (2): a `KeyframeBackend`, or an mmengine config of one, in which `model` may
             be a config of a registered model.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
-            (one 0 or 1 per frame).
+            (one 0 or 1 per frame). None: those that come with the backend (`open_vocabulary` has
+            its listener's), else `"novelty"`.
         propagator: Eq. (3): `"appearance"`, `"learned"` for the Audio-Insert Propagator with the
             shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a
             registered name, a config, or a `Propagator`; None is the preset's.
@@ -111,7 +113,7 @@ class CoProp(nn.Module):
     def __init__(
         self,
         backend: KeyframeBackend | Mapping[str, Any],
-        control_points: ControlPointsOption = "novelty",
+        control_points: ControlPointsOption = None,
         propagator: PropagatorOption = None,
         device: torch.device | str | None = None,
         reanchor: Reanchor = BY_PRESET,
@@ -129,7 +131,8 @@ class CoProp(nn.Module):
         self.segment_batch = segment_batch
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
-        self.provider = as_provider(control_points)
+        own = getattr(self.backend, "control_points", None) or "novelty"
+        self.provider = as_provider(own if control_points is None else control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
         check_parts(self.backend, getattr(self.backend, "model", None), self.propagator)
         place = _propagator_device(self.backend, device)
@@ -237,7 +240,7 @@ class CoProp(nn.Module):
         """
         audio, cut = video.audio, self.candidates
         extra_s = cut.segment_s if cut else 0.0
-        partial = points is not None or stop is not None or given
+        partial = points is not None or stop is not None or given or self._names_sounds
         if isinstance(self.provider, StreamingProvider) and not partial:
             with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
                 growing = StreamingSchedule(
@@ -253,7 +256,7 @@ class CoProp(nn.Module):
                 results = self._results(windows, growing, hook)
                 yield from (result for result in results if result.index >= start)
             return
-        points = self.anchor(audio, hook) if points is None else check_points(points, audio)
+        points = self.anchor(audio, hook) if points is None else self.named(points, audio)
         schedule = self.schedule(points, audio, start=start, stop=stop, given=given)
         end = None if stop is None else schedule.stop
         windows = video.windows(schedule.start, end, extra_s, self._needs_context)
@@ -315,8 +318,8 @@ class CoProp(nn.Module):
             The result, in which every frame is a control point.
         """
         clip = Clip.of(source, fps, sampling)
-        points = ControlPoints(torch.ones(clip.num_frames), source="bare")
-        runner = BackendRunner(self.backend)
+        points = self.named(ControlPoints(torch.ones(clip.num_frames), source="bare"), clip)
+        runner = BackendRunner(self.backend_of(points, clip.times))
         every = torch.arange(clip.num_frames).split(runner.batch_size(clip))
         logits = (row for batch in every for row in runner.logits(clip, batch.tolist()))
         frames = (
@@ -331,10 +334,31 @@ class CoProp(nn.Module):
         Raises:
             ControlPointError: If the provider's flags are not one a frame.
         """
-        points = check_points(self.provider.propose(clip), clip)
+        points = self.named(self.provider.propose(clip), clip)
         if hook:
             hook("control_points", points, 1, 1)
         return points
+
+    def named(self, points: ControlPoints, clip: Clip) -> ControlPoints:
+        """Return control points of a clip, named if the backend's classes are names.
+
+        Raises:
+            ControlPointError: If there is not one flag a frame.
+        """
+        points = check_points(points, clip)
+        if isinstance(self.backend, NamingBackend):
+            return self.backend.name_sounds(clip, points)
+        return points
+
+    @property
+    def _names_sounds(self) -> bool:
+        return isinstance(self.backend, NamingBackend)
+
+    def backend_of(self, points: ControlPoints, times: Tensor) -> KeyframeBackend:
+        """Return the backend of one clip: one with the clip's classes, if they are names."""
+        if isinstance(self.backend, NamingBackend):
+            return self.backend.for_clip(points, times)
+        return self.backend
 
     def schedule(
         self,
@@ -372,7 +396,9 @@ class CoProp(nn.Module):
         self, windows: Iterable[Window], schedule: KeyframeSchedule, hook: Hook | None
     ) -> Iterator[FrameResult]:
         """Segment the frames of a video that is read in windows: one result a frame, in order."""
-        runner = BackendRunner(self.backend, hook)
+        backend = self.backend_of(schedule.points, schedule.times)
+        runner = BackendRunner(backend, hook)
+        found: dict[int, Mapping[str, Any]] = getattr(backend, "found", {})
         groups = ([ScheduledWindow(window, schedule)] for window in windows)
         frames = (
             frame.masks.result(
@@ -380,7 +406,7 @@ class CoProp(nn.Module):
                 float(schedule.times[frame.index]),
                 frame.is_keyframe,
                 runner.class_names,
-                frame.origin,
+                replace(frame.origin, found=found.pop(frame.index, {})),
             )
             for frame in self._masks(groups, runner)
         )
@@ -401,7 +427,9 @@ class CoProp(nn.Module):
             keyframes_of = CandidateRunner(
                 runner, self.propagator, self.candidates, self.segment_batch
             )
-        propagator = WindowPropagator(self.propagator, self.backend.num_classes, self.segment_batch)
+        propagator = WindowPropagator(
+            self.propagator, runner.backend.num_classes, self.segment_batch
+        )
         for windows in groups:
             keyframes = keyframes_of.run(windows)
             yield from propagator.run(windows, keyframes, lookahead)

@@ -9,6 +9,7 @@ from torch import nn
 
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline.coprop import (
     ControlPointsOption,
     CoProp,
@@ -22,7 +23,7 @@ def wrap(
     *,
     weights: str | Path | None = None,
     backend: Any = "auto",
-    control_points: ControlPointsOption = "novelty",
+    control_points: ControlPointsOption = None,
     propagator: PropagatorOption = None,
     device: torch.device | str | None = None,
     reanchor: Reanchor = BY_PRESET,
@@ -43,6 +44,7 @@ def wrap(
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
         control_points: A registered name (`list_providers()`), a config, a provider, or flags.
+            None: those that come with the model, else `"novelty"`; see `CoProp`.
         propagator: `"appearance"`, `"learned"` for the Audio-Insert Propagator with the shipped
             weights, a checkpoint path, a folder that `save_pretrained` wrote, "hf://owner/name" for
             one on the hub, a registered name (`list_propagators()`), a config, or a propagator;
@@ -124,12 +126,13 @@ def unwrap(model: CoProp) -> Any:
     return model._wrapped[0]
 
 
-def load_model(name: str, weights: str | Path | None) -> nn.Module:
+def load_model(name: str, weights: str | Path | None) -> Any:
     """Load a model by its name and a file of weights.
 
     Args:
         name: A family of released models, `"tpavi"`, `"avsegformer"` or `"catr"`; or one of our
-            own: `"sounding_object"`, `"keyframe_processor"`.
+            own: `"sounding_object"`, `"keyframe_processor"`; or `"open_vocabulary"`, see
+            `OpenVocabulary`.
         weights: The file: a released one as it was downloaded, or our safetensors. For
             "keyframe_processor" also a folder that `save_pretrained` wrote, or "hf://owner/name"
             for one on the hub. None for the weights that come with our own models.
@@ -144,6 +147,8 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
     from coprop_plugin.adapters.registered import FAMILIES
     from coprop_plugin.keyframes import load_keyframe_processor, load_sounding_object
 
+    if name == "open_vocabulary" and weights is None:
+        return OpenVocabulary()
     ours: dict[str, Callable[[Any], nn.Module]] = {
         "sounding_object": load_sounding_object,
         "keyframe_processor": load_keyframe_processor,
@@ -152,7 +157,7 @@ def load_model(name: str, weights: str | Path | None) -> nn.Module:
         return ours[name](weights)
     if name not in FAMILIES:
         raise AdapterError(
-            f"{name!r} is not a known model; known are {', '.join((*FAMILIES, *ours))}. Build "
+            f"{name!r} is not a known model; known are {', '.join((*FAMILIES, *ours, 'open_vocabulary'))}. Build "
             "another model with its own code, and wrap the instance."
         )
     if weights is None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from coprop_plugin.checkpoints.transformers_models import load_pretrained
+from coprop_plugin.checkpoints import checkpoint_of, load_pretrained
 from coprop_plugin.control_points.listening.detectors import (
     AstDetector,
     Detector,
@@ -26,7 +26,7 @@ def load_detector(
     """Load a detector; the model type in its config selects the class.
 
     Args:
-        source: An id on the hub or a folder, of a PE-A-Frame model ("facebook/pe-a-frame-small"),
+        source: A short name ("pe_a_frame", "ast", "clap"), an id on the hub or a folder, of a PE-A-Frame model ("facebook/pe-a-frame-small"),
             of an audio spectrogram transformer with labels
             ("MIT/ast-finetuned-audioset-10-10-0.4593"), or of CLAP ("laion/clap-htsat-unfused");
             or "speech" for silero-vad, which needs no download.
@@ -41,7 +41,7 @@ def load_detector(
     """
     if source == SPEECH:
         return SpeechDetector()
-    place = checked_device(device or "cpu")
+    source, place = checkpoint_of(source), checked_device(device or "cpu")
     config = load_pretrained("AutoConfig", source, local_files_only=local_files_only)
     options = dict(local_files_only=local_files_only)
     if config.model_type == "pe_audio":
