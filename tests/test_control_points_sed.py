@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from tiny_pretrained import save_clap, save_pe_audio
+from tiny_pretrained import save_clip_text, save_pe_audio
 
-from coprop_plugin.benchmark import untrained_clap, untrained_sed
+from coprop_plugin.benchmark import untrained_sed
 from coprop_plugin.checkpoints import load_pretrained
 from coprop_plugin.control_points import SoundEventProvider, active_spans
 from coprop_plugin.control_points.language import read_names
@@ -257,9 +257,9 @@ def test_a_missing_model_and_one_of_another_kind_are_refused(tmp_path, two_sound
     provider = SoundEventProvider("nobody/has-this", local_files_only=True)
     with pytest.raises(CheckpointError, match=r"'nobody/has-this'.*hf download nobody/has-this"):
         provider.propose(two_sounds)
-    folder = save_clap(tmp_path, untrained_clap())
+    folder = save_clip_text(tmp_path)
     with pytest.raises(
-        CheckpointError, match=r"Expected a model of type 'pe_audio'.*of type 'clap'"
+        CheckpointError, match=r"Expected a model of type 'pe_audio'.*of type 'clip_text_model'"
     ):
         SoundEventProvider(folder).propose(two_sounds)
 

@@ -49,7 +49,8 @@ MODULES = {
     "control_points.retrieval": "Store",
     "control_points.llm": "CallableAudioLLM OpenAICompatibleLLM QwenAudioLLM",
     "control_points.novelty": "NoveltyProvider",
-    "control_points.sed": "SoundEventProvider",
+    "control_points.sed": "ListenerProvider SoundEventProvider SpeechProvider",
+    "open_vocabulary": "Finder Instance OpenVocabulary load_finder",
     "control_points.clap": "ClapProvider",
     "control_points.ensemble": "EnsembleProvider",
     "control_points.gate": "GateProvider",
@@ -67,7 +68,7 @@ REGISTERED = {
     "CallableBackend ChangeDetectorTraining CoProp FamilyTraining FlowPropagator HoldPropagator "
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
     "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
-    "hold keyframe_processor mmseg small_log_mel tpavi vggish",
+    "hold keyframe_processor mmseg open_vocabulary small_log_mel tpavi vggish",
     "DATASETS": "AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
     "InterleavedDataset PhotographicClips PhotographicFrames SoundMixtures WorldClips WorldFrames "
     "WorldSeconds",
@@ -77,7 +78,8 @@ REGISTERED = {
     "PROVIDERS": "ChangeDetectorProvider ClapProvider CosineProvider EnsembleProvider "
     "EveryNProvider FileProvider FlagsProvider GateProvider NoveltyProvider OneStepProvider "
     "OracleProvider RCPGProvider SoundEventProvider ThreeStepProvider change_detector "
-    "clap cosine ensemble every_n file flags gate novelty one_step oracle rcpg sed three_step",
+    "clap cosine ensemble every_n file flags gate listener novelty one_step oracle "
+    "rcpg sed speech three_step",
     "AUDIO_LLMS": "CachedLLM CallableAudioLLM OpenAICompatibleLLM QwenAudioLLM cached callable "
     "openai_compatible qwen2_audio",
 }

@@ -19,7 +19,12 @@ from coprop_plugin.control_points.providers import (
 )
 from coprop_plugin.control_points.resolve import ProviderSource, as_provider
 from coprop_plugin.control_points.retrieval import Query, Retrieved, Store
-from coprop_plugin.control_points.sed import SoundEventProvider, active_spans
+from coprop_plugin.control_points.sed import (
+    ListenerProvider,
+    SoundEventProvider,
+    SpeechProvider,
+    active_spans,
+)
 from coprop_plugin.control_points.strategies import (
     OneStepProvider,
     RCPGProvider,
@@ -43,7 +48,9 @@ __all__ = [
     "Query",
     "RCPGProvider",
     "Retrieved",
+    "ListenerProvider",
     "SoundEventProvider",
+    "SpeechProvider",
     "Store",
     "ThreeStepProvider",
     "active_spans",

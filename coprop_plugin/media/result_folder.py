@@ -237,8 +237,10 @@ class ResultWriter:
             raise MediaError("Expected a writer with `reuse=`, got one without. Call `write`.")
         index = self.num_written
         self.times.append(float(time_s))
-        self._shape = (*reused.size, reused.content["num_classes"])
-        self._class_names = reused.content.get("class_names")
+        if reused.content["num_classes"] >= self._shape[2]:
+            # Otherwise names were added since.
+            self._shape = (*reused.size, reused.content["num_classes"])
+            self._class_names = reused.content.get("class_names")
         self._origins.append(reused.origin(index))
         self._pictures.copy(lambda: reused.copy_frame(index, self._partial))
 
@@ -303,6 +305,23 @@ class ResultWriter:
     def _spans(self, times: Tensor) -> Tensor:
         return spans_of(times, self._sampling) if self._clip is None else self._clip.spans
 
+    def _sounds(self) -> list[dict[str, Any]] | None:
+        """Return what sounds in each segment by name, and what of it was not in the picture."""
+        points = self.control_points
+        if points is None or points.sounds is None:
+            return None
+        spans = self._spans(torch.tensor(self.times, dtype=torch.float64)).tolist()
+        found = [origin or {} for origin in self._origins]
+        return [
+            {
+                "start_s": round(spans[segment.start][0], 6),
+                "end_s": round(spans[segment.stop - 1][1], 6),
+                "names": list(points.sounds.named.get(segment.start, ())),
+                "off_screen": list(found[segment.start].get("off_screen", ())),
+            }
+            for segment in points.segments
+        ]
+
     def _manifest(self) -> dict[str, Any]:
         source = self._source or (self._clip.source if self._clip is not None else None)
         made_with = None if self.control_points is None else self.control_points.to_dict()
@@ -318,6 +337,7 @@ class ResultWriter:
             "class_names": self._class_names,
             # How each mask was made; see `MaskOrigin`.
             "frames": self._origins,
+            "sounds": self._sounds(),
             "sampling": self._sampling,
             "times": [round(time_s, 6) for time_s in self.times],
             "about": self._about,

@@ -1,4 +1,4 @@
-"""The keyframe backend `open_vocabulary`: a listener names what sounds, a finder says where it is."""
+"""The keyframe backend `open_vocabulary`: a listener names what sounds, a finder locates it."""
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ NOTHING = "nothing that has a name"
 """The one class of a clip in which nothing was named."""
 
 
-@MODELS.register_module(name=["OpenVocabulary", "open_vocabulary"])
+@MODELS.register_module(name="open_vocabulary")
 class OpenVocabulary:
     """Eq. (2) without an AVS model: what sounds, by name, and where that is in the picture.
 
@@ -223,9 +223,6 @@ class ClipVocabulary:
         """Write the logits of one frame, and note what was found."""
         frame = int((self._times - clip.times[index]).abs().argmin())
         words = self.names(frame)
-        if not words:
-            self.found[frame] = {}
-            return
         objects, off_screen = {}, []
         for word, instances in self._instances(clip, index, frame, words).items():
             if not instances:
@@ -246,10 +243,12 @@ class ClipVocabulary:
         self, clip: Clip, index: int, frame: int, words: Sequence[str]
     ) -> dict[str, list[Instance]]:
         """Return the instances of each word that sounds, from left to right if they count."""
-        finder, picture = self._parent.finder, clip.rgb([index])[0]
         drawn = self._sounds.boxes.get(frame, {})
+        if not words and not drawn:
+            return {}
+        finder, picture = self._parent.finder, clip.rgb([index])[0]
         sought = [word for word in words if word not in drawn]
-        found = dict(zip(sought, finder.find(picture, sought) if sought else [], strict=True))
+        found = dict(zip(sought, finder.find(picture, sought) if sought else (), strict=True))
         if self._parent.among == "moving":
             found = {w: sounding_instances(clip, index, each) for w, each in found.items()}
         found |= {w: finder.in_boxes(picture, w, boxes) for w, boxes in drawn.items() if boxes}

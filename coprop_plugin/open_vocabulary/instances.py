@@ -94,14 +94,9 @@ def without_doubles(
     for n in scores.argsort(descending=True).tolist():
         if len(kept) == most:
             break
-        corners = torch.cat(
-            [
-                torch.maximum(boxes[kept, :2], boxes[n, :2]),
-                torch.minimum(boxes[kept, 2:], boxes[n, 2:]),
-            ],
-            1,
-        )
-        shared = (corners[:, 2:] - corners[:, :2]).clamp_min(0).prod(1)
+        start = torch.maximum(boxes[kept, :2], boxes[n, :2])
+        end = torch.minimum(boxes[kept, 2:], boxes[n, 2:])
+        shared = (end - start).clamp_min(0).prod(1)
         if not bool((shared > overlap * (area[kept] + area[n] - shared)).any()):
             kept.append(n)
     return kept

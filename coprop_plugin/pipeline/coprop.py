@@ -1,6 +1,5 @@
 """Co-Prop around any model: find control points, segment keyframes, propagate masks."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import AdapterError, TrainingError
-from coprop_plugin.layers import check_parts, checked_device, device_of, evaluating
+from coprop_plugin.layers import check_parts, evaluating
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
 from coprop_plugin.pipeline.candidates import CandidateRunner, keyframe_options
 from coprop_plugin.pipeline.mask_logits import MaskLogits
@@ -28,6 +27,7 @@ from coprop_plugin.pipeline.preset_options import (
     preset_options,
 )
 from coprop_plugin.pipeline.progress import progress_hook
+from coprop_plugin.pipeline.propagator_device import propagator_device
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points, cut_schedule
 from coprop_plugin.pipeline.segments import FrameMasks, WindowPropagator, check_segment_batch
 from coprop_plugin.pipeline.windows import ScheduledWindow, StreamedVideo, Window, WindowLimits
@@ -50,12 +50,10 @@ from coprop_plugin.types import (
 )
 
 ControlPointsOption = str | Mapping[str, Any] | Sequence[int] | Tensor | ControlPointProvider | None
-"""How control points are found: a registered name, a config, flags, or a provider; see `CoProp`."""
+"""How control points are found: a registered name, a config, flags, or a provider."""
 
 PropagatorOption = str | Path | Mapping[str, Any] | Propagator | None
 """What propagates masks: None is the preset's; see `CoProp`."""
-
-_log = logging.getLogger(__name__)
 
 
 @MODELS.register_module(name=["CoProp", "coprop"])
@@ -131,11 +129,13 @@ class CoProp(nn.Module):
         self.segment_batch = segment_batch
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
-        own = getattr(self.backend, "control_points", None) or "novelty"
-        self.provider = as_provider(own if control_points is None else control_points)
+        if control_points is None:
+            names = isinstance(self.backend, NamingBackend)
+            control_points = self.backend.control_points if names else "novelty"
+        self.provider = as_provider(control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
         check_parts(self.backend, getattr(self.backend, "model", None), self.propagator)
-        place = _propagator_device(self.backend, device)
+        place = propagator_device(self.backend, device)
         if isinstance(self.propagator, nn.Module):
             self.propagator.to(place)
         # It predicts until a caller asks for `train()`; its parts keep the mode that they have.
@@ -240,7 +240,8 @@ class CoProp(nn.Module):
         """
         audio, cut = video.audio, self.candidates
         extra_s = cut.segment_s if cut else 0.0
-        partial = points is not None or stop is not None or given or self._names_sounds
+        partial = points is not None or stop is not None or given
+        partial = partial or isinstance(self.backend, NamingBackend)
         if isinstance(self.provider, StreamingProvider) and not partial:
             with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
                 growing = StreamingSchedule(
@@ -350,10 +351,6 @@ class CoProp(nn.Module):
             return self.backend.name_sounds(clip, points)
         return points
 
-    @property
-    def _names_sounds(self) -> bool:
-        return isinstance(self.backend, NamingBackend)
-
     def backend_of(self, points: ControlPoints, times: Tensor) -> KeyframeBackend:
         """Return the backend of one clip: one with the clip's classes, if they are names."""
         if isinstance(self.backend, NamingBackend):
@@ -441,24 +438,3 @@ def _build_backend(config: Mapping[str, Any]) -> KeyframeBackend:
     if isinstance(config.get("model"), Mapping):
         config["model"] = build(MODELS, config["model"])
     return build(MODELS, config, verb="segment_keyframes")
-
-
-def _propagator_device(backend: KeyframeBackend, device: torch.device | str | None) -> torch.device:
-    """Return where the propagator runs: as asked, beside the model, or on the accelerator."""
-    modules = [backend, *vars(backend).values()] if hasattr(backend, "__dict__") else []
-    parts = [part for part in modules if isinstance(part, nn.Module)]
-    placed = next((part for part in parts if next(part.parameters(), None) is not None), None)
-    if device is not None:
-        chosen, why = checked_device(device), "as asked"
-    elif placed is not None:
-        chosen, why = device_of(placed), "beside the wrapped model"
-    else:
-        chosen, why = _default_device(), "the default device: the model has no parameters"
-    _log.info("The propagator runs on %s (%s).", chosen, why)
-    return chosen
-
-
-def _default_device() -> torch.device:
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -21,7 +21,7 @@ from coprop_plugin.pipeline.coprop import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
 from coprop_plugin.pipeline.windows import StreamedVideo, Window
-from coprop_plugin.types import Clip, ControlPoints
+from coprop_plugin.types import Clip, ControlPoints, Sounds
 
 _SAME_S = 1e-6
 # Where frames are sparse, a model's own clip length covers so many of them.
@@ -103,7 +103,8 @@ def redo(
     if not isinstance(points, ControlPoints):
         file = earlier.folder / "control_points.json" if points is None else points
         points = FileProvider(file).propose(audio)
-    points = _completed(check_points(points, audio), earlier.points, audio)
+    points = model.named(_completed(check_points(points, audio), earlier.points, audio), audio)
+    _refuse_other_classes(earlier, model, points, audio)
     painted, changed = earlier.painted()
     given = {t: torch.from_numpy(mask) for t, mask in painted.items()}
     # Only where masks were given counts here, not what they showed.
@@ -149,21 +150,35 @@ def _refuse_other(earlier: media.PreviousResult, model: CoProp, video: Path, aud
         wrong = f"was made by version {content['version']}, this is {__version__}"
     elif content["source_digest"] != media.content_digest(video):
         wrong = f"is of another video ({content['source']}), not of {video}"
-    elif content["num_classes"] != model.backend.num_classes:
-        wrong = (
-            f"is of another model: one of {content['num_classes']} classes, not of "
-            f"{model.backend.num_classes}"
-        )
     elif content["times"] != times:
         wrong = (
             f"has {len(content['times'])} frames where these options give {len(times)}, or has "
             "them at other times: it was made with another fps or sampling"
         )
     if wrong is not None:
-        raise MediaError(
-            f"{earlier.folder} {wrong}. Its masks cannot be reused: reuse a run of the same video, "
-            "model and frame rate, or segment without reuse."
+        raise _not_reusable(earlier, wrong)
+
+
+def _refuse_other_classes(
+    earlier: media.PreviousResult, model: CoProp, points: ControlPoints, audio: Clip
+) -> None:
+    """Check that the classes of an earlier result are the model's; names may have been added."""
+    content, backend = earlier.content, model.backend_of(points, audio.times)
+    names, before = getattr(backend, "class_names", None), content.get("class_names")
+    added = backend is not model.backend and list(names or ())[: len(before or ())] == before
+    if content["num_classes"] != backend.num_classes and not added:
+        raise _not_reusable(
+            earlier,
+            f"is of another model: one of {content['num_classes']} classes, not of "
+            f"{backend.num_classes}",
         )
+
+
+def _not_reusable(earlier: media.PreviousResult, wrong: str) -> MediaError:
+    return MediaError(
+        f"{earlier.folder} {wrong}. Its masks cannot be reused: reuse a run of the same video, "
+        "model and frame rate, or segment without reuse."
+    )
 
 
 def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> ControlPoints:
@@ -178,6 +193,13 @@ def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> Con
         known = dict(zip(earlier.indices, earlier.starts_s.tolist(), strict=True))
         starts_s = [known.get(t, float(clip.spans[t, 0])) for t in points.indices]
         points = replace(points, starts_s=torch.tensor(starts_s, dtype=torch.float64))
+    if earlier.sounds is not None:
+        new, known = points.sounds, earlier.sounds
+        named = {t: known.named[t] for t in points.indices if t in known.named}
+        boxes = known.boxes if new is None else new.boxes
+        classes = known.classes + (() if new is None else new.classes)
+        named |= {} if new is None else new.named
+        points = replace(points, sounds=Sounds(named, classes, boxes))
     if points.starts_s is not None:
         for t, start_s in zip(points.indices, points.starts_s.tolist(), strict=True):
             if start_s > float(clip.spans[t, 1]) + _SAME_S:
@@ -207,10 +229,18 @@ def _plan(
         same = same and (start in before.given) == (start in now.given)
         same = same and not changed.intersection(segment)
         same = same and before.is_silent(start) == now.is_silent(start)
+        same = same and _sounds(before.points, segment) == _sounds(now.points, segment)
         if same and now.runs_model(start):
             frames = segment if whole else range(start, start + 1)
             same = _same_audio(model, clip.times, frames, *audio_times)
         yield segment, same
+
+
+def _sounds(points: ControlPoints, frames: range) -> tuple[Any, Any]:
+    """Return the names of a segment, and the boxes that a person drew in it."""
+    sounds = points.sounds or Sounds({})
+    segment = max(t for t in points.indices if t <= frames.start)
+    return sounds.named.get(segment), {t: b for t, b in sounds.boxes.items() if t in frames}
 
 
 def _audio_times(clip: Clip, schedule: KeyframeSchedule, everywhere: bool) -> Tensor:

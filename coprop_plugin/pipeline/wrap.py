@@ -157,8 +157,8 @@ def load_model(name: str, weights: str | Path | None) -> Any:
         return ours[name](weights)
     if name not in FAMILIES:
         raise AdapterError(
-            f"{name!r} is not a known model; known are {', '.join((*FAMILIES, *ours, 'open_vocabulary'))}. Build "
-            "another model with its own code, and wrap the instance."
+            f"{name!r} is not a known model; known are {', '.join((*FAMILIES, *ours))}, "
+            "open_vocabulary. Build another model with its own code, and wrap the instance."
         )
     if weights is None:
         raise AdapterError(

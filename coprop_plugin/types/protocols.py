@@ -56,11 +56,10 @@ class KeyframeBackend(Protocol):
 
 @runtime_checkable
 class NamingBackend(Protocol):
-    """A backend whose classes are the names of what sounds in a clip.
+    """A backend whose classes are the names of what sounds in a clip."""
 
-    It may have an attribute `control_points`, the provider that goes with it, which is used where
-    none is named.
-    """
+    control_points: "ControlPointProvider"
+    """The provider that goes with it, used where none is named."""
 
     def name_sounds(self, clip: Clip, points: ControlPoints) -> ControlPoints:
         """Return control points with `sounds`: the names of the segments that lack them."""

@@ -32,6 +32,7 @@ from coprop_plugin.control_points.listening.features import (
     frame_features,
     timbre,
 )
+from coprop_plugin.control_points.listening.listener import Heard, Listener
 from coprop_plugin.control_points.listening.mel_rows import (
     MelRows,
     clip_mel_rows,
@@ -39,6 +40,9 @@ from coprop_plugin.control_points.listening.mel_rows import (
 )
 from coprop_plugin.control_points.listening.sides import compare_sides
 from coprop_plugin.control_points.listening.silence import Sound, find_sound
+from coprop_plugin.control_points.listening.speech import SpeechDetector
+from coprop_plugin.control_points.listening.visible_words import VISIBLE
+from coprop_plugin.control_points.listening.zero_shot import ClapDetector
 
 __all__ = [
     "SILENT",
@@ -47,15 +51,20 @@ __all__ = [
     "Boundary",
     "ChangeNetwork",
     "ChangePoint",
+    "ClapDetector",
     "Detector",
     "FoundChange",
+    "Heard",
+    "Listener",
     "MelRows",
     "MomentFeatures",
     "Moments",
     "NetworkOutputs",
     "PeAudioDetector",
     "Sound",
+    "SpeechDetector",
     "Steps",
+    "VISIBLE",
     "clip_mel_rows",
     "compare_sides",
     "consecutive_similarity",

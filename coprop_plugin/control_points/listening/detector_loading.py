@@ -26,10 +26,10 @@ def load_detector(
     """Load a detector; the model type in its config selects the class.
 
     Args:
-        source: A short name ("pe_a_frame", "ast", "clap"), an id on the hub or a folder, of a PE-A-Frame model ("facebook/pe-a-frame-small"),
-            of an audio spectrogram transformer with labels
-            ("MIT/ast-finetuned-audioset-10-10-0.4593"), or of CLAP ("laion/clap-htsat-unfused");
-            or "speech" for silero-vad, which needs no download.
+        source: A PE-A-Frame model ("pe_a_frame"), an audio spectrogram transformer with labels
+            ("ast"), or CLAP ("clap"): a short name (`coprop weights list`), an id on the hub
+            ("facebook/pe-a-frame-small") or a folder; or "speech" for silero-vad, which needs no
+            download.
         hop_s: Of the latter two models.
         window_s: Of the latter two models.
         local_files_only: Whether to download nothing.

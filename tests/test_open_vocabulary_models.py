@@ -1,0 +1,170 @@
+"""The models behind `open_vocabulary`, tiny and random, of their real classes: save, load, run."""
+
+import pytest
+import torch
+from tiny_finders import SAVE
+from tiny_pretrained import save_clap, save_pe_audio, tokenizer
+
+from coprop_plugin import wrap
+from coprop_plugin.benchmark import untrained_clap, untrained_sed
+from coprop_plugin.control_points import SpeechProvider, as_provider
+from coprop_plugin.control_points.listening import SpeechDetector, load_detector
+from coprop_plugin.control_points.listening.listener import Listener
+from coprop_plugin.errors import CheckpointError, ControlPointError
+from coprop_plugin.open_vocabulary import OpenVocabulary, load_finder
+from coprop_plugin.types import Clip
+
+SR = 16_000
+WORDS = ["dog", "violin"]
+FINDERS = ["clipseg", "grounding_dino+sam2", "owlv2+sam2", "sam3"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("finders")
+    return {name: str(save(root / name)) for name, save in SAVE.items()}
+
+
+def finder_of(folders, name, least_score=1e-6, **options):
+    source = "+".join(folders[part] for part in name.split("+"))
+    return load_finder(source, least_score=least_score, local_files_only=True, **options)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return torch.rand(3, 48, 80, generator=torch.Generator().manual_seed(1))
+
+
+def union(instances, size):
+    logits = [one.logits for one in instances]
+    return torch.stack(logits).amax(0) if logits else torch.full(size, -1.0)
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_a_finder_gives_each_word_its_own_masks_whatever_the_order(folders, name, picture):
+    finder = finder_of(folders, name)
+    found, swapped = finder.find(picture, WORDS), finder.find(picture, WORDS[::-1])
+    assert [len(each) for each in found] == [len(each) for each in swapped[::-1]]
+    assert sum(map(len, found)) > 0
+    for one, other in zip(found, swapped[::-1], strict=True):
+        size = tuple(picture.shape[-2:])
+        torch.testing.assert_close(union(one, size), union(other, size), rtol=1e-3, atol=1e-3)
+        for instance in one:
+            left, top, right, bottom = instance.box
+            assert 0 <= left < right <= 80
+            assert 0 <= top < bottom <= 48
+            assert 0 <= instance.score <= 1
+            assert instance.logits.shape == (48, 80)
+    alone = finder.find(picture, WORDS[:1])
+    assert len(alone) == 1
+
+
+@pytest.mark.parametrize("name", FINDERS)
+def test_where_nothing_is_sure_enough_nothing_is_found(folders, name, picture):
+    # Random weights of OWLv2 are sure of what they see.
+    finder = finder_of(folders, name, least_score=2.0 if "owlv2" in name else 1 - 1e-6)
+    assert finder.find(picture, WORDS) == [[], []]
+    (inside,) = finder.in_boxes(picture, "dog", [(10.0, 5.0, 30.0, 25.0)])
+    assert not bool((inside.logits[:, 30:] > 0).any())
+    assert bool((inside.logits[5:25, 10:30] > 0).any())
+
+
+def test_words_that_the_tokenizer_joins_or_cuts_keep_their_own_scores(folders, picture):
+    detector = finder_of(folders, "grounding_dino+sam2").detector
+    # Unknown, cut into letters, with a full stop inside, of two words.
+    words = ["Zebra42", "dgo", "st. bernard", "man playing", "dog"]
+    together = detector.boxes(picture, words)
+    assert len(together) == len(words)
+    many = detector.boxes(picture, [f"{'dgoviolin' * 2}{n}" for n in range(8)])
+    assert len(many) == 8
+
+
+def test_boxes_of_one_thing_become_one_instance(folders, picture):
+    finder = finder_of(folders, "owlv2+sam2")
+    instances = [one for each in finder.find(picture, WORDS) for one in each]
+    assert len(instances) <= 20
+    found = finder.detector.boxes(picture, WORDS)
+    assert sum(len(boxes) for boxes, _ in found) > len(instances)
+
+
+@pytest.mark.parametrize("name", ["owlv2+sam2", "sam3"])
+def test_half_precision(folders, picture, name):
+    finder = finder_of(folders, name, dtype=torch.bfloat16)
+    instances = [one for each in finder.find(picture, WORDS) for one in each]
+    assert {one.logits.dtype for one in instances} == {torch.float32}
+
+
+def test_other_models_are_refused(folders, tmp_path):
+    with pytest.raises(CheckpointError, match="Expected a finder: CLIPSeg.*of type 'sam2_video'"):
+        load_finder(folders["sam2"])
+    with pytest.raises(CheckpointError, match="of type 'clipseg' as the detector"):
+        load_finder(f"{folders['clipseg']}+{folders['sam2']}")
+    with pytest.raises(CheckpointError, match="of type 'owlv2' for the masks"):
+        load_finder(f"{folders['owlv2']}+{folders['owlv2']}")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.rand(6, 3, 32, 48, generator=generator)
+    waveform = 0.2 * torch.randn(3 * SR, generator=generator)
+    return Clip(frames, waveform, SR, torch.arange(6, dtype=torch.float64) / 2)
+
+
+@pytest.fixture(scope="module")
+def ears(tmp_path_factory):
+    root = tmp_path_factory.mktemp("ears")
+    sed = untrained_sed(["Speech", "Bark", "Violin, fiddle"]).detector
+    sed.model.save_pretrained(root / "ast")
+    sed.extractor.save_pretrained(root / "ast")
+    save_clap(root / "clap", untrained_clap())
+    tokenizer().save_pretrained(root / "clap")
+    save_pe_audio(root / "pe_audio")
+    return {name: str(root / name) for name in ("ast", "clap", "pe_audio")}
+
+
+@pytest.mark.parametrize("ear", ["ast", "clap", "pe_audio"])
+def test_listener_and_finder_from_folders_segment_a_clip(folders, ears, clip, ear):
+    backend = OpenVocabulary(
+        {"detector": ears[ear], "threshold": 0.01},
+        folders["clipseg"],
+        words=["dog", "person"],
+        least_score=1e-3,
+        local_files_only=True,
+        device="cpu",
+    )
+    result = wrap(backend, propagator="hold").segment(clip)
+    assert result.masks.shape == (6, 32, 48)
+    assert result.frame_results[0].class_names == ("background", "dog", "person")
+    assert result.control_points.log["detector"] == ears[ear]
+    assert bool(result.masks.any())
+
+
+def test_clap_compares_any_words_and_does_not_depend_on_their_order(ears, clip):
+    detector = load_detector(ears["clap"])
+    heard = detector.activity(clip.waveform, SR, ["dog", "flute"])
+    swapped = detector.activity(clip.waveform, SR, ["flute", "dog"])
+    assert heard.probs.shape == (12, 2)
+    torch.testing.assert_close(swapped.probs.flip(1), heard.probs)
+    with pytest.raises(ControlPointError, match="needs words to detect, got none"):
+        detector.activity(clip.waveform, SR, None)
+
+
+def test_listeners_share_one_table_of_nouns(ears, clip):
+    heard = Listener(ears["ast"], threshold=0.01).listen(clip)
+    assert set(heard.activity.categories) == {"person", "dog", "violin"}
+    named = Listener(ears["pe_audio"], namer=ears["ast"], threshold=0.01).listen(clip)
+    assert set(named.log["named"]) == set(named.activity.categories)
+
+
+def test_speech_is_found_without_a_download_and_leaves_the_threads_alone(clip):
+    pytest.importorskip("silero_vad", reason="an extra: pip install '.[speech]'")
+    before = torch.get_num_threads()
+    heard = SpeechDetector().activity(clip.waveform, SR, {"dog": ("Bark",), "person": ("Speech",)})
+    assert torch.get_num_threads() == before
+    assert heard.categories == ("person",)
+    assert heard.probs.shape == (94, 1)
+    assert heard.row_s == 0.032
+    assert float(heard.probs.max()) < 0.5  # Noise is not speech.
+    gate = as_provider({"type": "gate", "expensive": "speech"})
+    assert isinstance(gate.expensive, SpeechProvider)

@@ -1,0 +1,191 @@
+"""Tiny models that find words in pictures, of the transformers classes, saved as theirs.
+
+Random weights, tokenizers and processors of their own, nothing downloaded.
+"""
+
+import string
+
+import torch
+import transformers
+
+WORDS = ("a", "photo", "of", "dog", "violin", "man", "playing", ".")
+HIERA = dict(
+    hidden_size=8,
+    blocks_per_stage=[1, 1, 2, 1],
+    embed_dim_per_stage=[8, 16, 32, 64],
+    num_attention_heads_per_stage=[1, 1, 2, 2],
+    image_size=[128, 128],
+    window_positional_embedding_background_size=[4, 4],
+    window_size_per_stage=[8, 4, 4, 4],
+    global_attention_blocks=[3],
+)
+LEVELS = [[32, 32], [16, 16], [8, 8]]
+
+
+def clip_tokenizer():
+    """Return CLIP's tokenizer with letters only: every word is cut into pieces."""
+    letters = string.ascii_lowercase
+    pieces = [*letters, *[c + "</w>" for c in letters], ".</w>"]
+    vocabulary = {t: n for n, t in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    made = transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=32)
+    return made, len(vocabulary)
+
+
+def bert_tokenizer():
+    """Return BERT's tokenizer with few words; others are unknown, or cut into letters."""
+    pieces = [*string.ascii_lowercase, *["##" + c for c in string.ascii_lowercase]]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {t: n for n, t in enumerate([*special, *WORDS, *pieces])}
+    return transformers.BertTokenizer(vocab=vocabulary), len(vocabulary)
+
+
+def _towers(side, num_tokens):
+    small = dict(hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    text = dict(vocab_size=num_tokens, max_position_embeddings=32, bos_token_id=num_tokens - 2)
+    ends = dict(eos_token_id=num_tokens - 1, pad_token_id=num_tokens - 1)
+    return dict(
+        text_config={**small, **text, **ends},
+        vision_config=dict(**small, image_size=side, patch_size=16),
+        projection_dim=32,
+    )
+
+
+def save_owlv2(folder):
+    words, size = clip_tokenizer()
+    extractor = transformers.Owlv2ImageProcessorPil(size=dict(height=96, width=96))
+    transformers.Owlv2Processor(extractor, words).save_pretrained(folder)
+    return _saved(folder, "Owlv2ForObjectDetection", transformers.Owlv2Config(**_towers(96, size)))
+
+
+def save_clipseg(folder):
+    words, size = clip_tokenizer()
+    extractor = transformers.ViTImageProcessorPil(size=dict(height=64, width=64))
+    transformers.CLIPSegProcessor(extractor, words).save_pretrained(folder)
+    config = transformers.CLIPSegConfig(
+        **_towers(64, size),
+        extract_layers=[0, 1],
+        reduce_dim=16,
+        decoder_num_attention_heads=2,
+        decoder_intermediate_size=16,
+    )
+    return _saved(folder, "CLIPSegForImageSegmentation", config)
+
+
+def save_grounding_dino(folder):
+    words, size = bert_tokenizer()
+    extractor = transformers.GroundingDinoImageProcessorPil(
+        size=dict(shortest_edge=64, longest_edge=96)
+    )
+    transformers.GroundingDinoProcessor(extractor, words).save_pretrained(folder)
+    config = transformers.GroundingDinoConfig(
+        backbone_config=transformers.SwinConfig(
+            embed_dim=16,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 1, 2, 2],
+            window_size=4,
+            image_size=64,
+            out_features=["stage2", "stage3", "stage4"],
+        ),
+        text_config=transformers.BertConfig(
+            vocab_size=size,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+        ),
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        num_queries=10,
+        max_text_len=32,
+        disable_custom_kernels=True,
+    )
+    return _saved(folder, "GroundingDinoForObjectDetection", config)
+
+
+def save_sam2(folder):
+    """Save a video model: what the propagator `sam2` loads, and masks of boxes as well."""
+    wide = dict(hidden_size=128)
+    config = transformers.Sam2VideoConfig(
+        vision_config=transformers.Sam2VisionConfig(
+            backbone_config=transformers.Sam2HieraDetConfig(**HIERA),
+            backbone_channel_list=[64, 32, 16, 8],
+            fpn_hidden_size=128,
+            backbone_feature_sizes=LEVELS,
+        ),
+        prompt_encoder_config=dict(**wide, image_size=128, patch_size=16, mask_input_channels=4),
+        mask_decoder_config=dict(**wide, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16),
+        memory_attention_feed_forward_hidden_size=32,
+        image_size=128,
+        memory_attention_hidden_size=128,
+        memory_attention_num_layers=1,
+        memory_attention_rope_feat_sizes=[8, 8],
+        memory_encoder_hidden_size=128,
+        memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=128,
+        memory_fuser_embed_dim=128,
+        memory_fuser_intermediate_dim=32,
+    )
+    return _saved(folder, "Sam2VideoModel", config)
+
+
+def save_sam3(folder):
+    words, size = clip_tokenizer()
+    words.save_pretrained(folder)
+    small = dict(hidden_size=128, num_attention_heads=2)
+    layers = dict(**small, num_layers=1, intermediate_size=32)
+    vision = transformers.Sam3VisionConfig(
+        backbone_config=transformers.Sam3ViTConfig(
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=112,
+            patch_size=14,
+            window_size=4,
+            global_attn_indexes=[1],
+            pretrain_image_size=112,
+        ),
+        fpn_hidden_size=128,
+        backbone_feature_sizes=LEVELS,
+    )
+    text = dict(
+        model_type="clip_text_model",
+        vocab_size=size,
+        max_position_embeddings=16,
+        projection_dim=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        bos_token_id=size - 2,
+        eos_token_id=size - 1,
+        pad_token_id=size - 1,
+        **small,
+    )
+    config = transformers.Sam3Config(
+        vision_config=vision,
+        text_config=text,
+        geometry_encoder_config=layers,
+        detr_encoder_config=layers,
+        detr_decoder_config=dict(**layers, num_queries=6),
+        mask_decoder_config=small,
+    )
+    return _saved(folder, "Sam3Model", config)
+
+
+def _saved(folder, kind, config):
+    torch.manual_seed(0)
+    getattr(transformers, kind)(config).eval().save_pretrained(folder)
+    return folder
+
+
+SAVE = dict(
+    clipseg=save_clipseg,
+    grounding_dino=save_grounding_dino,
+    owlv2=save_owlv2,
+    sam2=save_sam2,
+    sam3=save_sam3,
+)
