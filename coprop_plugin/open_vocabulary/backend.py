@@ -104,7 +104,9 @@ class OpenVocabulary:
         )
         self.control_points = ListenerProvider(self.listener)
         self._finder = finder
-        self._loading = dict(least_score=least_score, local_files_only=local_files_only)
+        self._loading: dict[str, Any] = dict(
+            least_score=least_score, local_files_only=local_files_only
+        )
         self._dtype, self._device = getattr(torch, dtype), device
         self.instances, self.among = instances, among
 

@@ -46,7 +46,7 @@ def load_finder(
         DeviceError: If this machine has no such device.
     """
     place = checked_device(device or "cpu")
-    options = {} if least_score is None else dict(least_score=least_score)
+    options: dict[str, Any] = {} if least_score is None else dict(least_score=least_score)
 
     def model(kind: str, name: str) -> Any:
         return load_pretrained(kind, name, local_files_only=local_files_only).to(place, dtype)

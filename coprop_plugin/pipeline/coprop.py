@@ -130,8 +130,9 @@ class CoProp(nn.Module):
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
         if control_points is None:
-            names = isinstance(self.backend, NamingBackend)
-            control_points = self.backend.control_points if names else "novelty"
+            control_points = "novelty"
+            if isinstance(self.backend, NamingBackend):
+                control_points = self.backend.control_points
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
         check_parts(self.backend, getattr(self.backend, "model", None), self.propagator)
@@ -240,8 +241,9 @@ class CoProp(nn.Module):
         """
         audio, cut = video.audio, self.candidates
         extra_s = cut.segment_s if cut else 0.0
-        partial = points is not None or stop is not None or given
-        partial = partial or isinstance(self.backend, NamingBackend)
+        # Names of the whole clip are the classes of its first frame already.
+        whole = isinstance(self.backend, NamingBackend) or points is not None
+        partial = whole or stop is not None or given
         if isinstance(self.provider, StreamingProvider) and not partial:
             with closing(PrefetchedControlPoints(self.provider, audio)) as prefetched:
                 growing = StreamingSchedule(

@@ -194,12 +194,11 @@ def _completed(points: ControlPoints, earlier: ControlPoints, clip: Clip) -> Con
         starts_s = [known.get(t, float(clip.spans[t, 0])) for t in points.indices]
         points = replace(points, starts_s=torch.tensor(starts_s, dtype=torch.float64))
     if earlier.sounds is not None:
-        new, known = points.sounds, earlier.sounds
-        named = {t: known.named[t] for t in points.indices if t in known.named}
-        boxes = known.boxes if new is None else new.boxes
-        classes = known.classes + (() if new is None else new.classes)
-        named |= {} if new is None else new.named
-        points = replace(points, sounds=Sounds(named, classes, boxes))
+        before = earlier.sounds
+        new = points.sounds or Sounds({}, boxes=before.boxes)
+        same = {t: before.named[t] for t in points.indices if t in before.named}
+        sounds = Sounds({**same, **new.named}, before.classes + new.classes, new.boxes)
+        points = replace(points, sounds=sounds)
     if points.starts_s is not None:
         for t, start_s in zip(points.indices, points.starts_s.tolist(), strict=True):
             if start_s > float(clip.spans[t, 1]) + _SAME_S:

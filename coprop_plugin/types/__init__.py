@@ -45,7 +45,7 @@ from coprop_plugin.types.results import (
     MaskOrigin,
     SegmentationResult,
 )
-from coprop_plugin.types.sounds import Box, Sounds
+from coprop_plugin.types.segment_sounds import Box, Sounds
 from coprop_plugin.types.timeline import AVSBENCH_INSTANT_S, avsbench_times
 from coprop_plugin.types.tracks import DEFAULT_TRACKS, Track, Tracks
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError, ControlPointParseError
 from coprop_plugin.limits import FRAMES
-from coprop_plugin.types.sounds import Sounds
+from coprop_plugin.types.segment_sounds import Sounds
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,7 +145,9 @@ class Listener:
         self.words, self.llm = None if words is None else tuple(words), llm
         self.device = device
         self._sources: dict[str, Any] = {"detector": detector, "namer": namer}
-        self._loading = dict(hop_s=hop_s, window_s=window_s, local_files_only=local_files_only)
+        self._loading: dict[str, Any] = dict(
+            hop_s=hop_s, window_s=window_s, local_files_only=local_files_only
+        )
         self._last: tuple[Any, tuple[float, ...], Heard] | None = None
 
     def listen(self, clip: Clip) -> Heard:
