@@ -8,10 +8,11 @@ import torch
 from make_listening import NAMES, PerfectEar, PerfectSam3, ScriptedEar, ScriptedEye
 
 from coprop_plugin import wrap
+from coprop_plugin.batch import make_model
 from coprop_plugin.control_points import as_provider
 from coprop_plugin.control_points.listening.listener import Listener
 from coprop_plugin.control_points.listening.visible_words import VISIBLE, columns_of, words_of
-from coprop_plugin.errors import ControlPointError, KeyframeError
+from coprop_plugin.errors import ArgumentError, ControlPointError, KeyframeError
 from coprop_plugin.media import read_mask
 from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline import redo
@@ -159,6 +160,15 @@ def test_names_and_boxes_of_a_file_are_checked(sounds):
     content = {**ControlPoints([1, 0]).to_dict(), "sounds": sounds}
     with pytest.raises(ControlPointError, match='Expected "sounds" as .*Correct it'):
         ControlPoints.from_dict(content)
+
+
+def test_a_config_makes_the_backend_in_python_and_on_the_command_line():
+    config = {"type": "open_vocabulary", "listener": "speech", "words": ["dog"]}
+    assert wrap(config).backend.class_names == ("background", "dog")
+    made = make_model(json.dumps(config), control_points="novelty", device="cpu").backend
+    assert made.listener.device == torch.device("cpu")
+    with pytest.raises(ArgumentError, match="does not take the argument `finders`"):
+        make_model('{"type": "open_vocabulary", "finders": 1}')
 
 
 def test_wrong_options_are_refused():

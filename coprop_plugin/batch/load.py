@@ -18,10 +18,12 @@ from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
 from coprop_plugin.layers import checked_device
+from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import ControlPointProvider, Propagator
 
 _BACKENDS = (
@@ -82,6 +84,8 @@ def make_model(
     made, adapter = load_backend(backend, weights)
     if isinstance(made, nn.Module):
         made = made.to(device).eval()
+    elif isinstance(made, OpenVocabulary):
+        made.to(device)
     return wrap(
         made,
         backend=adapter,
@@ -123,7 +127,8 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, Bac
             `module:callable` or `file.py:callable`. The callable may be a model or a
             `KeyframeBackend`; a function of frames and audio (see `CallableBackend`); or a
             function that makes one of these: a class, a function without required arguments
-            besides `weights`, or one whose return annotation is a model.
+            besides `weights`, or one whose return annotation is a model. Or a backend's config as
+            JSON.
         weights: The model's weights, a file, a folder or "hf://owner/name"; passed to a function
             that makes a model as `weights=`, files as a path.
 
@@ -134,6 +139,9 @@ def load_backend(spec: str, weights: str | Path | None = None) -> tuple[Any, Bac
         AdapterError: If there is no such callable, or it does not make a model.
         CheckpointError: If `weights` is not a file, or does not fit the named model.
     """
+    if spec.lstrip().startswith("{"):
+        config = read_json(spec, "--backend", _BACKENDS)
+        return build(MODELS, config, verb="segment_keyframes"), "auto"
     if weights is not None and not is_folder_or_id(weights):
         weights = Path(weights)
         if not weights.is_file():

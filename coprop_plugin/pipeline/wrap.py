@@ -1,6 +1,6 @@
 """`wrap` puts Co-Prop around a model, `unwrap` returns it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from coprop_plugin.pipeline.coprop import (
     PropagatorOption,
 )
 from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
+from coprop_plugin.registry import MODELS, build
 
 
 def wrap(
@@ -38,8 +39,8 @@ def wrap(
     the same training state.
 
     Args:
-        model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`; or the name of the
-            model that `weights` belong to, see `load_model`.
+        model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`; the name of the
+            model that `weights` belong to, see `load_model`; or the config of a backend.
         weights: A released checkpoint as it was downloaded, or our safetensors. Only with a name.
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
@@ -85,6 +86,8 @@ def wrap(
     """
     if isinstance(model, str):
         model = load_model(model, weights)
+    elif isinstance(model, Mapping) and weights is None:
+        model = build(MODELS, model, verb="segment_keyframes")
     elif weights is not None:
         raise AdapterError(
             f"Expected `weights` only with the name of a model, got {str(weights)!r} for a "
