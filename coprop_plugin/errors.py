@@ -36,6 +36,10 @@ class AudioLLMError(CopropError, RuntimeError):
     """A language model that cannot be used or reached, or that gives no answer."""
 
 
+class CutOffAnswerError(AudioLLMError):
+    """An answer of a language model that reached the limit of its length."""
+
+
 class AdapterError(CopropError, TypeError):
     """A model that no adapter, or more than one, can wrap; or a call that cannot be made."""
 

@@ -643,6 +643,43 @@ def _read_aot_weights(folder):
     load(folder / "in.pth")
 
 
+TRAINED = {"meta": {"iter": 4}, "state_dict": {"w": torch.zeros(3)}}
+TRAINED |= {"message_hub": {}, "optimizer": {"lr": 1e-4}}
+
+
+def _trained(folder):
+    return [_saved(TRAINED), _saved(TRAINED, **_OLD), _saved({"a": opens()}), b""]
+
+
+@reader(
+    "checkpoint",
+    "iter_4.pth",
+    _trained,
+    tokens=[*PICKLE_TOKENS, b"state_dict", b"optimizer"],
+)
+def _read_checkpoint(folder):
+    from coprop_plugin.training.whole_checkpoints import last_whole_checkpoint
+
+    assert last_whole_checkpoint(folder) == folder / "iter_4.pth"
+
+
+# It is passed over if it is too large.
+@reader(
+    "last_checkpoint",
+    "last_checkpoint",
+    lambda folder: [b"iter_4.pth", b"/elsewhere/iter_4.pth\n", b"", b"iter_3.pth"],
+    tokens=[b"..", b"/", b"\0", b".pth"],
+    beside=lambda folder: (folder / "iter_4.pth").write_bytes(_saved(TRAINED)),
+    names_limit=False,
+)
+def _read_last_checkpoint(folder):
+    from coprop_plugin.training.whole_checkpoints import last_whole_checkpoint
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert last_whole_checkpoint(folder) is not None
+
+
 def _released_weights(folder):
     """Some names of each family, with tensors of their shapes that take no room in the file."""
     from make_weights import released_shapes

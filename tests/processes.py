@@ -93,6 +93,12 @@ def coprop(arguments):
     cli.main()
 
 
+def coprop_in_a_group(arguments):
+    """Run a command of `coprop` as the leader of a group of its own, which gets signals as one."""
+    os.setsid()
+    coprop(arguments)
+
+
 def _script(script, arguments, folder):
     os.chdir(folder)
     sys.argv = [str(script), *arguments]

@@ -322,3 +322,34 @@ def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path, 
     # What the next run finds is at most a hidden folder, and it clears that away.
     assert run(segmenters, videos / "one.mp4", "-o", out, "--no-overlay").exit_code == 0
     assert sorted(p.name for p in out.iterdir() if p.suffix != ".lock") == ["manifest.jsonl", "one"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "report gone",
+        "export gone -f coco",
+        "bench gone",
+        "bench --world 1 --assets gone",
+        "bench --sounds gone",
+        "moc gone",
+        "reproduce table1 --data gone",
+        "anchor compare gone",
+        "anchor compare --sounds gone",
+        "anchor annotate gone",
+    ],
+)
+def test_a_folder_that_does_not_exist_is_named(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = coprop(*command.split())
+    assert done.exit_code == 2, done.output
+    assert re.search(r"The folder \S*gone does not exist\. Check the name", done.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["anchor convert gone.csv -o x.json", "anchor index gone"])
+def test_missing_inputs_besides_folders_are_named(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = coprop(*command.split())
+    assert done.exit_code == 2, done.output
+    assert "does not exist" in done.stderr

@@ -19,7 +19,13 @@ from coprop_plugin.control_points.llm import (
     requested_flags,
 )
 from coprop_plugin.control_points.parsing import flags_schema
-from coprop_plugin.errors import AudioLLMError, CheckpointError, ClipError, MissingExtraError
+from coprop_plugin.errors import (
+    AudioLLMError,
+    CheckpointError,
+    ClipError,
+    CutOffAnswerError,
+    MissingExtraError,
+)
 
 CONVERSATION = [
     {"role": "system", "content": "You hear well."},
@@ -65,7 +71,7 @@ def client(folder, **options):
     return QwenAudioLLM(folder, **{"max_audio_s": MAX_AUDIO_S, "max_new_tokens": 6, **options})
 
 
-def greedy(model, processor, text, waveform, choices=None, steps=6):
+def greedy(model, processor, text, waveform, choices=None, steps=5):
     """The plainest loop: the likeliest token, among the allowed ones, one forward each."""
     inputs = processor(
         text=[text], audio=[waveform.numpy()], sampling_rate=16_000, return_tensors="pt"
@@ -96,6 +102,15 @@ PROMPT = (
 def test_an_answer_is_what_greedy_decoding_by_hand_says(llm, model):
     expected = greedy(model, tiny_qwen.processor(MAX_AUDIO_S), PROMPT, NOISE)
     assert llm.chat(CONVERSATION, NOISE, 16_000) == expected
+
+
+def test_an_answer_that_reaches_its_limit_is_an_error(folder):
+    llm = client(folder)
+    llm.model.generation_config.forced_eos_token_id = None
+    with pytest.raises(CutOffAnswerError, match=r"cut off after 6 tokens.*Raise `max_new_tokens`"):
+        llm.chat(CONVERSATION, NOISE, 16_000)
+    flags = json.loads(llm.chat(CONVERSATION, NOISE, 16_000, schema=flag_list(9)))
+    assert len(flags) == 9
 
 
 @pytest.mark.parametrize("num_flags", [1, 5, 10, 31])

@@ -26,7 +26,7 @@ from chat_server import (
 )
 
 from coprop_plugin.control_points.llm import OpenAICompatibleLLM
-from coprop_plugin.errors import AudioLLMError
+from coprop_plugin.errors import AudioLLMError, CutOffAnswerError
 
 QUESTION = [{"role": "system", "content": "Listen."}, {"role": "user", "content": "Which frames?"}]
 SCHEMA = {"type": "object", "properties": {"control_points": {"type": "array"}}}
@@ -231,6 +231,12 @@ def test_a_reply_without_an_answer_is_one_typed_error(act, words):
         ask(client(server, retries=1))
     assert server.url in str(caught.value)
     assert len(str(caught.value)) < 700
+
+
+def test_an_answer_that_is_cut_off_has_an_error_of_its_own():
+    cut = completion("<think>[1, 0]").replace(b'"stop"', b'"length"')
+    with ChatServer(says(200, cut)) as server, pytest.raises(CutOffAnswerError, match="max_tokens"):
+        ask(client(server, retries=0))
 
 
 def test_refusals_and_parts_are_answers():

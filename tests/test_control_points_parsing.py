@@ -59,6 +59,19 @@ FORMS = {
     "ranges that overlap": "dog: 0-5 s\ngirl: 3-5 s",
     "frames n to m": "Frames 1-3: dog\nframes 4 to 5: girl",
     "half-open frames": "frames 0-3: dog\nframes 3-5: girl",
+    "ranges in lines of JSON": '{"start": 0.0, "end": 3.0, "label": "dog"}\n'
+    '{"start": 3, "end": 5, "label": "girl"}',
+    "ranges in JSON": '[{"start": 0, "end": 3, "label": "dog"},'
+    ' {"start": 3, "end": 5, "label": "girl"}]',
+    "ranges in JSON in prose": 'Sure: {"id": 1, "begin": "0:00", "end": "0:02.8", '
+    '"sounds": ["dog", "girl"]}, '
+    '{"id": 2, "begin": "0:02.8", "end": "0:05", "sounds": ["dog"]}. Done.',
+    "ranges in fenced lines of JSON": "Here:\n```jsonl\n"
+    '{"start_time": 0, "end_time": 2, "event": "dog 1"}\n'
+    '{"start_time": 2, "end_time": 3, "event": "dog 1"}\n'
+    '{"start_time": 3, "end_time": 5, "event": "dog 2"}\n```',
+    "ranges of frames in JSON": '{"segments": [{"start_frame": 1, "end_frame": 3, "label": "dog"},'
+    ' {"start_frame": 4, "end_frame": 5, "label": "girl"}]}',
     "starts": "0:00 dog\n0:03 girl",
     "starts in seconds": "- 0 s: dog\n- 3 s: girl",
     "thought before": "<think>[1, 1, 1, 1, 1]?</think>[1, 0, 0, 1, 0]",
@@ -99,6 +112,10 @@ UNREADABLE = {
     "2-4: dog": "do not cover every frame",
     "5-3 s: dog": "run backwards",
     "0-9 s: dog": "end after 5 s",
+    '{"start": 1, "end": 3, "label": "dog"}': "do not cover every frame",
+    '{"start_s": 0, "end_s": 2}\n{"start_s": 3, "end_s": 5}': "a second is missing",
+    '{"start": 0, "end": 3, "change": 1}': "another value, 'change'",
+    '{"start_frame": 1, "end_s": 3, "label": "dog"}': "mix frames and seconds",
     "0-3 s: dog, 3-5 s: girl": "several ranges in one line",
     "0-3 s: 2 dogs\n3-5 s: girl": "has other numbers besides",
     "It changes at 3 seconds.": "has no list",

@@ -33,6 +33,7 @@ from coprop_plugin.errors import (
     ClipError,
     ControlPointError,
     ControlPointParseError,
+    CutOffAnswerError,
     UnknownNameError,
 )
 from coprop_plugin.types import Clip, ControlPoints
@@ -196,6 +197,17 @@ def test_then_the_fallback_is_used_and_logged():
 def test_without_a_fallback_it_is_an_error_that_quotes_the_answer():
     with pytest.raises(ControlPointParseError, match="'no idea'"):
         OneStepProvider(Scripted("no idea"), fallback=None).propose(five_frames())
+
+
+def test_an_answer_that_was_cut_off_goes_to_the_fallback():
+    def endless(messages, waveform, sample_rate):
+        raise CutOffAnswerError("cut off after 512 tokens")
+
+    points = OneStepProvider(endless, fallback=[1, 1, 0, 0, 1]).propose(five_frames())
+    assert points.indices == [0, 1, 4]
+    assert "cut off after 512 tokens" in points.log["notes"][0]
+    with pytest.raises(CutOffAnswerError, match="cut off"):
+        OneStepProvider(endless, fallback=None).propose(five_frames())
 
 
 def test_errors_of_the_client_are_not_hidden():

@@ -23,7 +23,14 @@ SEGMENTERS = """
 import time
 
 def slow(frames, audio):
+    print("working", flush=True)
     time.sleep(3600)
+
+class Slow:
+    name = "slow"
+
+    def propose(self, clip):
+        return slow(clip.frames, None)
 
 def gray(frames, audio):
     return frames.mean(1, keepdim=True) - 0.5
@@ -74,19 +81,23 @@ def command(entry, folder, out):
         "run": (*coprop, "run", folder / "videos", "-o", out, *slow),
         "run --workers 2": (*coprop, "run", folder / "videos", "-o", out, *slow, "--workers", "2"),
         "bench": (*coprop, "bench", folder / "ms3", "-o", out, "-b", f"a={slow[1]}"),
+        "anchor": (
+            *(*coprop, "anchor", folder / "videos", "-o", out / "points.json"),
+            *("--control-points", f"{folder / 'segmenters.py'}:Slow"),
+        ),
         "train": (*coprop, "train", folder / "train.py", "--work-dir", out),
     }[entry]
 
 
 def is_working(entry, session, out):
-    if entry == "bench":
-        return time.sleep(20) or True
+    if entry in ("bench", "anchor"):
+        return "working" in session.stderr()
     if entry == "train":
         return any(out.glob("*.pth"))
     return len(list(out.glob(".*.part"))) == (2 if entry.endswith("2") else 1)
 
 
-@pytest.mark.parametrize("entry", ["run", "run --workers 2", "bench", "train"])
+@pytest.mark.parametrize("entry", ["run", "run --workers 2", "anchor", "bench", "train"])
 @pytest.mark.parametrize("kind", ["SIGTERM", "SIGINT", "SIGKILL"])
 @pytest.mark.parametrize("stage", [0.2, 2.0, 6.0, "working"])
 def test_no_process_is_left(folder, tmp_path, entry, kind, stage):

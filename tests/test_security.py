@@ -44,6 +44,7 @@ READS = {
     "coprop_plugin/checkpoints/untrusted.py": {
         "read_weights": "checks WEIGHTS_BYTES first",
         "read_pickle": "checks WEIGHTS_BYTES first",
+        "refuse_large": "reads the directory of an archive",
         "is_safetensors": "reads 9 bytes",
     },
     "coprop_plugin/batch/language_models.py": {"_of_file": "Python that the user runs"},
@@ -67,12 +68,13 @@ READS = {
     "coprop_plugin/training/sound_folder.py": {"__init__": "maps a file into memory"},
     "coprop_plugin/training/whole_checkpoints.py": {
         "save_checkpoint": "only syncs the file that it has just written",
-        "_candidates": "a line that the run has written",
+        "_damage": "checks WEIGHTS_BYTES first",
     },
     "coprop_plugin/training/run.py": {"read_config": "Python that the user runs"},
 }
 MODULES = {"json", "pickle", "np", "numpy", "torch", "yaml", "marshal", "joblib"}
 METHODS = {"open", "read_text", "read_bytes", "fromfile", "loadtxt", "genfromtxt", "memmap"}
+METHODS |= {"load_checkpoint", "ZipFile"}
 FUNCTIONS = {"open", "safe_open", "load_file"}
 
 

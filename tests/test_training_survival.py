@@ -1,14 +1,19 @@
 """Training runs survive kills, power cuts, copies, and typos in their configs."""
 
+import os
 import shutil
+import signal
+import time
 
 import pytest
 import torch
+from processes import coprop_in_a_group, start
 from toy_training import assert_same_weights, toy_config, train_in_another_process, with_hook
 
 from coprop_plugin.errors import CheckpointError, TrainingError, UnknownNameError
 from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.training.run import read_config, train
+from coprop_plugin.training.whole_checkpoints import last_whole_checkpoint
 
 NAME = "world_keyframes_small"
 
@@ -82,6 +87,20 @@ def test_a_kill_while_the_only_checkpoint_is_replaced_leaves_one(finished, tmp_p
     weights = train(again, resume=True)
     assert {path.name for path in (tmp_path / "killed").glob("*iter*")} == {"iter_4.pth"}
     assert_same_weights(finished / "weights.safetensors", weights, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_to_all_processes_of_a_run_ends_it_quietly(tmp_path, kind, code):
+    config = toy_config(NAME, tmp_path / "run", steps=100_000)
+    config.train_dataloader.update(num_workers=2, persistent_workers=True)
+    config.dump(tmp_path / "toy.py")
+    process = start(tmp_path, coprop_in_a_group, ["train", str(tmp_path / "toy.py")])
+    while process.returncode is None and not (tmp_path / "run" / "iter_4.pth").exists():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.Signals[kind])
+    assert process.wait().returncode == code, process.stderr[-2000:]
+    assert "Traceback" not in process.stderr
+    assert last_whole_checkpoint(tmp_path / "run") is not None
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path):

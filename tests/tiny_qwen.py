@@ -60,7 +60,13 @@ def qwen2_audio(tokens, chunk_s=30, seed=0):
         ),
         audio_token_index=tokens.convert_tokens_to_ids("<|AUDIO|>"),
     )
-    return Qwen2AudioForConditionalGeneration(config).eval()
+    return _ending(Qwen2AudioForConditionalGeneration(config).eval(), tokens)
+
+
+def _ending(model, tokens):
+    """Untrained weights never end an answer; let it end at its limit."""
+    model.generation_config.forced_eos_token_id = tokens.eos_token_id
+    return model
 
 
 def save(model, folder, chunk_s=30):
@@ -135,7 +141,7 @@ def omni_thinker(generation, tokens, seed=0):
         text_config=text,
         **{name if "index" in name else f"{name}_id": i for name, i in ids.items()},
     )
-    return getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
+    return _ending(getattr(transformers, f"{name}ForConditionalGeneration")(config).eval(), tokens)
 
 
 def omni_processor(generation, tokens):

@@ -130,6 +130,10 @@ def _terminate(signal_number: int, frame: FrameType | None) -> None:
     # An exception that is raised while a library calls back is swallowed there. A `Thread` would
     # wait for a lock of `threading` that the interrupted code may hold.
     _thread.start_new_thread(_exit_by_force, (5.0,))
+    if hasattr(signal, "SIGCHLD"):
+        # The signal may have gone to the whole group: that workers of a data loader end with their
+        # parent is not an error, as which torch's handler would report it.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
     sys.exit(128 + signal.SIGTERM)
 
 

@@ -136,7 +136,7 @@ def _labelled(
         return _own_clips(path, failed)
     raise DatasetError(
         f"Expected the folder of S4, MS3 or AVSS, {WORLD!r}, or a .jsonl of your own clips, got "
-        f"{dataset!r}. Check the path."
+        f"{dataset!r}{'' if path.exists() else ', which does not exist'}. Check the path."
     )
 
 

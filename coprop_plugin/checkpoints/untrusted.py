@@ -1,9 +1,11 @@
 """Safe loading of third-party checkpoints; no code in the file is executed."""
 
+import contextlib
+import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,7 @@ from torch import Tensor
 from coprop_plugin.errors import CheckpointError, some_names
 from coprop_plugin.limits import WEIGHTS_BYTES
 
-# Raised by torch's restricted unpickler on files that are cut, damaged or not a pickle at all.
-_DAMAGE = (
+DAMAGE = (
     RuntimeError,
     EOFError,
     OSError,
@@ -29,7 +30,9 @@ _DAMAGE = (
     MemoryError,
     ImportError,
     struct.error,
+    zipfile.BadZipFile,
 )
+"""Raised by torch's restricted unpickler on files that are cut, damaged or not a pickle at all."""
 
 _KEYS = ("state_dict", "model", "model_state_dict", "network", "net", "weights", "ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "ema.")
@@ -148,7 +151,7 @@ def read_pickle(path: Path) -> Any:
             are not made, and no code in the file is executed.
     """
     try:
-        WEIGHTS_BYTES.check(_unpacked_size(path), path, CheckpointError)
+        refuse_large(path)
         # Not the path: torch would read a file called .safetensors as one.
         with path.open("rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
@@ -160,20 +163,48 @@ def read_pickle(path: Path) -> Any:
             "containers are read, because anything else could run code. If you trust the file, "
             "save its weights alone: `torch.save(model.state_dict(), path)`."
         ) from error
-    except (*_DAMAGE, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise CheckpointError(
             f"{path} cannot be read as a checkpoint: {_first_line(error)} It is damaged, cut "
             "short, or something else. Fetch it again, and compare its size."
         ) from error
 
 
-def _unpacked_size(path: Path) -> int:
-    """Return the size of a file; of a zip archive, the stated size of its files together."""
+@contextlib.contextmanager
+def only_tensors() -> Iterator[None]:
+    """Prevent other libraries from unpickling checkpoints that torch refuses to load.
+
+    Raises:
+        CheckpointError: If one was refused.
+    """
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            "A checkpoint holds more than tensors, numbers and containers, or is damaged; nothing "
+            "in it was run. If you trust it, save only its weights: "
+            "`torch.save(checkpoint['state_dict'], path)`."
+        ) from error
+    finally:
+        os.environ.pop(variable)
+        if before is not None:
+            os.environ[variable] = before
+
+
+def refuse_large(path: Path) -> None:
+    """Refuse a file of weights that is over the limit, or a zip archive whose files are.
+
+    Raises:
+        CheckpointError: If it is.
+    """
     size = path.stat().st_size
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             size = max(size, sum(file.file_size for file in archive.infolist()))
-    return size
+    WEIGHTS_BYTES.check(size, path, CheckpointError)
 
 
 def _first_line(error: BaseException, limit: int = 200) -> str:

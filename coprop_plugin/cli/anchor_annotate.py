@@ -86,8 +86,10 @@ def _readers(folder: Path, split: str) -> "dict[str, Callable[[], Clip]]":
     """
     from coprop_plugin.batch import video_items
     from coprop_plugin.benchmark.datasets import is_dataset, open_folder
+    from coprop_plugin.media import refuse_missing
     from coprop_plugin.types import Clip
 
+    refuse_missing(folder, "folder")
     if is_dataset(folder):
         dataset = open_folder(folder, None if split == "all" else split, size=None)
         return {name: partial(dataset.clip, index) for index, name in enumerate(dataset.ids)}

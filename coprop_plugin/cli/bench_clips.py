@@ -13,6 +13,7 @@ from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder, video
 from coprop_plugin.benchmark.sound_scenes import SoundScenes
 from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.errors import DatasetError
+from coprop_plugin.media import refuse_missing
 from coprop_plugin.types import Sampling
 
 
@@ -142,6 +143,7 @@ def compare_clips(
         sampling = _world_sampling(fps)
         options = WorldOptions((56, 80), frames, fps, sampling, _resolved(assets))
         return WorldSamples(world, options=options)
+    refuse_missing(folder, "folder", DatasetError)
     if is_dataset(folder):
         return open_folder(folder, None if split == "all" else split, None, None, labels)
     if truth is None:

@@ -84,12 +84,14 @@ def reproduce(
         from coprop_plugin.benchmark.plug_and_play import versions
         from coprop_plugin.cli.bench_providers import LanguageOptions
         from coprop_plugin.cli.reproduce_cells import Reproduction, named_backends
+        from coprop_plugin.media import refuse_missing
 
         if list_rows:
             print_result(list_of_rows([table] if table else []))
             return
         if table is None:
             raise typer.BadParameter("Name a table or a figure, or --list.", param_hint="TABLE")
+        refuse_missing(data, "folder")
         paper = read_table(table)
         cells = paper.select(_split(rows), _split(sets))
         run = Reproduction(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.limits import read_bytes
+from coprop_plugin.media.container import refuse_missing
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.textgrid import read_textgrid, write_textgrid
 from coprop_plugin.types.annotation import UNNAMED, Annotation, Names, Span
@@ -59,6 +60,7 @@ def read_annotations(path: str | Path) -> Annotations:
         {'street': Annotation(seconds=(0.0, 2.8), names=(('girl',), ('dog',)))}
     """
     path = Path(path)
+    refuse_missing(path)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in _OF)
         if not files:

@@ -11,7 +11,7 @@ from typing import overload
 import av
 from av.container import InputContainer
 
-from coprop_plugin.errors import MediaError
+from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.limits import DURATION_S
 
 # Formats that refer to other files, which an untrusted file could make FFmpeg read.
@@ -82,20 +82,32 @@ def _refuse_unreadable(path: Path) -> None:
         raise MediaError(f"{path} is empty (0 bytes). Download or export it again.")
 
 
-def refuse_missing(path: Path) -> None:
+def refuse_missing(path: Path, what: str = "file", error: type[CopropError] = MediaError) -> None:
     """Refuse a path with nothing there.
 
+    Args:
+        path: A file or a folder.
+        what: Which of them is expected, for the message.
+        error: The class of the error to raise.
+
     Raises:
-        MediaError: If it does not exist, or is a link to something that does not.
+        CopropError: An `error`, if it does not exist, or is a link to something that does not.
+
+    Example:
+        >>> refuse_missing(Path("masks"), "folder")
+        Traceback (most recent call last):
+            ...
+        coprop_plugin.errors.MediaError: The folder masks does not exist. Check the name and the \
+current folder.
     """
     if path.exists():
         return
     if path.is_symlink():
-        raise MediaError(
+        raise error(
             f"{path} is a link to {os.readlink(path)}, which does not exist. Restore that file, or "
             "name another."
         )
-    raise MediaError(f"The file {path} does not exist. Check the name and the current folder.")
+    raise error(f"The {what} {path} does not exist. Check the name and the current folder.")
 
 
 def _reason(error: Exception) -> str:

@@ -49,10 +49,11 @@ def find_runs(paths: Sequence[Path]) -> list[Path]:
     """Return the results folders among `paths` and, sorted, in folders of them.
 
     Raises:
-        ReportError: If a path is neither a results folder nor a folder of them.
+        ReportError: If a path does not exist, or is neither a results folder nor a folder of them.
     """
     found: list[Path] = []
     for path in paths:
+        media.refuse_missing(path, "folder", ReportError)
         if media.is_result(path):
             found.append(path)
             continue
@@ -91,6 +92,8 @@ def write_reports(
         ReportError: If the options do not fit the runs; before anything is written.
     """
     _check_video(video, runs)
+    if truth is not None:
+        media.refuse_missing(truth, "folder", ReportError)
     if len(runs) > 1 and table is None:
         table = _default_table(runs)
     return _outcomes(runs, table, video, truth, classes)

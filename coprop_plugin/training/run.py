@@ -3,14 +3,14 @@
 import contextlib
 import gc
 import os
-import pickle
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import CheckpointError, TrainingError
+from coprop_plugin.checkpoints.untrusted import only_tensors, refuse_large
+from coprop_plugin.errors import TrainingError
 from coprop_plugin.media.json_lines import JsonLines
 from coprop_plugin.registry import SCOPE
 from coprop_plugin.training.config_errors import check_names, errors_of_the_config
@@ -73,7 +73,7 @@ def train(
         config.pop(name, None)
     if amp:
         _use_amp(config)
-    with _on_stderr(), _alone_in(folder), _processes(config), _only_tensors():
+    with _on_stderr(), _alone_in(folder), _processes(config), only_tensors():
         _set_start(config, folder, resume)
         with errors_of_the_config():
             _run(config, folder / WEIGHTS_NAME)
@@ -151,7 +151,7 @@ def evaluate(
     Raises:
         TrainingError: If weights or config do not exist, or the config has no data to evaluate on.
         CheckpointError: If the weights are not for the config's stage, or hold more than tensors,
-            numbers and containers, which is not unpickled.
+            numbers and containers, which is not unpickled, or are too large.
 
     Example:
         >>> scores = evaluate("world_keyframes_small", "w.safetensors")  # doctest: +SKIP
@@ -168,10 +168,11 @@ def evaluate(
     for name in _OF_TRAINING:
         config.pop(name, None)
     if Path(weights).suffix == ".pth":
+        refuse_large(Path(weights))
         config.load_from = str(weights)
     else:
         config.model = dict(type=config.model.type, weights=str(weights))
-    with _on_stderr(), _processes(config), _only_tensors(), errors_of_the_config():
+    with _on_stderr(), _processes(config), only_tensors(), errors_of_the_config():
         return _scores(config)
 
 
@@ -280,26 +281,6 @@ def _on_stderr() -> Iterator[None]:
     """Redirect mmengine's log from stdout, which is for results, to stderr."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
-
-
-@contextlib.contextmanager
-def _only_tensors() -> Iterator[None]:
-    """Prevent mmengine from unpickling checkpoints that torch refuses to load."""
-    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(variable)
-    os.environ[variable] = "1"
-    try:
-        yield
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "A checkpoint holds more than tensors, numbers and containers, or is damaged; nothing "
-            "in it was run. If you trust it, save only its weights: "
-            "`torch.save(checkpoint['state_dict'], path)`."
-        ) from error
-    finally:
-        os.environ.pop(variable)
-        if before is not None:
-            os.environ[variable] = before
 
 
 @contextlib.contextmanager

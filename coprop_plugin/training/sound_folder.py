@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from coprop_plugin.audio.resample import resample
 from coprop_plugin.errors import CopropError, DatasetError, DatasetWarning
 from coprop_plugin.limits import read_text
-from coprop_plugin.media import read_waveform
+from coprop_plugin.media import read_waveform, refuse_missing
 from coprop_plugin.world.splits import Split
 
 RATE = 16_000
@@ -86,6 +86,7 @@ class SoundFolder:
             raise DatasetError(
                 f"Expected one of {', '.join(get_args(Split))}, got split={split!r}."
             )
+        refuse_missing(folder, "folder", DatasetError)
         if not folder.is_dir():
             raise DatasetError(
                 f"Expected a folder of audio files, got {str(folder)!r}, which is not a folder."

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import CheckpointLoader, Runner
 
+from coprop_plugin.checkpoints.untrusted import DAMAGE, only_tensors, refuse_large
 from coprop_plugin.errors import CheckpointError, short_reason
+from coprop_plugin.limits import read_text
 from coprop_plugin.media import write_text
 from coprop_plugin.registry import HOOKS
 
@@ -23,17 +23,6 @@ LAST = "last_checkpoint"
 
 _PARTS = ("meta", "state_dict", "message_hub", "optimizer")
 _STEP = re.compile(r"(?:iter|epoch)_(\d+)\.pth")
-# What torch raises for files that are cut short, empty or zeros, or hold more than tensors.
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    RuntimeError,
-    EOFError,
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-)
 
 
 class WholeRunner(Runner):
@@ -158,7 +147,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
     """Yield the checkpoint that is noted as the last one, then the others, latest first."""
     noted = None
     with contextlib.suppress(OSError, ValueError):
-        text = (folder / LAST).read_text("utf-8").strip().strip("\0")
+        text = read_text(folder / LAST, CheckpointError).strip().strip("\0")
         if text:
             noted = Path(text)
             # By its name in this folder: the folder may have been copied or moved.
@@ -179,8 +168,10 @@ def _damage(path: Path) -> str | None:
     if path.stat().st_size == 0:
         return "it is empty"
     try:
-        content = CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
-    except _UNREADABLE as error:
-        return short_reason(error, limit=100)
+        refuse_large(path)
+        with only_tensors():
+            content = CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
+    except DAMAGE as error:
+        return short_reason(error)
     missing = [part for part in _PARTS if part not in content]
     return f"it lacks {', '.join(missing)}" if missing else None

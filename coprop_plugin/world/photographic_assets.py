@@ -87,9 +87,12 @@ class Assets:
         Raises:
             DatasetError: If the split does not exist, or has no cut-outs or no backgrounds.
         """
+        from coprop_plugin.media import refuse_missing
+
         folder = Path(folder)
         if split not in SPLITS:
             raise DatasetError(f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}.")
+        refuse_missing(folder, "folder", DatasetError)
         has_splits = (folder / "train" / "cutouts").is_dir()
         root = folder / split if has_splits else folder
         roots = [folder / name for name in SPLITS] if has_splits else [folder]

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from coprop_plugin.errors import DatasetError, DatasetWarning, some_names
 from coprop_plugin.limits import read_text
-from coprop_plugin.media import write_text
+from coprop_plugin.media import refuse_missing, write_text
 
 _ID_COLUMNS = ("video_id", "name", "uid", "id")
 
@@ -99,6 +99,7 @@ def _lines(path: Path) -> list[list[str]]:
     try:
         return list(csv.reader(io.StringIO(read_text(path, DatasetError), newline="")))
     except FileNotFoundError as error:
+        refuse_missing(path.parent, "folder", DatasetError)
         raise DatasetError(
             f"There is no {path}. Give the folder of the data set that holds it, or the table as "
             "`meta`."

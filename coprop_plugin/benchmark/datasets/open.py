@@ -12,6 +12,7 @@ from coprop_plugin.benchmark.datasets.base import AVSDataset
 from coprop_plugin.benchmark.datasets.sample import Sample
 from coprop_plugin.control_points.providers import FileProvider
 from coprop_plugin.errors import DatasetError
+from coprop_plugin.media import refuse_missing
 from coprop_plugin.pipeline.audio_items import AudioItem
 from coprop_plugin.types import Clip
 
@@ -43,8 +44,9 @@ def open_folder(
         words: As in `AVSDataset`.
 
     Raises:
-        DatasetError: If it holds none of their tables, or as the data set does.
+        DatasetError: If it does not exist or holds none of their tables, or as the data set does.
     """
+    refuse_missing(Path(root), "folder", DatasetError)
     for layout in _LAYOUTS:
         if (Path(root) / layout.table).is_file():
             labels: dict[str, Any] = {} if layout is AVSS else {"avss_root": avss_root}

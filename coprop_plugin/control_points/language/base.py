@@ -23,7 +23,12 @@ from coprop_plugin.control_points.listening.refine import Refiner
 from coprop_plugin.control_points.llm.resolve import LLMSource, as_audio_llm
 from coprop_plugin.control_points.prompts import DEFAULT, Prompts
 from coprop_plugin.control_points.resolve import ProviderSource, as_provider
-from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
+from coprop_plugin.errors import (
+    ClipError,
+    ControlPointError,
+    ControlPointParseError,
+    CutOffAnswerError,
+)
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPointProvider, ControlPoints
 from coprop_plugin.types.timeline import (
@@ -86,6 +91,7 @@ class Strategy:
         Raises:
             ClipError: If the clip has no waveform, and there is no fallback.
             ControlPointParseError: If an answer cannot be read, and there is no fallback.
+            CutOffAnswerError: If an answer is too long, and there is no fallback.
             AudioLLMError: If the model gives no answer.
         """
         *_, (points, _) = self._parts(clip, ahead=False)
@@ -187,7 +193,7 @@ class Strategy:
         log["windows"].append(record)
         try:
             return self.converse(conversation, query, record)
-        except ControlPointParseError as error:
+        except (ControlPointParseError, CutOffAnswerError) as error:
             if self.fallback is None:
                 raise
             log["notes"].append(

@@ -154,9 +154,11 @@ class Server:
             "the server is running, or raise `timeout_s` / lower `concurrency`.",
         )
 
-    def error(self, problem: str, advice: str) -> AudioLLMError:
+    def error(
+        self, problem: str, advice: str, kind: type[AudioLLMError] = AudioLLMError
+    ) -> AudioLLMError:
         """Return an error that names the server, without the key."""
-        return AudioLLMError(self.key.redact(f"{self.url}: {problem} {advice}"))
+        return kind(self.key.redact(f"{self.url}: {problem} {advice}"))
 
     def describe(self, reply: Reply) -> str:
         """Return the status and the beginning of a reply."""

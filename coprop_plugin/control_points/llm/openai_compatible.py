@@ -18,7 +18,7 @@ from coprop_plugin.control_points.llm.messages import (
     checked_waveform,
     with_audio,
 )
-from coprop_plugin.errors import AudioLLMError
+from coprop_plugin.errors import AudioLLMError, CutOffAnswerError
 from coprop_plugin.registry import AUDIO_LLMS
 
 _SCHEMA_WORDS = ("response_format", "schema", "structured", "guided", "grammar")
@@ -43,7 +43,7 @@ class OpenAICompatibleLLM:
         max_audio_s: The longest audio that is sent, in seconds. Most audio encoders take 30 s, and
             servers truncate longer audio silently; give more, or None, if yours takes more.
         sample_rate: Of the wav that is sent, in Hz.
-        max_tokens: Maximum length of a reply.
+        max_tokens: Maximum length of a reply; a longer one is an error.
         temperature: 0 is greedy decoding.
         seed: None leaves it out, for servers that do not know it.
         extra_body: More fields of the request, as JSON; None removes a field:
@@ -132,6 +132,7 @@ class OpenAICompatibleLLM:
             AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are not valid,
                 or the server gives no answer: with the address, the status, and the beginning of
                 the reply.
+            CutOffAnswerError: If the answer is longer than `max_tokens`.
         """
         messages = checked_messages(messages)
         waveform = checked_waveform(waveform, sample_rate, self.max_audio_s, self.model_id)
@@ -177,6 +178,7 @@ class OpenAICompatibleLLM:
                 described,
                 "The answer was cut off (`finish_reason` is `length`), so what there is may be an "
                 "intermediate thought. Raise `max_tokens`.",
+                CutOffAnswerError,
             )
         if not isinstance(text, str) or not text.strip():
             raise self._server.error(

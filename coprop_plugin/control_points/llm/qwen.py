@@ -17,7 +17,7 @@ from coprop_plugin.control_points.llm.messages import (
     with_audio,
 )
 from coprop_plugin.control_points.llm.qwen_loading import DType, load_model, load_processor
-from coprop_plugin.errors import AudioLLMError
+from coprop_plugin.errors import AudioLLMError, CutOffAnswerError
 from coprop_plugin.registry import AUDIO_LLMS
 
 
@@ -38,7 +38,7 @@ class QwenAudioLLM:
         load_in_4bit: Quantize the weights to 4 bits. Like `device_map` it needs the extra `llm`.
         max_audio_s: The longest audio that is accepted, in seconds. Qwen2-Audio takes 30 s,
             Qwen2.5-Omni 300 s.
-        max_new_tokens: Maximum length of an answer.
+        max_new_tokens: Maximum length of an answer; a longer one is an error.
         temperature: 0 is greedy decoding; above 0, answers are sampled.
         seed: Of the sampling.
 
@@ -138,6 +138,7 @@ class QwenAudioLLM:
             ClipError: If the waveform is not valid.
             AudioLLMError: If the waveform is longer than `max_audio_s`, the messages are not valid,
                 `max_audio_s` exceeds what the model takes, or it does not fit into memory.
+            CutOffAnswerError: If the answer is longer than `max_new_tokens`.
             CheckpointError: If the model cannot be loaded.
             MissingExtraError: If a package is missing.
         """
@@ -147,9 +148,16 @@ class QwenAudioLLM:
         with self._lock, _within_memory(self.model_id), _seeded(self.settings["seed"]):
             inputs = inputs.to(self.model.device, self.model.dtype)
             length = inputs["input_ids"].shape[1]
-            output = self.model.generate(**inputs, **self._decoding(length, schema))
-        text = self.processor.tokenizer.decode(output[0, length:], skip_special_tokens=True)
-        return cast(str, text).strip()
+            decoding = self._decoding(length, schema)
+            output = self.model.generate(**inputs, **decoding)
+        tokens = output[0, length:]
+        text = cast(str, self.processor.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+        if int(tokens[-1]) not in decoding["generation_config"].eos_token_id:
+            raise CutOffAnswerError(
+                f"The answer of {self.model_id} was cut off after {len(tokens)} tokens, so what "
+                f"there is may be an intermediate thought: {text[-160:]!r}. Raise `max_new_tokens`."
+            )
+        return text
 
     def _inputs(self, messages: list[dict[str, str]], waveform: Tensor, sample_rate: int) -> Any:
         """Return the processor's `BatchFeature`: token ids and audio features."""
@@ -197,6 +205,7 @@ class QwenAudioLLM:
         requested = requested_flags(schema)
         allowed = flag_tokens(tokenizer, *requested) if requested else None
         if allowed:
+            allowed = [*allowed, config.eos_token_id]
             config.max_new_tokens = len(allowed)
             decoding["prefix_allowed_tokens_fn"] = lambda _, ids: allowed[len(ids) - prompt_length]
         return decoding

@@ -13,6 +13,7 @@ question, all of one length, usually one second.
 | every frame by number | `frame 1: 1, frame 2: 0, ...`, lines `1. 1`, `{"1": 1, ...}` | flags; counted from 0 or from 1, as the numbers say |
 | ranges of time, one per line | `0:00-0:03 dog`, `0 to 2.8 s: dog` | what sounds from when until when; between the ranges it is silent |
 | ranges of frames, one per line | `frames 1-3: dog`, `frames 4-5: girl` | ranges that cover every frame, both ends included, or half-open from 0 to T |
+| ranges in JSON | `{"start": 0, "end": 2.8, "label": "dog"}`, in a list or one per line | the same, in seconds if a number has a decimal point or its key a unit (`start_s`, `start_time`) |
 | times, one per line | `0:00 dog`, `0:03 girl` | each lasts until the next |
 | flags without brackets | `1, 0, 0, 1, 0`, `10010` | flags |
 

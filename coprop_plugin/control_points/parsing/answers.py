@@ -4,6 +4,7 @@ import re
 import unicodedata
 from typing import Any
 
+from coprop_plugin.control_points.parsing.json_ranges import flags_of_json_ranges
 from coprop_plugin.control_points.parsing.lines import (
     flags_of_bare_run,
     flags_of_numbered_frames,
@@ -20,6 +21,7 @@ from coprop_plugin.errors import ControlPointParseError
 
 _FORMS = (
     flags_of_lists,
+    flags_of_json_ranges,
     flags_of_numbered_frames,
     flags_of_ranges,
     flags_of_starts,
@@ -58,7 +60,7 @@ def parse_flags(answer: str, num_frames: int, frame_s: float = 1.0) -> list[int]
             flags = form(text, frames)
             if flags is not None:
                 return [1, *flags[1:]]
-            if form is flags_of_lists:
+            if form is flags_of_json_ranges:
                 text = text.replace("```", "\n")
         raise UnreadableError(_missing(text, num_frames))
     except UnreadableError as reason:

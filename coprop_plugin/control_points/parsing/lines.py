@@ -1,9 +1,6 @@
 """Answers without lists: numbered lines, ranges of time or frames, bare flags; see `parsing`."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from coprop_plugin.control_points.parsing.lists import (
     Frames,
@@ -13,6 +10,7 @@ from coprop_plugin.control_points.parsing.lists import (
     flags_of_times,
     time_of,
 )
+from coprop_plugin.control_points.parsing.ranges import LabelledRange, flags_of_labelled
 from coprop_plugin.control_points.prompts import ORDINALS
 
 # `parse_flags` leaves single blanks, and every repetition is bounded or possessive, so that no text
@@ -37,20 +35,7 @@ _RANGE = re.compile(
 _START = re.compile(rf"[-•(\[]? ?(?:at )?(?P<start>{_TIME})", re.IGNORECASE)
 _LIST_NUMBER = re.compile(r"[-•(]? ?[0-9]{1,4}[.)] ")
 _RUN = re.compile(r"(?<![\w.:-])[01](?:[,;|/\n ]{1,3}[01](?![0-9]))*+")
-Unit = Literal["frames", "seconds", "unknown"]
-"""Of the numbers in a range."""
-
 _ORDINAL = re.compile(rf"\b({'|'.join(ORDINALS)}) (?=frame)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _Range:
-    """A line such as `0:00-0:03 dog`: `label` from `start` to `end`."""
-
-    start: float
-    end: float
-    unit: Unit
-    label: str
 
 
 def flags_of_numbered_frames(text: str, frames: Frames) -> list[int] | None:
@@ -91,12 +76,7 @@ def flags_of_ranges(text: str, frames: Frames) -> list[int] | None:
         return None
     if re.search("[0-9]", "\n".join(others)):
         raise UnreadableError("it has other numbers besides its ranges")
-    units = {r.unit for r in ranges}
-    if len(units) > 1:
-        raise UnreadableError("its ranges have different units")
-    ranges.sort(key=lambda r: (r.start, r.end))
-    unit = units.pop()
-    return _of_seconds(ranges, frames) if unit == "seconds" else _of_frames(ranges, frames, unit)
+    return flags_of_labelled(ranges, frames)
 
 
 def flags_of_starts(text: str, frames: Frames) -> list[int] | None:
@@ -160,59 +140,21 @@ def _lines(text: str) -> list[str]:
     return [line[match.end() :] if (match := _LIST_NUMBER.match(line)) else line for line in lines]
 
 
-def _range_of(line: str, match: re.Match[str]) -> _Range:
+def _range_of(line: str, match: re.Match[str]) -> LabelledRange:
     texts = match["start"].lower(), match["end"].lower()
     times = [time_of(text) for text in texts]
     label = _label(line[: match.start()] + " " + line[match.end() :])
     if match["frames"]:
         if any(times) or any("." in text for text in texts):
             raise UnreadableError("its ranges mix frames and seconds")
-        return _Range(int(texts[0]), int(texts[1]), "frames", label)
+        return LabelledRange(int(texts[0]), int(texts[1]), "frames", label)
     in_seconds = any(times) or any("." in text for text in texts)
     start, end = (
         time.value if time else float(text) for time, text in zip(times, texts, strict=True)
     )
-    return _Range(start, end, "seconds" if in_seconds else "unknown", label)
+    return LabelledRange(start, end, "seconds" if in_seconds else "unknown", label)
 
 
 def _label(text: str) -> str:
     """Return the words of a line: two lines with the same words mean the same sound."""
     return " ".join(re.findall(r"[^\W\d_]+", text.lower()))
-
-
-def _of_seconds(ranges: Sequence[_Range], frames: Frames) -> list[int]:
-    if any(r.start >= r.end or r.end > frames.end_s + frames.length_s / 2 for r in ranges):
-        raise UnreadableError(
-            f"its ranges run backwards, are empty, or end after {frames.end_s:g} s"
-        )
-    for a, b in zip(ranges, ranges[1:], strict=False):
-        if b.start - a.end == 1 and float(a.end).is_integer():
-            raise UnreadableError(
-                "a second is missing between its ranges, which may be counted or not"
-            )
-    inner = {s for r in ranges for s in (r.start, r.end)}
-    edges = sorted(s for s in inner if 0 < s < frames.end_s)
-    states = [
-        frozenset(r.label or r for r in ranges if r.start <= begin < r.end) for begin in [0, *edges]
-    ]
-    return flags_of_states(edges, states, frames)
-
-
-def _of_frames(ranges: Sequence[_Range], frames: Frames, unit: Unit) -> list[int]:
-    """Read ranges that cover all frames: with both ends included, or half-open from 0."""
-    pairs = list(zip(ranges, ranges[1:], strict=False))
-    first, last = int(ranges[0].start), int(ranges[-1].end)
-    half_open = first == 0 and last == frames.num and all(a.end == b.start for a, b in pairs)
-    included = (
-        unit == "frames"
-        and first in (0, 1)
-        and last == first + frames.num - 1
-        and all(a.end + 1 == b.start for a, b in pairs)
-    )
-    if not (half_open or included) or any(r.start > r.end for r in ranges):
-        raise UnreadableError("its ranges do not cover every frame once, or have no unit")
-    flags = [0] * frames.num
-    flags[0] = 1
-    for a, b in pairs:
-        flags[int(b.start) - first] = int(not b.label or a.label != b.label)
-    return flags

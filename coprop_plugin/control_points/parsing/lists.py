@@ -43,7 +43,7 @@ class Seconds:
 Scalar = int | float | Seconds | None
 
 
-class _Object(list[tuple[str, object]]):
+class JsonObject(list[tuple[str, object]]):
     """The pairs of a JSON object, repeated keys included."""
 
 
@@ -87,7 +87,7 @@ def flags_of_lists(text: str, frames: Frames) -> list[int] | None:
     """
     lists: list[list[object]] = []
     pairs: list[tuple[int, int]] = []
-    for value in _json_values(text):
+    for value in json_values(text):
         lists += _lists_in(value, pairs)
     if not lists and not pairs:
         lists = [_split(inside) for inside in _BRACKETS.findall(text)]
@@ -141,23 +141,30 @@ def flags_of_states(
     return [int(t == 0 or seen[t] != seen[t - 1]) for t in range(frames.num)]
 
 
-def _json_values(text: str) -> Iterator[object]:
-    """Yield the JSON of an answer: all of it, fenced blocks, the outermost braces, or lines."""
-    fenced = text.split("```")[1::2]
-    texts = [re.sub(r"^[A-Za-z]+\n", "", part) for part in fenced] or [text]
-    if not fenced and "{" in text:
-        texts.append(text[text.index("{") : text.rfind("}") + 1])
+def json_values(text: str) -> Iterator[object]:
+    """Yield the JSON of an answer: of fenced blocks, else all of it, its braces, or its lines.
+
+    Objects are `JsonObject`.
+    """
+    fenced = [re.sub(r"^[A-Za-z]+\n", "", part) for part in text.split("```")[1::2]]
+    for part in fenced or [text]:
+        for candidate in _json_texts(part):
+            try:
+                yield json.loads(candidate, object_pairs_hook=JsonObject)
+                break
+            except (ValueError, RecursionError):
+                continue
+
+
+def _json_texts(text: str) -> Iterator[str]:
+    yield text
+    if "{" in text:
+        braces = text[text.index("{") : text.rfind("}") + 1]
+        yield braces
+        yield f"[{braces}]"
         # One object a line.
         lines = [line.strip().rstrip(",") for line in text.split("\n")]
-        objects = [line for line in lines if line.startswith("{") and line.endswith("}")]
-        texts += [f"[{','.join(objects)}]"] if len(objects) > 1 else []
-    for part in texts:
-        try:
-            yield json.loads(part, object_pairs_hook=_Object)
-            if not fenced:
-                return
-        except (ValueError, RecursionError):
-            continue
+        yield f"[{','.join(line for line in lines if line[:1] == '{' and line[-1:] == '}')}]"
 
 
 def _lists_in(value: object, pairs: list[tuple[int, int]]) -> list[list[object]]:
@@ -166,7 +173,7 @@ def _lists_in(value: object, pairs: list[tuple[int, int]]) -> list[list[object]]
     waiting = [value]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, _Object):
+        if isinstance(value, JsonObject):
             pairs += _numbered(value)
             waiting += [inner for _, inner in value]
         elif isinstance(value, list) and any(isinstance(inner, list) for inner in value):
@@ -176,7 +183,7 @@ def _lists_in(value: object, pairs: list[tuple[int, int]]) -> list[list[object]]
     return lists
 
 
-def _numbered(value: _Object) -> list[tuple[int, int]]:
+def _numbered(value: JsonObject) -> list[tuple[int, int]]:
     """Return the pairs of `{"frame": 3, "flag": 1}` or of `{"1": 1, "2": 0, ...}`."""
     flags = [scalar(inner) for _, inner in value]
     keys = [_FRAME_KEY.fullmatch(key.strip()) for key, _ in value]
