@@ -78,21 +78,26 @@ class ModelCall(UnpackedCall):
         return sources
 
 
-def bind(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-    """Return the arguments of a call in the order of the model's own `forward`.
+def bind(
+    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], name: str = "forward"
+) -> list[Any]:
+    """Return the arguments of a call in the order of the model's own method, defaults filled in.
 
     Raises:
         AdapterError: If the model does not accept these arguments.
     """
-    signature = inspect.signature(model.forward)
+    signature = inspect.signature(getattr(model, name))
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise AdapterError(
             f"{type(model).__name__} does not accept these arguments ({error}). Call it as "
-            f"forward{signature}."
+            f"{name}{signature}."
         ) from error
-    return list(bound.arguments.values())
+    bound.apply_defaults()
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = signature.parameters.values()
+    return [bound.arguments[p.name] for p in parameters if p.kind not in several]
 
 
 def clip_rows(
@@ -150,6 +155,11 @@ def take_row(outputs: Any, place: int) -> Any:
 def stack_rows(rows: Sequence[Any]) -> Any:
     """Undo `take_row`."""
     return map_tensors(lambda *tensors: torch.stack(tensors), *rows)
+
+
+def rows_like(tensor: Tensor, outputs: Any) -> Any:
+    """Return the same tree of tensors on the device and in the dtype of `tensor`."""
+    return map_tensors(lambda rows: rows.to(tensor), outputs)
 
 
 def check_indices(call: ModelCall, indices: Sequence[Sequence[int]]) -> None:

@@ -5,8 +5,12 @@ from coprop_plugin.adapters.avsegformer.avsegformer_names import FAMILY as AVSEG
 from coprop_plugin.adapters.callable import CallableBackend
 from coprop_plugin.adapters.catr.catr_backend import CATRBackend
 from coprop_plugin.adapters.catr.catr_names import FAMILY as CATR_FAMILY
+from coprop_plugin.adapters.cavp import CAVPBackend
+from coprop_plugin.adapters.gavs import GAVSBackend
 from coprop_plugin.adapters.mmseg import MMSegBackend
 from coprop_plugin.adapters.released import Family
+from coprop_plugin.adapters.sama import SAMABackend
+from coprop_plugin.adapters.stepping_stones import SteppingStonesBackend
 from coprop_plugin.adapters.tpavi.bigen import AVSBiGenBackend
 from coprop_plugin.adapters.tpavi.tpavi_backend import TPAVIBackend
 from coprop_plugin.adapters.tpavi.tpavi_names import FAMILY as TPAVI_FAMILY
@@ -21,7 +25,11 @@ __all__ = [
     "AVSBiGenBackend",
     "AVSegFormerBackend",
     "CATRBackend",
+    "CAVPBackend",
     "CallableBackend",
+    "GAVSBackend",
     "MMSegBackend",
+    "SAMABackend",
+    "SteppingStonesBackend",
     "TPAVIBackend",
 ]

@@ -20,7 +20,7 @@ from coprop_plugin.audio.log_mel import (
     clip_log_mel,
     warn_of_fixed_audio,
 )
-from coprop_plugin.types import AudioEncoder, Clip
+from coprop_plugin.types import AVSBENCH_INSTANT_S, AudioEncoder, Clip
 
 
 def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
@@ -38,12 +38,32 @@ def waveform_of(clip: Clip, indices: Sequence[int]) -> Tensor:
     starts = ((times + EXAMPLE_LEAD_S) * SAMPLE_RATE).round().long() - EXAMPLE_SAMPLES
     numbers = avsbench_examples(clip)[frames]
     starts = starts.where(numbers < 0, numbers * (HOP * EXAMPLE_FRAMES))
+    return _samples(clip, starts, EXAMPLE_SAMPLES)
+
+
+def seconds_of(clip: Clip, indices: Sequence[int]) -> Tensor:
+    """Return the samples of each frame's whole second of sound, `[K, 16000]` at 16 kHz.
+
+    AVSBench takes frame n at n + 15/16 s, and its second is the one from n s on; so at any other
+    time, a frame has the second that ends 1/16 s after its listening time. Zeros outside the
+    waveform.
+
+    Raises:
+        ClipError: If the clip has no waveform.
+    """
+    times = clip.listening_times[list(indices)]
+    starts = ((times - AVSBENCH_INSTANT_S) * SAMPLE_RATE).round().long()
+    return _samples(clip, starts, SAMPLE_RATE)
+
+
+def _samples(clip: Clip, starts: Tensor, length: int) -> Tensor:
+    """Return `length` samples at 16 kHz from each of `starts` on; zeros outside the waveform."""
     # Only the requested part of a long waveform is read.
-    first, last = int(starts.min()), int(starts.max()) + EXAMPLE_SAMPLES
+    first, last = int(starts.min()), int(starts.max()) + length
     waveform = clip.waveform_at(SAMPLE_RATE, first, last)
-    # The earliest example may begin before the sound, the last one end after it.
+    # The earliest may begin before the sound, the last one end after it.
     waveform = pad(waveform, (max(0, -first), max(0, last - max(0, first) - len(waveform))))
-    return waveform[(starts - first)[:, None] + torch.arange(EXAMPLE_SAMPLES)]
+    return waveform[(starts - first)[:, None] + torch.arange(length)]
 
 
 class VGGishFeatures(nn.Module):

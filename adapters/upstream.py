@@ -13,6 +13,7 @@ from coprop_plugin.adapters.calls import (
     bind,
     check_indices,
     map_tensors,
+    rows_like,
     stack_rows,
     take_row,
 )
@@ -54,6 +55,8 @@ class UpstreamBackend(nn.Module):
         family: The family's name, for messages.
         own_model: Our own model of the family.
         parts: Attributes that tell a model of the released code.
+        call_name: The model's own name of its call; a wrapped model has it, too.
+        passed_names: Other attributes of the model that a wrapped model has, too.
         released_size: The input size that released weights were evaluated with.
         model: The given model itself.
         num_classes: 1 for binary models, 71 for AVSS.
@@ -70,6 +73,8 @@ class UpstreamBackend(nn.Module):
     family: str
     own_model: type[nn.Module] | None = None
     parts: tuple[str, ...]
+    call_name: str = "forward"
+    passed_names: tuple[str, ...] = ()
     released_size: int = 224
 
     def __init__(
@@ -134,15 +139,14 @@ class UpstreamBackend(nn.Module):
             return torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         groups = group_frames(clip.times, indices, self.context, self.clip_length)
         frames = sorted({frame for group in groups for frame in group.frames})
-        audio_of = dict(zip(frames, self._audio_inputs(clip, frames), strict=True))
+        audio = self._audio_inputs(clip, frames)
+        audio_of = {frame: take_row(audio, row) for row, frame in enumerate(frames)}
         logits: dict[int, Tensor] = {}
         with borrow_model(self.network) as device:
             for batch in self._batches(groups):
                 order = [frame for group in batch for frame in group.frames]
-                pictures = model_input(
-                    clip, order, self.input_size, antialias=self.num_classes > 1, device=device
-                ).to(dtype_of(self.network))
-                sound = torch.stack([audio_of[frame] for frame in order]).to(pictures)
+                pictures = self._model_input(clip, order, device).to(dtype_of(self.network))
+                sound = rows_like(pictures, stack_rows([audio_of[frame] for frame in order]))
                 length = len(batch[0].frames)
                 wanted = {
                     number * length + place: keyframe
@@ -151,7 +155,7 @@ class UpstreamBackend(nn.Module):
                 }
                 native = self._run(pictures, sound, length, list(wanted)).float()
                 for keyframe, row in zip(wanted.values(), native, strict=True):
-                    logits[keyframe] = resize_logits(row[None], clip.size)[0]
+                    logits[keyframe] = self._at_size(row[None], clip.size)[0]
         return torch.stack([logits[index] for index in indices])
 
     def _batches(self, groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
@@ -163,16 +167,28 @@ class UpstreamBackend(nn.Module):
         for start in range(0, len(groups), at_once):
             yield groups[start : start + at_once]
 
-    @abstractmethod
-    def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
-        """Return the audio of some frames as the model takes it, `[K, ...]`."""
+    def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
+        """Return frames as the model takes them, `[K, 3, h, w]`, on its device."""
+        semantic = self.num_classes > 1
+        return model_input(clip, indices, self.input_size, antialias=semantic, device=device)
 
     @abstractmethod
-    def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
+    def _audio_inputs(self, clip: Clip, indices: list[int]) -> Any:
+        """Return the audio of some frames as the model takes it, `[K, ...]`.
+
+        Where the model takes more than frames and audio, a tuple of such tensors.
+        """
+
+    @abstractmethod
+    def _run(self, pictures: Tensor, sound: Any, length: int, wanted: list[int]) -> Tensor:
         """Run groups of `length` frames (1 or the clip length); all rows are flat `(g t)`.
 
-        Returns native logits `[K, C, h, w]` of the rows `wanted`.
+        Returns the native masks `[K, ...]` of the rows `wanted`, which `_at_size` takes.
         """
+
+    def _at_size(self, native: Tensor, size: Sequence[int]) -> Tensor:
+        """Return logits `[K, C, *size]` of the native masks of K rows."""
+        return resize_logits(native, size)
 
     # The drop-in call.
 
@@ -191,6 +207,10 @@ class UpstreamBackend(nn.Module):
     def _restore(self, outputs: Any, call: ModelCall) -> Any:
         """Turn outputs with rows first into the model's own return value."""
 
+    def _run_whole(self, call: ModelCall) -> Any:
+        """Run the model's own call, unchanged; outputs have rows first."""
+        return self._rows_first(self.network(*call.arguments), call)
+
     def _rows_first(self, raw: Any, call: ModelCall) -> Any:
         """Undo `_restore`, for the model's own return value of the whole call."""
         return raw
@@ -199,12 +219,12 @@ class UpstreamBackend(nn.Module):
         """Whether the model's own call, unchanged, gives the outputs of these rows."""
         return rows == call.real_rows
 
-    def _logits(self, outputs: Any) -> Tensor:
-        """Return the native logits `[N, C, h, w]` of outputs with rows first."""
+    def _native(self, outputs: Any) -> Tensor:
+        """Return the native masks `[N, ...]` of outputs with rows first."""
         return outputs[0]
 
     def _bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
-        return bind(self.network, args, kwargs)
+        return bind(self.network, args, kwargs, self.call_name)
 
     def _pictures(self, frames: Any) -> Tensor:
         if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3:
@@ -238,7 +258,7 @@ class UpstreamBackend(nn.Module):
         with borrow_model(self.network):
             if self._runs_whole(call, wanted):
                 ran = list(range(call.num_rows))
-                outputs = self._rows_first(self.network(*call.arguments), call)
+                outputs = self._run_whole(call)
             else:
                 ran, outputs = self._run_rows(call, wanted)
         keep = {*wanted} | ({*range(call.num_rows)} - {*call.real_rows})
@@ -249,8 +269,8 @@ class UpstreamBackend(nn.Module):
         ]
 
     def _clip_logits(self, call: ModelCall, clip: Clip, rows: list[int]) -> Tensor:
-        logits = self._logits(stack_rows([call.outputs[row] for row in rows]))
-        return resize_logits(logits.float(), clip.size)
+        native = self._native(stack_rows([call.outputs[row] for row in rows]))
+        return self._at_size(native.float(), clip.size)
 
     @torch.no_grad()
     def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Any:
@@ -287,5 +307,5 @@ class UpstreamBackend(nn.Module):
 
     def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
         """Write propagated logits `[n, C, H, W]` over those of some rows."""
-        native = self._logits(outputs)
+        native = self._native(outputs)
         native[rows] = resize_logits(logits, native.shape[-2:]).to(native)

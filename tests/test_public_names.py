@@ -66,7 +66,8 @@ MODULES = {
 # Registry -> names under which configs and weights find something of ours, aliases included.
 REGISTERED = {
     "MODELS": "AVSBiGenBackend AVSegFormer AVSegFormerBackend AudioInsertPropagator CATRBackend "
-    "CallableBackend ChangeDetectorTraining CoProp FamilyTraining FlowPropagator HoldPropagator "
+    "CAVPBackend CallableBackend ChangeDetectorTraining CoProp FamilyTraining FlowPropagator "
+    "GAVSBackend HoldPropagator SAMABackend SteppingStonesBackend cavp gavs sama stepping_stones "
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
     "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
     "hold keyframe_processor mmseg open_vocabulary small_log_mel tpavi vggish",

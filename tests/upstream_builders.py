@@ -29,7 +29,7 @@ class _StandInModule(types.ModuleType):
         return None
 
 
-def _stand_in(name, **contents):
+def stand_in(name, **contents):
     """Put a module of this name in place, unless the real one can be imported."""
     try:
         importlib.import_module(name)
@@ -49,22 +49,22 @@ def _read_wav(path, dtype):
         return samples.astype(dtype), file.getframerate()
 
 
-def _prepare(folder):
-    _stand_in("torchvision", __version__="0.99")
+def prepare(folder):
+    stand_in("torchvision", __version__="0.99")
     for name in ("torchvision.models", "torchvision.ops", "torchvision.ops.misc"):
-        _stand_in(name)
-    _stand_in("timm")
-    _stand_in("timm.models")
-    _stand_in(
+        stand_in(name)
+    stand_in("timm")
+    stand_in("timm.models")
+    stand_in(
         "timm.models.layers",
         DropPath=_Identity,
         to_2tuple=lambda x: x if isinstance(x, tuple) else (x, x),
         trunc_normal_=nn.init.trunc_normal_,
     )
-    _stand_in("timm.models.registry", register_model=lambda function: function)
-    _stand_in("timm.models.vision_transformer", _cfg=lambda **options: options)
-    _stand_in("resampy")
-    _stand_in("soundfile", read=_read_wav)
+    stand_in("timm.models.registry", register_model=lambda function: function)
+    stand_in("timm.models.vision_transformer", _cfg=lambda **options: options)
+    stand_in("resampy")
+    stand_in("soundfile", read=_read_wav)
     # The released code falls back to grid sampling when this compiled module is empty.
     sys.modules.setdefault("MultiScaleDeformableAttention", types.ModuleType("empty"))
     sys.path.insert(0, str(folder))
@@ -77,7 +77,7 @@ def root():
 def avsegformer(config="s4/AVSegFormer_res50_s4"):
     """Build `AVSegFormer` from one of its own configs, "avss/AVSegFormer_pvt2_avss" say."""
     folder = root() / "avsegformer"
-    _prepare(folder)
+    prepare(folder)
     settings = runpy.run_path(str(folder / "config" / f"{config}.py"))["model"]
     settings["backbone"]["init_weights_path"] = None
     settings["vggish"]["freeze_audio_extractor"] = False
@@ -87,7 +87,7 @@ def avsegformer(config="s4/AVSegFormer_res50_s4"):
 def tpavi(subset="avs_s4", backbone="ResNet"):
     """Build the TPAVI baseline of `avs_s4`, `avs_ms3` or `avss`, on ResNet or PVT."""
     scripts = root() / "avsbench" / "avs_scripts"
-    _prepare(scripts / subset)
+    prepare(scripts / subset)
     if backbone == "PVT" and not (scripts / subset / "model" / "pvt.py").is_file():
         # The folder for AVSS lacks the file that it imports; the one for S4 is the right one.
         package = importlib.import_module("model")
@@ -112,7 +112,7 @@ def tpavi(subset="avs_s4", backbone="ResNet"):
 
 def catr():
     """Build `Pred_endecoder` of CATR with the sizes of MTTR, which fit it."""
-    _prepare(root() / "catr" / "CATR")
+    prepare(root() / "catr" / "CATR")
     module = importlib.import_module("model.PVT_AVSModel")
 
     class Untrained(module.Pred_endecoder):

@@ -77,11 +77,11 @@ class CATRBackend(UpstreamBackend):
 
     def _run(self, pictures: Tensor, sound: Tensor, length: int, wanted: list[int]) -> Tensor:
         if not self.is_ours:
-            return self._logits(self._clips(pictures, sound, length))[wanted]
+            return self._native(self._clips(pictures, sound, length))[wanted]
         frames, sounds = (rearrange(x, "(b t) ... -> b t ...", t=length) for x in (pictures, sound))
         masks, scores = self.network.answer(frames, sounds, wanted=wanted)[-1]
         rows = dict(pred_masks=masks.flatten(0, 1), pred_is_referred=scores.flatten(0, 1))
-        return self._logits(rows)
+        return self._native(rows)
 
     def _clips(self, frames: Tensor, audio: Tensor, length: int) -> Any:
         """Run groups of `length` frames, everything flat `(b t)`; outputs have rows first."""
@@ -151,7 +151,7 @@ class CATRBackend(UpstreamBackend):
         clips = len(call)
         return map_tensors(lambda x: rearrange(x, "(t b) ... -> t b ...", b=clips), outputs)
 
-    def _logits(self, outputs: Any) -> Tensor:
+    def _native(self, outputs: Any) -> Tensor:
         masks, queries = outputs["pred_masks"], _best_queries(outputs)
         return masks[torch.arange(len(masks)), queries][:, None]
 

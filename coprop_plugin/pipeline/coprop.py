@@ -304,6 +304,15 @@ class CoProp(nn.Module):
                 logits[id(frame.window)].append(frame.masks.all_classes().to(runner.device))
             return self.backend.repack(call, [torch.stack(rows) for rows in logits.values()])
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what the wrapped model calls its call, or an attribute that its adapter passes."""
+        backend = self.__dict__.get("_modules", {}).get("backend")
+        if name == getattr(backend, "call_name", None):
+            return self.__call__
+        if name in getattr(backend, "passed_names", ()):
+            return getattr(backend.network, name)
+        return super().__getattr__(name)
+
     def segment_bare(
         self, source: Source, *, fps: float | None = 1.0, sampling: Sampling = "pts"
     ) -> SegmentationResult:

@@ -1,0 +1,51 @@
+"""Adapters of newer models on their authors' code, with random weights.
+
+Skipped unless `COPROP_UPSTREAM` names a folder with the checkouts that `upstream_newer.CHECKOUTS`
+lists; a model is skipped without its own. Every one runs in a process of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CHECKOUTS = Path(os.environ.get("COPROP_UPSTREAM", "/nowhere"))
+MODELS = {
+    "aavs": ("steppingstones", "SteppingStonesBackend"),
+    "stepping_stones": ("steppingstones", "SteppingStonesBackend"),
+    "cavp": ("cavp", "CAVPBackend"),
+    "cavp-binary": ("cavp", "CAVPBackend"),
+    "gavs": ("gavs", "GAVSBackend"),
+    "sama": ("sama", "SAMABackend"),
+}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_real_models(name):
+    folder, backend = MODELS[name]
+    if not (CHECKOUTS / folder).is_dir():
+        pytest.skip(f"COPROP_UPSTREAM has no {folder}")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(HERE / "upstream_newer_checks.py"), name],
+        env=os.environ | {"PYTHONPATH": str(HERE.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout)
+    assert said["accepted by"] == [backend]
+    assert said["spread"] > 1e-3
+    assert said["bit-equal"]
+    # A smaller batch, whose sums may be taken in another order.
+    assert said["keyframes"] < 1e-4, said
+    assert said["carried"] > 1e-3, said
+    assert max(said["clip"], said["window"]) < 1e-4, said
+    for what in ("flags", "weights", "attributes"):
+        assert said[what], what

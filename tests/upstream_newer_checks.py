@@ -1,0 +1,71 @@
+"""Run by `test_real_newer.py` in a process of its own: one model, one JSON object on stdout."""
+
+import contextlib
+import json
+import sys
+
+import newer_cases as cases
+import torch
+import upstream_builders as upstream
+import upstream_newer as newer
+
+from coprop_plugin.adapters import find_backend
+from coprop_plugin.registry import MODELS, names
+
+BUILD = {
+    "aavs": lambda: cases.aavs(newer.stepping_stones("avs")),
+    "stepping_stones": lambda: cases.stepping_stones(newer.stepping_stones("avss")),
+    "cavp": lambda: cases.cavp(newer.cavp(), side=64),
+    "cavp-binary": lambda: cases.cavp(newer.cavp(num_classes=2), side=64),
+    "gavs": lambda: cases.gavs(newer.gavs(), side=128),
+    "sama": lambda: cases.sama(newer.sama(), side=256),
+}
+
+
+def bit_equal(answer, expected):
+    pairs = list(zip(cases.leaves(answer), cases.leaves(expected), strict=True))
+    return type(answer) is type(expected) and all(torch.equal(*pair) for pair in pairs)
+
+
+def check(name):
+    torch.manual_seed(0)
+    with contextlib.redirect_stdout(sys.stderr):
+        case = BUILD[name]()
+        upstream.random_statistics(case.model.eval())
+    kinds = {MODELS.module_dict[known] for known in names(MODELS, "accepts")}
+    said = {"accepted by": sorted(kind.__name__ for kind in kinds if kind.accepts(case.model))}
+    before = {key: value.clone() for key, value in case.model.state_dict().items()}
+    own = set(vars(case.model))
+    expected = case.bare()
+    native = cases.masks_of(case, expected)
+    said["spread"] = float(native.float().std())
+    for index, module in enumerate(case.model.modules()):
+        module.training = bool(index % 3)
+    backend = case.backend
+    call = backend.unpack(*case.args, **case.kwargs)
+    torch.manual_seed(1)
+    answer = backend.repack(call, backend.segment_call(call, cases.every(call)))
+    said["bit-equal"] = bit_equal(answer, expected)
+    call = backend.unpack(*case.args, **case.kwargs)
+    backend.segment_call(call, [[0, 2]])
+    carried = torch.full((cases.FRAMES, backend.num_classes, *call[0].size), -7.0)
+    masks = cases.masks_of(case, backend.repack(call, [carried]))
+    said["keyframes"] = float((masks[[0, 2]].float() - native[[0, 2]].float()).abs().max())
+    said["carried"] = float((masks[1].float() - native[1].float()).abs().max())
+    said["clip"] = cases.distance(
+        case, backend.segment_keyframes(case.clip, [2, 0]), native[[2, 0]]
+    )
+    window = find_backend(case.model, **case.options | dict(context="window"))
+    said["window"] = cases.distance(
+        case, window.segment_keyframes(case.clip, [2, 0]), native[[2, 0]]
+    )
+    flags = [module.training for module in case.model.modules()]
+    said["flags"] = flags == [bool(index % 3) for index in range(len(flags))]
+    said["weights"] = all(torch.equal(v, before[k]) for k, v in case.model.state_dict().items())
+    said["attributes"] = set(vars(case.model)) == own
+    return said
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    sys.stdout.write(json.dumps(check(sys.argv[1])))
