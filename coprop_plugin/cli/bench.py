@@ -105,6 +105,14 @@ def bench(
             "masks (empty, moved, a silent object, blobs), and say what each row loses, e.g. 0.3."
         ),
     ] = 0.0,
+    robust: Annotated[
+        str,
+        typer.Option(
+            metavar="SEED",
+            help="Also score every clip with silence, noise and the sound of other clips, as "
+            "AVSBench-Robust: a seed (its authors' is 42), or a folder of `coprop robust`.",
+        ),
+    ] = "",
     redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -113,7 +121,7 @@ def bench(
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.benchmark.plug_and_play import plug_and_play
         from coprop_plugin.benchmark.table_1 import as_text, table_1
-        from coprop_plugin.cli.bench_clips import bench_clips
+        from coprop_plugin.cli.bench_clips import bench_clips, with_negative_audio
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.cli.bench_providers import LanguageOptions, providers_of
         from coprop_plugin.report.bench_plot import bench_plot
@@ -135,6 +143,8 @@ def bench(
             clips,
             unchanging,
         )
+        if robust:
+            data, settings = with_negative_audio(data, settings, robust)
         backends, about_backends = backends_of(backend or [], device)
         propagators, about_propagators = propagators_of(propagator or [])
         chosen = [row.strip() for row in rows.split(",")] if rows else None

@@ -10,6 +10,7 @@ from typing import Any
 from coprop_plugin.batch import video_items
 from coprop_plugin.benchmark.datasets import Samples
 from coprop_plugin.benchmark.datasets.open import is_dataset, open_folder, videos_with_truth
+from coprop_plugin.benchmark.robust import RobustSamples
 from coprop_plugin.benchmark.sound_scenes import SoundScenes
 from coprop_plugin.benchmark.world_clips import WorldOptions, WorldSamples, world_sets
 from coprop_plugin.errors import DatasetError
@@ -96,6 +97,28 @@ def bench_clips(
     kind = "made-up" if assets is None else "photographic"
     scenes = "test, nothing changes" if unchanging else "test"
     return data, {"data": f"{kind} world, {scenes}", **settings}
+
+
+def with_negative_audio(
+    data: dict[str, Samples], settings: dict[str, Any], robust: str
+) -> tuple[dict[str, Samples], dict[str, Any]]:
+    """Return the sets of clips under the conditions of AVSBench-Robust, and their settings.
+
+    Args:
+        data: Sets of clips.
+        settings: Their settings.
+        robust: A seed; or a folder of AVSBench-Robust's files.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if robust.isdigit():
+        seed = int(robust)
+        sets = {name: RobustSamples(s, seed + n) for n, (name, s) in enumerate(data.items())}
+        return dict[str, Samples](sets), {**settings, "robust": seed}
+    folder = Path(robust).resolve()
+    files = {name: RobustSamples(samples, folder=folder) for name, samples in data.items()}
+    return dict[str, Samples](files), {**settings, "robust": str(folder)}
 
 
 def compare_clips(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.nn import functional
 from coprop_plugin.benchmark.datasets.clip_truth import Truth
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.types import Clip, ControlPoints
+
+AudioCondition = Literal["original", "silence", "noise", "off_screen"]
+"""The audio of a clip: its own, or AVSBench-Robust's; see `benchmark.robust`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +37,7 @@ class Sample:
         class_names: Names of the numbers in `labels`, the background's first.
         silent_objects: From a time in seconds to masks `[H, W]` of class ids, one for each visible
             object that does not sound then; None if they are not known.
+        audio: Whether the audio is the clip's own, or what it was replaced by.
 
     Raises:
         DatasetError: If masks and clip differ in length or size.
@@ -57,6 +61,7 @@ class Sample:
     labels: Tensor | None = field(default=None, repr=False)
     class_names: tuple[str, ...] = field(default=(), repr=False)
     silent_objects: Callable[[float], Sequence[Tensor]] | None = field(default=None, repr=False)
+    audio: AudioCondition = "original"
 
     def __post_init__(self) -> None:
         if self.masks.shape != (self.clip.num_frames, *self.clip.size):

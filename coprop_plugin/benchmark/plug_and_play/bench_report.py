@@ -22,6 +22,7 @@ from coprop_plugin.benchmark.plug_and_play.clip_scores import (
 )
 from coprop_plugin.benchmark.plug_and_play.lost_scores import losses
 from coprop_plugin.benchmark.plug_and_play.table import as_text
+from coprop_plugin.benchmark.robust.robust_scores import robust_scores
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.media import write_text
 
@@ -57,6 +58,8 @@ class Report:
             for part in PARTS:
                 kept = {name: part_of(clips, part) for name, clips in sets.items()}
                 scores = {name: scores_of(clips) for name, clips in kept.items() if clips}
+                if part == "all":
+                    scores = {name: s | robust_scores(sets[name]) for name, s in scores.items()}
                 mean, std = mean_and_spread(list(scores.values()))
                 where = {"backend": backend, "row": row, "part": part}
                 clips = sum(map(len, kept.values()))

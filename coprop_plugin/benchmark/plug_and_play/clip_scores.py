@@ -41,6 +41,7 @@ def measure(outcome: Outcome) -> dict[str, Any]:
     scored = masks.compute()
     points = outcome.true_control_points
     return {
+        "painted": float((outcome.masks > 0).float().mean()),
         "changes": None if points is None else len(points) > 1,
         "silence": bool((~outcome.truth.flatten(1).any(1) & outcome.labelled).any()),
         "masks": {name: s for name, s in scored.items() if name.startswith(_MASKS)},
@@ -114,10 +115,11 @@ def _class_scores(records: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]
 
 
 def part_of(records: Sequence[Mapping[str, Any]], part: str) -> list[Mapping[str, Any]]:
-    """Return the records of one of `PARTS`."""
+    """Return the records of one of `PARTS`, of clips with their own audio."""
+    records = [record for record in records if record.get("audio", "original") == "original"]
     condition = PARTS[part]
     if condition is None:
-        return list(records)
+        return records
     field, value = condition
     return [record for record in records if record[field] is value]
 

@@ -251,7 +251,8 @@ class _ClipWork:
         segment = model.segment_bare if row.is_bare else model.segment
         result, own = shared.cost_alone(lambda: segment(sample.clip))
         calls = {"calls": shared.num_used / sample.clip.num_frames}
-        return measure(outcome_of(result, sample, row)) | asdict(cost + own) | calls
+        record = measure(outcome_of(result, sample, row)) | asdict(cost + own) | calls
+        return record | {"audio": sample.audio}
 
     def points(self, row: Row) -> tuple[ControlPoints, Cost]:
         """Return a row's control points, and what computing them cost."""

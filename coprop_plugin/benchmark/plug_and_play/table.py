@@ -30,6 +30,17 @@ _TIMING = {
     "peak_mb": "MiB",
     "gpu_mb": "GPU MiB",
 }
+_ROBUST = {
+    "FPR_silence": "FPR silence",
+    "FPR_noise": "noise",
+    "FPR_off_screen": "off-screen",
+    "M_J_silence": "M_J silence",
+    "M_J_noise": "noise",
+    "M_J_off_screen": "off-screen",
+    "FPR": "FPR",
+    "G-mIoU": "G-mIoU",
+    "G-F": "G-F",
+}
 _PARTS = {
     "key frames": ("all", "M_J_key"),
     "normal": ("all", "M_J_normal"),
@@ -39,22 +50,28 @@ _PARTS = {
     "without": ("without_silence", "M_J"),
 }
 
+_TABLES = {"Masks": _MASKS, "Negative audio": _ROBUST, "Timing and cost": _TIMING}
+
 
 def as_text(results: Sequence[Mapping[str, Any]], wrong: float = 0.0) -> str:
-    """Return three tables: masks, timing and cost of all clips, and M_J of parts of them.
+    """Return tables: masks, timing and cost of all clips, and M_J of parts of them.
+
+    With negative audio (see `benchmark.robust`) there is a table of its scores, too.
 
     A number is the mean over sets of clips, with its standard deviation if there are several.
 
     Args:
         results: `Report.results`.
         wrong: Share of the predictions that are wrong, if models were scored with such, too. A
-            fourth table says what each row loses.
+            further table says what each row loses.
     """
     whole = [result for result in results if result["part"] == "all"]
     by_place = {(r["backend"], r["row"], r["part"]): r for r in results}
     tables = []
-    for title, columns in (("Masks", _MASKS), ("Timing and cost", _TIMING)):
+    for title, columns in _TABLES.items():
         known = {n: header for n, header in columns.items() if any(_has(r, n) for r in whole)}
+        if not known:
+            continue
         table = _table(f"{title}, all clips", "clips", *known.values())
         for result in whole:
             cells = (_cell(result, name) for name in known)
