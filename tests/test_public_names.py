@@ -39,6 +39,7 @@ MODULES = {
     "SemanticScores aligned_frames avsbench_scores dataset_scores f_curves matched_control_points",
     "benchmark.datasets": "AVSDataset AVSS Keyframes MOC MS3 S4 Sample read_log_mel",
     "benchmark.plug_and_play": "Row default_rows plug_and_play",
+    "benchmark.robust": "RobustSamples off_screen_of robust_scores write_robust",
     "batch": "Job Manifest Options Shard anchor_many find_inputs run_many",
     "cli": "app main",
     "audio.log_mel": "clip_log_mel log_mel log_mel_examples",
