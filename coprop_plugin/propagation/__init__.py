@@ -10,12 +10,20 @@ from coprop_plugin.propagation.checkpoint import (
 )
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
 from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation.video_trackers import (
+    EdgeTAMPropagator,
+    Sam2Propagator,
+    Sam3Propagator,
+)
 
 __all__ = [
     "AppearancePropagator",
     "AudioInsertPropagator",
+    "EdgeTAMPropagator",
     "FlowPropagator",
     "HoldPropagator",
+    "Sam2Propagator",
+    "Sam3Propagator",
     "SmallLogMelEncoder",
     "as_propagator",
     "load_aot_checkpoint",

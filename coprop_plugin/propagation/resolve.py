@@ -10,6 +10,7 @@ from coprop_plugin.errors import ArgumentError, CheckpointError, UnknownNameErro
 from coprop_plugin.propagation.appearance import AppearancePropagator
 from coprop_plugin.propagation.checkpoint import load
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
+from coprop_plugin.propagation.video_trackers import tracker_config
 from coprop_plugin.registry import MODELS, build, find, list_propagators, names
 from coprop_plugin.types import Propagator
 
@@ -27,12 +28,14 @@ def as_propagator(
             photographs that neither has seen; "learned" for the Audio-Insert Propagator with the
             shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a folder
             that `save_pretrained` wrote, "hf://owner/name", a registered name, a config, or a
-            propagator. "audio_insert", a network to be trained, needs its weights: a config with
-            `weights`, a path as above or None for random ones.
+            propagator. "sam2", "sam3" and "edgetam" are downloaded when they are first used;
+            "sam2:CHECKPOINT" names another checkpoint, an id on the hub or a folder (see
+            `VideoTracker`). "audio_insert", a network to be trained, needs its weights: a config
+            with `weights`, a path as above or None for random ones.
 
     Raises:
         CheckpointError: If it is a file that does not hold a propagator, or "audio_insert" without
-            weights.
+            weights, or a checkpoint that cannot be loaded.
         ArgumentError: If weights are given together with options that they determine.
         UnknownNameError: If it is neither a file nor a registered name.
     """
@@ -46,6 +49,9 @@ def as_propagator(
         return _of_config(propagator)
     if isinstance(propagator, str) and propagator in names(MODELS, "step"):
         return _of_config({"type": propagator})
+    tracker = tracker_config(str(propagator))
+    if tracker is not None:
+        return build(MODELS, tracker, verb="step")
     is_path = isinstance(propagator, str | Path)
     if is_path and (Path(propagator).suffix or is_folder_or_id(propagator)):
         return load(propagator)
