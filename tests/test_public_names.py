@@ -70,6 +70,7 @@ REGISTERED = {
     "CAVPBackend CallableBackend ChangeDetectorTraining CoProp FamilyTraining FlowPropagator "
     "GAVSBackend HoldPropagator SAMABackend SteppingStonesBackend cavp gavs sama stepping_stones "
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
+    "EdgeTAMPropagator Sam2Propagator Sam3Propagator edgetam sam2 sam3 "
     "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
     "hold keyframe_processor mmseg open_vocabulary small_log_mel tpavi vggish",
     "DATASETS": "AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "

@@ -229,20 +229,32 @@ def tracks_for(
 
 def fingerprint(path: str | Path | None) -> str | None:
     """Return path, size and time of a file or a folder of weights, which tell if it was changed."""
-    if path is None or not Path(path).exists():
+    if path is None:
         return None
-    weights = Path(path) / WEIGHTS_FILE
-    stat = (weights if weights.exists() else Path(path)).stat()
-    return f"{Path(path).resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    found = _split(str(path))[1]
+    if not found.exists():
+        return None
+    weights = found / WEIGHTS_FILE
+    stat = (weights if weights.exists() else found).stat()
+    return f"{found.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def located(spec: str | None) -> str | None:
-    """Return the absolute path of a file or folder; names and hub ids stay as they are.
+    """Make the path of a file or folder absolute, also after a name; other texts stay as they are.
 
     Example:
-        >>> located("flow"), located("hf://owner/name")
-        ('flow', 'hf://owner/name')
+        >>> located("flow"), located("hf://owner/name"), located("sam2:facebook/sam2.1-hiera-large")
+        ('flow', 'hf://owner/name', 'sam2:facebook/sam2.1-hiera-large')
     """
-    if spec is None or spec in list_propagators() or not Path(spec).exists():
+    if spec is None or spec in list_propagators():
         return spec
-    return str(Path(spec).resolve())
+    name, path = _split(spec)
+    return f"{name}{path.resolve()}" if path.exists() else spec
+
+
+def _split(spec: str) -> tuple[str, Path]:
+    """Split "NAME:PATH" after the colon, where the name is that of a propagator."""
+    name, colon, path = spec.partition(":")
+    if colon and name in list_propagators():
+        return f"{name}:", Path(path)
+    return "", Path(spec)

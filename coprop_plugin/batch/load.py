@@ -23,6 +23,7 @@ from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation.video_trackers import tracker_config
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import ControlPointProvider, Propagator
 
@@ -38,8 +39,8 @@ _PROVIDERS = (
 )
 
 _PROPAGATORS = (
-    "Expected the name of a propagator (`coprop list propagators`), a file of weights, or "
-    "`file.py:name`, a propagator (`hear`, `start`, `step`) or a function that makes one."
+    "Expected the name of a propagator (`coprop list propagators`), also with a checkpoint "
+    "(`sam2:ID_OR_FOLDER`), a file of weights, a config as JSON, or `file.py:name`, a propagator (`hear`, `start`, `step`) or a function that makes one."
 )
 
 DEFAULT_BACKEND = "sounding_object"
@@ -68,7 +69,7 @@ def make_model(
         backend: See `load_backend`.
         weights: Weights of the backend.
         control_points: See `load_provider`.
-        propagator: As for `wrap`.
+        propagator: See `load_propagator`.
         device: Device of the model; by default the GPUs in turn, or the CPU without one.
         reanchor: As for `wrap`, see `read_choice`.
         keyframe: As for `wrap`, see `read_config`.
@@ -90,7 +91,7 @@ def make_model(
         made,
         backend=adapter,
         control_points=load_provider(control_points),
-        propagator=propagator,
+        propagator=None if propagator is None else load_propagator(propagator, device),
         device=device,
         # `wrap` refuses names that it does not know.
         reanchor=_reanchor(reanchor),
@@ -218,7 +219,7 @@ def load_propagator(spec: str, device: str | None = None) -> Propagator:
     propagator: Any = spec
     if spec.lstrip().startswith("{"):
         propagator = read_json(spec, "--propagator", _PROPAGATORS)
-    elif ":" in spec and not is_folder_or_id(spec):
+    elif ":" in spec and not is_folder_or_id(spec) and tracker_config(spec) is None:
         propagator = _part(spec, "--propagator", _PROPAGATORS, Propagator)
     propagator = as_propagator(propagator)
     if isinstance(propagator, nn.Module):

@@ -55,8 +55,10 @@ def bench(
     propagator: Annotated[
         list[str] | None,
         typer.Option(
-            help="Weights of a propagator, FILE or NAME=FILE, for use in --rows. Default: the "
-            "weights that ship, as `learned`."
+            help="A propagator for use in --rows: weights, FILE or NAME=FILE; "
+            "[NAME=]sam2:ID_OR_FOLDER; or a config as JSON, "
+            'NAME=\'{"type": "sam2", "image_size": 512}\'. Default: the weights that ship, as '
+            "`learned`."
         ),
     ] = None,
     control_points: Annotated[

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.batch import load_backend
+from coprop_plugin.batch import load_backend, load_propagator
 from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.keyframes.processor_weights import WEIGHTS as KEYFRAME_WEIGHTS
 from coprop_plugin.layers import checked_device
-from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
+from coprop_plugin.propagation.resolve import WEIGHTS
+from coprop_plugin.propagation.video_trackers import tracker_config
 from coprop_plugin.types import KeyframeBackend, Propagator
 
 # Training and the hub give these names to the weights of any model.
@@ -132,8 +133,9 @@ def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[st
     """Load the propagators that a command line names.
 
     Args:
-        specs: `[NAME=]FILE`, a file with weights; the default name is "learned". By default the
-            propagator that ships, if any.
+        specs: `[NAME=]PROPAGATOR`, see `batch.load_propagator`; the default name is "learned", and
+            that of the tracker for one such as `sam2:CHECKPOINT`. By default the propagator that
+            ships, if any.
 
     Returns:
         The propagators by name, and what each was made from.
@@ -148,13 +150,13 @@ def propagators_of(specs: Sequence[str]) -> tuple[dict[str, Propagator], dict[st
     about: dict[str, Any] = {}
     for spec in specs:
         given, path = _named(spec)
-        name = given or "learned"
+        name = given or (tracker_config(path) or {"type": "learned"})["type"]
         if name in propagators:
             raise AdapterError(
                 f"There are two propagators named {name!r}. Name them: --propagator NAME={path}."
             )
-        propagators[name] = as_propagator(path)
-        about[name] = about_file(Path(path))
+        propagators[name] = load_propagator(path, "cpu")
+        about[name] = about_file(Path(path)) or {"propagator": path}
     return propagators, about
 
 

@@ -77,8 +77,9 @@ def run(
     propagator: Annotated[
         str | None,
         typer.Option(
-            help="A checkpoint, a name (`coprop list propagators`), or `learned`, the Audio-Insert "
-            "Propagator that ships. Default: the preset's, `appearance`."
+            help="A checkpoint, a name (`coprop list propagators`), `learned`, the Audio-Insert "
+            "Propagator that ships, or sam2, sam3 or edgetam:ID_OR_FOLDER; or a config as JSON, "
+            '\'{"type": "sam2", "image_size": 512}\'. Default: the preset\'s, `appearance`.'
         ),
     ] = None,
     keyframe: Annotated[

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.pipeline.preset_options import PRESETS, Keyframe, Preset, Reanchor
 from coprop_plugin.propagation.resolve import as_propagator
+from coprop_plugin.propagation.video_trackers import tracker_config
 from coprop_plugin.registry import list_propagators, list_providers
 from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Propagator
 
@@ -244,7 +245,7 @@ def _propagator(row: Row, propagators: Mapping[str, Propagator]) -> Propagator:
     name = row.propagator.removesuffix(_NO_AUDIO)
     if name != row.propagator and name in propagators:
         return without_audio(propagators[name])
-    if name in list_propagators():
+    if name in list_propagators() or tracker_config(name):
         propagator = as_propagator(name)
         return propagator if name == row.propagator else without_audio(propagator)
     known = ", ".join([*propagators, *list_propagators()])
