@@ -40,7 +40,8 @@ _PROVIDERS = (
 
 _PROPAGATORS = (
     "Expected the name of a propagator (`coprop list propagators`), also with a checkpoint "
-    "(`sam2:ID_OR_FOLDER`), a file of weights, a config as JSON, or `file.py:name`, a propagator (`hear`, `start`, `step`) or a function that makes one."
+    "(`sam2:ID_OR_FOLDER`), a file of weights, a config as JSON, or `file.py:name`, a propagator "
+    "(`hear`, `start`, `step`) or a function that makes one."
 )
 
 DEFAULT_BACKEND = "sounding_object"

@@ -1,5 +1,6 @@
 """SAM 2, SAM 3 and EdgeTAM of transformers as propagators."""
 
+import importlib
 import json
 import math
 from collections.abc import Mapping
@@ -274,7 +275,7 @@ class EdgeTAMPropagator(VideoTracker):
             MissingExtraError: If it cannot.
         """
         try:
-            import timm  # noqa: F401
+            importlib.import_module("timm")
         except (ImportError, RuntimeError) as error:
             # torchvision that was built for another torch raises a RuntimeError.
             raise MissingExtraError(
