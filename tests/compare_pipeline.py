@@ -110,7 +110,10 @@ def streamed(name, model, video):
     return arrays_of(name, seen["points"], frames)
 
 
+# Explicit, as versions differ in their default.
+PLAIN = dict(reanchor=None)
 CANDIDATES = {
+    "auto": dict(reanchor="auto"),
     "confident": dict(keyframe="confident"),
     "uncertain": dict(reanchor="uncertain"),
     "both": dict(keyframe="confident", reanchor="uncertain"),
@@ -125,14 +128,15 @@ def offline(scene):
         propagator = learned() if label == "default" else label
 
         def model(backend, propagator=propagator, **options):
-            return wrap(backend, propagator=propagator, **options)
+            return wrap(backend, propagator=propagator, **PLAIN | options)
 
         yield segmented(f"plain/{label}", model(loud_backend()), clip)
         yield segmented(f"semantic/{label}", model(TruthBackend(scene, semantic=True)), clip)
         yield segmented(f"batch/{label}", model(TruthBackend(scene), segment_batch=3), clip)
         for name, options in CANDIDATES.items():
             yield segmented(f"{name}/{label}", model(Unreliable(scene), **options), clip)
-    many = wrap(many_classes_backend(), propagator=learned())
+    yield segmented("paper", wrap(TruthBackend(scene), preset="paper"), clip)
+    many = wrap(many_classes_backend(), propagator=learned(), **PLAIN)
     yield segmented("many_classes", many, scene.clip(fps=FPS)[:24])
 
 
@@ -161,7 +165,7 @@ def streams(scene, video):
     """`stream`, in windows of the usual size and in small ones."""
     for small in (False, True):
         for name, options in {"plain": {}, "batch": dict(segment_batch=3), **CANDIDATES}.items():
-            model = wrap(Unreliable(scene), propagator="flow", **options)
+            model = wrap(Unreliable(scene), propagator="flow", **PLAIN | options)
             model = small_windows(model) if small else model
             yield streamed(f"stream/{name}/{'small' if small else 'usual'}", model, video)
             usual_windows()
@@ -184,7 +188,7 @@ def drop_in():
     }
     for name, (model, args) in calls.items():
         balance(model, args)
-        for label, options in {"plain": {}, "confident": dict(keyframe="confident")}.items():
+        for label, options in {"plain": PLAIN, "confident": dict(keyframe="confident")}.items():
             wrapped = wrap(
                 model, control_points=dict(type="every_n", n=3), propagator="flow", **options
             )
@@ -218,7 +222,7 @@ def redone(scene, video, folder):
         from coprop_plugin.pipeline.redo import redo
     except ImportError:
         from coprop_plugin.redo import redo
-    for name, options in {"plain": {}, "confident": dict(keyframe="confident")}.items():
+    for name, options in {"plain": PLAIN, "confident": dict(keyframe="confident")}.items():
         model = wrap(TruthBackend(scene), propagator="flow", **options)
         run = model.segment(video, fps=FPS).save(folder / f"run_{name}", overlay=False)
         mask = run / "masks" / "00020.png"

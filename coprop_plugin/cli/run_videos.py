@@ -95,7 +95,7 @@ def run(
         typer.Option(
             help="When to re-run the model within a segment: `auto`, where predictions disagree; "
             "every SECONDS; `uncertain`, where masks are; `never`: at control points only. "
-            "Default: the preset's, `never`."
+            "Default: the preset's, `auto`."
         ),
     ] = None,
     silence: Annotated[

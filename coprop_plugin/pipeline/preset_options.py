@@ -40,7 +40,7 @@ class PresetOptions:
 
 
 PRESETS: Mapping[Preset, PresetOptions] = {
-    "default": PresetOptions("appearance", "first", None, "empty"),
+    "default": PresetOptions("appearance", "first", "auto", "empty"),
     "paper": PresetOptions("learned", "first", None, "keep"),
 }
 """What each preset stands for. `paper` is the method as published: the model is run on the first

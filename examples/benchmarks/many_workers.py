@@ -27,6 +27,7 @@ def segment(videos: Path, out: Path, workers: int, fps: int, engine: str = "proc
     """Run `coprop run`; returns its seconds and the hashes of its results."""
     command = ["-m", "coprop_plugin.cli", "run", videos, "-o", out, "--fps", fps, "--quiet"]
     command += ["--backend", "keyframe_processor", "--propagator", "flow", "--threads", 1]
+    command += ["--reanchor", "never"]
     command += ["--workers", workers, "--engine", engine]
     watched = watch(command, lambda: 0, every_s=0.2)
     lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]

@@ -61,7 +61,7 @@ class Marked:
 def propagated(propagator, clip: Clip, seen: torch.Tensor) -> torch.Tensor:
     """Propagate the first frame's true mask; returns probabilities `[T, H, W]`."""
     flags = [1] + [0] * (clip.num_frames - 1)
-    model = coprop.wrap(Marked(seen), control_points=flags, propagator=propagator)
+    model = coprop.wrap(Marked(seen), control_points=flags, propagator=propagator, reanchor=None)
     return model.segment(clip).probs[:, 0]
 
 

@@ -84,7 +84,7 @@ def case(name: str, length: int, count: int, rounds: int, propagator: str | None
     """Measure one model on clips of one length."""
     torch.manual_seed(0)
     backend, clip, points = backends()[name](), made_up(length), spread(length, count)
-    model = wrap(backend, control_points=points, propagator=propagator)
+    model = wrap(backend, control_points=points, propagator=propagator, reanchor=None)
     work = {"bare": lambda: alone(backend, clip), "wrapped": lambda: model.segment(clip)}
     found: dict[str, list[tuple[float, float]]] = {who: [] for who in work}
     for do in work.values() if rounds > 1 else ():
@@ -108,7 +108,8 @@ def streamed(name: str, length: int, count: int, propagator: str | None) -> dict
     """Measure memory while a video is read."""
     torch.manual_seed(0)
     points = spread(length, count)
-    model = wrap(backends()[name](), control_points=points, propagator=propagator)
+    options = dict(control_points=points, propagator=propagator, reanchor=None)
+    model = wrap(backends()[name](), **options)
     with tempfile.TemporaryDirectory() as folder:
         video = write_video(Path(folder) / "video.mp4", length, 1, SIDE)
         seconds, mib = above(lambda: sum(1 for _ in model.stream(video)))
