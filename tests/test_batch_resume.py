@@ -53,16 +53,20 @@ def contents(folder):
     return {name: (folder / name).read_bytes() for name in everything_in(folder)}
 
 
-@pytest.mark.parametrize("points", ["novelty", EVERY_5])
-def test_a_resumed_run_equals_an_uninterrupted_one(scene, video, tmp_path, points):
+@pytest.mark.parametrize(
+    ("points", "reanchor"),
+    [("novelty", None), (EVERY_5, None), ("novelty", dict(type="auto", segment_s=1.0))],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(scene, video, tmp_path, points, reanchor):
+    def model(backend):
+        return in_windows(backend, control_points=points, reanchor=reanchor)
+
     options = Options(fps=8, alpha=True, overlay=False)
-    whole = do_job(
-        in_windows(KilledAt(scene), control_points=points), Job(video, tmp_path / "a"), options
-    )
+    whole = do_job(model(KilledAt(scene)), Job(video, tmp_path / "a"), options)
     assert whole.status == "done", whole.error
     folder, partial = tmp_path / "b", tmp_path / ".b.part"
     with pytest.raises(Killed):
-        do_job(in_windows(KilledAt(scene, 4.0), control_points=points), Job(video, folder), options)
+        do_job(model(KilledAt(scene, 4.0)), Job(video, folder), options)
     assert not folder.exists()
     # A kill may cut anything short: the last pictures, the journal, an overlay.
     last = sorted((partial / "masks").iterdir())[-1]
@@ -71,7 +75,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(scene, video, tmp_path, point
         file.write('{"times": [1.0, 2')
     (partial / ".overlay.1.part.mp4").write_text("half")
     backend = KilledAt(scene)
-    again = do_job(in_windows(backend, control_points=points), Job(video, folder), options)
+    again = do_job(model(backend), Job(video, folder), options)
     assert again.to_dict() == {**whole.to_dict(), "output": str(folder)}
     assert contents(folder) == contents(tmp_path / "a")
     # The model is run from the last keyframe on only.

@@ -102,6 +102,10 @@ def test_presets(scene, clip):
     assert isinstance(default.propagator, AppearancePropagator)
     assert isinstance(paper.propagator, AudioInsertPropagator)
     assert (default.silence, paper.silence) == ("empty", "keep")
+    assert (default.keyframe, default.reanchor) == ("first", "auto")
+    # To choose keyframes otherwise is not to compare predictions a second time.
+    assert wrap(TruthBackend(scene), keyframe="confident").reanchor is None
+    assert wrap(TruthBackend(scene), reanchor=None).candidates is None
     assert (paper.keyframe, paper.reanchor, paper.candidates) == ("first", None, None)
     own = wrap(TruthBackend(scene), preset="paper", propagator="hold", reanchor=2.0)
     assert (type(own.propagator).__name__, own.reanchor) == ("HoldPropagator", 2.0)

@@ -33,7 +33,15 @@ def segment(
 ) -> dict:
     """Run `coprop run` and watch it."""
     command = ["-m", "coprop_plugin.cli", "run", video, "-o", out, "--fps", fps, "--threads", 1]
-    command += ["--backend", "keyframe_processor", "--propagator", "flow", "--reanchor", "never", "--quiet"]
+    command += [
+        "--backend",
+        "keyframe_processor",
+        "--propagator",
+        "flow",
+        "--reanchor",
+        "never",
+        "--quiet",
+    ]
     masks = out / f".{video.stem}.part" / "masks"
 
     def frames() -> int:
