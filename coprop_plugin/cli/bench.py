@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from coprop_plugin.cli.options import (
     WorldAssets,
 )
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
+
+if TYPE_CHECKING:
+    from coprop_plugin.benchmark.plug_and_play import Report
 
 
 @app.command()
@@ -126,8 +129,6 @@ def bench(
         from coprop_plugin.cli.bench_clips import bench_clips, with_negative_audio
         from coprop_plugin.cli.bench_models import backends_of, propagators_of
         from coprop_plugin.cli.bench_providers import LanguageOptions, providers_of
-        from coprop_plugin.report.bench_plot import bench_plot
-        from coprop_plugin.report.calls_plot import calls_plot
 
         data, settings = bench_clips(
             folder,
@@ -173,10 +174,7 @@ def bench(
         published = table_1(report.results, about_backends, subset)
         report = replace(report, about={**report.about, "table_1": published})
         report.save(out)
-        scored = any(result["clips"] for result in report.results)
-        if scored:
-            bench_plot(report.results, out / "report.png", title=settings["data"])
-            calls_plot(report.results, out / "calls.png", title=settings["data"])
+        plots = _plots(report, out, settings["data"])
         if as_json:
             for result in report.results:
                 print_result(json.dumps(result))
@@ -184,10 +182,21 @@ def bench(
             print_result(str(report))
             if published:
                 print_result("\n" + as_text(published, subset))
-        complain(
-            f"wrote {out}/report.json, report.csv{', report.png, calls.png' if scored else ''}"
-        )
+        complain(f"wrote {', '.join([f'{out}/report.json', 'report.csv', *plots])}")
     if report.failures:
         for failure in report.failures:
             complain("{set}, {clip}, {backend}, {row}: {error}".format(**failure))
         raise typer.Exit(1)
+
+
+def _plots(report: "Report", out: Path, title: str) -> list[str]:
+    """Draw a report that has scores; returns the names of the images."""
+    from coprop_plugin.report.bench_plot import bench_plot
+    from coprop_plugin.report.calls_plot import calls_plot
+
+    if not any(result["clips"] for result in report.results):
+        return []
+    plots = {"report.png": bench_plot, "calls.png": calls_plot}
+    for name, plot in plots.items():
+        plot(report.results, out / name, title=title)
+    return list(plots)

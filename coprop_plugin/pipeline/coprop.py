@@ -71,12 +71,11 @@ class CoProp(nn.Module):
             registered name, a config, or a `Propagator`; None is the preset's.
         device: Where the propagator runs; by default where the wrapped model is, and for a model
             without parameters the default accelerator.
-        reanchor: `"auto"`, or `dict(type="auto", seconds=1.0, ...)`: the model is run again where
-            predictions disagree, and masks are combined; see `AutoOptions`. A number: seconds after
-            which it is run again within a segment, so that masks are not propagated further. None
-            is the paper's way, at control points alone. `"uncertain"`, or
-            `dict(type="uncertain", threshold=0.5, extra=2, seconds=None)`: where masks are
-            uncertain; see `CandidateOptions`. "preset": the preset's.
+        reanchor: `"auto"`, or `dict(type="auto", seconds=1.0, ...)`: the model is run every second
+            and where predictions disagree, and masks are combined; see `AutoOptions`. A number:
+            seconds after which it is run again within a segment. None: at control points alone, the
+            paper's way. `"uncertain"`, or `dict(type="uncertain", threshold=0.5, extra=2)`: where
+            masks are uncertain; see `CandidateOptions`. "preset": the preset's, `"auto"`.
         segment_batch: Most segments to propagate at once; more take more memory.
         keyframe: `"first"`, the paper's way: the first frame of each segment. `"confident"`, or
             `dict(type="confident", candidates=3)`: run several candidates a segment, keep those
