@@ -52,8 +52,8 @@ def wrap(
             None is the preset's.
         device: Where the propagator runs; by default where the model is.
         reanchor: When the model is run again within a segment: `"auto"`, every second and where
-            predictions disagree, the default; after so many seconds; None for never, the paper's way; `"uncertain"`, where
-            masks are; see `CoProp`.
+            predictions disagree, the default; after so many seconds; None for never, the paper's
+            way; `"uncertain"`, where masks are; see `CoProp`.
         segment_batch: Most segments to propagate at once. They are independent of one another, so
             this changes time, memory and the last bits of the logits, not the method.
         keyframe: `"first"` is the paper's way; `"confident"` runs several candidates a segment,
