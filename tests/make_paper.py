@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from chat_server import ChatServer, answers
 from make_weights import as_aot
+from tiny_pretrained import save_clip_text
 from toy_training import TOY_PROCESSOR, TOY_PROPAGATOR
 
 from coprop_plugin.adapters import save_released
@@ -18,6 +19,7 @@ from coprop_plugin.adapters.avsegformer import AVSegFormer
 from coprop_plugin.adapters.catr import CATR
 from coprop_plugin.adapters.tpavi import TPAVI
 from coprop_plugin.benchmark.scripted_llm import ScriptedLLM
+from coprop_plugin.control_points import Store
 from coprop_plugin.keyframes import KeyframeProcessor, save_keyframe_processor
 from coprop_plugin.propagation import AudioInsertPropagator, save_propagator
 
@@ -78,21 +80,37 @@ def make_weights(folder):
         propagator = AudioInsertPropagator(**TOY_PROPAGATOR, insert_layers=layers)
         for name in SETS:
             save_propagator(propagator, folder / f"{name}_propagator{variant}.safetensors")
+    _make_text_guided(folder)
     toy = {k: v for k, v in TOY_PROPAGATOR.items() if not k.startswith("audio")}
     aot = AudioInsertPropagator(**toy, insert_layers=(), audio_identity=False)
     torch.save({"state_dict": as_aot(aot)}, folder / "R50_AOTL_PRE_YTB_DAV.pth")
     return folder
 
 
+def _make_text_guided(folder):
+    """Write the weights of Table 4, with a text encoder of their own beside them."""
+    encoder = str(save_clip_text(folder / "clip"))
+    text = dict(model=encoder, embedding_dim=12, local_files_only=True)
+    for name in ("s4", "ms3"):
+        processor = KeyframeProcessor(1, **TOY_PROCESSOR, guidance="text", text=text)
+        save_keyframe_processor(
+            processor, folder / f"{name}_keyframes_text" / "weights.safetensors"
+        )
+        propagator = AudioInsertPropagator(**TOY_PROPAGATOR, tokens="text", text=text)
+        save_propagator(propagator, folder / f"{name}_propagator_text.safetensors")
+
+
 class ScriptedServer(ChatServer):
-    """A chat-completions server whose answers are the truth of clips, by their audio.
+    """A chat-completions server whose answers are the truth of a data set's clips, by their audio.
 
     To a prompt that says "every frame" it answers that every frame is a control point.
     """
 
-    def __init__(self, samples):
+    def __init__(self, dataset):
         super().__init__(self._reply)
-        self.llm = ScriptedLLM(samples)
+        labelled = Store.build(dataset, classes=dataset.classes)
+        categories = {example.id: example.categories for example in labelled}
+        self.llm = ScriptedLLM(dataset, categories=categories)
 
     def _reply(self, handler):
         body = handler.server.requests[-1]["body"]

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "coprop_plugin"
 # Room -> floor, from the bottom. Rooms of one floor do not import one another.
 FLOORS = {
     "errors": 1,
+    "choices": 1,
     "limits": 1.1,
     "registry": 1.1,
     "layers": 2,

@@ -6,7 +6,6 @@ import re
 import signal
 import time
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -279,13 +278,8 @@ def test_list_names_what_is_registered():
 
 
 def test_options_are_those_of_the_library():
-    from coprop_plugin import batch
     from coprop_plugin.cli.export import FormatName
-    from coprop_plugin.cli.options import EngineName, SamplingName
-    from coprop_plugin.types import Sampling
 
-    assert get_args(SamplingName) == get_args(Sampling)
-    assert get_args(EngineName) == get_args(batch.Engine)
     assert tuple(FormatName) == media.FORMATS
 
 

@@ -18,7 +18,8 @@ from coprop_plugin import cli
 from coprop_plugin.adapters.published import PUBLISHED
 from coprop_plugin.benchmark.datasets import AVSS
 from coprop_plugin.benchmark.paper_report import list_of_rows
-from coprop_plugin.benchmark.paper_tables import TableName, read_table
+from coprop_plugin.benchmark.paper_tables import read_table
+from coprop_plugin.choices import TableName
 from coprop_plugin.control_points.prompts import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,8 +39,14 @@ def paper(tmp_path_factory):
     ):
         done = coprop("anchor", "index", folder, *given, "-o", root / "stores" / f"{name}.jsonl")
         assert done.exit_code == 0, done.output
-    # S4's training clips are annotated by hand.
+    # S4's training clips are annotated by hand, and some of the others.
     shutil.copy(root / "stores" / "ms3.jsonl", root / "stores" / "s4.jsonl")
+    by_hand = "".join(
+        f'{{"categories": ["{kind}"], "control_points": [1, 0, 1, 0, 0]}}\n'
+        for kind in ("dog", "flute", "singer")
+    )
+    for store in (root / "stores").glob("*.jsonl"):
+        store.write_text(store.read_text() + by_hand)
     return root
 
 
@@ -97,6 +104,18 @@ def test_every_row_gives_a_number_or_says_what_is_missing(made, table):
     assert known.title in text
     with (out / f"{table}.csv").open(newline="") as file:
         assert [row["row"] for row in csv.DictReader(file)] == [c.row for c in known.cells]
+
+
+def test_words_guide_the_text_guided_row_of_table_4(made):
+    out, done = made
+    assert done["table4"].exit_code == 0, done["table4"].output
+    found = ours(out, "table4")
+    assert all(found[row, name] for row in ("direct", "text") for name in ("S4", "MS3"))
+    rows = json.loads((out / "table4.json").read_text())["rows"]
+    ran = {row["row"]: row["ran"] for row in rows if row["set"] == "MS3"}
+    assert ran["text"]["propagator"]["name"] == "ms3_propagator_text"
+    assert ran["text"]["keyframes"]["name"] == "ms3_keyframes_text"
+    assert ran["text"]["provider"]["name"] == "rcpg"
 
 
 def test_what_is_missing_is_named_with_its_source(made):

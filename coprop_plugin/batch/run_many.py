@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from coprop_plugin.batch.inputs import ALL, Shard, distinct
 from coprop_plugin.batch.manifest import Manifest
@@ -10,11 +9,9 @@ from coprop_plugin.batch.one_file import Job, Options, do_job
 from coprop_plugin.batch.outcome import Outcome
 from coprop_plugin.batch.result_folders import folders_of
 from coprop_plugin.batch.workers import in_processes, set_threads
+from coprop_plugin.choices import Engine
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
-
-Engine = Literal["processes", "ray"]
-"""Where workers run: in processes of this machine, or as actors of Ray Data."""
 
 Numbered = Iterator[tuple[int, Outcome]]
 """Outcomes as they come, each with the number of its job."""

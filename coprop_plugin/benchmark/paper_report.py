@@ -12,9 +12,9 @@ from coprop_plugin.benchmark.paper_tables import (
     Numbers,
     PaperCell,
     PaperTable,
-    TableName,
     read_table,
 )
+from coprop_plugin.choices import TableName
 from coprop_plugin.media import write_text
 
 FORMAT = "coprop.paper/1"

@@ -9,21 +9,9 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
+from coprop_plugin.choices import TableName
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.training.run import CONFIGS
-
-TableName = Literal[
-    "table1",
-    "table2a",
-    "table2b",
-    "table3",
-    "table4",
-    "table5",
-    "table6",
-    "figure3",
-    "figure4",
-]
-"""Tables and figures with numbers of the paper."""
 
 SetName = Literal["S4", "MS3", "AVSS", "MOC"]
 """Sets of test clips; MOC is a part of MS3."""

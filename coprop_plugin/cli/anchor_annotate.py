@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coprop_plugin.choices import AnnotationFormat
 from coprop_plugin.cli.anchor import anchor_app
-from coprop_plugin.cli.options import AnnotationFormatName
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
 if TYPE_CHECKING:
-    from coprop_plugin.media import AnnotationFormat
     from coprop_plugin.types import Clip
 
 
@@ -66,7 +65,7 @@ def convert(
         typer.Option("--out", "-o", help="The file; a folder for `audacity` and `textgrid`."),
     ],
     kind: Annotated[
-        AnnotationFormatName, typer.Option("--format", "-f", help="The format to write.")
+        AnnotationFormat, typer.Option("--format", "-f", help="The format to write.")
     ] = "json",
 ) -> None:
     """Convert annotations between JSON, Audacity, Praat, RTTM and CSV."""
@@ -74,7 +73,7 @@ def convert(
         from coprop_plugin.media import read_annotations, write_annotations
 
         made = read_annotations(source)
-        for path in write_annotations(out, made, cast("AnnotationFormat", kind)):
+        for path in write_annotations(out, made, kind):
             print_result(str(path))
 
 

@@ -2,14 +2,11 @@
 
 import ast
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-# As `types.Sampling`, `media.AnnotationFormat` and `batch.Engine`, whose modules import torch.
-SamplingName = Literal["pts", "avsbench"]
-AnnotationFormatName = Literal["audacity", "textgrid", "rttm", "csv", "json"]
-EngineName = Literal["processes", "ray"]
+from coprop_plugin.choices import Sampling
 
 Inputs = Annotated[
     list[Path],
@@ -19,7 +16,7 @@ Fps = Annotated[
     float, typer.Option(help="Frames a second to segment; 0 takes every frame.", min=0.0)
 ]
 SamplingOption = Annotated[
-    SamplingName,
+    Sampling,
     typer.Option(
         help="Frame sampling: `pts` (by time stamp) or `avsbench` (1 fps at s + 15/16 s)."
     ),

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from coprop_plugin.choices import TableName
 from coprop_plugin.cli.app import app
 from coprop_plugin.cli.options import (
     AnswerCache,
@@ -18,23 +19,10 @@ from coprop_plugin.cli.options import (
 )
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
 
-# As `benchmark.paper_tables.TableName`, whose module imports torch.
-Table = Literal[
-    "table1",
-    "table2a",
-    "table2b",
-    "table3",
-    "table4",
-    "table5",
-    "table6",
-    "figure3",
-    "figure4",
-]
-
 
 @app.command()
 def reproduce(
-    table: Annotated[Table | None, typer.Argument(help="The table or figure.")] = None,
+    table: Annotated[TableName | None, typer.Argument(help="The table or figure.")] = None,
     list_rows: Annotated[
         bool, typer.Option("--list", help="List every row, the paper's numbers and what it needs.")
     ] = False,
@@ -91,7 +79,6 @@ def reproduce(
             return
         if table is None:
             raise typer.BadParameter("Name a table or a figure, or --list.", param_hint="TABLE")
-        refuse_missing(data, "folder")
         paper = read_table(table)
         cells = paper.select(_split(rows), _split(sets))
         run = Reproduction(
@@ -104,6 +91,7 @@ def reproduce(
             redo,
             not quiet,
         )
+        refuse_missing(data, "folder")
         results = run.run(cells)
         about = {"data": str(data), "size": size, "limit": limit, "versions": versions()}
         written = save_results(out, paper, results, about)

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from coprop_plugin.choices import Engine
 from coprop_plugin.cli.app import app
 from coprop_plugin.cli.options import (
     AsJson,
     Audio,
     AudioTrack,
     Device,
-    EngineName,
     Fps,
     Inputs,
     Points,
@@ -136,7 +136,7 @@ def run(
         int, typer.Option(help="Processes that share the inputs, each with its own model.", min=1)
     ] = 1,
     engine: Annotated[
-        EngineName,
+        Engine,
         typer.Option(help="Where workers run: `processes` of this machine, or a `ray` cluster."),
     ] = "processes",
     threads: Annotated[

@@ -13,6 +13,15 @@ model = dict(
     ),
     vggish="released",
 )
-train_dataloader = dict(collate_fn=dict(type="coprop_plugin.labelled_frames"))
-val_dataloader = dict(collate_fn=dict(type="coprop_plugin.labelled_frames"))
-test_dataloader = dict(collate_fn=dict(type="coprop_plugin.labelled_frames"))
+train_dataloader = dict(
+    dataset=dict(split="train", size=224),
+    collate_fn=dict(type="coprop_plugin.labelled_frames"),
+)
+val_dataloader = dict(
+    dataset=dict(split="val", size=224),
+    collate_fn=dict(type="coprop_plugin.labelled_frames"),
+)
+test_dataloader = dict(
+    dataset=dict(split="test", size=224),
+    collate_fn=dict(type="coprop_plugin.labelled_frames"),
+)

@@ -9,6 +9,15 @@ model = dict(
     vggish="released",
     freeze_encoder=True,
 )
-train_dataloader = dict(collate_fn=dict(type="coprop_plugin.sounding_clips"))
-val_dataloader = dict(collate_fn=dict(type="coprop_plugin.sounding_clips"))
-test_dataloader = dict(collate_fn=dict(type="coprop_plugin.sounding_clips"))
+train_dataloader = dict(
+    dataset=dict(type="Segments", dataset=dict(split="train", size=224)),
+    collate_fn=dict(type="coprop_plugin.sounding_clips"),
+)
+val_dataloader = dict(
+    dataset=dict(type="Segments", dataset=dict(split="val", size=224)),
+    collate_fn=dict(type="coprop_plugin.sounding_clips"),
+)
+test_dataloader = dict(
+    dataset=dict(type="Segments", dataset=dict(split="test", size=224)),
+    collate_fn=dict(type="coprop_plugin.sounding_clips"),
+)

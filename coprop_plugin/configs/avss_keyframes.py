@@ -3,12 +3,10 @@
 # avss_keyframes_1b.
 _base_ = ["_avsbench_keyframes.py"]
 
-root = "data/AVSS"
 model = dict(processor=dict(num_classes=71))
-train_dataloader = dict(
-    dataset=dict(type="AVSS", root=root, split="train", size=224, resize="crop")
-)
-val_dataloader = dict(dataset=dict(type="AVSS", root=root, split="val", size=224))
-test_dataloader = dict(dataset=dict(type="AVSS", root=root, split="test", size=224))
+dataset = dict(type="AVSS", root="data/AVSS")
+train_dataloader = dict(dataset=dict(**dataset, resize="crop"))
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
 val_evaluator = [dict(type="SemanticMetric", protocol="dataset"), dict(type="AlignmentMetric")]
 test_evaluator = val_evaluator

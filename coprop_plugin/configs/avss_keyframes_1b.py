@@ -4,7 +4,6 @@
 # Of v1s, only the first frame of a training clip has a label: keyframes after it are left out.
 _base_ = ["avss_keyframes.py"]
 
-root = "data/AVSS"
 model = dict(
     _delete_=True,
     type="KeyframeTraining",
@@ -14,7 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type="Keyframes",
-        dataset=dict(type="AVSS", root=root, split="train", size=224, resize="crop"),
+        dataset=dict(type="AVSS", root="data/AVSS", split="train", size=224, resize="crop"),
         provider="points/avss_train.json",
     )
 )

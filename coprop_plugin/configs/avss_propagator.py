@@ -3,34 +3,11 @@
 # segments between true control points, of two frames or more.
 # Of v1s, only one frame of each training clip is labelled, so clips are generated from it; see
 # affine_clips.
-_base_ = ["_avsbench_propagator.py"]
+_base_ = ["_avsbench_affine.py"]
 
-custom_imports = dict(
-    imports=[
-        "coprop_plugin.training.models",
-        "coprop_plugin.training.batches",
-        "coprop_plugin.training.affine_clips",
-    ]
-)
-root = "data/AVSS"
-train_dataloader = dict(
-    dataset=dict(
-        type="Segments",
-        dataset=dict(type="AVSS", root=root, split="train", size=224),
-    ),
-    collate_fn=dict(type="coprop_plugin.affine_clips"),
-)
-val_dataloader = dict(
-    dataset=dict(
-        type="Segments",
-        dataset=dict(type="AVSS", root=root, split="val", size=224),
-    ),
-)
-test_dataloader = dict(
-    dataset=dict(
-        type="Segments",
-        dataset=dict(type="AVSS", root=root, split="test", size=224),
-    ),
-)
+dataset = dict(type="AVSS", root="data/AVSS")
+train_dataloader = dict(dataset=dict(dataset=dataset))
+val_dataloader = dict(dataset=dict(dataset=dataset))
+test_dataloader = dict(dataset=dict(dataset=dataset))
 val_evaluator = [dict(type="SemanticMetric", protocol="dataset"), dict(type="AlignmentMetric")]
 test_evaluator = val_evaluator

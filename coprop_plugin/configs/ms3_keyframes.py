@@ -3,8 +3,8 @@
 # ms3_keyframes_1b.
 _base_ = ["_avsbench_keyframes.py"]
 
-root = "data/Multi-sources"
 model = dict(processor=dict(num_classes=1))
-train_dataloader = dict(dataset=dict(type="MS3", root=root, split="train", size=224))
-val_dataloader = dict(dataset=dict(type="MS3", root=root, split="val", size=224))
-test_dataloader = dict(dataset=dict(type="MS3", root=root, split="test", size=224))
+dataset = dict(type="MS3", root="data/Multi-sources")
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)

@@ -3,7 +3,6 @@
 # provider="oracle" takes the true control points instead. Scores are of all frames.
 _base_ = ["ms3_keyframes.py"]
 
-root = "data/Multi-sources"
 model = dict(
     _delete_=True,
     type="KeyframeTraining",
@@ -13,7 +12,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type="Keyframes",
-        dataset=dict(type="MS3", root=root, split="train", size=224),
+        dataset=dict(type="MS3", root="data/Multi-sources", split="train", size=224),
         provider="points/ms3_train.json",
     )
 )

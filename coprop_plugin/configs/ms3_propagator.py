@@ -4,22 +4,7 @@
 # Objects are told apart by the labels of AVSS; with avss_root=None all of them are one.
 _base_ = ["_avsbench_propagator.py"]
 
-root = "data/Multi-sources"
-train_dataloader = dict(
-    dataset=dict(
-        type="Segments",
-        dataset=dict(type="MS3", root=root, split="train", size=224, avss_root="data/AVSS"),
-    ),
-)
-val_dataloader = dict(
-    dataset=dict(
-        type="Segments",
-        dataset=dict(type="MS3", root=root, split="val", size=224, avss_root="data/AVSS"),
-    ),
-)
-test_dataloader = dict(
-    dataset=dict(
-        type="Segments",
-        dataset=dict(type="MS3", root=root, split="test", size=224, avss_root="data/AVSS"),
-    ),
-)
+dataset = dict(type="MS3", root="data/Multi-sources", avss_root="data/AVSS")
+train_dataloader = dict(dataset=dict(dataset=dataset))
+val_dataloader = dict(dataset=dict(dataset=dataset))
+test_dataloader = dict(dataset=dict(dataset=dataset))

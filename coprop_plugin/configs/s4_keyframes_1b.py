@@ -4,7 +4,6 @@
 # Only the first frame of a training clip has a label, so keyframes after it are left out.
 _base_ = ["s4_keyframes.py"]
 
-root = "data/Single-source"
 model = dict(
     _delete_=True,
     type="KeyframeTraining",
@@ -14,7 +13,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type="Keyframes",
-        dataset=dict(type="S4", root=root, split="train", size=224),
+        dataset=dict(type="S4", root="data/Single-source", split="train", size=224),
         provider="points/s4_train.json",
     )
 )

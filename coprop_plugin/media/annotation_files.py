@@ -6,17 +6,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
 
+from coprop_plugin.choices import AnnotationFormat
 from coprop_plugin.errors import ControlPointError, MediaError
 from coprop_plugin.limits import read_bytes
 from coprop_plugin.media.container import refuse_missing
 from coprop_plugin.media.folders import write_text
 from coprop_plugin.media.textgrid import read_textgrid, write_textgrid
 from coprop_plugin.types.annotation import UNNAMED, Annotation, Names, Span
-
-AnnotationFormat = Literal["audacity", "textgrid", "rttm", "csv", "json"]
-"""The kinds of files; see `read_annotations`."""
 
 SUFFIXES: dict[AnnotationFormat, str] = {
     "audacity": ".txt",

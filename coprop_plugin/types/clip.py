@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Union, get_args
+from typing import Any, TypeAlias, Union, get_args
 
 import torch
 from torch import Tensor
 
+from coprop_plugin.choices import Sampling
 from coprop_plugin.errors import ClipError
 from coprop_plugin.types.array_forms import (
     ColourOrder,
@@ -18,9 +19,6 @@ from coprop_plugin.types.array_forms import (
 )
 from coprop_plugin.types.timeline import avsbench_times
 from coprop_plugin.types.tracks import Track, Tracks
-
-Sampling = Literal["pts", "avsbench"]
-"""What a frame stands for: the time from its time stamp to the next, or a second of AVSBench."""
 
 Source: TypeAlias = Union[str, Path, "Clip", tuple[Any, Any, int]]
 """A file, a clip, or (frames, waveform, sample_rate) to make one of."""

@@ -6,26 +6,15 @@ differs = (
     "empty, or overlap by an IoU of 0.5 or more; the paper gives no threshold."
 )
 rows = [
-    dict(
-        name="tpavi-pvt_v2_b5",
-        method="TPAVI",
-        paper=dict(MOC=None),
-        model="tpavi",
-        weights="tpavi_pvt_v2_b5_ms3",
-    ),
-    dict(
-        name="catr-pvt_v2_b5",
-        method="CATR",
-        paper=dict(MOC=None),
-        model="catr",
-        weights="catr_pvt_v2_b5_ms3",
-    ),
-    dict(
-        name="avsegformer-pvt_v2_b5",
-        method="AVSegFormer",
-        paper=dict(MOC=None),
-        model="avsegformer",
-        weights="avsegformer_pvt_v2_b5_ms3",
+    *(
+        dict(
+            name=f"{model}-pvt_v2_b5",
+            method=method,
+            paper=dict(MOC=None),
+            model=model,
+            weights=f"{model}_pvt_v2_b5_ms3",
+        )
+        for model, method in (("tpavi", "TPAVI"), ("catr", "CATR"), ("avsegformer", "AVSegFormer"))
     ),
     dict(
         name="ours-pvt_v2_b5",
