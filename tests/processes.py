@@ -8,6 +8,7 @@ import functools
 import multiprocessing
 import os
 import runpy
+import signal
 import site
 import sys
 import traceback
@@ -123,6 +124,8 @@ def _call(folder, env, function, args):
         os.dup2(file, stream)
         os.close(file)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    # A shell that starts the tests in the background has them ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         function(*args)
     except Exception:

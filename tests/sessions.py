@@ -34,6 +34,8 @@ class Session:
                 stderr=err,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": path},
+                # A shell that starts the tests in the background has them ignore it.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def others(self):

@@ -86,11 +86,11 @@ def colour_labels(
     Warns:
         DatasetWarning: If unknown colours were counted as background.
     """
-    colours = np.array(_opened(path).convert("RGB")).astype(np.int64)
-    labels = _class_of_colour(num_classes)[_packed(colours)]
+    picture = _opened(path).convert("RGB")
+    labels = _class_of_colour(num_classes)[_packed(picture)]
     is_unknown = labels == _UNKNOWN
     if is_unknown.any():
-        example = tuple(int(v) for v in colours[is_unknown][0])
+        example = tuple(int(v) for v in np.array(picture)[is_unknown][0])
         message = (
             f"{path} has {int(is_unknown.sum())} pixels of a colour outside the palette, e.g. "
             f"{example}. Resizing filters that mix colours cause this: save labels at their own "
@@ -101,7 +101,8 @@ def colour_labels(
                 f"{message} To count them as background, use unknown_colours='warn'."
             )
         warnings.warn(f"{message} They count as background.", DatasetWarning, stacklevel=2)
-    return np.where(is_unknown, 0, labels).astype(np.uint8)
+        labels[is_unknown] = 0
+    return labels
 
 
 def index_labels(path: Path, num_classes: int = 71) -> np.ndarray:
@@ -197,9 +198,13 @@ def _stacked(arrays: list[np.ndarray], paths: Sequence[Path]) -> Tensor:
 def _class_of_colour(num_classes: int) -> np.ndarray:
     """Return the class of each of 2^24 colours, 255 for none, `[2^24]` uint8."""
     table = np.full(2**24, _UNKNOWN, np.uint8)
-    table[_packed(avsbench_palette()[:num_classes].astype(np.int64))] = np.arange(num_classes)
+    palette = Image.fromarray(avsbench_palette()[None, :num_classes])
+    table[_packed(palette)[0]] = np.arange(num_classes)
     return table
 
 
-def _packed(colours: np.ndarray) -> np.ndarray:
-    return (colours[..., 0] << 16) | (colours[..., 1] << 8) | colours[..., 2]
+def _packed(picture: Image.Image) -> np.ndarray:
+    """Return the colours of an RGB picture as one number below 2^24 each, `[H, W]` uint32."""
+    # PIL keeps four bytes a pixel itself, so this is a copy; the fourth one means nothing.
+    pixels = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")
+    return (pixels & 0xFFFFFF).reshape(picture.height, picture.width)
