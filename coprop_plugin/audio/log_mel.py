@@ -142,7 +142,7 @@ def clip_log_mel(clip: Clip, indices: Sequence[int] | None = None) -> Tensor:
     as S4 and MS3 do. Otherwise, from second 10 on, and where a frame's audio window ends at another
     time than its own, `log_mel_at` that time: examples are 0.96 s apart, and in clips longer than
     AVSBench's they would run ahead of the frames. For an audio window at another time a clip's own
-    `log_mel` is no use; without a waveform it is returned with a warning.
+    `log_mel` does not fit; without a waveform it is returned with a warning.
 
     Args:
         clip: A clip with a waveform or with log-mels.

@@ -29,7 +29,7 @@ Categories = Sequence[str] | Mapping[str, Sequence[str]] | Callable[[Clip], Sequ
 class TextEncoder:
     """Embeddings of the categories that sound in a clip, by a frozen text model.
 
-    The model is no part of a network's weights, and loaded on first use.
+    The model is not among a network's weights; it is loaded on first use.
 
     Args:
         model: An id or a folder of a CLIP or CLAP model with its tokenizer.

@@ -50,7 +50,7 @@ class GrowingSpans(Spans):
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """Let whoever waits get a `CancelledError`."""
+        """Raise `CancelledError` in the threads that wait."""
         with self._changed:
             self._is_cancelled = True
             self._changed.notify_all()

@@ -105,7 +105,7 @@ class MS3(_Binary):
     """AVSBench MS3: 424 videos of 5 s, many sounding sources (section 4.1).
 
     `root` is the folder `Multi-sources`. All frames are labelled; masks are binary and do not tell
-    the sources apart: a dog that hands over to a girl is no change in them, but in AVSS's labels.
+    the sources apart: they do not show that a dog hands over to a girl, which AVSS's labels do.
 
     Args:
         root: As above.
