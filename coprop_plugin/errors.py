@@ -56,6 +56,10 @@ class CheckpointError(CopropError, ValueError):
     """Weights that do not fit their network, or a file without weights."""
 
 
+class DownloadError(CheckpointError):
+    """Weights that are not on this machine and cannot be downloaded."""
+
+
 class DatasetError(CopropError, ValueError):
     """A data set with another layout than expected, or options that do not fit it."""
 

@@ -1,11 +1,8 @@
 """Networks as folders and on the hub: what is loaded is what was saved, or a typed refusal."""
 
-import hashlib
-import http.server
 import inspect
 import json
 import shutil
-import threading
 from pathlib import Path
 
 import huggingface_hub
@@ -13,6 +10,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError
+from make_hub import serve_hub
 
 import coprop_plugin as coprop
 from coprop_plugin.checkpoints import is_folder_or_id
@@ -212,61 +210,10 @@ def test_without_a_network_it_says_so(tmp_path):
         KeyframeProcessor.from_pretrained("me/mine", cache_dir=tmp_path, local_files_only=True)
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """What `hf_hub_download` asks of the hub; the repositories are folders of `root`."""
-
-    root = None
-    asked = None
-    cuts = 0
-
-    def do_HEAD(self):
-        self.answer(with_body=False)
-
-    def do_GET(self):
-        self.answer(with_body=True)
-
-    def answer(self, with_body):
-        owner, name, _, revision, file = self.path.strip("/").split("/")
-        self.asked.append((revision, file, self.headers.get("authorization")))
-        path = self.root / owner / name / file
-        if not path.is_file() or revision not in ("main", "v1"):
-            missing = "EntryNotFound" if path.parent.is_dir() else "RepoNotFound"
-            missing = missing if revision in ("main", "v1") else "RevisionNotFound"
-            self.send_response(404)
-            self.send_header("X-Error-Code", missing)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        content = path.read_bytes()
-        self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", hashlib.sha1(revision.encode()).hexdigest())
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if with_body:
-            type(self).cuts -= 1
-            self.wfile.write(content[: len(content) // 2 if self.cuts >= 0 else None])
-
-    def log_message(self, *_): ...
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A hub on this machine that the real client talks to; returns its folder of repositories."""
-    monkeypatch.setattr(Hub, "root", tmp_path / "hub")
-    monkeypatch.setattr(Hub, "asked", [])
-    monkeypatch.setattr(Hub, "cuts", 0)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    yield Hub
-    server.shutdown()
-    server.server_close()
+    with serve_hub(tmp_path, monkeypatch) as served:
+        yield served
 
 
 @NETWORKS

@@ -1,5 +1,14 @@
 """Weights in files: our own, third-party checkpoints, transformers models, the hub."""
 
+from coprop_plugin.checkpoints.downloads import (
+    Cached,
+    cache_folder,
+    cached_checkpoint,
+    damaged_files,
+    fetch_checkpoint,
+    remove_checkpoint,
+    repair_checkpoint,
+)
 from coprop_plugin.checkpoints.hub import WEIGHTS_FILE, Pretrained, is_folder_or_id
 from coprop_plugin.checkpoints.native import SHIPPED, format_of, load_module, save_module
 from coprop_plugin.checkpoints.pretrained_models import (
@@ -17,9 +26,14 @@ __all__ = [
     "PRETRAINED_MODELS",
     "SHIPPED",
     "WEIGHTS_FILE",
+    "Cached",
     "Pretrained",
     "PretrainedModel",
+    "cache_folder",
+    "cached_checkpoint",
     "checkpoint_of",
+    "damaged_files",
+    "fetch_checkpoint",
     "find_pretrained",
     "format_of",
     "is_folder_or_id",
@@ -28,6 +42,8 @@ __all__ = [
     "load_pretrained",
     "pretrained_model",
     "read_weights",
+    "remove_checkpoint",
+    "repair_checkpoint",
     "save_module",
     "transformers_class",
 ]

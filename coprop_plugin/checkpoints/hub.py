@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from coprop_plugin.checkpoints.card import model_card
+from coprop_plugin.checkpoints.downloads import hub_errors
 from coprop_plugin.checkpoints.native import check_format, config_of, load_module, save_module
-from coprop_plugin.errors import CheckpointError, short_reason
+from coprop_plugin.errors import CheckpointError, DownloadError, short_reason
 from coprop_plugin.limits import CONFIG_BYTES, read_text
 
 if TYPE_CHECKING:
@@ -285,8 +286,8 @@ def _files_of(
                 cache_dir=cache_dir,
                 local_files_only=local_files_only,
             )
-        except _hub_errors() as error:
-            raise CheckpointError(
+        except hub_errors() as error:
+            raise DownloadError(
                 f"{repo_id!r} is not a folder here, and its {name} cannot be fetched from the hub: "
                 f"{short_reason(error)} Check the name and the connection, and try again. "
                 "Private repositories need `hf auth login`. Without a network, run "
@@ -295,17 +296,6 @@ def _files_of(
         return Path(path)
 
     return fetched
-
-
-def _hub_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of the hub's client, and of the HTTP library that it uses.
-
-    There are several: without a connection, or if that ends in the middle, their own are raised.
-    """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    bases = [base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError"]
-    return (OSError, ValueError, HfHubHTTPError, *bases)
 
 
 def _in_folder(folder: Path, name: str) -> Path:
@@ -330,7 +320,7 @@ def _repository(repo_id: str, token: str | bool | None) -> Iterator["HfApi"]:
         yield HfApi(token=token)
     except CheckpointError:
         raise
-    except _hub_errors() as error:
+    except hub_errors() as error:
         raise CheckpointError(
             f"Nothing was uploaded to {repo_id!r}: {short_reason(error)} Check the connection, and "
             "that the account of `hf auth whoami` may write there."

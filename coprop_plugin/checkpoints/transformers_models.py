@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from coprop_plugin.checkpoints.downloads import fetch_checkpoint
 from coprop_plugin.errors import CheckpointError, MissingExtraError, short_reason
 
 
@@ -37,7 +40,8 @@ def load_pretrained(
 
     Args:
         name: The class, e.g. "ClapModel" or "AutoTokenizer".
-        source: An id on the hub, or a folder of `save_pretrained`.
+        source: A folder of `save_pretrained`; or a short name or an id on the hub, which is
+            downloaded if need be, see `fetch_checkpoint`.
         local_files_only: Whether to use files on this machine only.
         **options: For `from_pretrained`.
 
@@ -46,19 +50,26 @@ def load_pretrained(
 
     Raises:
         MissingExtraError: If transformers has no such class.
-        CheckpointError: If there are no such files, or they belong to another model.
+        DownloadError: If it is not on this machine and cannot be downloaded.
+        CheckpointError: If there are no such files, they are damaged, or of another model.
     """
     kind = transformers_class(name)
+    folder = fetch_checkpoint(
+        source, revision=options.pop("revision", None), local_files_only=local_files_only
+    )
     is_model = hasattr(kind, "main_input_name")
     if is_model:
         options["output_loading_info"] = True
     try:
-        loaded = kind.from_pretrained(source, local_files_only=local_files_only, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        loaded = kind.from_pretrained(folder, local_files_only=True, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        advice = "Give a folder of `save_pretrained` of such a model."
+        if folder != Path(source):
+            advice = f"Run `coprop weights get {source}`, which downloads damaged files again."
+        elif isinstance(error, SafetensorError):
+            advice = "Its weights are damaged: save or copy them again."
         raise CheckpointError(
-            f"No {name} can be loaded from {str(source)!r}: {short_reason(error)} Give a folder "
-            "of `save_pretrained`, or an id on the hub; for use offline (local_files_only, "
-            f"HF_HUB_OFFLINE), run `hf download {source}` beforehand."
+            f"No {name} can be loaded from {str(source)!r}: {short_reason(error)} {advice}"
         ) from error
     if not is_model:
         return loaded
