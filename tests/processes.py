@@ -81,9 +81,10 @@ def start_coprop(folder, *arguments, env=None):
     return start(folder, coprop, [str(argument) for argument in arguments], env=env)
 
 
-def start_script(folder, script, *arguments):
+def start_script(folder, script, *arguments, env=None):
     """Run a Python script in a process of its own, in `folder`, where it also prints."""
-    return start(folder, _script, Path(script), [str(argument) for argument in arguments], folder)
+    words = [str(argument) for argument in arguments]
+    return start(folder, _script, Path(script), words, folder, env=env)
 
 
 def coprop(arguments):

@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from make_paper import SIZE, ScriptedServer, make_avsbench, make_weights
+from processes import start_coprop
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
@@ -181,12 +179,8 @@ def test_a_killed_run_ends_with_the_same_table(paper, tmp_path):
     def arguments(out):
         return [*map(str, command(paper, "table2b", tmp_path / out, llm)), "--sets", "MS3"]
 
-    killed = subprocess.run(
-        [sys.executable, "-m", "coprop_plugin.cli", *arguments("killed")],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "KILL_AT_CALL": "3"},
-        capture_output=True,
-        text=True,
-    )
+    env = {"KILL_AT_CALL": "3"}
+    killed = start_coprop(tmp_path / "child", *arguments("killed"), env=env).wait()
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     records = tmp_path / "killed" / "records.jsonl"
     begun = records.read_text()

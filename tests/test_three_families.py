@@ -1,9 +1,6 @@
 """The released families side by side: one process, no compiler, no CUDA, no compiled op."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from processes import start_script
 
 PROGRAM = """
 import shutil, sys
@@ -45,18 +42,9 @@ assert "torch.utils.cpp_extension" not in sys.modules
 
 
 def test_three_families_in_one_process_without_a_compiler(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM],
-        cwd=tmp_path,
-        env={
-            **{key: os.environ[key] for key in ("HOME", "OMP_NUM_THREADS") if key in os.environ},
-            "PATH": str(tmp_path),
-            "CUDA_VISIBLE_DEVICES": "",
-            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    script = tmp_path / "families.py"
+    script.write_text(PROGRAM)
+    env = {"PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    done = start_script(tmp_path, script, env=env).wait()
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.split() == ["tpavi", "avsegformer", "catr"]

@@ -42,13 +42,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     assert load_propagator(resumed).config["audio_width"] == TOY_PROPAGATOR["audio_width"]
 
 
-@pytest.mark.parametrize("stage", ["keyframes", "propagator"])
-def test_a_run_on_ms3_killed_within_an_epoch_is_resumed(stage, tmp_path):
+def test_a_run_on_ms3_killed_within_an_epoch_is_resumed(tmp_path):
     clips = {name: ("train", "11111") for name in "abcd"}
     root = make_ms3(tmp_path / "data", clips | {"v": ("val", "01100")}, (32, 32))
 
     def config(folder):
-        made = toy_avsbench_config(f"ms3_{stage}", root, tmp_path / folder, epochs=2)
+        made = toy_avsbench_config("ms3_keyframes", root, tmp_path / folder, epochs=2)
         made.train_dataloader.batch_size = 2
         return made
 

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from torch import distributed
 
 from coprop_plugin.registry import HOOKS
+from coprop_plugin.training.hooks import averaged
 
 
 @HOOKS.register_module()
@@ -25,10 +26,17 @@ class KillAtStep(Hook):
 
 @HOOKS.register_module()
 class RecordLoss(Hook):
-    """Writes the loss of every step, the mean of all processes; the log has the first one's."""
+    """Writes the loss of every step, the mean of all processes; the log has the first one's.
 
-    def __init__(self, path):
-        self.path = path
+    And the weights that the run begins with, into `start`.
+    """
+
+    def __init__(self, path, start):
+        self.path, self.start = path, start
+
+    def before_train(self, runner):
+        if runner.rank == 0:
+            averaged(runner).export(Path(self.start))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         loss = outputs["loss"].detach().clone()
