@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.decibel_mel import as_log_mel, decibel_mel
-from coprop_plugin.adapters.frame_wise import FrameWiseBackend
 from coprop_plugin.adapters.pictures import model_input
 from coprop_plugin.adapters.sound import seconds_of
 from coprop_plugin.errors import AdapterError
@@ -18,7 +18,7 @@ from coprop_plugin.types import Clip, avsbench_times
 
 
 @MODELS.register_module(name=["CAVPBackend", "cavp"])
-class CAVPBackend(FrameWiseBackend):
+class CAVPBackend(ClassChannelsBackend):
     """Backend for CAVP: `model(image, audio, eval_mode=True) -> (logits, features, parts)`.
 
     Its sound is a spectrogram of its own, made of the frame's whole second; see `decibel_mel`. A

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.frame_wise import FrameWiseBackend
 from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sam_pictures import sam_input, sam_size, undo_sam_input
 from coprop_plugin.adapters.sound import VGGishFeatures
@@ -22,7 +22,7 @@ from coprop_plugin.types import Clip, avsbench_times
 
 
 @MODELS.register_module(name=["GAVSBackend", "gavs"])
-class GAVSBackend(FrameWiseBackend):
+class GAVSBackend(ClassChannelsBackend):
     """Backend for GAVS: `model(batch) -> (masks, scores, losses)`, lists with one of each a frame.
 
     A call is one clip, a tuple as the released data loader makes it. Frames keep their aspect
@@ -114,6 +114,7 @@ class GAVSBackend(FrameWiseBackend):
             undo_sam_input(pictures.detach().cpu().float(), size),
             times=avsbench_times(len(records)),
             sampling="avsbench",
+            name=_name(batch_data[2]),
             **self.audio_features.of_call(
                 torch.stack([record["audio"].reshape(-1) for record in records])
             ),
@@ -139,3 +140,8 @@ class GAVSBackend(FrameWiseBackend):
 
 def _has(record: Any, names: Sequence[str]) -> bool:
     return isinstance(record, Mapping) and all(name in record for name in names)
+
+
+def _name(vid: Any) -> str:
+    """Return the clip's name, which the data loader puts in a list."""
+    return str(vid if isinstance(vid, str) else vid[0])

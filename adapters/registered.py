@@ -6,6 +6,7 @@ from coprop_plugin.adapters.callable import CallableBackend
 from coprop_plugin.adapters.catr.catr_backend import CATRBackend
 from coprop_plugin.adapters.catr.catr_names import FAMILY as CATR_FAMILY
 from coprop_plugin.adapters.cavp import CAVPBackend
+from coprop_plugin.adapters.combo import COMBOBackend, VCTBackend
 from coprop_plugin.adapters.gavs import GAVSBackend
 from coprop_plugin.adapters.mmseg import MMSegBackend
 from coprop_plugin.adapters.released import Family
@@ -26,10 +27,12 @@ __all__ = [
     "AVSegFormerBackend",
     "CATRBackend",
     "CAVPBackend",
+    "COMBOBackend",
     "CallableBackend",
     "GAVSBackend",
     "MMSegBackend",
     "SAMABackend",
     "SteppingStonesBackend",
     "TPAVIBackend",
+    "VCTBackend",
 ]

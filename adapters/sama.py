@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.frame_wise import FrameWiseBackend
 from coprop_plugin.adapters.pictures import DATASET_SIZE
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import AdapterError
@@ -18,7 +18,7 @@ from coprop_plugin.types import Clip, avsbench_times
 
 
 @MODELS.register_module(name=["SAMABackend", "sama"])
-class SAMABackend(FrameWiseBackend):
+class SAMABackend(ClassChannelsBackend):
     """Backend for SAMA-AVS: `model.infer(frames, log_mel) -> logits`.
 
     Its call is `infer`, so a model wrapped with this adapter has an `infer`, too; calling it does

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from coprop_plugin.adapters.calls import ModelCall, map_tensors
+from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.frame_wise import FrameWiseBackend
 from coprop_plugin.adapters.pictures import DATASET_SIZE, model_input, resize_logits
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.adapters.sound import VGGishFeatures
@@ -35,7 +35,7 @@ _PER_FRAME = (
 
 
 @MODELS.register_module(name=["SteppingStonesBackend", "stepping_stones"])
-class SteppingStonesBackend(FrameWiseBackend):
+class SteppingStonesBackend(ClassChannelsBackend):
     """Backend for AAVS (S4, MS3) and Stepping-Stones (AVSS): `model(batch) -> (loss, masks)`.
 
     A call is one clip, a dictionary as the released data loader makes it. The masks of a frame are
@@ -150,6 +150,7 @@ class SteppingStonesBackend(FrameWiseBackend):
             pictures,
             times=avsbench_times(len(pictures)),
             sampling="avsbench",
+            name=str(batch["vid"]),
             **self.audio_features.of_call(batch["feat_aud"]),
         )
         return ModelCall([clip], [range(len(clip))], len(clip), [batch])

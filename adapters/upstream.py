@@ -137,7 +137,7 @@ class UpstreamBackend(nn.Module):
         indices = clip.checked(indices)
         if not indices:
             return torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
-        groups = group_frames(clip.times, indices, self.context, self.clip_length)
+        groups = group_frames(clip.times, indices, self.context, self.window_length(clip))
         frames = sorted({frame for group in groups for frame in group.frames})
         audio = self._audio_inputs(clip, frames)
         audio_of = {frame: take_row(audio, row) for row, frame in enumerate(frames)}
@@ -166,6 +166,10 @@ class UpstreamBackend(nn.Module):
         at_once = max(1, self.frames_at_once // len(groups[0].frames))
         for start in range(0, len(groups), at_once):
             yield groups[start : start + at_once]
+
+    def window_length(self, clip: Clip) -> int:
+        """Return the number of frames of a window of a clip."""
+        return self.clip_length
 
     def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
         """Return frames as the model takes them, `[K, 3, h, w]`, on its device."""

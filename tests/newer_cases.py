@@ -13,7 +13,7 @@ from coprop_plugin.adapters.decibel_mel import decibel_mel
 from coprop_plugin.adapters.devices import cuda_calls_stay
 from coprop_plugin.adapters.sam_pictures import sam_input, sam_size
 from coprop_plugin.layers import normalise
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, avsbench_times
 
 FRAMES = 3
 
@@ -131,6 +131,22 @@ def every(call):
     return [range(len(clip)) for clip in call]
 
 
+def combo(model, name="combo", side=32, **size):
+    """One clip of five frames, as detectron2's loader makes it; for AVSS its sounds are padded."""
+    frames, pre_masks = torch.randint(0, 256, (2, 5, 3, side, side), dtype=torch.uint8)
+    log_mel = torch.rand(5, 1, 96, 64) * 4 - 4
+    clip = Clip(frames, times=avsbench_times(5), sampling="avsbench", log_mel=log_mel)
+    entry = dict(images=frames, pre_masks=pre_masks, audio_log_mel=log_mel, category_label=3)
+    entry |= dict(height=side, width=side)
+    if model.is_avss_data:
+        flag = torch.tensor([1.0] * 5 + [0.0] * 5)
+        padded = torch.cat([log_mel, torch.zeros_like(log_mel)])
+        flags = dict.fromkeys(("vid_temporal_mask_flag", "gt_temporal_mask_flag"), flag)
+        entry |= dict(audio_log_mel=padded, **flags)
+    options = dict(pre_masks=lambda clip, indices: pre_masks[list(indices)] / 255, **size)
+    return Case(name, model, clip, ([entry],), options=options)
+
+
 def leaves(tree):
     if isinstance(tree, dict):
         tree = list(tree.values())
@@ -145,17 +161,25 @@ def masks_of(case, answer):
         return torch.stack(answer[1])
     if case.name == "gavs":
         return torch.cat(answer[0])
+    if case.name in ("combo", "vct"):
+        return torch.stack([frame["sem_seg"] for frame in answer])
     return answer if case.name == "sama" else answer[0]
 
 
 def distance(case, keyframes, own):
-    """How far logits of keyframes are from the model's own masks, at most.
+    """How far logits of keyframes are from the model's own masks of them, at most.
 
-    Of class indices it is the share of pixels that differ.
+    Scores are compared as the shares of their classes; of class indices it is the share of pixels
+    that differ.
     """
     if case.name == "stepping_stones":
         return float((keyframes.argmax(1) != own).float().mean())
-    if case.name == "aavs":
-        return float((keyframes.sigmoid() - own[:, 1:] / own.sum(1, keepdim=True)).abs().max())
+    if case.name in ("aavs", "combo", "vct"):
+        # VCT's masks are smaller than its pictures.
+        own = interpolate(own, keyframes.shape[-2:], mode="bilinear")
+        shares = own / own.sum(1, keepdim=True)
+        is_binary = keyframes.shape[1] == 1
+        probs = keyframes.sigmoid() if is_binary else keyframes.softmax(1)
+        return float((probs - (shares[:, 1:] if is_binary else shares)).abs().max())
     expected = own[:, 1:] - own[:, :1] if own.shape[1] == 2 else own
     return float((keyframes - expected).abs().max())

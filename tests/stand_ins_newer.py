@@ -233,3 +233,70 @@ class SAMA(nn.Module):
         prompt = self.mask_decoder(self.audio_encoder(spec).mean((1, 2)))
         masks = (self.features * rearrange(prompt, "n c -> n c 1 1")).sum(1, keepdim=True)
         return interpolate(masks, (self.inp_size, self.inp_size), mode="bilinear")
+
+
+class COMBO(nn.Module):
+    """`forward(batched_inputs) -> [{"sem_seg": [C, H, W]}, ...]`; all frames share their sounds."""
+
+    def __init__(self, num_classes=2, semantic=False, queries=4):
+        super().__init__()
+        self.backbone = nn.Conv2d(3, CHANNELS, 4, stride=4)
+        self.use_pre_sam, self.is_avss_data = True, semantic
+        self.pre_sam_backbone = nn.Conv2d(3, CHANNELS, 4, stride=4)
+        self.audio_backbone = nn.Linear(64, CHANNELS)
+        self.sem_seg_head = nn.Embedding(queries, CHANNELS)
+        self.sem_seg_head.num_classes = num_classes
+        self.classes = nn.Linear(CHANNELS, num_classes + 1)
+        self.drop = nn.Dropout(0.5)
+        self.calls = []
+
+    def sounds(self, sound):
+        """[N, C] to [Q, N, C], reshaped in the wrong order."""
+        queries = self.sem_seg_head.num_embeddings
+        return sound[:, None].repeat(1, queries, 1).reshape(queries, len(sound), -1)
+
+    def forward(self, batched_inputs):
+        join = lambda name: torch.cat([entry[name] for entry in batched_inputs])  # noqa: E731
+        images, pre_masks, log_mel = join("images"), join("pre_masks"), join("audio_log_mel")
+        self.calls.append(len(images))
+        flag = None
+        if self.is_avss_data:
+            flag, _ = join("vid_temporal_mask_flag"), join("gt_temporal_mask_flag")
+            log_mel = log_mel[flag.bool()]
+        sound = self.audio_backbone(log_mel.mean((1, 2)))
+        pixels = self.backbone(images.float() / 255 - 0.5)
+        pixels = self.drop(pixels + self.pre_sam_backbone(pre_masks.float() / 255 - 0.5))
+        queries = rearrange(self.sem_seg_head.weight, "q c -> q 1 c") + self.sounds(sound)
+        masks = torch.einsum("qnc,nchw->nqhw", queries, pixels).sigmoid()
+        classes = self.classes(queries).softmax(-1)[..., :-1]
+        scores = torch.einsum("qnk,nqhw->nkhw", classes, masks)
+        outputs, clip = [], -1
+        per_clip = int(flag.sum()) if self.is_avss_data else 5
+        for number, score in enumerate(scores):
+            if number % per_clip == 0:
+                clip += 1
+                size = self.size_of(batched_inputs[clip])
+            outputs.append({"sem_seg": interpolate(score[None], size, mode="bilinear")[0]})
+        return outputs
+
+    def size_of(self, entry):
+        return entry["height"], entry["width"]
+
+
+class VCT(COMBO):
+    """As COMBO, with the sounds in order, a size of its own, and a class read for S4."""
+
+    def __init__(self, num_classes=2, semantic=False):
+        super().__init__(num_classes, semantic)
+        self.is_s4_data, self.is_ms3_data = not semantic, False
+
+    def sounds(self, sound):
+        return sound[None].repeat(self.sem_seg_head.num_embeddings, 1, 1)
+
+    def forward(self, batched_inputs):
+        if self.is_s4_data:
+            [entry["category_label"] for entry in batched_inputs]
+        return super().forward(batched_inputs)
+
+    def size_of(self, entry):
+        return 224, 224

@@ -19,6 +19,10 @@ CASES = {
     "stepping_stones": lambda: cases.stepping_stones(newer.SteppingStones()),
     "cavp": lambda: cases.cavp(newer.CAVP()),
     "cavp binary": lambda: cases.cavp(newer.CAVP(num_classes=2)),
+    "combo": lambda: cases.combo(newer.COMBO(), input_size=32),
+    "combo avss": lambda: cases.combo(newer.COMBO(5, semantic=True), input_size=32),
+    "vct": lambda: cases.combo(newer.VCT(), "vct", side=384),
+    "vct avss": lambda: cases.combo(newer.VCT(5, semantic=True), "vct", side=384),
     "gavs": lambda: cases.gavs(newer.GAVS()),
     "sama": lambda: cases.sama(newer.SAMA()),
 }
@@ -42,7 +46,7 @@ def test_with_every_frame_a_keyframe_it_is_the_bare_call(case):
     case.model.train()
     backend = case.backend
     call = backend.unpack(*case.args, **case.kwargs)
-    assert [len(clip) for clip in call] == [cases.FRAMES]
+    assert [len(clip) for clip in call] == [len(case.clip)]
     torch.manual_seed(1)
     answer = backend.repack(call, backend.segment_call(call, cases.every(call)))
     assert type(answer) is type(expected)
@@ -57,7 +61,7 @@ def test_between_keyframes_the_carried_logits_come_out(case):
     call = backend.unpack(*case.args, **case.kwargs)
     (logits,) = backend.segment_call(call, [[0, 2]])
     assert logits.shape == (2, backend.num_classes, *call[0].size)
-    carried = torch.full((cases.FRAMES, backend.num_classes, *call[0].size), -7.0)
+    carried = torch.full((len(case.clip), backend.num_classes, *call[0].size), -7.0)
     carried[:, -1:, : call[0].size[0] // 2] = 7.0
     masks = cases.masks_of(case, backend.repack(call, [carried]))
     torch.testing.assert_close(masks[[0, 2]], own[[0, 2]])
@@ -113,7 +117,7 @@ def test_upstreams_script_runs_with_the_wrapped_model(case):
         case.model,
         backend=dict(type=name, **options),
         propagator="hold",
-        control_points=[1, 0, 1],
+        control_points=[1, 0] + [1] * (len(case.clip) - 2),
     )
     torch.manual_seed(1)
     answer = getattr(model.eval(), case.call)(*case.args, **case.kwargs)

@@ -67,13 +67,14 @@ MODULES = {
 # Registry -> names under which configs and weights find something of ours, aliases included.
 REGISTERED = {
     "MODELS": "AVSBiGenBackend AVSegFormer AVSegFormerBackend AudioInsertPropagator CATRBackend "
-    "CAVPBackend CallableBackend ChangeDetectorTraining CoProp FamilyTraining FlowPropagator "
+    "CAVPBackend COMBOBackend CallableBackend ChangeDetectorTraining CoProp FamilyTraining "
+    "FlowPropagator VCTBackend combo vct "
     "GAVSBackend HoldPropagator SAMABackend SteppingStonesBackend cavp gavs sama stepping_stones "
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
     "EdgeTAMPropagator Sam2Propagator Sam3Propagator edgetam sam2 sam3 "
     "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
     "hold keyframe_processor mmseg open_vocabulary small_log_mel tpavi vggish",
-    "DATASETS": "AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
+    "DATASETS": "AVISeg AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
     "InterleavedDataset PhotographicClips PhotographicFrames SoundMixtures WorldClips WorldFrames "
     "WorldSeconds",
     "METRICS": "AlignmentMetric BoundaryMetric ControlPointMetric MaskMetric SemanticMetric",

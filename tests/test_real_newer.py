@@ -21,6 +21,11 @@ MODELS = {
     "cavp-binary": ("cavp", "CAVPBackend"),
     "gavs": ("gavs", "GAVSBackend"),
     "sama": ("sama", "SAMABackend"),
+    "combo-res50-s4": ("combo", "COMBOBackend"),
+    "combo-pvt2-avss": ("combo", "COMBOBackend"),
+    "vct-s4": ("vct", "VCTBackend"),
+    "vct-ms3": ("vct", "VCTBackend"),
+    "vct-avss": ("vct", "VCTBackend"),
 }
 
 pytestmark = pytest.mark.slow

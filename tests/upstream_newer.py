@@ -15,11 +15,19 @@ from pathlib import Path
 import upstream_builders as upstream
 from torch import nn
 
+from coprop_plugin.adapters.devices import cuda_calls_stay
+
 CHECKOUTS = {
     "steppingstones": "GeWu-Lab/Stepping-Stones",
     "cavp": "cyh-0/CAVP",
     "gavs": "GeWu-Lab/Generalizable-Audio-Visual-Segmentation",
     "sama": "jinxiang-liu/anno-free-AVS",
+    "combo": "yannqi/COMBO-AVS",
+    "vct": "spyflying/VCT_AVS",
+    "detectron2": "facebookresearch/detectron2",
+    "fvcore": "facebookresearch/fvcore",
+    "iopath": "facebookresearch/iopath",
+    "yacs": "rbgirshick/yacs",
 }
 """Folder in `COPROP_UPSTREAM`: repository on GitHub."""
 
@@ -55,7 +63,7 @@ class _Mlp(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
-def _prepare(folder):
+def prepare(folder):
     upstream.prepare(folder)
     sys.modules["timm.models.layers"].Mlp = _Mlp
     upstream.stand_in("loguru", logger=_Silent())
@@ -65,7 +73,7 @@ def _prepare(folder):
 
 def cavp(num_classes=71, backbone="DeepLabV3Plus"):
     """Build `CAVP` on ResNet-50, with its own VGGish-like audio network."""
-    _prepare(upstream.root() / "cavp")
+    prepare(upstream.root() / "cavp")
     resnet = importlib.import_module("models.visual.backbones.resnet")
     resnet.load_model = lambda model, *args, **kwargs: model
     args = types.SimpleNamespace(
@@ -83,7 +91,7 @@ def cavp(num_classes=71, backbone="DeepLabV3Plus"):
 def gavs(side=128):
     """Build `AVSM` around its Segment Anything of two blocks."""
     folder = upstream.root() / "gavs" / "GAVS"
-    _prepare(folder)
+    prepare(folder)
     sys.path.insert(0, str(folder / "segment_anything"))
     # Its modules read the command line when they are imported; blocks from 1 on are adapted.
     sys.argv = ["run", "--tune_v", "1", "--device", "cpu"]
@@ -118,7 +126,7 @@ def gavs(side=128):
 def sama(side=256):
     """Build `SAM` of SAMA-AVS, with two blocks and its VGGish."""
     folder = upstream.root() / "sama"
-    _prepare(folder)
+    prepare(folder)
     for name in ("models.mmseg", "models.mmseg.models"):
         # What they import of mmcv 1 is for training; only the folder inside is needed.
         module = types.ModuleType(name)
@@ -161,10 +169,13 @@ def stepping_stones(stage):
     sys.path.insert(0, str(folder))
     # Before anything is stood in for, whose absence it must see for itself.
     transformers = importlib.import_module("transformers")
-    _prepare(folder)
+    prepare(folder)
     assert Path(transformers.__file__).is_relative_to(folder)
     settings = json.loads((folder / ".models/config.json").read_text())
-    settings["backbone_config"]["depths"] = [2, 2, 2, 2]
+    settings |= dict(encoder_layers=1, decoder_layers=3)
+    settings["backbone_config"] |= dict(
+        depths=[1, 1, 1, 1], embed_dim=32, num_heads=[1, 2, 4, 8], hidden_size=256
+    )
     processor = json.loads((folder / ".models/preprocessor_config.json").read_text())
     del processor["image_processor_type"], processor["_max_size"]
     config = transformers.Mask2FormerConfig.from_dict(settings)
@@ -173,7 +184,8 @@ def stepping_stones(stage):
     images = transformers.Mask2FormerImageProcessor
     images.from_pretrained = lambda *args, **kwargs: images(**processor)
     args = types.SimpleNamespace(model_dir=None, mask_path="masks")
-    model = importlib.import_module("avs_model").AdaptiveAVS(args)
+    with cuda_calls_stay("cpu"):
+        model = importlib.import_module("avs_model").AdaptiveAVS(args)
     for name, parameter in model.named_parameters():
         # So small at the start that all queries were alike.
         if "queries" in name or "class_predictor.weight" in name:

@@ -1,6 +1,7 @@
 """Run by `test_real_newer.py` in a process of its own: one model, one JSON object on stdout."""
 
 import contextlib
+import importlib
 import json
 import sys
 
@@ -19,7 +20,32 @@ BUILD = {
     "cavp-binary": lambda: cases.cavp(newer.cavp(num_classes=2), side=64),
     "gavs": lambda: cases.gavs(newer.gavs(), side=128),
     "sama": lambda: cases.sama(newer.sama(), side=256),
+    "combo-res50-s4": lambda: combo("avs_s4/Test_COMBO_R50_bs8_90k"),
+    "combo-pvt2-avss": lambda: combo("avs_ss/Test_COMBO_PVTV2B5_bs8_90k"),
+    "vct-s4": lambda: vct("s4_swinb_384/Test_COMBO_SWINB"),
+    "vct-ms3": lambda: vct("ms3_swinb_384/Test_COMBO_SWINB"),
+    "vct-avss": lambda: vct("ss_swinb_384/Test_COMBO_SWINB"),
 }
+
+
+def combo(config, side=64):
+    detectron = importlib.import_module("upstream_detectron")
+    return cases.combo(detectron.build("combo", config), side=side, input_size=side)
+
+
+def vct(config):
+    detectron = importlib.import_module("upstream_detectron")
+    # A Swin of a quarter of the width, with one block a stage.
+    sizes = dict(
+        MODEL__SWIN__DEPTHS=[1, 1, 1, 1],
+        MODEL__SWIN__EMBED_DIM=32,
+        MODEL__SWIN__NUM_HEADS=[1, 2, 4, 8],
+        MODEL__PRE_SAM__PRE_SAM_DIM=[32, 64, 128, 256],
+        MODEL__SEM_SEG_HEAD__TRANSFORMER_ENC_LAYERS=1,
+        MODEL__MASK_FORMER__DEC_LAYERS=4,
+    )
+    model = detectron.build("vct", config, **sizes)
+    return cases.combo(model, "vct", side=384)
 
 
 def bit_equal(answer, expected):
@@ -48,7 +74,7 @@ def check(name):
     said["bit-equal"] = bit_equal(answer, expected)
     call = backend.unpack(*case.args, **case.kwargs)
     backend.segment_call(call, [[0, 2]])
-    carried = torch.full((cases.FRAMES, backend.num_classes, *call[0].size), -7.0)
+    carried = torch.full((len(case.clip), backend.num_classes, *call[0].size), -7.0)
     masks = cases.masks_of(case, backend.repack(call, [carried]))
     said["keyframes"] = float((masks[[0, 2]].float() - native[[0, 2]].float()).abs().max())
     said["carried"] = float((masks[1].float() - native[1].float()).abs().max())

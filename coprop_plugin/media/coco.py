@@ -1,10 +1,12 @@
 """Masks as COCO annotations with compressed run lengths, readable with pycocotools."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from coprop_plugin.errors import MediaError, short_reason
+from coprop_plugin.limits import PIXELS
 from coprop_plugin.media.masks import mask_box, picture_name
 
 
@@ -28,6 +30,55 @@ def run_lengths(mask: np.ndarray) -> dict[str, Any]:
     earlier = [0, 0, 0, *counts[1:]]
     text = "".join(_text(count - before) for count, before in zip(counts, earlier, strict=False))
     return {"size": list(mask.shape), "counts": text}
+
+
+def mask_of_run_lengths(lengths: Mapping[str, Any]) -> np.ndarray:
+    """Return the mask `[H, W]` bool of COCO's run lengths, compressed or as a list of counts.
+
+    Raises:
+        MediaError: If they are no run lengths of a mask of their size, or of too large a one.
+
+    Example:
+        >>> mask_of_run_lengths({"size": [2, 3], "counts": [2, 3, 1]}).astype(int).tolist()
+        [[0, 1, 1], [0, 1, 0]]
+    """
+    try:
+        height, width = (int(extent) for extent in lengths["size"])
+        text = lengths["counts"]
+        counts = _numbers(text) if isinstance(text, str) else [int(count) for count in text]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise MediaError(
+            f"Expected COCO run lengths with `size` and `counts`, got {short_reason(error)}. Write "
+            "them with pycocotools."
+        ) from error
+    PIXELS.check(height * width, "a mask in run lengths", MediaError)
+    if min(height, width) < 1 or min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise MediaError(
+            f"Expected run lengths of {height} x {width} pixels, got {sum(counts)}. The file is "
+            "damaged: download it again."
+        )
+    values = np.arange(len(counts)) % 2 == 1
+    return np.repeat(values, counts).reshape(width, height).T
+
+
+def _numbers(text: str) -> list[int]:
+    """Undo what `run_lengths` does to its counts."""
+    counts: list[int] = []
+    place = 0
+    while place < len(text):
+        number = shift = 0
+        more = True
+        while more:
+            code = ord(text[place]) - 48
+            number |= (code & 31) << shift
+            more = bool(code & 32)
+            place, shift = place + 1, shift + 5
+            if shift > 60:
+                raise ValueError("a count of more than 60 bits")
+        if code & 16:
+            number -= 1 << shift
+        counts.append(number + (counts[-2] if len(counts) > 2 else 0))
+    return counts
 
 
 def _text(number: int) -> str:

@@ -3,6 +3,7 @@
 An mmengine config builds one, too: `dict(type="coprop_plugin.MS3", root=..., split="train")`.
 """
 
+from coprop_plugin.benchmark.datasets.aviseg import AVISeg
 from coprop_plugin.benchmark.datasets.avsbench import MS3, S4
 from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
@@ -25,6 +26,7 @@ from coprop_plugin.benchmark.datasets.words_file import read_words
 
 __all__ = [
     "AVSS",
+    "AVISeg",
     "MOC",
     "MS3",
     "S4",

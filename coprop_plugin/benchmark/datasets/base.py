@@ -71,22 +71,27 @@ class AVSDataset(Dataset[Sample], ABC):
     ) -> None:
         self.root = Path(root)
         self.split = split
-        self._check_options(size, resize, log_mel)
-        self.size, self.resize, self.log_mel = size, resize, log_mel
-        self.words: Words | None = None if words in (None, LABELS) else read_words(str(words))
-        self.words_from_labels = words == LABELS
+        self._set_options(size, resize, log_mel, words)
         self.path = path = self.root / self.table if meta is None else Path(meta)
         rows = self._kept(read_rows(path, self.columns, self.id_column))
         self.rows = of_ids(of_split(rows, split, path), ids, path)
 
-    @staticmethod
-    def _check_options(size: int | None, resize: str, log_mel: str) -> None:
+    def _set_options(
+        self,
+        size: int | None = None,
+        resize: Resize = "squash",
+        log_mel: LogMel = "wav",
+        words: str | Path | None = None,
+    ) -> None:
         if size is not None and (not isinstance(size, int) or size < 1):
             raise DatasetError(f"Expected `size` in pixels, e.g. 224, or None, got {size!r}.")
         if resize not in get_args(Resize):
             raise DatasetError(f"Expected resize='squash' or 'crop', got {resize!r}.")
         if log_mel not in get_args(LogMel):
             raise DatasetError(f"Expected log_mel='wav', 'pkl' or 'none', got {log_mel!r}.")
+        self.size, self.resize, self.log_mel = size, resize, log_mel
+        self.words: Words | None = None if words in (None, LABELS) else read_words(str(words))
+        self.words_from_labels = words == LABELS
 
     def _kept(self, rows: list[Row]) -> list[Row]:
         return rows

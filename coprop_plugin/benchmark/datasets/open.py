@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from coprop_plugin.benchmark.datasets.aviseg import AVISeg
 from coprop_plugin.benchmark.datasets.avsbench import MS3, S4
 from coprop_plugin.benchmark.datasets.avss import AVSS
 from coprop_plugin.benchmark.datasets.base import AVSDataset
@@ -16,11 +17,11 @@ from coprop_plugin.media import refuse_missing
 from coprop_plugin.pipeline.audio_items import AudioItem
 from coprop_plugin.types import Clip
 
-_LAYOUTS: tuple[type[AVSDataset], ...] = (S4, MS3, AVSS)
+_LAYOUTS: tuple[type[AVSDataset], ...] = (S4, MS3, AVSS, AVISeg)
 
 
 def is_dataset(folder: str | Path) -> bool:
-    """Whether a folder has the layout of S4, MS3 or AVSS."""
+    """Whether a folder has the layout of S4, MS3, AVSS or AVISeg."""
     return any((Path(folder) / layout.table).is_file() for layout in _LAYOUTS)
 
 
@@ -32,7 +33,7 @@ def open_folder(
     avss_root: str | Path | None = None,
     words: str | Path | None = None,
 ) -> AVSDataset:
-    """Open a folder in AVSBench's layout as S4, MS3 or AVSS, recognised by its table.
+    """Open a folder as S4, MS3, AVSS or AVISeg, recognised by its table.
 
     Args:
         root: The folder.
@@ -40,7 +41,7 @@ def open_folder(
         ids: Only these clips.
         size: Side in pixels.
         avss_root: Of S4 and MS3: the folder of AVSS, whose labels of the same clips give
-            categories and control points. AVSS has its own.
+            categories and control points. The others have their own.
         words: As in `AVSDataset`.
 
     Raises:
@@ -49,7 +50,7 @@ def open_folder(
     refuse_missing(Path(root), "folder", DatasetError)
     for layout in _LAYOUTS:
         if (Path(root) / layout.table).is_file():
-            labels: dict[str, Any] = {} if layout is AVSS else {"avss_root": avss_root}
+            labels: dict[str, Any] = {"avss_root": avss_root} if layout in (S4, MS3) else {}
             return layout(root, split, ids, size=size, words=words, **labels)
     tables = ", ".join(f"{layout.table} ({layout.__name__})" for layout in _LAYOUTS)
     raise DatasetError(f"{root} holds no table of clips. Expected one of: {tables}.")

@@ -18,6 +18,7 @@ from coprop_plugin.benchmark.metrics.binary import (
     precision_recall,
 )
 from coprop_plugin.benchmark.metrics.clip_outcome import Outcome, Truth
+from coprop_plugin.benchmark.metrics.instance_tracks import VideoOverlaps, track_scores
 from coprop_plugin.benchmark.metrics.mask_scores import MaskScores, SemanticProtocol, SemanticScores
 from coprop_plugin.benchmark.metrics.meter import Meter
 from coprop_plugin.benchmark.metrics.onsets import (
@@ -53,6 +54,7 @@ __all__ = [
     "SemanticProtocol",
     "SemanticScores",
     "Truth",
+    "VideoOverlaps",
     "aligned_frames",
     "avsbench_scores",
     "boundary_errors",
@@ -69,4 +71,5 @@ __all__ = [
     "matched_control_points",
     "precision_recall",
     "sounding_classes",
+    "track_scores",
 ]

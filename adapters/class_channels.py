@@ -1,4 +1,4 @@
-"""Base class of the adapters of models whose frames are independent of one another."""
+"""Base class of the adapters of models with an output channel per class, or one for a mask."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +17,11 @@ from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import UpstreamBackend
 
 
-class FrameWiseBackend(UpstreamBackend):
-    """Backend of a family whose frames are independent: a keyframe alone has its exact masks.
+class ClassChannelsBackend(UpstreamBackend):
+    """Backend of a family whose output has a channel for the background, or only one.
 
-    `"frame"` context is the default; `"window"` gives the same masks more slowly. A model of two
-    channels, background and what sounds, is a binary one here.
+    A model of two channels, background and what sounds, is a binary one here. Channels are logits,
+    or scores whose highest is taken.
 
     Args:
         model: The model, plain or inside `DataParallel`.
