@@ -46,7 +46,13 @@ class COMBOBackend(ClassChannelsBackend):
     """
 
     family = "COMBO"
-    parts = ("backbone", "audio_backbone", "sem_seg_head", "use_pre_sam", "is_avss_data")
+    parts: tuple[str, ...] = (
+        "backbone",
+        "audio_backbone",
+        "sem_seg_head",
+        "use_pre_sam",
+        "is_avss_data",
+    )
     # A larger batch would mix the sounds of several keyframes.
     shares_sounds, frames_at_once = True, 1
     gives_scores = True

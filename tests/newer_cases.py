@@ -37,7 +37,8 @@ class Case:
     def bare(self):
         torch.manual_seed(1)
         model = copy.deepcopy(self.model).eval()
-        model.device = "cpu"
+        if "device" in vars(model):
+            model.device = "cpu"
         with torch.no_grad(), cuda_calls_stay("cpu"):
             return getattr(model, self.call)(*self.args, **self.kwargs)
 

@@ -117,6 +117,7 @@ def test_upstreams_script_runs_with_the_wrapped_model(case):
         case.model,
         backend=dict(type=name, **options),
         propagator="hold",
+        reanchor=None,
         control_points=[1, 0] + [1] * (len(case.clip) - 2),
     )
     torch.manual_seed(1)

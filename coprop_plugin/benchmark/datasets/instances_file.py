@@ -205,6 +205,6 @@ def overlapping(
         )
         for t in range(len(video.frames)):
             given = [bool(track.segmentations[t]) for track in found]
-            masks = (track_masks(tracks, t, video.size) for tracks in (video.tracks, found))
-            overlaps.add(*masks, given)
+            truth = track_masks(video.tracks, t, video.size)
+            overlaps.add(truth, track_masks(found, t, video.size), given)
         yield overlaps
