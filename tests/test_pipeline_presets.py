@@ -1,15 +1,21 @@
 """Silence apart from control points, and presets."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from coprop_plugin import Clip, ControlPoints, media, wrap
-from coprop_plugin.batch import make_model
+from coprop_plugin.batch import chosen_backend, make_model
+from coprop_plugin.cli import app
 from coprop_plugin.control_points import OneStepProvider
 from coprop_plugin.control_points.silent_segments import SilentSegments
-from coprop_plugin.errors import ControlPointError
+from coprop_plugin.errors import AdapterError, ControlPointError
+from coprop_plugin.open_vocabulary import OpenVocabulary
+from coprop_plugin.pipeline.preset_costs import PRESET_COSTS
+from coprop_plugin.pipeline.preset_options import PRESETS
 from coprop_plugin.propagation import AppearancePropagator, AudioInsertPropagator
 from coprop_plugin.world import TruthBackend
 
@@ -118,6 +124,69 @@ def test_presets(scene, clip):
 def test_unknown_presets_and_silences_are_refused(scene, wrong):
     with pytest.raises(ControlPointError, match=r"Expected .*(preset|silence)"):
         wrap(TruthBackend(scene), **wrong)
+
+
+def test_presets_with_models_need_none_and_load_nothing_before_they_are_used():
+    offline = wrap(preset="offline")
+    assert type(offline.backend).__name__ == "SoundingObject"
+    assert isinstance(offline.propagator, AppearancePropagator)
+    fast = wrap(preset="fast")
+    assert isinstance(fast.backend, OpenVocabulary)
+    assert type(fast.provider).__name__ == "NoveltyProvider"
+    balanced = wrap(preset="balanced", propagator="hold")
+    assert balanced.provider is balanced.backend.control_points
+    assert wrap(Bright(), preset="fast").backend.num_classes == 1
+    with pytest.raises(AdapterError, match="preset='paper'.*: offline, fast, balanced, best"):
+        wrap(preset="paper")
+    with pytest.raises(AdapterError, match="got none"):
+        wrap()
+
+
+def test_a_preset_downloads_each_model_once_and_says_what():
+    costs = {cost.name: cost for cost in PRESET_COSTS}
+    assert costs.keys() == {n for n, options in PRESETS.items() if options.backend is not None}
+    assert costs["offline"].download_mb == 0
+    names = [model.name for model in costs["balanced"].models]
+    assert sorted(names) == ["ast", "owlv2", "pe_a_frame", "sam2_small"]
+    assert "SAM License, to be accepted" in str(costs["best"])
+    listed = CliRunner().invoke(app, ["list", "presets", "--json"])
+    rows = json.loads(listed.output)["presets"]
+    assert [row["download_mb"] for row in rows] == [c.download_mb for c in PRESET_COSTS]
+    text = CliRunner().invoke(app, ["list", "presets"]).output
+    assert "fast: a laptop without GPU" in text
+    assert "Download: 949 MB" in text
+
+
+@pytest.mark.parametrize(
+    ("backend", "preset", "words", "chosen"),
+    [
+        (None, "default", None, "sounding_object"),
+        (None, "paper", None, "sounding_object"),
+        (None, "offline", None, "sounding_object"),
+        ("tpavi", "fast", None, "tpavi"),
+        ("open_vocabulary", "default", "dog", {"type": "open_vocabulary", "words": ["dog"]}),
+        (
+            '{"type": "open_vocabulary", "finder": "sam3"}',
+            "default",
+            "a dog, violin",
+            {"type": "open_vocabulary", "finder": "sam3", "words": ["dog", "violin"]},
+        ),
+        (None, "fast", "dog", {**PRESETS["fast"].backend, "words": ["dog"]}),
+        (None, "best", None, PRESETS["best"].backend),
+    ],
+)
+def test_a_command_line_chooses_the_model(backend, preset, words, chosen):
+    found = chosen_backend(backend, preset, words)
+    assert (json.loads(found) if found.startswith("{") else found) == chosen
+
+
+def test_words_without_a_listener_are_refused():
+    with pytest.raises(AdapterError, match="--words are for the backend open_vocabulary"):
+        chosen_backend("tpavi", words="dog")
+    with pytest.raises(AdapterError, match="'offline', does not know words.*'fast', 'balanced'"):
+        chosen_backend(None, "offline", "dog")
+    with pytest.raises(ControlPointError, match="Expected a preset, one of default"):
+        chosen_backend(None, "quick")
 
 
 def test_presets_from_the_command_line(tmp_path):

@@ -2,6 +2,7 @@
 
 from coprop_plugin.batch.anchor_many import anchor_into, anchor_many
 from coprop_plugin.batch.annotation_server import AnnotationServer
+from coprop_plugin.batch.chosen_backend import chosen_backend
 from coprop_plugin.batch.inputs import (
     Shard,
     find_inputs,
@@ -40,6 +41,7 @@ __all__ = [
     "Status",
     "anchor_into",
     "anchor_many",
+    "chosen_backend",
     "do_job",
     "failure",
     "find_inputs",

@@ -54,7 +54,7 @@ BackendChoice = Literal["auto", "callable"]
 def make_model(
     backend: str,
     weights: str | Path | None = None,
-    control_points: str = "novelty",
+    control_points: str | None = None,
     propagator: str | None = None,
     device: str | None = None,
     reanchor: str | None = None,
@@ -69,7 +69,7 @@ def make_model(
     Args:
         backend: See `load_backend`.
         weights: Weights of the backend.
-        control_points: See `load_provider`.
+        control_points: See `load_provider`; None as for `wrap`.
         propagator: See `load_propagator`.
         device: Device of the model; by default the GPUs in turn, or the CPU without one.
         reanchor: As for `wrap`, see `read_choice`.
@@ -91,7 +91,7 @@ def make_model(
     return wrap(
         made,
         backend=adapter,
-        control_points=load_provider(control_points),
+        control_points=None if control_points is None else load_provider(control_points),
         propagator=None if propagator is None else load_propagator(propagator, device),
         device=device,
         # `wrap` refuses names that it does not know.

@@ -55,6 +55,13 @@ def bench(
             "weights that ship.",
         ),
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="A preset with a model (`coprop list presets`), bare and as `coprop run --preset` "
+            "runs it."
+        ),
+    ] = None,
     propagator: Annotated[
         list[str] | None,
         typer.Option(
@@ -148,7 +155,8 @@ def bench(
         )
         if robust:
             data, settings = with_negative_audio(data, settings, robust)
-        backends, about_backends = backends_of(backend or [], device)
+        named, rows = _with_preset(backend or [], rows, preset)
+        backends, about_backends = backends_of(named, device)
         propagators, about_propagators = propagators_of(propagator or [])
         chosen = [row.strip() for row in rows.split(",")] if rows else None
         language = LanguageOptions(llm, store, prompts, cache or out / "answers")

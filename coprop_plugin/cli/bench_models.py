@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.batch import load_backend, load_propagator
+from coprop_plugin.batch import chosen_backend, load_backend, load_propagator
 from coprop_plugin.checkpoints import WEIGHTS_FILE
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.keyframes import KeyframeProcessor
 from coprop_plugin.keyframes.processor_weights import WEIGHTS as KEYFRAME_WEIGHTS
 from coprop_plugin.layers import checked_device
+from coprop_plugin.open_vocabulary import OpenVocabulary
+from coprop_plugin.pipeline.preset_options import PRESETS
 from coprop_plugin.propagation.resolve import WEIGHTS
 from coprop_plugin.propagation.video_trackers import tracker_config
 from coprop_plugin.types import KeyframeBackend, Propagator
@@ -32,8 +34,8 @@ def backends_of(
     Args:
         specs: `[NAME=]MODEL`, where MODEL is the safetensors of a KeyframeProcessor; or a name or
             `module:callable`, as in `load_backend`, optionally followed by `,OPTION=VALUE` of its
-            adapter and by `@WEIGHTS`: `tpavi,context=frame@S4_pvt_best.pth`. By default the
-            processor that ships.
+            adapter and by `@WEIGHTS`: `tpavi,context=frame@S4_pvt_best.pth`. Or a preset
+            that has a model. By default the processor that ships.
         device: Device of the models; by default a GPU if available.
 
     Returns:
@@ -53,7 +55,11 @@ def backends_of(
     backends: dict[str, KeyframeBackend] = {}
     about: dict[str, Any] = {}
     for spec in specs:
-        name, model, options, weights = model_parts(spec)
+        if spec in PRESETS:
+            name, model = spec, chosen_backend(None, spec)
+            options, weights = {}, None
+        else:
+            name, model, options, weights = model_parts(spec)
         if name in backends:
             raise AdapterError(
                 f"There are two backends named {name!r}. Name them: --backend NAME={spec}."
@@ -80,6 +86,8 @@ def loaded_backend(
     made, adapter = load_backend(model, weights)
     if isinstance(made, torch.nn.Module):
         made = made.to(device).eval()
+    elif isinstance(made, OpenVocabulary):
+        made.to(device)
     backend = find_backend(made, adapter, **options)
     kind = _kind(getattr(backend, "network", made))
     return backend, {"model": model, **kind, **options, **about_file(weights), "device": device}

@@ -28,6 +28,33 @@ Points = Annotated[
         "points, a config as JSON, or file.py:name."
     ),
 ]
+OwnPoints = Annotated[
+    str | None,
+    typer.Option(
+        "--control-points",
+        help="Control-point provider: a name (`coprop list providers`), a JSON file of control "
+        "points, a config as JSON, or file.py:name. Default: the preset's or the model's own, else "
+        "`novelty`.",
+    ),
+]
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help="Models and options that belong together: `offline`, `fast`, `balanced`, `best` "
+        "(`coprop list presets` says what they download and cost); `default`; or `paper`: the "
+        "method as published.",
+    ),
+]
+ListenFor = Annotated[
+    str | None,
+    typer.Option(
+        "--words",
+        help='What to listen for, separated by commas, e.g. "dog, violin"; with --preset `fast`, '
+        "`balanced` or `best`, or the backend `open_vocabulary`. Default: about eighty visible "
+        "things.",
+    ),
+]
 AudioTrack = Annotated[
     str | None,
     typer.Option(

@@ -15,7 +15,9 @@ from coprop_plugin.cli.options import (
     Device,
     Fps,
     Inputs,
-    Points,
+    ListenFor,
+    OwnPoints,
+    PresetOption,
     Quiet,
     SamplingOption,
     VideoTrack,
@@ -44,7 +46,7 @@ NOT_WITH_REUSE = {
 _ABOUT_THE_DEFAULT = (
     "no --backend: using sounding_object, a model of 1 million parameters that marks the salient "
     "object of a frame while there is sound; it does not know what sounds how. Name a model of "
-    "your own with --backend."
+    "your own with --backend, or let foundation models find what sounds: --preset fast."
 )
 
 
@@ -58,8 +60,9 @@ def run(
             help="The model: `tpavi`, `avsegformer` or `catr`, with --weights; or "
             "`module:callable` or `file.py:callable`: a model, a function of (frames, audio) that "
             "returns logits, or a function that makes a model (it has no required argument but "
-            "`weights`, or a return annotation like `-> torch.nn.Module`). Default: "
-            "`sounding_object`, a small model that ships."
+            "`weights`, or a return annotation like `-> torch.nn.Module`); or a backend's config "
+            "as JSON, e.g. of `open_vocabulary`. Default: the preset's, else `sounding_object`, a "
+            "small model that ships."
         ),
     ] = None,
     out: Annotated[
@@ -73,7 +76,7 @@ def run(
             "function that makes a model."
         ),
     ] = None,
-    control_points: Points = "novelty",
+    control_points: OwnPoints = None,
     propagator: Annotated[
         str | None,
         typer.Option(
@@ -105,10 +108,8 @@ def run(
             "the preset's, `empty`."
         ),
     ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(help="`default`, or `paper`: the method as published; see `docs/recovery.md`"),
-    ] = "default",
+    preset: PresetOption = "default",
+    words: ListenFor = None,
     fps: Fps = 1.0,
     sampling: SamplingOption = "pts",
     audio_track: AudioTrack = None,
@@ -162,12 +163,11 @@ def run(
 
     given = _given(context)
     with results_on_stdout() as print_result, usage_errors():
-        if backend is None and reuse is None:
-            backend = batch.DEFAULT_BACKEND
-            if not quiet:
-                complain(_ABOUT_THE_DEFAULT)
+        chosen = batch.chosen_backend(backend, preset, words)
+        if backend is None and reuse is None and not quiet and chosen == batch.DEFAULT_BACKEND:
+            complain(_ABOUT_THE_DEFAULT)
         asked: dict[str, Any] = dict(
-            backend=backend,
+            backend=chosen,
             control_points=control_points,
             weights=batch.located(weights),
             propagator=batch.located(propagator),
@@ -180,12 +180,13 @@ def run(
         if reuse is not None:
             _refuse_useless_options(given)
             said = {**asked, "fps": fps or None, "sampling": sampling}
+            given = given | ({"backend"} if "words" in given else set())
             named = {k: v for k, v in said.items() if k in given and k != "control_points"}
             outcomes = batch.redo_file(
                 paths,
                 out,
                 batch.Reuse.of(reuse, named),
-                Path(control_points) if "control_points" in given else None,
+                None if control_points is None else Path(control_points),
                 device=device,
                 overlay=overlay if "overlay" in given else None,
                 alpha=alpha if "alpha" in given else None,

@@ -64,8 +64,8 @@ class CoProp(nn.Module):
         backend: Eq. (2): a `KeyframeBackend`, or an mmengine config of one, in which `model` may
             be a config of a registered model.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
-            (one 0 or 1 per frame). None: those that come with the backend (`open_vocabulary` has
-            its listener's), else `"novelty"`.
+            (one 0 or 1 per frame). None: the preset's, else those that come with the backend
+            (`open_vocabulary` has its listener's), else `"novelty"`.
         propagator: Eq. (3): `"appearance"`, `"learned"` for the Audio-Insert Propagator with the
             shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a
             registered name, a config, or a `Propagator`; None is the preset's.
@@ -85,7 +85,8 @@ class CoProp(nn.Module):
             and the model decides. None is the preset's.
         preset: What options are where they are not given: `"default"`; or `"paper"`, the method as
             published: keyframes at control points alone, propagated by the Audio-Insert
-            Propagator, and silence is left to the model.
+            Propagator, and silence is left to the model. `"fast"`, `"balanced"` and `"best"`
+            select control points and propagator, and in `wrap` the model, too.
 
     Attributes:
         window_limits: How much of a streamed video is held in memory.
@@ -129,8 +130,8 @@ class CoProp(nn.Module):
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
         if control_points is None:
-            control_points = "novelty"
-            if isinstance(self.backend, NamingBackend):
+            control_points = options.control_points or "novelty"
+            if options.control_points is None and isinstance(self.backend, NamingBackend):
                 control_points = self.backend.control_points
         self.provider = as_provider(control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)

@@ -1,13 +1,13 @@
 """Presets: options of `CoProp` that belong together, under one name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from coprop_plugin.errors import ControlPointError
 
-Preset = Literal["default", "paper"]
-"""A named set of options; see `CoProp`."""
+Preset = Literal["default", "paper", "offline", "fast", "balanced", "best"]
+"""A named set of options; see `CoProp`. The last four name models, too; see `model_presets`."""
 
 Silence = Literal["empty", "keep"]
 """What becomes of segments without sound; see `CoProp`."""
@@ -31,20 +31,59 @@ class PresetOptions:
         keyframe: See `CoProp`.
         reanchor: See `CoProp`.
         silence: See `CoProp`.
+        control_points: See `CoProp`; None for those that come with the model, else novelty's.
+        backend: What the model is where none is given, a name or a config; None: one must be.
     """
 
     propagator: str
     keyframe: Keyframe
     reanchor: Reanchor
     silence: Silence
+    control_points: str | None = None
+    backend: str | Mapping[str, Any] | None = None
 
+
+_DEFAULT = PresetOptions("appearance", "first", "auto", "empty")
+_NAMES_FIRST = {"detector": "pe_a_frame", "namer": "ast", "hop_s": 1.0, "window_s": 2.0}
+"""PE-A-Frame says when each of a few words sounds; AST, a window a second, says which words."""
 
 PRESETS: Mapping[Preset, PresetOptions] = {
-    "default": PresetOptions("appearance", "first", "auto", "empty"),
+    "default": _DEFAULT,
     "paper": PresetOptions("learned", "first", None, "keep"),
+    "offline": replace(_DEFAULT, backend="sounding_object"),
+    "fast": PresetOptions(
+        "appearance",
+        "first",
+        None,
+        "empty",
+        # On a CPU AST has no time for more than a window a second, too coarse for the changes.
+        "novelty",
+        {
+            "type": "open_vocabulary",
+            "listener": {"detector": "ast", "hop_s": 1.0, "window_s": 2.0},
+            "finder": "clipseg",
+        },
+    ),
+    "balanced": PresetOptions(
+        "sam2:sam2_small",
+        "first",
+        None,
+        "empty",
+        None,
+        {"type": "open_vocabulary", "listener": _NAMES_FIRST, "finder": "owlv2+sam2_small"},
+    ),
+    "best": PresetOptions(
+        "sam3",
+        "first",
+        None,
+        "empty",
+        None,
+        {"type": "open_vocabulary", "listener": _NAMES_FIRST, "finder": "sam3"},
+    ),
 }
 """What each preset stands for. `paper` is the method as published: the model is run on the first
-frame of every segment, silent ones included, and the Audio-Insert Propagator carries its masks."""
+frame of every segment, silent ones included, and the Audio-Insert Propagator carries its masks. The
+last four need no model, `offline` no download either."""
 
 
 def preset_options(
@@ -73,9 +112,9 @@ def preset_options(
             "Expected silence='empty' (segments without sound stay empty), 'keep' (the model "
             f"decides), or None for the preset's; got {silence!r}."
         )
-    return PresetOptions(
-        options.propagator,
-        options.keyframe if keyframe is None else keyframe,
-        chosen if reanchor == BY_PRESET else reanchor,
-        silence or options.silence,
+    return replace(
+        options,
+        keyframe=options.keyframe if keyframe is None else keyframe,
+        reanchor=chosen if reanchor == BY_PRESET else reanchor,
+        silence=silence or options.silence,
     )

@@ -1,6 +1,6 @@
 """`wrap` puts Co-Prop around a model, `unwrap` returns it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,19 @@ from coprop_plugin.pipeline.coprop import (
     CoProp,
     PropagatorOption,
 )
-from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
+from coprop_plugin.pipeline.preset_options import (
+    BY_PRESET,
+    PRESETS,
+    Keyframe,
+    Preset,
+    Reanchor,
+    Silence,
+)
 from coprop_plugin.registry import MODELS, build
 
 
 def wrap(
-    model: Any,
+    model: Any = None,
     *,
     weights: str | Path | None = None,
     backend: Any = "auto",
@@ -40,7 +47,8 @@ def wrap(
 
     Args:
         model: A TPAVI, CATR or AVSegFormer instance, or a `KeyframeBackend`; the name of the
-            model that `weights` belong to, see `load_model`; or the config of a backend.
+            model that `weights` belong to, see `load_model`; or the config of a backend. None is
+            the preset's model.
         weights: A released checkpoint as it was downloaded, or our safetensors. Only with a name.
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
@@ -61,7 +69,8 @@ def wrap(
         silence: `"empty"`: segments without sound stay empty, whichever provider found the control
             points; `"keep"`: the model decides.
         preset: What options are where they are not given: `"default"`, or `"paper"` for the method
-            as published; see `CoProp`.
+            as published; see `CoProp`. `"offline"`, `"fast"`, `"balanced"` and `"best"` need no
+            `model`: see `coprop list presets` for what they download and cost.
 
     Returns:
         The wrapped model.
@@ -84,6 +93,8 @@ def wrap(
         True
         >>> model = wrap("tpavi", weights="S4_pvt_best.pth")  # doctest: +SKIP
     """
+    if model is None and weights is None:
+        model = preset_model(preset)
     if isinstance(model, str):
         model = load_model(model, weights)
     elif isinstance(model, Mapping) and weights is None:
@@ -109,6 +120,37 @@ def wrap(
     )
     wrapped._wrapped = (model,)
     return wrapped
+
+
+def preset_model(preset: Preset, words: Sequence[str] | None = None) -> str | Mapping[str, Any]:
+    """Return the name or the config of a preset's model.
+
+    Args:
+        preset: The preset.
+        words: What to listen for, see `OpenVocabulary`.
+
+    Raises:
+        AdapterError: If it has none, or one that does not know words.
+
+    Example:
+        >>> preset_model("offline"), preset_model("fast", ["dog"])["words"]
+        ('sounding_object', ['dog'])
+    """
+    model = PRESETS[preset].backend if preset in PRESETS else None
+    able = [name for name, options in PRESETS.items() if options.backend is not None]
+    if model is None:
+        raise AdapterError(
+            f"Expected a model with preset={preset!r}, got none. Give one, or a preset that has "
+            f"its own: {', '.join(able)}."
+        )
+    if words is None:
+        return model
+    if isinstance(model, str):
+        raise AdapterError(
+            f"{model}, the model of preset={preset!r}, does not know words. Leave them out, or use "
+            "the preset 'fast', 'balanced' or 'best'."
+        )
+    return {**model, "words": list(words)}
 
 
 def unwrap(model: CoProp) -> Any:

@@ -22,7 +22,7 @@ _NO_AUDIO = "-no-audio"
 _NO_AUDIO_BEFORE = "-deaf"
 """An earlier spelling of `-no-audio`."""
 _EXPECTED = (
-    "Expected 'bare', 'default', 'paper', or POINTS[@METHOD]+PROPAGATOR[+truth], e.g. "
+    "Expected 'bare', a preset ('default', 'paper'), or POINTS[@METHOD]+PROPAGATOR[+truth], e.g. "
     "'novelty+learned', 'novelty@1+flow', 'novelty@auto+flow', 'oracle+hold', "
     "'oracle+learned-no-audio', 'oracle+flow+truth'."
 )
@@ -33,10 +33,10 @@ class Row:
     """One row of the table, as Table 2 (a) of the paper has them.
 
     Attributes:
-        name: `"bare"`: the model alone, on every frame. `"default"` and `"paper"`: exactly what
-            `wrap` makes of the model by that preset. Otherwise `POINTS+PROPAGATOR`: control points
-            of a provider by name, or the true ones (`oracle`), and a propagator by name, with
-            the model run at control points alone; `-no-audio` after the propagator's name runs it
+        name: `"bare"`: the model alone, on every frame. `"default"`, `"paper"` and other
+            presets: exactly what `wrap` makes of the model by that preset. Otherwise
+            `POINTS+PROPAGATOR`: control points of a provider by name, or the true ones (`oracle`),
+            and a propagator by name, with the model run at control points alone; `-no-audio` after the propagator's name runs it
             without audio, which makes an Audio-Insert Propagator AOT. `@` after POINTS says when
             the model is run again within a segment, see `CoProp`: a number of seconds, `auto`,
             `auto:SECONDS`, `uncertain`, or `confident` (which is a `keyframe`). With `+truth`
@@ -81,7 +81,8 @@ class Row:
             return cls(BARE, "every_n", "hold")
         for preset, options in PRESETS.items():
             if name == preset:
-                return cls(name, DEFAULT_POINTS, options.propagator, preset=preset)
+                points = options.control_points or DEFAULT_POINTS
+                return cls(name, points, options.propagator, preset=preset)
         parts = name.split("+")
         if len(parts) not in (2, 3) or parts[2:] not in ([], ["truth"]) or not all(parts):
             raise UnknownNameError(f"{name!r} is not a row. {_EXPECTED}")

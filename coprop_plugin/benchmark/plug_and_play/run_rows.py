@@ -48,6 +48,7 @@ from coprop_plugin.types import (
     ControlPoints,
     Hook,
     KeyframeBackend,
+    NamingBackend,
     Propagator,
     SegmentationResult,
 )
@@ -234,7 +235,7 @@ class _ClipWork:
         """Run one row; returns its scores and its cost."""
         backend, wrong = self.bench.scored_backends[name]
         row, sample, shared = self.bench.rows[row_name], self.sample, self.keyframes[backend]
-        points, cost = self.points(row)
+        points, cost = self.points(row, self.bench.backends[backend])
         keyframes: KeyframeBackend = shared
         if row.true_keyframes:
             num_classes = 1 if sample.num_classes == 1 else shared.num_classes
@@ -254,7 +255,7 @@ class _ClipWork:
         record = measure(outcome_of(result, sample, row)) | asdict(cost + own) | calls
         return record | {"audio": sample.audio}
 
-    def points(self, row: Row) -> tuple[ControlPoints, Cost]:
+    def points(self, row: Row, backend: KeyframeBackend) -> tuple[ControlPoints, Cost]:
         """Return a row's control points, and what computing them cost."""
         clip = self.sample.clip
         if row.is_bare:
@@ -266,10 +267,13 @@ class _ClipWork:
                     "labelled. Leave out the rows with 'oracle', or use another split."
                 )
             return self.sample.control_points, Cost()
-        if row.points not in self._points:
-            provider = self.bench.providers[row.points]
-            self._points[row.points] = measured(lambda: provider.propose(clip))
-        return self._points[row.points]
+        name, provider = row.points, self.bench.providers[row.points]
+        own = row.preset and PRESETS[row.preset].control_points is None
+        if own and isinstance(backend, NamingBackend):
+            name, provider = f"of {id(backend)}", backend.control_points
+        if name not in self._points:
+            self._points[name] = measured(lambda: provider.propose(clip))
+        return self._points[name]
 
 
 def outcome_of(result: SegmentationResult, sample: Sample, row: Row) -> Outcome:
