@@ -56,10 +56,10 @@ def bench(
         ),
     ] = None,
     preset: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="A preset with a model (`coprop list presets`), bare and as `coprop run --preset` "
-            "runs it."
+            "runs it. May be repeated."
         ),
     ] = None,
     propagator: Annotated[
@@ -155,10 +155,9 @@ def bench(
         )
         if robust:
             data, settings = with_negative_audio(data, settings, robust)
-        named, rows = _with_preset(backend or [], rows, preset)
-        backends, about_backends = backends_of(named, device)
+        backends, about_backends = backends_of([*(backend or []), *(preset or [])], device)
         propagators, about_propagators = propagators_of(propagator or [])
-        chosen = [row.strip() for row in rows.split(",")] if rows else None
+        chosen = _rows(rows, preset or [])
         language = LanguageOptions(llm, store, prompts, cache or out / "answers")
         providers, about_providers = providers_of(control_points or [], chosen or [], language)
         report = plug_and_play(
@@ -208,3 +207,10 @@ def _plots(report: "Report", out: Path, title: str) -> list[str]:
     for name, plot in plots.items():
         plot(report.results, out / name, title=title)
     return list(plots)
+
+
+def _rows(rows: str, presets: list[str]) -> list[str] | None:
+    """Return the rows that were named; by default those of the presets, if there are any."""
+    if not rows:
+        return ["bare", *presets] if presets else None
+    return [row.strip() for row in rows.split(",")]

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coprop_plugin.checkpoints import PretrainedModel, find_pretrained, size_text
+from coprop_plugin.checkpoints import PretrainedModel, find_pretrained
+from coprop_plugin.checkpoints.pretrained_models import size_text
 from coprop_plugin.pipeline.preset_options import PRESETS, Preset
 
 

@@ -36,10 +36,11 @@ class Row:
         name: `"bare"`: the model alone, on every frame. `"default"`, `"paper"` and other
             presets: exactly what `wrap` makes of the model by that preset. Otherwise
             `POINTS+PROPAGATOR`: control points of a provider by name, or the true ones (`oracle`),
-            and a propagator by name, with the model run at control points alone; `-no-audio` after the propagator's name runs it
-            without audio, which makes an Audio-Insert Propagator AOT. `@` after POINTS says when
-            the model is run again within a segment, see `CoProp`: a number of seconds, `auto`,
-            `auto:SECONDS`, `uncertain`, or `confident` (which is a `keyframe`). With `+truth`
+            and a propagator by name, with the model run at control points alone; `-no-audio` after
+            the propagator's name runs it without audio, which makes an Audio-Insert Propagator AOT.
+            `@` after POINTS says when the model is run again within a segment, see `CoProp`: a
+            number of seconds, `auto`, `auto:SECONDS`, `uncertain`, or `confident` (which is a
+            `keyframe`). With `+truth`
             keyframes have their true masks.
         points: Name of the provider.
         propagator: Name of the propagator.
