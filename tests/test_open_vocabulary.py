@@ -1,13 +1,17 @@
 """`open_vocabulary`: what sounds, by name, and where it is; the glue loses nothing."""
 
 import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import make_media
 import pytest
 import torch
 from make_listening import NAMES, PerfectEar, PerfectSam3, ScriptedEar, ScriptedEye
 
-from coprop_plugin import wrap
+from coprop_plugin import report, wrap
 from coprop_plugin.batch import make_model
 from coprop_plugin.control_points import as_provider
 from coprop_plugin.control_points.listening.listener import Listener
@@ -17,6 +21,7 @@ from coprop_plugin.media import read_mask
 from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline import redo
 from coprop_plugin.registry import list_backends
+from coprop_plugin.report import write_report
 from coprop_plugin.types import Clip, ControlPoints, Sounds, jaccard
 from coprop_plugin.world import Scene, TruthBackend
 
@@ -73,6 +78,10 @@ def test_given_words_are_the_classes_of_every_clip():
     frame = wrap(backend, propagator="hold").segment(clip_of()).frame_results[0]
     assert frame.class_names == backend.class_names
     assert frame.mask.unique().tolist() == [0, 3]
+    fewer, _, eye = scripted(words=["cat"])
+    result = wrap(fewer, propagator="hold").segment(clip_of())
+    assert result.control_points.indices == [0, 2]
+    assert eye.calls == [("cat",)]
 
 
 def test_what_sounds_off_screen_is_empty_and_named(tmp_path):
@@ -292,3 +301,64 @@ def test_control_points_without_names_keep_those_of_the_run(run):
     )
     assert redone.computed == (range(6, 8),)
     assert eye.calls == [("cat",)]
+
+
+def test_the_report_shows_words_over_time_and_offers_to_edit_them(run):
+    _, _, video, folder, _ = run
+    page = write_report(folder / "out", video=video).path.read_text()
+    assert '<h2 id="wordsTitle">What sounds</h2>' in page
+    dog = page[page.index('<th scope="row">dog</th>') :]
+    assert 'aria-label="dog: 2 segments"' in dog
+    assert '<rect class="named" x="0.0" y="0" width="100.0" height="24"/>' in dog
+    assert '<polyline points="0.0,2.4 50.0,2.4' in dog
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data["edit"]["points"]["sounds"]["segments"]["2"] == ["dog", "cat"]
+    assert data["edit"]["boxes"]["0"] == {"dog": [[2.0, 2.0, 10.0, 20.0]]}
+    assert page.count('class="boxes"') == 3
+
+
+@pytest.mark.parametrize("log", [{}, {"heard": 3}, {"heard": {"words": {"dog": "x"}, "row_s": 1}}])
+def test_a_report_ignores_scores_of_another_form(run, log):
+    _, _, video, folder, _ = run
+    path = folder / "out" / "control_points.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "log": log}))
+    page = write_report(folder / "out", video=video).path.read_text()
+    assert '<th scope="row">dog</th>' in page
+    assert "<polyline" not in page
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_the_editor_of_the_page_writes_what_redo_reads(run, tmp_path):
+    model, eye, video, folder, options = run
+    page = write_report(folder / "out", video=video).path.read_text()
+    data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
+    script = (Path(report.__file__).parent / "templates/words.js").read_text()
+    fields = """
+      const data = DATA;
+      const field = () => ({ value: "", dataset: {} });
+      const rows = data.points.map((point) => {
+        const inputs = [field(), field()];
+        return { dataset: { frame: String(point.frame) }, querySelectorAll: () => inputs, inputs };
+      });
+      const document = { querySelectorAll: () => rows };
+      const $ = () => ({ addEventListener: () => {} });
+    """.replace("DATA", data)
+    change = """
+      rows[1].inputs[0].value = "bird";
+      rows[2].inputs[1].value = "cat: 0 0 6 4; dog:";
+      console.log(JSON.stringify(editedPoints()));
+    """
+    made = subprocess.run(
+        ["node", "-e", fields + script + change], capture_output=True, text=True, check=True
+    )
+    edited = tmp_path / "edited.json"
+    edited.write_text(made.stdout)
+    sounds = json.loads(made.stdout)["sounds"]
+    assert sounds["segments"] == {"0": ["dog"], "2": ["bird"], "4": ["cat"]}
+    assert sounds["boxes"] == {"4": {"cat": [[0, 0, 6, 4]], "dog": []}}
+    eye.calls.clear()
+    options |= dict(points=edited, overlay=False)
+    redone = redo(model, video, folder / "out", folder / "new", **options)
+    assert redone.computed == (range(2, 8),)
+    assert eye.calls == [("bird",)]

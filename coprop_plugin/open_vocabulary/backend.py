@@ -1,5 +1,6 @@
 """The keyframe backend `open_vocabulary`: a listener names what sounds, a finder locates it."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -102,6 +103,8 @@ class OpenVocabulary:
         self.listener = as_listener(
             listener, words=words, local_files_only=local_files_only, device=device
         )
+        if words is not None and self.listener.words is None:
+            self.listener = self.listener.with_words(words)
         self.control_points = ListenerProvider(self.listener)
         self._finder = finder
         self._loading: dict[str, Any] = dict(
@@ -221,6 +224,12 @@ class ClipVocabulary:
         start = starts[bisect_right(starts, frame) - 1]
         return self._sounds.named.get(start, ())
 
+    def _end_s(self, frame: int) -> float:
+        """Return when the segment of a frame ends: the time of the next one's first frame."""
+        starts = self._points.indices
+        following = starts[bisect_right(starts, frame) :]
+        return float(self._times[following[0]]) if following else math.inf
+
     def _fill(self, row: Tensor, clip: Clip, index: int) -> None:
         """Write the logits of one frame, and note what was found."""
         frame = int((self._times - clip.times[index]).abs().argmin())
@@ -252,7 +261,8 @@ class ClipVocabulary:
         sought = [word for word in words if word not in drawn]
         found = dict(zip(sought, finder.find(picture, sought) if sought else (), strict=True))
         if self._parent.among == "moving":
-            found = {w: sounding_instances(clip, index, each) for w, each in found.items()}
+            until_s = self._end_s(frame)
+            found = {w: sounding_instances(clip, index, e, until_s) for w, e in found.items()}
         found |= {w: finder.in_boxes(picture, w, boxes) for w, boxes in drawn.items() if boxes}
         if self._parent.instances > 1:
             found = {w: sorted(each, key=lambda one: one.box[0]) for w, each in found.items()}

@@ -1,5 +1,6 @@
 """Which of several visible instances sounds: the one whose motion goes with the sound's energy."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -8,27 +9,31 @@ from torch import Tensor
 from coprop_plugin.open_vocabulary.instances import Instance
 from coprop_plugin.types import Clip
 
-_AROUND_S = 2.0
-"""How much of the clip on both sides of a keyframe is looked at, in seconds."""
+_BEFORE_S, _AFTER_S = 0.5, 2.0
+"""How much of the clip before and after a keyframe is looked at, in seconds."""
 
 _LEAST_FRAMES = 4
 _LEAD = 1.5
 """How many times as much as the next one an instance must go with the sound to be chosen."""
 
 
-def sounding_instances(clip: Clip, index: int, instances: Sequence[Instance]) -> list[Instance]:
+def sounding_instances(
+    clip: Clip, index: int, instances: Sequence[Instance], until_s: float = math.inf
+) -> list[Instance]:
     """Return the instance whose motion goes with the sound; all of them where that is undecided.
 
     Motion is the mean change of a frame inside the instance's box from one frame to the next, less
     that of the frame as a whole; the sound's energy is the loudness between the two frames. Both
-    are compared over two seconds on either side of the keyframe.
+    are compared from half a second before the keyframe to two seconds after it.
 
     Args:
         clip: Frames around the keyframe, with their sound.
         index: The keyframe.
         instances: What a word names in it.
+        until_s: The end of its segment, in seconds; no frame after it is looked at.
     """
-    near = (clip.times - clip.times[index]).abs() <= _AROUND_S
+    since_s = clip.times - clip.times[index]
+    near = (since_s >= -_BEFORE_S) & (since_s <= _AFTER_S) & (clip.times < until_s)
     frames = near.nonzero().flatten().tolist()
     if len(instances) < 2 or len(frames) <= _LEAST_FRAMES or clip.waveform is None:
         return list(instances)

@@ -15,7 +15,7 @@ from coprop_plugin import __version__
 PageName = Literal["run", "clips", "annotate"]
 
 _SCRIPTS: dict[PageName, tuple[str, ...]] = {
-    "run": ("timeline.js", "run.js"),
+    "run": ("timeline.js", "run.js", "words.js"),
     "clips": ("clips.js",),
     "annotate": ("annotate.js",),
 }

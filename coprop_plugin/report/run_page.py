@@ -16,6 +16,7 @@ from coprop_plugin.report.page_template import render_page
 from coprop_plugin.report.page_video import PageVideo, write_page_video
 from coprop_plugin.report.read_run import Layer, LayerName, Run, read_run
 from coprop_plugin.report.reasons import reasons_of
+from coprop_plugin.report.word_rows import edit_data, word_rows
 from coprop_plugin.types import ControlPoints, Tracks
 
 PAGE, VIDEO = REPORT_NAMES
@@ -121,6 +122,7 @@ def render_run_page(run: Run, shown: PageVideo, names: Sequence[str], video: str
         "source": None if points is None else points.source,
         "notes": _notes(run),
         "legend": _legend(run, names),
+        "words": word_rows(run),
         "video": video,
         "options": branches_of((run.content.get("about") or {}).get("options") or {}),
     }
@@ -143,6 +145,7 @@ def page_data(run: Run, shown: PageVideo) -> dict[str, Any]:
         "layers": [_layer(run, layer) for layer in run.layers],
         "points": [] if run.points is None else _points(run, run.points),
         "silent": None if run.points is None else _silent(run.points),
+        "edit": None if run.points is None else edit_data(run.points, run.content.get("frames")),
         "wave": peaks(shown.waveform),
         "sound": round(len(shown.waveform) / shown.sample_rate, 6),
         "spectrogram": spectrogram_picture(shown.waveform, shown.sample_rate),

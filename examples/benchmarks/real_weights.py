@@ -3,9 +3,9 @@
     python examples/benchmarks/real_weights.py FOLDER --preset balanced
 
 FOLDER holds videos and, for each of them, a folder of its name with the true masks: PNGs in order
-of name, one a frame at `--fps`, 0 where nothing sounds, else any class numbers. `--masks` says where
-else they are, e.g. `--masks '../gt/{name}/label_8fps' --fps 8`. Control points are true where the
-set of class numbers changes. All classes count as one: words of a preset are not those of the masks.
+of name, one a frame at `--fps`, 0 where nothing sounds, else any class numbers. `--masks` says
+where else they are, e.g. `--masks '../gt/{name}/label_8fps' --fps 8`. Control points are true where
+the set of class numbers changes. All classes count as one: the words are not those of the masks.
 
 The first run downloads the preset's models (`coprop list presets`); `--words` shortens what is
 listened for. Prints M_J, the Alignment Rate, the F1 of control points within one frame, and the

@@ -1,5 +1,6 @@
 """Names what sounds, and when: a detector, the words that it is asked for, and thresholds."""
 
+import copy
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -149,6 +150,12 @@ class Listener:
             hop_s=hop_s, window_s=window_s, local_files_only=local_files_only
         )
         self._last: tuple[Any, tuple[float, ...], Heard] | None = None
+
+    def with_words(self, words: Sequence[str]) -> "Listener":
+        """Return a listener with the same detectors that listens for these words."""
+        other = copy.copy(self)
+        other.words, other._last = tuple(words), None
+        return other
 
     def listen(self, clip: Clip) -> Heard:
         """Return what sounds in a clip; listening again to the clip of the last call is free.
