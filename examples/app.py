@@ -3,6 +3,7 @@
 pip install "coprop-plugin[ui]"; python examples/app.py. On a hosted Space: docs/app.md.
 """
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from html import escape
 from pathlib import Path
 
 import coprop_plugin as coprop
+from coprop_plugin.pipeline.preset_costs import PRESET_COSTS
 from coprop_plugin.report import write_report
 
 # Limits on untrusted uploads: two minutes, 1080p, 200 MB, five minutes of work, 20 waiting.
@@ -27,7 +29,11 @@ LIMITS = (
     f"{MAX_FILE}. A clip gets up to {MAX_WORK_S // 60} minutes of work; one is in work at a time, "
     f"{MAX_WAITING} can wait. Uploads and results are deleted after an hour."
 )
-PROVIDERS = ["novelty", "cosine", "every_n"]
+OWN = "the model's own"
+PROVIDERS = [OWN, "novelty", "cosine", "every_n"]
+# Presets whose models visitors may choose, e.g. "fast,balanced": the first one who does waits for
+# the download.
+PRESETS = [name for name in os.environ.get("COPROP_APP_PRESETS", "").split(",") if name]
 STEPS = {"keyframes": "Running the model", "propagation": "Propagating masks"}
 # The sandbox isolates the report, which shows text from the uploaded file.
 FRAME = '<iframe sandbox="allow-scripts" style="width:100%;height:60rem" srcdoc="{}"></iframe>'
@@ -41,6 +47,12 @@ def bright(frames, audio):
 MODELS = {
     "keyframe processor (trained on synthetic scenes)": dict(model="keyframe_processor"),
     "bright pixels (a toy)": dict(model=bright, backend="callable"),
+    "salient object, while there is sound": dict(preset="offline"),
+    **{
+        f"{cost.name}: {cost.title}": dict(preset=cost.name)
+        for cost in PRESET_COSTS
+        if cost.name in PRESETS
+    },
 }
 
 
@@ -51,7 +63,11 @@ class TooMuchWork(coprop.CopropError):
 def segment(
     video, model, provider, fps, on_progress=lambda share, step: None, max_work_s=MAX_WORK_S
 ):
-    """Return a summary line, the path of the overlay video and the report; reports its progress."""
+    """Return a summary line, the path of the overlay video, the report, and words to edit.
+
+    The words and boxes of each segment are JSON, "" where the model names nothing. `provider` is
+    one of `PROVIDERS`, or control points. Reports its progress.
+    """
     until = time.monotonic() + max_work_s
 
     def hook(step, artifact, done, total):
@@ -65,7 +81,8 @@ def segment(
 
     with tempfile.TemporaryDirectory(prefix="coprop-") as folder:
         result_folder = Path(folder) / "result"
-        wrapped = coprop.wrap(**MODELS[model], control_points=provider)
+        points = None if isinstance(provider, str) and provider == OWN else provider
+        wrapped = coprop.wrap(**MODELS[model], control_points=points)
         result = wrapped.segment(video, fps=fps, hook=hook)
         result.save(result_folder)
         report = write_report(result_folder, video=video)
@@ -73,7 +90,22 @@ def segment(
         overlay = shutil.move(result_folder / "overlay.mp4", new_overlay())
     starts = ", ".join(f"{s:.2f}" for s in result.times[result.control_points.indices].tolist())
     summary = f"{len(result.masks)} frames; control points at {starts} s"
-    return summary, str(overlay), FRAME.format(escape(page))
+    return summary, str(overlay), FRAME.format(escape(page)), editable(result.control_points)
+
+
+def editable(points):
+    """Return named control points as JSON without their log; "" if nothing is named."""
+    content = {k: v for k, v in points.to_dict().items() if k not in ("log", "flags")}
+    return json.dumps(content, indent=1) if points.sounds else ""
+
+
+def segment_again(video, model, text, fps, *options):
+    """Segment with edited words and boxes: what sounds is not listened for again."""
+    try:
+        points = coprop.ControlPoints.from_dict(json.loads(text))
+    except ValueError as error:
+        raise coprop.CopropError(f"The edited words cannot be read: {error}") from error
+    return segment(video, model, points, fps, *options)
 
 
 def new_overlay():
@@ -95,13 +127,19 @@ def without_paths(text, video):
 def build():
     import gradio as gr
 
-    def run(video, model, provider, fps, progress=gr.Progress()):  # noqa: B008
+    def work(function, video, *options, progress):
         if video is None:
             raise gr.Error("Upload a clip first.")
         try:
-            return segment(video, model, provider, fps, lambda *so_far: progress(*so_far))
+            return function(video, *options, lambda *so_far: progress(*so_far))
         except coprop.CopropError as error:
             raise gr.Error(without_paths(str(error), video)) from error
+
+    def run(video, model, provider, fps, progress=gr.Progress()):  # noqa: B008
+        return work(segment, video, model, provider, fps, progress=progress)
+
+    def run_again(video, model, text, fps, progress=gr.Progress()):  # noqa: B008
+        return work(segment_again, video, model, text, fps, progress=progress)
 
     # The cache has uploads and copies of results: every ten minutes, those of an hour ago go.
     with gr.Blocks(title="Co-Prop", delete_cache=(600, KEPT_S)) as page:
@@ -117,8 +155,17 @@ def build():
             fps = gr.Slider(1, 8, 4, step=1, label="Frames a second")
         button = gr.Button("Segment", variant="primary")
         summary = gr.Textbox(label="Summary", interactive=False)
+        with gr.Accordion("Words and boxes", open=False):
+            words = gr.Textbox(
+                label="What sounds in each segment, by its first frame; add boxes as "
+                '"boxes": {"0": {"dog": [[left, top, right, bottom]]}}',
+                lines=8,
+            )
+            again = gr.Button("Segment with these")
         report = gr.HTML()
-        button.click(run, [video, model, provider, fps], [summary, overlay, report])
+        shown = [summary, overlay, report, words]
+        button.click(run, [video, model, provider, fps], shown)
+        again.click(run_again, [video, model, words, fps], shown)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 

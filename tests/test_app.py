@@ -1,6 +1,7 @@
 """The page to try it on: what it answers, and that Gradio can build it."""
 
 import importlib.util
+import json
 import os
 import tempfile
 from html import unescape
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import make_media
 import pytest
+from make_listening import ScriptedEar, ScriptedEye
 
+from coprop_plugin.control_points.listening import Listener
 from coprop_plugin.errors import MediaError
+from coprop_plugin.open_vocabulary import OpenVocabulary
 
 PATH = Path(__file__).resolve().parent.parent / "examples" / "app.py"
 
@@ -30,10 +34,11 @@ TOY = "bright pixels (a toy)"
 def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
     video = make_media.plain(tmp_path / "my <clip>.mp4", seconds=2)
     told = []
-    summary, painted, frame = app.segment(
+    summary, painted, frame, words = app.segment(
         str(video), TOY, "every_n", 2, lambda share, step: told.append((share, step))
     )
     assert summary.startswith("4 frames; control points at 0.00")
+    assert words == ""
     assert Path(painted).stat().st_size > 0
     assert told[-1] == (1.0, "Propagating masks")
     assert {step for _, step in told} == {"Running the model", "Propagating masks"}
@@ -42,6 +47,29 @@ def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
     assert 'sandbox="allow-scripts"' in opening
     assert page.count('"') == 1
     assert unescape(page).lstrip().lower().startswith("<!doctype html>")
+
+
+def test_words_can_be_changed_and_segmented_again(app, tmp_path):
+    video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
+    ear, eye = ScriptedEar(dog=[0.9] * 4), ScriptedEye(dog=[(0, 0, 8, 8)], cat=[(8, 8, 16, 16)])
+    app.MODELS["words"] = dict(model=OpenVocabulary(Listener(ear), eye), propagator="hold")
+    *_, words = app.segment(str(video), "words", app.OWN, 2)
+    content = json.loads(words)
+    assert content["sounds"]["segments"] == {"0": ["dog"]}
+    content["sounds"]["segments"]["0"] = ["cat"]
+    summary, *_, words = app.segment_again(str(video), "words", json.dumps(content), 2)
+    assert summary.startswith("4 frames")
+    assert json.loads(words)["sounds"]["classes"] == ["dog", "cat"]
+    assert (ear.calls, eye.calls) == (1, [("dog",), ("cat",)])
+
+
+def test_presets_with_downloads_are_offered_if_the_owner_says_so(monkeypatch):
+    monkeypatch.setattr(os, "environ", {**os.environ, "COPROP_APP_PRESETS": "fast"})
+    spec = importlib.util.spec_from_file_location("app", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert [name for name in module.MODELS if name.startswith("fast")]
+    assert not [name for name in module.MODELS if name.startswith("balanced")]
 
 
 def test_uploads_that_are_too_much_are_refused(app, tmp_path):
@@ -58,7 +86,7 @@ def test_runs_leave_nothing_but_a_video_that_is_deleted_later(app, tmp_path, mon
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
     bad = make_media.text(tmp_path / "text.mp4")
     for _ in range(2):
-        _, painted, page = app.segment(str(video), TOY, "every_n", 2)
+        _, painted, page, _ = app.segment(str(video), TOY, "every_n", 2)
         with pytest.raises(MediaError):
             app.segment(str(bad), TOY, "every_n", 2)
         assert str(tmp_path) not in unescape(page)
@@ -87,12 +115,14 @@ def test_the_page_is_built_and_calls_the_library(app, tmp_path):
     page = app.build()
     assert isinstance(page, gradio.Blocks)
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
-    (button,) = page.fns.values()
-    summary, painted, frame = button.fn(str(video), TOY, "every_n", 2)
+    button, again = page.fns.values()
+    summary, painted, frame, words = button.fn(str(video), TOY, "every_n", 2)
     assert summary.startswith("4 frames")
     assert Path(painted).is_file()
     assert "<iframe" in frame
     with pytest.raises(gradio.Error, match="Upload a clip first"):
         button.fn(None, TOY, "every_n", 2)
+    with pytest.raises(gradio.Error, match="edited words cannot be read"):
+        again.fn(str(video), TOY, "dog", 2)
     with pytest.raises(gradio.Error, match="cannot be opened as video"):
         button.fn(str(make_media.text(tmp_path / "text.mp4")), TOY, "every_n", 2)

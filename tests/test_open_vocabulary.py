@@ -18,7 +18,7 @@ from coprop_plugin.control_points.listening.listener import Listener
 from coprop_plugin.control_points.listening.visible_words import VISIBLE, columns_of, words_of
 from coprop_plugin.errors import ArgumentError, ControlPointError, KeyframeError
 from coprop_plugin.media import read_mask
-from coprop_plugin.open_vocabulary import OpenVocabulary
+from coprop_plugin.open_vocabulary import OpenVocabulary, sounding_instances
 from coprop_plugin.pipeline import redo
 from coprop_plugin.registry import list_backends
 from coprop_plugin.report import write_report
@@ -362,3 +362,41 @@ def test_the_editor_of_the_page_writes_what_redo_reads(run, tmp_path):
     redone = redo(model, video, folder / "out", folder / "new", **options)
     assert redone.computed == (range(2, 8),)
     assert eye.calls == [("bird",)]
+
+
+def moving_clip(loud, moves, fps=8):
+    """Two squares: the left one moves where `moves` says, the right one everywhere else."""
+    frames = torch.zeros(24, 3, 24, 48)
+    for t in range(24):
+        left, right = (t % 2) * moves[t], (t % 2) * (1 - moves[t])
+        frames[t, :, 4 + left : 14 + left, 4:14] = 1
+        frames[t, :, 4 + right : 14 + right, 30:40] = 1
+    times = torch.arange(24, dtype=torch.float64) / fps
+    waveform = torch.randn(3 * SR, generator=torch.Generator().manual_seed(0)) * 0.2
+    level = torch.tensor(loud).repeat_interleave(SR // fps).float()
+    return Clip(frames, waveform * level, SR, times)
+
+
+@pytest.mark.parametrize(("moves", "chosen"), [([1] * 24, [0]), ([0] * 24, [1])])
+def test_of_two_alike_the_one_that_moves_with_the_sound_is_taken(moves, chosen):
+    clip = moving_clip([1] * 24, moves)
+    both = ScriptedEye(dog=[(4, 4, 14, 15), (30, 4, 40, 15)])
+    instances = both.find(clip.rgb([0])[0], ["dog"])[0]
+    taken = sounding_instances(clip, 0, instances)
+    assert taken == [instances[n] for n in chosen]
+    backend, _, _ = scripted(ear=ScriptedEar(dog=[0.9] * 6), eye=both, among="moving")
+    masks = wrap(backend, propagator="hold").segment(clip).masks
+    assert bool((masks[0, :, :24] > 0).any()) == (chosen == [0])
+    assert bool((masks[0, :, 24:] > 0).any()) == (chosen == [1])
+
+
+def test_where_motion_does_not_tell_all_are_taken():
+    alternating = moving_clip([1] * 24, [t // 2 % 2 for t in range(24)])
+    instances = ScriptedEye(dog=[(4, 4, 14, 15), (30, 4, 40, 15)]).find(
+        alternating.rgb([0])[0], ["dog"]
+    )[0]
+    assert sounding_instances(alternating, 0, instances) == instances
+    assert sounding_instances(alternating[:3], 0, instances) == instances
+    # What moves in the quiet does not sound.
+    quiet_then_loud = moving_clip([0.1] * 4 + [1] * 20, [0] * 4 + [1] * 20)
+    assert sounding_instances(quiet_then_loud, 4, instances) == [instances[0]]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from make_listening import ScriptedEar
 from tiny_finders import SAVE
 from tiny_pretrained import save_clap, save_pe_audio, tokenizer
 
@@ -138,6 +139,18 @@ def test_listener_and_finder_from_folders_segment_a_clip(folders, ears, clip, ea
     assert result.frame_results[0].class_names == ("background", "dog", "person")
     assert result.control_points.log["detector"] == ears[ear]
     assert bool(result.masks.any())
+
+
+def test_one_download_finds_and_follows(folders, clip):
+    ear = ScriptedEar(dog=[0.9] * 6)
+    source = f"{folders['owlv2']}+{folders['sam2']}"
+    backend = OpenVocabulary(Listener(ear), source, ["dog"], least_score=1e-6, device="cpu")
+    model = wrap(backend, propagator=f"sam2:{folders['sam2']}")
+    result = model.segment(clip)
+    assert result.control_points.indices == [0]
+    assert result.frame_results[0].class_names == ("background", "dog")
+    assert bool(result.masks[0].any())
+    assert result.frame_results[0].origin.found["off_screen"] == []
 
 
 def test_clap_compares_any_words_and_does_not_depend_on_their_order(ears, clip):

@@ -7,18 +7,9 @@ import string
 
 import torch
 import transformers
+from tiny_trackers import save_tracker
 
 WORDS = ("a", "photo", "of", "dog", "violin", "man", "playing", ".")
-HIERA = dict(
-    hidden_size=8,
-    blocks_per_stage=[1, 1, 2, 1],
-    embed_dim_per_stage=[8, 16, 32, 64],
-    num_attention_heads_per_stage=[1, 1, 2, 2],
-    image_size=[128, 128],
-    window_positional_embedding_background_size=[4, 4],
-    window_size_per_stage=[8, 4, 4, 4],
-    global_attention_blocks=[3],
-)
 LEVELS = [[32, 32], [16, 16], [8, 8]]
 
 
@@ -109,28 +100,7 @@ def save_grounding_dino(folder):
 
 def save_sam2(folder):
     """Save a video model: what the propagator `sam2` loads, and masks of boxes as well."""
-    wide = dict(hidden_size=128)
-    config = transformers.Sam2VideoConfig(
-        vision_config=transformers.Sam2VisionConfig(
-            backbone_config=transformers.Sam2HieraDetConfig(**HIERA),
-            backbone_channel_list=[64, 32, 16, 8],
-            fpn_hidden_size=128,
-            backbone_feature_sizes=LEVELS,
-        ),
-        prompt_encoder_config=dict(**wide, image_size=128, patch_size=16, mask_input_channels=4),
-        mask_decoder_config=dict(**wide, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16),
-        memory_attention_feed_forward_hidden_size=32,
-        image_size=128,
-        memory_attention_hidden_size=128,
-        memory_attention_num_layers=1,
-        memory_attention_rope_feat_sizes=[8, 8],
-        memory_encoder_hidden_size=128,
-        memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=128,
-        memory_fuser_embed_dim=128,
-        memory_fuser_intermediate_dim=32,
-    )
-    return _saved(folder, "Sam2VideoModel", config)
+    return save_tracker("sam2", folder)
 
 
 def save_sam3(folder):

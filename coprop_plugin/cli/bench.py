@@ -170,11 +170,9 @@ def bench(
             redo=redo,
             wrong=wrong,
             settings=settings,
-            about={
-                "backends": about_backends,
-                "propagators": about_propagators,
-                "providers": about_providers,
-            },
+            about=dict(
+                backends=about_backends, propagators=about_propagators, providers=about_providers
+            ),
             progress=not quiet,
         )
         subset = settings["data"].removesuffix(" test")
@@ -190,9 +188,9 @@ def bench(
             if published:
                 print_result("\n" + as_text(published, subset))
         complain(f"wrote {', '.join([f'{out}/report.json', 'report.csv', *plots])}")
+    for failure in report.failures:
+        complain("{set}, {clip}, {backend}, {row}: {error}".format(**failure))
     if report.failures:
-        for failure in report.failures:
-            complain("{set}, {clip}, {backend}, {row}: {error}".format(**failure))
         raise typer.Exit(1)
 
 

@@ -129,11 +129,9 @@ class CoProp(nn.Module):
         self.segment_batch = segment_batch
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
-        if control_points is None:
-            control_points = options.control_points or "novelty"
-            if options.control_points is None and isinstance(self.backend, NamingBackend):
-                control_points = self.backend.control_points
-        self.provider = as_provider(control_points)
+        naming = self.backend if isinstance(self.backend, NamingBackend) else None
+        own = options.control_points or (naming.control_points if naming else "novelty")
+        self.provider = as_provider(own if control_points is None else control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
         check_parts(self.backend, getattr(self.backend, "model", None), self.propagator)
         place = propagator_device(self.backend, device)
@@ -352,11 +350,7 @@ class CoProp(nn.Module):
         return points
 
     def named(self, points: ControlPoints, clip: Clip) -> ControlPoints:
-        """Return control points of a clip, named if the backend's classes are names.
-
-        Raises:
-            ControlPointError: If there is not one flag a frame.
-        """
+        """Return checked control points of a clip, named if the backend's classes are names."""
         points = check_points(points, clip)
         if isinstance(self.backend, NamingBackend):
             return self.backend.name_sounds(clip, points)
