@@ -52,7 +52,9 @@ def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
 def test_words_can_be_changed_and_segmented_again(app, tmp_path):
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
     ear, eye = ScriptedEar(dog=[0.9] * 4), ScriptedEye(dog=[(0, 0, 8, 8)], cat=[(8, 8, 16, 16)])
-    app.MODELS["words"] = dict(model=OpenVocabulary(Listener(ear), eye), propagator="hold")
+    app.MODELS["words"] = dict(
+        model=OpenVocabulary(Listener(ear), eye), propagator="hold", reanchor=None
+    )
     *_, words = app.segment(str(video), "words", app.OWN, 2)
     content = json.loads(words)
     assert content["sounds"]["segments"] == {"0": ["dog"]}

@@ -46,7 +46,7 @@ def scripted(ear=None, eye=None, **options):
 
 def test_the_classes_of_a_clip_are_the_words_heard_in_it():
     backend, ear, eye = scripted()
-    result = wrap(backend, propagator="hold").segment(clip_of())
+    result = wrap(backend, propagator="hold", reanchor=None).segment(clip_of())
     assert result.control_points.indices == [0, 2, 4]
     assert result.control_points.source == "listener"
     assert dict(result.control_points.sounds.named) == {
@@ -64,7 +64,7 @@ def test_the_classes_of_a_clip_are_the_words_heard_in_it():
 
 def test_control_points_of_another_provider_are_named_by_the_same_listener():
     backend, ear, _ = scripted()
-    model = wrap(backend, control_points=[1, 0, 0, 0, 1, 0, 0, 0], propagator="hold")
+    model = wrap(backend, control_points=[1, 0, 0, 0, 1, 0, 0, 0], propagator="hold", reanchor=None)
     result = model.segment(clip_of())
     assert result.control_points.source == "given"
     assert dict(result.control_points.sounds.named) == {0: ("dog", "cat"), 4: ("cat",)}
@@ -75,18 +75,18 @@ def test_control_points_of_another_provider_are_named_by_the_same_listener():
 def test_given_words_are_the_classes_of_every_clip():
     backend, ear, _ = scripted(words=["cat", "violin", "dog"])
     assert (backend.num_classes, backend.class_names[2]) == (4, "violin")
-    frame = wrap(backend, propagator="hold").segment(clip_of()).frame_results[0]
+    frame = wrap(backend, propagator="hold", reanchor=None).segment(clip_of()).frame_results[0]
     assert frame.class_names == backend.class_names
     assert frame.mask.unique().tolist() == [0, 3]
     fewer, _, eye = scripted(words=["cat"])
-    result = wrap(fewer, propagator="hold").segment(clip_of())
+    result = wrap(fewer, propagator="hold", reanchor=None).segment(clip_of())
     assert result.control_points.indices == [0, 2]
     assert eye.calls == [("cat",)]
 
 
 def test_what_sounds_off_screen_is_empty_and_named(tmp_path):
     backend, _, _ = scripted(eye=ScriptedEye(cat=[CAT]))
-    result = wrap(backend, propagator="hold").segment(clip_of())
+    result = wrap(backend, propagator="hold", reanchor=None).segment(clip_of())
     assert not bool(result.masks[:2].any())
     content = json.loads((result.save(tmp_path / "out", overlay=False) / "result.json").read_text())
     assert content["class_names"] == ["background", "dog", "cat"]
@@ -106,11 +106,11 @@ def test_what_sounds_off_screen_is_empty_and_named(tmp_path):
 def test_instances_of_a_word_are_one_object_unless_asked():
     eye = ScriptedEye(dog=[CAT, DOG])
     merged, _, _ = scripted(eye=eye)
-    frame = wrap(merged, propagator="hold").segment(clip_of()).frame_results[0]
+    frame = wrap(merged, propagator="hold", reanchor=None).segment(clip_of()).frame_results[0]
     assert frame.mask.unique().tolist() == [0, 1]
     assert int((frame.mask > 0).sum()) == 8 * 18 + 12 * 12
     apart, _, _ = scripted(eye=eye, instances=2)
-    frame = wrap(apart, propagator="hold").segment(clip_of()).frame_results[0]
+    frame = wrap(apart, propagator="hold", reanchor=None).segment(clip_of()).frame_results[0]
     assert frame.class_names[:3] == ("background", "dog", "dog 2")
     # From left to right, whichever the finder is surer of.
     assert int(frame.mask[5, 5]) == 1
@@ -119,12 +119,12 @@ def test_instances_of_a_word_are_one_object_unless_asked():
 
 def test_where_every_model_answers_nothing_masks_are_empty():
     backend, _, eye = scripted(ear=ScriptedEar(), eye=ScriptedEye())
-    result = wrap(backend, propagator="hold").segment(clip_of())
+    result = wrap(backend, propagator="hold", reanchor=None).segment(clip_of())
     assert not bool(result.masks.any())
     assert result.control_points.indices == [0]
     assert eye.calls == []
     backend, _, _ = scripted(eye=ScriptedEye())
-    assert not bool(wrap(backend, propagator="hold").segment(clip_of()).masks.any())
+    assert not bool(wrap(backend, propagator="hold", reanchor=None).segment(clip_of()).masks.any())
     assert not bool(wrap(backend).segment_bare(clip_of()).masks.any())
 
 
@@ -132,7 +132,9 @@ def test_a_clips_own_words_need_no_listener():
     backend, ear, eye = scripted()
     clip = clip_of()
     named = Clip(clip.frames, clip.waveform, SR, clip.times, words=["cat"])
-    result = wrap(backend, control_points="every_n", propagator="hold").segment(named)
+    result = wrap(backend, control_points="every_n", propagator="hold", reanchor=None).segment(
+        named
+    )
     assert set(result.masks.unique().tolist()) == {0, 1}
     assert (ear.calls, set(eye.calls)) == (0, {("cat",)})
 
@@ -146,7 +148,9 @@ def test_a_drawn_box_replaces_what_the_finder_finds():
     }  # fmt: skip
     points = ControlPoints.from_dict(json.loads(json.dumps(content)))
     assert ControlPoints.from_dict(points.to_dict()).sounds == points.sounds
-    result = wrap(backend, control_points=points, propagator="hold").segment(clip_of())
+    result = wrap(backend, control_points=points, propagator="hold", reanchor=None).segment(
+        clip_of()
+    )
     assert result.frame_results[0].class_names == ("background", "cat", "dog", "bird")
     assert int((result.masks[0] == 2).sum()) == 4 * 6
     assert int((result.masks[0] == 3).sum()) == 10 * 3
@@ -205,9 +209,11 @@ def test_perfect_models_reach_what_true_keyframes_give(seed):
     backend = OpenVocabulary(
         Listener(PerfectEar(scene), NAMES), PerfectSam3(scene, clip).finder(), NAMES
     )
-    ours = wrap(backend, propagator="hold").segment(clip)
+    ours = wrap(backend, propagator="hold", reanchor=None).segment(clip)
     true_keyframes, points = TruthBackend(scene, semantic=True), scene.control_points(clip)
-    best = wrap(true_keyframes, control_points=points, propagator="hold").segment(clip)
+    best = wrap(true_keyframes, control_points=points, propagator="hold", reanchor=None).segment(
+        clip
+    )
     assert ours.control_points == points
 
     def score(masks):
@@ -250,7 +256,7 @@ def run(tmp_path):
     options = dict(fps=2, progress=False)
     ear = ScriptedEar(dog=[0.9] * 4 + [0.0] * 4, cat=[0.0] * 2 + [0.8] * 6)
     eye = ScriptedEye(dog=[DOG], cat=[CAT], bird=[(0, 0, 8, 8)])
-    model = wrap(OpenVocabulary(Listener(ear), eye), propagator="hold")
+    model = wrap(OpenVocabulary(Listener(ear), eye), propagator="hold", reanchor=None)
     model.segment(video, fps=2).save(tmp_path / "out", overlay=False)
     return model, eye, video, tmp_path, options
 
@@ -385,7 +391,7 @@ def test_of_two_alike_the_one_that_moves_with_the_sound_is_taken(moves, chosen):
     taken = sounding_instances(clip, 0, instances)
     assert taken == [instances[n] for n in chosen]
     backend, _, _ = scripted(ear=ScriptedEar(dog=[0.9] * 6), eye=both, among="moving")
-    masks = wrap(backend, propagator="hold").segment(clip).masks
+    masks = wrap(backend, propagator="hold", reanchor=None).segment(clip).masks
     assert bool((masks[0, :, :24] > 0).any()) == (chosen == [0])
     assert bool((masks[0, :, 24:] > 0).any()) == (chosen == [1])
 

@@ -134,7 +134,7 @@ def test_listener_and_finder_from_folders_segment_a_clip(folders, ears, clip, ea
         local_files_only=True,
         device="cpu",
     )
-    result = wrap(backend, propagator="hold").segment(clip)
+    result = wrap(backend, propagator="hold", reanchor=None).segment(clip)
     assert result.masks.shape == (6, 32, 48)
     assert result.frame_results[0].class_names == ("background", "dog", "person")
     assert result.control_points.log["detector"] == ears[ear]
@@ -145,7 +145,7 @@ def test_one_download_finds_and_follows(folders, clip):
     ear = ScriptedEar(dog=[0.9] * 6)
     source = f"{folders['owlv2']}+{folders['sam2']}"
     backend = OpenVocabulary(Listener(ear), source, ["dog"], least_score=1e-6, device="cpu")
-    model = wrap(backend, propagator=f"sam2:{folders['sam2']}")
+    model = wrap(backend, propagator=f"sam2:{folders['sam2']}", reanchor=None)
     result = model.segment(clip)
     assert result.control_points.indices == [0]
     assert result.frame_results[0].class_names == ("background", "dog")

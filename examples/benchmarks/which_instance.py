@@ -89,7 +89,7 @@ def measured(seed: int, shakes: bool, among: str) -> tuple[float, list[str]]:
     truth, known = scene.truth(clip, "instance"), Truth(scene, clip)
     word = KINDS[scene.objects[0].kind].name
     backend = OpenVocabulary(Listener(known), known, [word], among=among)
-    result = coprop.wrap(backend, propagator="hold").segment(clip)
+    result = coprop.wrap(backend, propagator="hold", reanchor=None).segment(clip)
     pairs = zip(result.masks > 0, truth > 0, strict=True)
     score = float(torch.stack([jaccard(mask, true) for mask, true in pairs]).mean())
     decided = []
