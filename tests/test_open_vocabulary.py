@@ -44,9 +44,14 @@ def scripted(ear=None, eye=None, **options):
     return OpenVocabulary(Listener(ear), eye, **options), ear, eye
 
 
+def segmented(backend, clip=None, **options):
+    model = wrap(backend, propagator="hold", reanchor=None, **options)
+    return model.segment(clip_of() if clip is None else clip)
+
+
 def test_the_classes_of_a_clip_are_the_words_heard_in_it():
     backend, ear, eye = scripted()
-    result = wrap(backend, propagator="hold", reanchor=None).segment(clip_of())
+    result = segmented(backend)
     assert result.control_points.indices == [0, 2, 4]
     assert result.control_points.source == "listener"
     assert dict(result.control_points.sounds.named) == {
@@ -75,18 +80,18 @@ def test_control_points_of_another_provider_are_named_by_the_same_listener():
 def test_given_words_are_the_classes_of_every_clip():
     backend, ear, _ = scripted(words=["cat", "violin", "dog"])
     assert (backend.num_classes, backend.class_names[2]) == (4, "violin")
-    frame = wrap(backend, propagator="hold", reanchor=None).segment(clip_of()).frame_results[0]
+    frame = segmented(backend).frame_results[0]
     assert frame.class_names == backend.class_names
     assert frame.mask.unique().tolist() == [0, 3]
     fewer, _, eye = scripted(words=["cat"])
-    result = wrap(fewer, propagator="hold", reanchor=None).segment(clip_of())
+    result = segmented(fewer)
     assert result.control_points.indices == [0, 2]
     assert eye.calls == [("cat",)]
 
 
 def test_what_sounds_off_screen_is_empty_and_named(tmp_path):
     backend, _, _ = scripted(eye=ScriptedEye(cat=[CAT]))
-    result = wrap(backend, propagator="hold", reanchor=None).segment(clip_of())
+    result = segmented(backend)
     assert not bool(result.masks[:2].any())
     content = json.loads((result.save(tmp_path / "out", overlay=False) / "result.json").read_text())
     assert content["class_names"] == ["background", "dog", "cat"]
@@ -106,11 +111,11 @@ def test_what_sounds_off_screen_is_empty_and_named(tmp_path):
 def test_instances_of_a_word_are_one_object_unless_asked():
     eye = ScriptedEye(dog=[CAT, DOG])
     merged, _, _ = scripted(eye=eye)
-    frame = wrap(merged, propagator="hold", reanchor=None).segment(clip_of()).frame_results[0]
+    frame = segmented(merged).frame_results[0]
     assert frame.mask.unique().tolist() == [0, 1]
     assert int((frame.mask > 0).sum()) == 8 * 18 + 12 * 12
     apart, _, _ = scripted(eye=eye, instances=2)
-    frame = wrap(apart, propagator="hold", reanchor=None).segment(clip_of()).frame_results[0]
+    frame = segmented(apart).frame_results[0]
     assert frame.class_names[:3] == ("background", "dog", "dog 2")
     # From left to right, whichever the finder is surer of.
     assert int(frame.mask[5, 5]) == 1
@@ -119,12 +124,12 @@ def test_instances_of_a_word_are_one_object_unless_asked():
 
 def test_where_every_model_answers_nothing_masks_are_empty():
     backend, _, eye = scripted(ear=ScriptedEar(), eye=ScriptedEye())
-    result = wrap(backend, propagator="hold", reanchor=None).segment(clip_of())
+    result = segmented(backend)
     assert not bool(result.masks.any())
     assert result.control_points.indices == [0]
     assert eye.calls == []
     backend, _, _ = scripted(eye=ScriptedEye())
-    assert not bool(wrap(backend, propagator="hold", reanchor=None).segment(clip_of()).masks.any())
+    assert not bool(segmented(backend).masks.any())
     assert not bool(wrap(backend).segment_bare(clip_of()).masks.any())
 
 
@@ -209,7 +214,7 @@ def test_perfect_models_reach_what_true_keyframes_give(seed):
     backend = OpenVocabulary(
         Listener(PerfectEar(scene), NAMES), PerfectSam3(scene, clip).finder(), NAMES
     )
-    ours = wrap(backend, propagator="hold", reanchor=None).segment(clip)
+    ours = segmented(backend, clip)
     true_keyframes, points = TruthBackend(scene, semantic=True), scene.control_points(clip)
     best = wrap(true_keyframes, control_points=points, propagator="hold", reanchor=None).segment(
         clip
@@ -391,7 +396,7 @@ def test_of_two_alike_the_one_that_moves_with_the_sound_is_taken(moves, chosen):
     taken = sounding_instances(clip, 0, instances)
     assert taken == [instances[n] for n in chosen]
     backend, _, _ = scripted(ear=ScriptedEar(dog=[0.9] * 6), eye=both, among="moving")
-    masks = wrap(backend, propagator="hold", reanchor=None).segment(clip).masks
+    masks = segmented(backend, clip).masks
     assert bool((masks[0, :, :24] > 0).any()) == (chosen == [0])
     assert bool((masks[0, :, 24:] > 0).any()) == (chosen == [1])
 
