@@ -55,11 +55,9 @@ def backends_of(
     backends: dict[str, KeyframeBackend] = {}
     about: dict[str, Any] = {}
     for spec in specs:
+        name, model, options, weights = model_parts(spec)
         if spec in PRESETS:
-            name, model = spec, chosen_backend(None, spec)
-            options, weights = {}, None
-        else:
-            name, model, options, weights = model_parts(spec)
+            model = chosen_backend(None, spec)
         if name in backends:
             raise AdapterError(
                 f"There are two backends named {name!r}. Name them: --backend NAME={spec}."

@@ -16,31 +16,38 @@ class PresetCost:
     Args:
         name: The preset.
         title: For whom.
-        memory_gb: Memory that its weights take in float32, and working memory on top, about.
-        cpu_s: Seconds of one CPU core: a fixed part for each second of video, for each word in a
-            keyframe, and for each propagated frame and object.
-        gpu_s: The same on a GPU; None where nobody has measured it.
+        cpu: What one CPU core takes.
+        gpu: The same on a GPU; None where nobody has measured it.
     """
 
     name: Preset
     title: str
-    memory_gb: float
-    cpu_s: str
-    gpu_s: str | None = None
+    cpu: str
+    gpu: str | None = None
 
     @property
     def models(self) -> tuple[PretrainedModel, ...]:
         """The pretrained models that it downloads, each once."""
+        return tuple(dict.fromkeys(self._parts))
+
+    @property
+    def _parts(self) -> list[PretrainedModel]:
+        """The model of each part; one model may have two."""
         options = PRESETS[self.name]
         backend = options.backend if isinstance(options.backend, Mapping) else {}
         named = [*_texts(backend), options.propagator.rpartition(":")[2]]
         found = [find_pretrained(part) for text in named for part in text.split("+")]
-        return tuple(dict.fromkeys(model for model in found if model is not None))
+        return [model for model in found if model is not None]
 
     @property
     def download_mb(self) -> int:
         """Size of the download in 10^6 bytes."""
         return sum(model.size_mb for model in self.models)
+
+    @property
+    def weights_mb(self) -> int:
+        """What all weights take in memory, in float32, in 10^6 bytes; activations come on top."""
+        return sum(model.size_mb for model in self._parts)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in JSON types."""
@@ -50,17 +57,20 @@ class PresetCost:
             "models": [model.checkpoint for model in self.models],
             "licences": list(dict.fromkeys(model.licence for model in self.models)),
             "download_mb": self.download_mb,
-            "memory_gb": self.memory_gb,
-            "cpu_s": self.cpu_s,
-            "gpu_s": self.gpu_s,
+            "weights_mb": self.weights_mb,
+            "cpu": self.cpu,
+            "gpu": self.gpu,
         }
 
     def __str__(self) -> str:
         models = "; ".join(map(str, self.models)) or "what ships, no download"
-        download = f" Download: {size_text(self.download_mb)}." if self.models else ""
+        sizes = (
+            f" Download: {size_text(self.download_mb)}; weights in memory: "
+            f"{size_text(self.weights_mb)}."
+        )
         return (
-            f"{self.name}: {self.title}. Models: {models}.{download} Memory: about "
-            f"{self.memory_gb:g} GB. CPU: {self.cpu_s}. GPU: {self.gpu_s or 'not measured'}."
+            f"{self.name}: {self.title}. Models: {models}.{sizes if self.models else ''} CPU: "
+            f"{self.cpu}. GPU: {self.gpu or 'not measured'}."
         )
 
 
@@ -73,30 +83,29 @@ def _texts(config: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
+_NAMES = "3 s a second of sound for the names"
+
 PRESET_COSTS: tuple[PresetCost, ...] = (
     PresetCost(
         "offline",
         "the salient object, while there is sound; it does not know what sounds how",
-        0.6,
-        "0.3 s a keyframe, 0.02 s a frame",
+        "1.1 s a keyframe, 0.1 s a frame",
     ),
     PresetCost(
         "fast",
         "a laptop without GPU: names what sounds, coarse masks",
-        2.0,
-        "4.5 s a second of video, 1.7 s a word in a keyframe, 0.02 s a frame",
+        f"{_NAMES}, 0.4 s a word in a keyframe, 0.1 s a frame",
     ),
     PresetCost(
         "balanced",
         "a GPU: names what sounds, sharp masks, followed by SAM 2",
-        4.5,
-        "4.5 s a second of video for the names alone; use a GPU",
+        f"{_NAMES}, 15 s a keyframe, more than 4.4 s a frame: use a GPU",
     ),
     PresetCost(
         "best",
         "a GPU and SAM 3's licence: one model finds and follows",
-        7.0,
-        "4.5 s a second of video for the names alone; use a GPU",
+        f"{_NAMES}; the rest was not measured: use a GPU",
     ),
 )
-"""Costs of the presets, from models of these sizes with random weights; see `docs/any_video.md`."""
+"""Processor seconds of one core: those of `examples/benchmarks/preset_cost.py`, whose models have
+these sizes and random weights."""
