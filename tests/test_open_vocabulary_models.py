@@ -62,8 +62,7 @@ def test_a_finder_gives_each_word_its_own_masks_whatever_the_order(folders, name
 
 @pytest.mark.parametrize("name", FINDERS)
 def test_where_nothing_is_sure_enough_nothing_is_found(folders, name, picture):
-    # Random weights of OWLv2 are sure of what they see.
-    finder = finder_of(folders, name, least_score=2.0 if "owlv2" in name else 1 - 1e-6)
+    finder = finder_of(folders, name, least_score=1 - 1e-6)
     assert finder.find(picture, WORDS) == [[], []]
     (inside,) = finder.in_boxes(picture, "dog", [(10.0, 5.0, 30.0, 25.0)])
     assert not bool((inside.logits[:, 30:] > 0).any())
