@@ -97,7 +97,8 @@ class VideoWriter:
                 self._video = self._begin(picture)
             self._mux_audio_until(time_s)
             layout = "rgba" if self.video_format.has_alpha else "rgb24"
-            frame = av.VideoFrame.from_ndarray(self._padded(picture), format=layout)
+            # Without a copy, as converting the colours makes one.
+            frame = av.VideoFrame.from_numpy_buffer(self._padded(picture), format=layout)
             frame = frame.reformat(
                 format=self.video_format.pixels,
                 dst_colorspace=self._colorspace,
