@@ -22,6 +22,12 @@ from coprop_plugin.cli.options import (
     WorldAssets,
 )
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
+from coprop_plugin.cli.typed_command import command_of
+
+_WORST = 3
+"""Clips of each row of which the page has pictures."""
+_NOT_DECISIVE = ("out", "redo", "as_json", "quiet", "page", "cache")
+"""Options that numbers do not depend on."""
 
 if TYPE_CHECKING:
     from coprop_plugin.benchmark.plug_and_play import Report
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def bench(
+    context: typer.Context,
     folder: Annotated[
         Path | None, typer.Argument(help="A data set in AVSBench's layout: S4, MS3 or AVSS.")
     ] = None,
@@ -125,6 +132,14 @@ def bench(
             "AVSBench-Robust: a seed (its authors' is 42), or a folder of `coprop robust`.",
         ),
     ] = "",
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page",
+            help="Also write leaderboard.html, with pictures of each row's worst clips. `coprop "
+            "leaderboard` puts several reports on one page.",
+        ),
+    ] = False,
     redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -169,10 +184,14 @@ def bench(
             out=out,
             redo=redo,
             wrong=wrong,
+            worst=_WORST if page else 0,
             settings=settings,
-            about=dict(
-                backends=about_backends, propagators=about_propagators, providers=about_providers
-            ),
+            about={
+                "backends": about_backends,
+                "propagators": about_propagators,
+                "providers": about_providers,
+                "command": command_of(context, _NOT_DECISIVE),
+            },
             progress=not quiet,
         )
         subset = settings["data"].removesuffix(" test")
@@ -180,6 +199,8 @@ def bench(
         report = replace(report, about={**report.about, "table_1": published})
         report.save(out)
         plots = _plots(report, out, settings["data"])
+        if page:
+            plots.append(_page(out))
         if as_json:
             for result in report.results:
                 print_result(json.dumps(result))
@@ -207,8 +228,8 @@ def _plots(report: "Report", out: Path, title: str) -> list[str]:
     return list(plots)
 
 
-def _rows(rows: str, presets: list[str]) -> list[str] | None:
-    """Return the rows that were named; by default those of the presets, if there are any."""
-    if not rows:
-        return ["bare", *presets] if presets else None
-    return [row.strip() for row in rows.split(",")]
+def _page(out: Path) -> str:
+    """Write the page of a saved report; returns its name."""
+    from coprop_plugin.report import read_bench, write_leaderboard
+
+    return write_leaderboard([read_bench(out)], out / "leaderboard.html").name

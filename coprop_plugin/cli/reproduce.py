@@ -60,11 +60,25 @@ def reproduce(
         int | None, typer.Option(help="Only so many clips of each set, to try it.", min=1)
     ] = None,
     device: Device = None,
+    verify: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="REPORT",
+            help="Instead: run the command of a report.json of `coprop bench` again, here, and say "
+            "what differs; exit code 1 if a number does.",
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="With --verify: run code that the report names.")
+    ] = False,
     redo: Annotated[bool, typer.Option(help="Score finished clips again.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Reproduce a table of the paper: its numbers, ours, and what ran. Interrupted runs resume."""
+    """Reproduce a table of the paper, or a report. Interrupted runs resume."""
+    if verify is not None:
+        _verify(verify, trust)
+        return
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.benchmark.paper_inputs import PaperInputs
         from coprop_plugin.benchmark.paper_report import as_markdown, list_of_rows, save_results
@@ -108,6 +122,16 @@ def reproduce(
     if not_run:
         complain(f"{not_run} of {len(results)} were not run; the table says what each needs")
     if failures or not_run:
+        raise typer.Exit(1)
+
+
+def _verify(report: Path, trust: bool) -> None:
+    with results_on_stdout() as print_result, usage_errors():
+        from coprop_plugin.cli.verify_report import verify
+
+        differences = verify(report, trust)
+        print_result(str(differences))
+    if not differences.is_same:
         raise typer.Exit(1)
 
 

@@ -12,12 +12,13 @@ from markupsafe import Markup
 
 from coprop_plugin import __version__
 
-PageName = Literal["run", "clips", "annotate"]
+PageName = Literal["run", "clips", "annotate", "leaderboard"]
 
 _SCRIPTS: dict[PageName, tuple[str, ...]] = {
     "run": ("timeline.js", "run.js", "words.js"),
     "clips": ("clips.js",),
     "annotate": ("annotate.js",),
+    "leaderboard": ("clips.js", "leaderboard.js"),
 }
 _CONNECTS: dict[PageName, str] = {"annotate": "connect-src 'self'; "}
 """What a page's script may load from its server, which only one that is served has."""

@@ -20,13 +20,13 @@ from coprop_plugin.benchmark.plug_and_play.clip_scores import (
     part_of,
     scores_of,
 )
+from coprop_plugin.benchmark.plug_and_play.fingerprints import data_fingerprint
 from coprop_plugin.benchmark.plug_and_play.lost_scores import losses
 from coprop_plugin.benchmark.plug_and_play.table import as_text
 from coprop_plugin.benchmark.robust.robust_scores import robust_scores
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.media import write_text
-
-FORMAT = "coprop.benchmark/1"
+from coprop_plugin.report.read_bench import FILE_NAME, FORMAT
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Report:
     Attributes:
         results: One mapping for each backend, row and part of the clips (see `PARTS`): `backend`,
             `row`, `part`, `clips` (their number), `mean` and `std` over the sets, and `sets`, the
-            scores of each.
+            scores of each; and `made_by`, what the numbers depend on: fingerprints of backend,
+            propagator and provider, of each set's clips, and the versions.
         failures: One mapping for each failure: `set`, `clip`, `backend`, `row`, `error`.
         about: Sets, settings and versions.
     """
@@ -51,10 +52,19 @@ class Report:
         records: Mapping[tuple[str, str], Mapping[str, Sequence[Mapping[str, Any]]]],
         failures: Sequence[Mapping[str, str]],
         about: Mapping[str, Any],
+        prints: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
     ) -> "Report":
-        """Score records, given by backend and row and then by set of clips."""
+        """Score records, given by backend and row and then by set of clips.
+
+        Args:
+            records: Records of clips, see `measure`.
+            failures: See `Report`.
+            about: See `Report`.
+            prints: By backend and row: fingerprints of the parts.
+        """
         results = []
         for (backend, row), sets in records.items():
+            made_by = _made_by(sets) | dict((prints or {}).get((backend, row), {}))
             for part in PARTS:
                 kept = {name: part_of(clips, part) for name, clips in sets.items()}
                 scores = {name: scores_of(clips) for name, clips in kept.items() if clips}
@@ -63,7 +73,8 @@ class Report:
                 mean, std = mean_and_spread(list(scores.values()))
                 where = {"backend": backend, "row": row, "part": part}
                 clips = sum(map(len, kept.values()))
-                results.append({**where, "clips": clips, "mean": mean, "std": std, "sets": scores})
+                result = {**where, "clips": clips, "mean": mean, "std": std, "sets": scores}
+                results.append({**result, "made_by": made_by})
         return cls(results, list(failures), dict(about))
 
     def scores(self, backend: str, row: str, part: str = "all") -> Mapping[str, float | None]:
@@ -99,7 +110,7 @@ class Report:
         content = {"format": FORMAT, "about": self.about, "failures": self.failures}
         content |= {"losses": self.losses, "results": self.results}
         text = json.dumps(content, indent=1, default=str)
-        write_text(folder / "report.json", text + "\n")
+        write_text(folder / FILE_NAME, text + "\n")
         write_text(folder / "report.csv", self._csv())
         return folder
 
@@ -117,6 +128,24 @@ class Report:
     def __str__(self) -> str:
         """Return tables of text: all clips, then parts of them."""
         return as_text(self.results, self.about.get("wrong", 0.0))
+
+
+def _made_by(sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return the fingerprints of the clips of each set, and the versions that scored them."""
+    prints = {
+        name: [r["clip_sha256"] for r in clips if "clip_sha256" in r]
+        for name, clips in sets.items()
+    }
+    stamps = {clip["versions"] for clips in sets.values() for clip in clips if "versions" in clip}
+    data = {name: data_fingerprint(clips) for name, clips in prints.items() if clips}
+    return {"data": data, "versions": sorted(stamps)}
+
+
+def versions_stamp() -> str:
+    """Return the versions that a record was made by, and where, as one line."""
+    known = versions()
+    names = ("coprop_plugin", "torch", "numpy", "python")
+    return ", ".join([*(f"{name} {known[name]}" for name in names), known["gpu"] or "CPU"])
 
 
 def versions() -> dict[str, Any]:

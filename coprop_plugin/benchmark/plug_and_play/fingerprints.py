@@ -1,7 +1,7 @@
 """Fingerprints of models and providers: what their results depend on, as a short text."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,24 @@ def fingerprint(thing: object) -> str:
     digest = _Digest()
     digest.add(thing)
     return digest.text()
+
+
+def clip_fingerprint(frames: Tensor, waveform: Tensor | None, masks: Tensor) -> str:
+    """Return a hash of what a clip is: its frames, its audio and its true masks.
+
+    Example:
+        >>> silence, nothing = torch.zeros(4), torch.zeros(1, 2, 2)
+        >>> clip_fingerprint(torch.zeros(1, 3, 2, 2), silence, nothing)[:6]
+        '66ceb3'
+    """
+    digest = _Digest()
+    digest.add([frames, waveform, masks])
+    return digest.text()
+
+
+def data_fingerprint(clips: Iterable[str]) -> str:
+    """Return a hash of a set of clips from their own, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(clips)).encode()).hexdigest()[:20]
 
 
 class _Digest:

@@ -13,10 +13,10 @@ import torch
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.benchmark.datasets import Sample, Samples
 from coprop_plugin.benchmark.metrics import Outcome
-from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions
+from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions, versions_stamp
 from coprop_plugin.benchmark.plug_and_play.clip_scores import measure
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
-from coprop_plugin.benchmark.plug_and_play.fingerprints import fingerprint
+from coprop_plugin.benchmark.plug_and_play.fingerprints import clip_fingerprint, fingerprint
 from coprop_plugin.benchmark.plug_and_play.record_file import RecordFile, key_of
 from coprop_plugin.benchmark.plug_and_play.rows import (
     ORACLE,
@@ -25,6 +25,11 @@ from coprop_plugin.benchmark.plug_and_play.rows import (
     propagators_of,
 )
 from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
+from coprop_plugin.benchmark.plug_and_play.worst_clips import (
+    ScoredClip,
+    with_worst,
+    worst_picture,
+)
 from coprop_plugin.benchmark.plug_and_play.wrong_keyframes import (
     WrongKeyframes,
     checked_share,
@@ -66,6 +71,7 @@ def plug_and_play(
     out: str | Path | None = None,
     redo: bool = False,
     wrong: float = 0.0,
+    worst: int = 0,
     settings: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
     hook: Hook | None = None,
@@ -94,6 +100,8 @@ def plug_and_play(
         redo: Whether to discard the records in `out`.
         wrong: If above 0, each model is scored a second time with this share of its predictions
             replaced by wrong masks, see `WrongKeyframes` and `losses`.
+        worst: Of each backend and row, so many clips with the lowest M_J are segmented again for a
+            picture in the report: `worst` of a result lists `set`, `clip`, `M_J` and `picture`.
         settings: Options that decide the clips besides their ids, e.g. their size, in JSON types;
             part of the key of a record, and of the report.
         about: What else to put into the report.
@@ -134,6 +142,7 @@ def plug_and_play(
     total = sum(map(len, ids.values())) * len(bench.cells)
     done, failures = 0, []
     records: dict[Cell, dict[str, list[dict[str, Any]]]] = {cell: {} for cell in bench.cells}
+    places: dict[Cell, list[ScoredClip]] = {cell: [] for cell in bench.cells}
     path = None if out is None else Path(out) / "records.jsonl"
     with progress_hook(hook, progress) as hook, RecordFile(path, redo) as file:
         for set_name, index in ((name, i) for name in data for i in range(len(ids[name]))):
@@ -144,12 +153,18 @@ def plug_and_play(
                     failures.append(_failure(clip, cell, record))
                 else:
                     records[cell].setdefault(set_name, []).append(record)
+                    if record.get("audio", "original") == "original":
+                        places[cell].append((record["masks"]["M_J"], set_name, index))
                 done += 1
                 if hook:
                     hook("benchmark", record, done, total)
     sets = {name: len(clips) for name, clips in ids.items()}
     content = {"sets": sets, "settings": dict(settings or {}), "wrong": wrong, **(about or {})}
-    return Report.of(records, failures, {**content, "versions": versions()})
+    content["versions"] = versions()
+    report = Report.of(records, failures, content, {c: bench.prints(c) for c in bench.cells})
+    return with_worst(
+        report, places, worst, lambda cell, name, i: bench.picture(cell, data[name][i]), ids
+    )
 
 
 Cell = tuple[str, str]
@@ -210,13 +225,23 @@ class _Bench:
             file.add(key, record)
             yield cell, record
 
-    def _key(self, cell: Cell, clip: ClipKey) -> str:
+    def prints(self, cell: Cell) -> dict[str, str | None]:
+        """Return the fingerprints of a cell's parts."""
         (backend, _), row = self.scored_backends[cell[0]], self.rows[cell[1]]
-        prints: list[Any] = [
-            self._backend_prints[backend],
-            self._propagator_prints[row.propagator],
-            self._provider_prints.get(row.points),
-        ]
+        return {
+            "backend": self._backend_prints[backend],
+            "propagator": self._propagator_prints[row.propagator],
+            "provider": self._provider_prints.get(row.points),
+        }
+
+    def picture(self, cell: Cell, sample: Sample) -> str:
+        """Segment a clip once more; returns a picture of it, see `worst_picture`."""
+        result, *_ = _ClipWork(self, sample).segmented(*cell)
+        return worst_picture(result, sample.masks)
+
+    def _key(self, cell: Cell, clip: ClipKey) -> str:
+        row = self.rows[cell[1]]
+        prints: list[Any] = list(self.prints(cell).values())
         if row.preset:
             # Another version may have other defaults.
             prints.append(asdict(PRESETS[row.preset]))
@@ -230,9 +255,18 @@ class _ClipWork:
         self.bench, self.sample = bench, sample
         self.keyframes = {n: SharedKeyframes(b) for n, b in bench.backends.items()}
         self._points: dict[str, tuple[ControlPoints, Cost]] = {}
+        clip_sha256 = clip_fingerprint(sample.clip.frames, sample.clip.waveform, sample.masks)
+        self._stamps = {"clip_sha256": clip_sha256, "versions": versions_stamp()}
 
     def record(self, name: str, row_name: str) -> dict[str, Any]:
         """Run one row; returns its scores and its cost."""
+        result, cost, calls = self.segmented(name, row_name)
+        outcome = outcome_of(result, self.sample, self.bench.rows[row_name])
+        about = {"calls": calls, "audio": self.sample.audio, **self._stamps}
+        return measure(outcome) | asdict(cost) | about
+
+    def segmented(self, name: str, row_name: str) -> tuple[SegmentationResult, Cost, float]:
+        """Run one row; returns its result, its cost and the calls of the model a frame."""
         backend, wrong = self.bench.scored_backends[name]
         row, sample, shared = self.bench.rows[row_name], self.sample, self.keyframes[backend]
         points, cost = self.points(row, self.bench.backends[backend])
@@ -251,9 +285,7 @@ class _ClipWork:
         model = CoProp(keyframes, as_provider(points), propagator, device, **options)
         segment = model.segment_bare if row.is_bare else model.segment
         result, own = shared.cost_alone(lambda: segment(sample.clip))
-        calls = {"calls": shared.num_used / sample.clip.num_frames}
-        record = measure(outcome_of(result, sample, row)) | asdict(cost + own) | calls
-        return record | {"audio": sample.audio}
+        return result, cost + own, shared.num_used / sample.clip.num_frames
 
     def points(self, row: Row, backend: KeyframeBackend) -> tuple[ControlPoints, Cost]:
         """Return a row's control points, and what computing them cost."""
