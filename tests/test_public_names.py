@@ -26,7 +26,7 @@ MODULES = {
     "to_supervision write_clip write_overlay",
     "world": "Assets KINDS PhotographicClips PhotographicFrames PhotographicScene Scene "
     "SPLITS SceneObject TruthBackend made_up_scene segments_of",
-    "report": "film_strip write_clips_page write_report write_reports",
+    "report": "film_strip read_bench write_clips_page write_leaderboard write_report write_reports",
     "keyframes": "KeyframeProcessor SoundingObject load_keyframe_processor load_sounding_object "
     "save_keyframe_processor save_sounding_object",
     "propagation": "AudioInsertPropagator FlowPropagator HoldPropagator",

@@ -29,6 +29,6 @@ def command_of(context: click.Context, leave_out: Collection[str] = ()) -> list[
 
 def _option(parameter: click.Parameter, values: Collection[Any]) -> list[str]:
     name = max(parameter.opts, key=len)
-    if values == [True]:
+    if isinstance(parameter, click.Option) and parameter.is_flag:
         return [name]
     return [word for value in values for word in (name, str(value))]

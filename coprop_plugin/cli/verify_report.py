@@ -70,8 +70,8 @@ def verify(
     named = code_of(command)
     if named and not trust:
         raise ReportError(
-            f"The report's command runs code: {', '.join(named)}. If you trust it, add --trust. The "
-            f"command is: coprop {shlex.join(command)}"
+            f"The report's command runs code: {', '.join(named)}. If you trust it, add --trust. "
+            f"The command is: coprop {shlex.join(command)}"
         )
     with tempfile.TemporaryDirectory() as folder:
         code = run([*command, "--out", folder, "--quiet"])
