@@ -4,11 +4,13 @@ import json
 import re
 
 import pytest
+import typer
 from chromium import Chromium, find_chromium
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
 from coprop_plugin.benchmark.plug_and_play.report_differences import ReportDifferences
+from coprop_plugin.cli.typed_command import command_of
 from coprop_plugin.cli.verify_report import code_of, verify
 from coprop_plugin.errors import ReportError
 from coprop_plugin.report import read_bench, write_leaderboard
@@ -134,6 +136,28 @@ def test_a_report_cannot_bring_script_or_other_pictures_into_the_page(tmp_path):
     page = write_leaderboard([read_bench(tmp_path)], tmp_path / "page.html").read_text()
     assert "<script>alert" not in page
     assert not any(picture in page for picture in pictures)
+
+
+def test_a_command_keeps_arguments_and_repeated_options():
+    app = typer.Typer()
+    seen = []
+
+    @app.command()
+    def one(
+        context: typer.Context,
+        folder: str = typer.Argument(None),
+        model: list[str] = typer.Option([]),
+        number: int = typer.Option(0),
+        flag: bool = typer.Option(False, "--flag"),
+        out: str = typer.Option("out"),
+    ):
+        seen.append(command_of(context, ("out",)))
+
+    words = ["a b", "--model", "x", "--model", "y", "--number", "1", "--flag", "--out", "z"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert seen[0][1:] == words[:-2]
+    assert CliRunner().invoke(app, []).exit_code == 0
+    assert seen[1][1:] == []
 
 
 def run_here(words):

@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import Any
 
-import click
+import typer
 
 
-def command_of(context: click.Context, leave_out: Collection[str] = ()) -> list[str]:
+def command_of(context: typer.Context, leave_out: Collection[str] = ()) -> list[str]:
     """Return the words of a command whose values are not the defaults.
 
     Args:
@@ -20,15 +20,15 @@ def command_of(context: click.Context, leave_out: Collection[str] = ()) -> list[
         if parameter.name in leave_out or value in (None, parameter.get_default(context), []):
             continue
         values = value if isinstance(value, list | tuple) else [value]
-        if isinstance(parameter, click.Argument):
+        if parameter.param_type_name == "argument":
             words += map(str, values)
         else:
             options += _option(parameter, values)
     return [*words, *options]
 
 
-def _option(parameter: click.Parameter, values: Collection[Any]) -> list[str]:
+def _option(parameter: Any, values: Collection[Any]) -> list[str]:
     name = max(parameter.opts, key=len)
-    if isinstance(parameter, click.Option) and parameter.is_flag:
+    if getattr(parameter, "is_flag", False):
         return [name]
     return [word for value in values for word in (name, str(value))]

@@ -4,7 +4,7 @@ from coprop_plugin.report.bench_plot import bench_plot
 from coprop_plugin.report.calls_plot import calls_plot
 from coprop_plugin.report.clips_page import write_clips_page
 from coprop_plugin.report.film_strip import film_strip
-from coprop_plugin.report.leaderboard import write_leaderboard
+from coprop_plugin.report.leaderboard_page import write_leaderboard
 from coprop_plugin.report.many import RunOutcome, export_runs, find_runs, write_reports
 from coprop_plugin.report.page_video import PageVideo
 from coprop_plugin.report.read_bench import read_bench
