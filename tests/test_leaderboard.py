@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Annotated
 
 import pytest
 import typer
@@ -145,11 +146,11 @@ def test_a_command_keeps_arguments_and_repeated_options():
     @app.command()
     def one(
         context: typer.Context,
-        folder: str = typer.Argument(None),
-        model: list[str] = typer.Option([]),
-        number: int = typer.Option(0),
-        flag: bool = typer.Option(False, "--flag"),
-        out: str = typer.Option("out"),
+        folder: Annotated[str | None, typer.Argument()] = None,
+        model: Annotated[list[str] | None, typer.Option()] = None,
+        number: Annotated[int, typer.Option()] = 0,
+        flag: Annotated[bool, typer.Option("--flag")] = False,
+        out: Annotated[str, typer.Option()] = "out",
     ):
         seen.append(command_of(context, ("out",)))
 
