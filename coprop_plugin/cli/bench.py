@@ -233,3 +233,10 @@ def _page(out: Path) -> str:
     from coprop_plugin.report import read_bench, write_leaderboard
 
     return write_leaderboard([read_bench(out)], out / "leaderboard.html").name
+
+
+def _rows(rows: str, presets: list[str]) -> list[str] | None:
+    """Return the rows that were named; by default those of the presets, if there are any."""
+    if not rows:
+        return ["bare", *presets] if presets else None
+    return [row.strip() for row in rows.split(",")]
