@@ -1,5 +1,6 @@
 """Published scores of the models that we can run, and links to their authors' weights."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +26,8 @@ class Published:
         source: Link to the authors' code.
         licence: Of that code; None if it has none, so that all rights are reserved.
         weights: Link to the file or its folder; None if it was never released.
-        size_mb: Size of the file in 10^6 bytes: its weights in float32.
+        size_mb: Size of the file in 10^6 bytes: its weights in float32; None if it is not known.
+        needs_code: Whether it is run by its authors' code, which `wrap` takes an instance of.
     """
 
     family: str
@@ -36,14 +38,17 @@ class Published:
     source: str
     licence: str | None
     weights: str | None
-    size_mb: int
+    size_mb: int | None = None
+    needs_code: bool = False
 
     def __str__(self) -> str:
-        size = f"{self.size_mb} MB, {self.weights}" if self.weights else "weights not released"
+        size = f"{self.size_mb} MB, " if self.size_mb else ""
+        weights = f"{size}{self.weights}" if self.weights else "weights not released"
         licence = self.licence or "no licence"
+        code = f"  by the code of {self.source}" if self.needs_code else ""
         return (
-            f"{self.family:<12} {self.backbone:<10} {self.subset:<5} "
-            f"M_J {self.m_j:5.2f}  M_F {self.m_f:4.1f}  {licence:<10}  {size}"
+            f"{self.family:<15} {self.backbone:<10} {self.subset:<5} "
+            f"M_J {self.m_j:5.2f}  M_F {self.m_f:4.1f}  {licence:<10}  {weights}{code}"
         )
 
 
@@ -51,7 +56,7 @@ def _rows(
     family: str,
     source: str,
     licence: str | None,
-    sizes_mb: dict[str, int],
+    sizes_mb: Mapping[str, int],
     scores: dict[tuple[str, Subset], tuple[float, float]],
     weights: dict[tuple[str, Subset], str],
 ) -> list[Published]:
@@ -64,7 +69,8 @@ def _rows(
             source,
             licence,
             weights.get((backbone, subset)),
-            sizes_mb[backbone],
+            sizes_mb.get(backbone),
+            needs_code=not sizes_mb,
         )
         for (backbone, subset), measures in scores.items()
     ]
@@ -126,3 +132,98 @@ PUBLISHED: list[Published] = [
     ),
 ]
 """TPAVI's and CATR's numbers are those of Co-Prop's Table 1; AVSegFormer's are of its README."""
+
+_COMBO_FILES = "https://huggingface.co/YannQi/COMBO-AVS-checkpoints"
+_SAMA_FILES = "https://1drv.ms/f/s!Al8pv4sl4wmygwsS5WVpIb4fhxvT?e=OGEPsp"
+_VCT_FILES = "https://huggingface.co/nowherespyfly/VCT_AVS/blob/main"
+
+RUN_BY_THEIR_CODE: list[Published] = [
+    *_rows(
+        "stepping_stones",
+        "https://github.com/GeWu-Lab/Stepping-Stones",
+        None,
+        {},
+        {
+            ("swin_b", "S4"): (83.18, 91.33),
+            ("swin_b", "MS3"): (67.30, 77.63),
+            ("swin_b", "AVSS"): (48.50, 53.20),
+        },
+        {
+            ("swin_b", "S4"): f"{_DRIVE}/file/d/1Y8GvGjdwixBcDuv2-JY3aXTnNPQ5Zs3l",
+            ("swin_b", "MS3"): f"{_DRIVE}/file/d/1rV_7ZDS0OtWQ5aLZulrXJjPjgz5gIuS2",
+            ("swin_b", "AVSS"): f"{_DRIVE}/file/d/1j0bmGJaacWxSlg1kR86E9Rf9IoA0HBhA",
+        },
+    ),
+    *_rows(
+        "combo",
+        "https://github.com/yannqi/COMBO-AVS",
+        "Apache-2.0",
+        {},
+        {
+            ("resnet50", "S4"): (81.7, 90.1),
+            ("resnet50", "MS3"): (54.5, 66.6),
+            ("resnet50", "AVSS"): (33.3, 37.3),
+            ("pvt_v2_b5", "S4"): (84.7, 91.9),
+            ("pvt_v2_b5", "MS3"): (59.2, 71.2),
+            ("pvt_v2_b5", "AVSS"): (42.1, 46.1),
+        },
+        {
+            ("resnet50", "S4"): _COMBO_FILES,
+            ("resnet50", "MS3"): _COMBO_FILES,
+            ("resnet50", "AVSS"): _COMBO_FILES,
+            ("pvt_v2_b5", "S4"): _COMBO_FILES,
+            ("pvt_v2_b5", "MS3"): _COMBO_FILES,
+            ("pvt_v2_b5", "AVSS"): _COMBO_FILES,
+        },
+    ),
+    *_rows(
+        "vct",
+        "https://github.com/spyflying/VCT_AVS",
+        "Apache-2.0",
+        {},
+        {
+            ("swin_b", "S4"): (86.2, 93.4),
+            ("swin_b", "MS3"): (67.6, 81.4),
+            ("swin_b", "AVSS"): (52.5, 56.9),
+        },
+        {
+            ("swin_b", "S4"): f"{_VCT_FILES}/s4_swinb_384/model_best.pth",
+            ("swin_b", "MS3"): f"{_VCT_FILES}/ms3_swinb_384/model_best.pth",
+            ("swin_b", "AVSS"): f"{_VCT_FILES}/ss_swinb_384/model_best.pth",
+        },
+    ),
+    *_rows(
+        "cavp",
+        "https://github.com/cyh-0/CAVP",
+        None,
+        {},
+        {
+            ("resnet50", "S4"): (78.78, 88.89),
+            ("resnet50", "MS3"): (55.82, 67.14),
+            ("resnet50", "AVSS"): (30.37, 35.29),
+        },
+        {
+            ("resnet50", "S4"): f"{_DRIVE}/file/d/1JDC8jDj4iQT5qeJ_8Xt4zP3oWS-q5Hel",
+            ("resnet50", "MS3"): f"{_DRIVE}/file/d/1SSMTRDjgkaIgYx8ETpk3sE1dcUe1O5js",
+            ("resnet50", "AVSS"): f"{_DRIVE}/file/d/1DwVw_NtDv23QacpNvKlabWSnnPy25xfr",
+        },
+    ),
+    *_rows(
+        "gavs",
+        "https://github.com/GeWu-Lab/Generalizable-Audio-Visual-Segmentation",
+        "MIT",
+        {},
+        {("sam_vit", "S4"): (80.1, 90.2), ("sam_vit", "MS3"): (63.7, 77.4)},
+        {},
+    ),
+    *_rows(
+        "sama",
+        "https://github.com/jinxiang-liu/anno-free-AVS",
+        None,
+        {},
+        {("sam_vit_h", "S4"): (81.5, 88.6), ("sam_vit_h", "MS3"): (63.1, 69.1)},
+        {("sam_vit_h", "S4"): _SAMA_FILES, ("sam_vit_h", "MS3"): _SAMA_FILES},
+    ),
+]
+"""Models of which an adapter takes an instance; numbers of their READMEs, GAVS' and SAMA-AVS' as
+Stepping-Stones' README has them."""

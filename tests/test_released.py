@@ -223,11 +223,15 @@ def test_a_file_of_weights_runs_on_a_video(scene, tmp_path, monkeypatch):
 def test_published_models_are_listed():
     done = CliRunner().invoke(app, ["list", "models"])
     lines = done.stdout.splitlines()
-    assert len(lines) == len(PUBLISHED)
+    assert len(lines) > len(PUBLISHED)
     assert any("avsegformer" in x and "61.33" in x and "drive.google.com" in x for x in lines)
     found = json.loads(CliRunner().invoke(app, ["list", "models", "--json"]).stdout)["models"]
     assert {row["family"] for row in found} <= set(list_backends())
     assert all(0 < row["m_j"] < row["m_f"] < 100 for row in found)
     assert len({(row["family"], row["backbone"], row["subset"]) for row in found}) == len(found)
-    named = {row["licence"] for row in found if row["family"] != "tpavi"}
-    assert named == {None}
+    ours = [row for row in found if not row["needs_code"]]
+    assert len(ours) == len(PUBLISHED)
+    assert {row["licence"] for row in ours if row["family"] != "tpavi"} == {None}
+    theirs = {row["family"] for row in found if row["needs_code"]}
+    assert {"stepping_stones", "combo", "vct", "cavp", "gavs", "sama"} == theirs
+    assert any("vct" in x and "86.20" in x and "by the code of https" in x for x in lines)

@@ -24,13 +24,13 @@ def list_names(
     from dataclasses import asdict
 
     from coprop_plugin import registry
-    from coprop_plugin.adapters.published import PUBLISHED
+    from coprop_plugin.adapters.published import PUBLISHED, RUN_BY_THEIR_CODE
     from coprop_plugin.pipeline.preset_costs import PRESET_COSTS
 
     with results_on_stdout() as print_result:
         kinds = [kind] if kind else get_args(Kind)
         names = {k: getattr(registry, f"list_{k}")() for k in kinds if k not in _TABLES}
-        models = PUBLISHED if "models" in kinds else []
+        models = [*PUBLISHED, *RUN_BY_THEIR_CODE] if "models" in kinds else []
         presets = PRESET_COSTS if "presets" in kinds else []
         if as_json:
             tables = {"models": [asdict(model) for model in models]} if models else {}
