@@ -230,10 +230,10 @@ def noise(rng):
     return "".join(rng.choices(PIECES, k=rng.randrange(40)))
 
 
-def test_20_000_answers_give_the_flags_meant_or_valid_ones_or_the_typed_error():
+def test_8_000_answers_give_the_flags_meant_or_valid_ones_or_the_typed_error():
     rng = random.Random(0)
     read = errors = 0
-    for number in range(20_000):
+    for number in range(8_000):
         num_frames = rng.choice([3, 5, 10, 12])
         flags = [1, *rng.choices([0, 1], k=num_frames - 1)]
         clean = number % 4 == 0
@@ -252,7 +252,7 @@ def test_20_000_answers_give_the_flags_meant_or_valid_ones_or_the_typed_error():
         assert all(type(flag) is int and flag in (0, 1) for flag in found), text
         assert not clean or found == flags, text
     # Both happen often, or this would prove little.
-    assert min(read, errors) > 5_000
+    assert min(read, errors) > 2_000
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 6, 9])
@@ -278,6 +278,7 @@ HARD = {
     "frames": "frame " * 40_000,
     "numbers": "1" * 200_000,
     "fences": "```" * 60_000,
+    "ranges in JSON": '{"start":0,"end":1}\n' * 6_000,
     "thoughts": "</think>" * 20_000,
     "open list": "[" + "1, " * 60_000,
 }
