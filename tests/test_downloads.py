@@ -125,7 +125,7 @@ def test_offline_the_ways_on_are_named(hub, monkeypatch):
     for command in ("get", "where"):
         done = weights(command, "clap")
         assert (done.exit_code, done.stdout) == (2, "")
-        assert "`sounding_object`" in done.stderr
+        assert "the preset `offline`" in done.stderr
 
 
 def test_without_a_connection_it_says_so(hub, monkeypatch):
@@ -141,6 +141,19 @@ def test_a_licence_that_must_be_accepted_is_named(hub):
     assert done.exit_code == 2
     assert "SAM License" in done.stderr
     assert "Accept it on https://huggingface.co/facebook/sam3, then run `hf auth" in done.stderr
+
+
+def test_the_models_of_a_preset_are_downloaded(hub):
+    for needed in ("MIT/ast-finetuned-audioset-10-10-0.4593", "CIDAS/clipseg-rd64-refined"):
+        shutil.copytree(hub.root / ID, hub.root / needed)
+    done = weights("get", "--preset", "fast")
+    assert done.exit_code == 0, done.stderr
+    folders = done.stdout.splitlines()
+    assert len(folders) == 2
+    assert ("--ast-" in folders[0], "--clipseg-" in folders[1]) == (True, True)
+    for wrong in (["--preset", "paper"], []):
+        assert weights("get", *wrong).exit_code == 2
+    assert not weights("get", "--preset", "offline").stdout
 
 
 def test_what_is_nowhere_is_refused(hub, tmp_path):

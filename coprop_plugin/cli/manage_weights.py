@@ -70,12 +70,22 @@ def _row(model: Any, check: bool) -> dict[str, Any]:
 
 
 @weights_app.command()
-def get(names: Names) -> None:
+def get(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Short names (`coprop weights list`), or ids on the hub."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="The models of a preset (`coprop list presets`).")
+    ] = None,
+) -> None:
     """Download models, or what is missing or damaged of them; print their folders."""
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.checkpoints import repair_checkpoint
 
-        for checkpoint in _checkpoints(names):
+        if not names and preset is None:
+            raise typer.BadParameter("Expected names of models, or --preset NAME.")
+        for checkpoint in [*_checkpoints(names or []), *_of_preset(preset)]:
             print_result(str(repair_checkpoint(checkpoint)))
 
 
@@ -106,6 +116,23 @@ def remove(names: Names) -> None:
         for checkpoint in _checkpoints(names):
             size = remove_checkpoint(checkpoint)
             print_result(f"{checkpoint}: deleted, {size_text(size / 1e6)}")
+
+
+def _of_preset(name: str | None) -> list[str]:
+    """Return the ids of the models of a preset.
+
+    Raises:
+        UnknownNameError: If no preset of that name names models.
+    """
+    from coprop_plugin.errors import UnknownNameError
+    from coprop_plugin.pipeline.preset_costs import PRESET_COSTS
+
+    costs = {str(cost.name): cost for cost in PRESET_COSTS}
+    if name is not None and name not in costs:
+        raise UnknownNameError(
+            f"Expected a preset that names models, one of {', '.join(costs)}, got {name!r}."
+        )
+    return [model.checkpoint for model in costs[name].models] if name else []
 
 
 def _checkpoints(names: list[str]) -> list[str]:
