@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 from coprop_plugin.adapters.calls import ModelCall
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
+from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.pictures import model_input
 from coprop_plugin.adapters.pre_masks import PreMasks, pre_mask_pictures
 from coprop_plugin.adapters.upstream import look_through
@@ -165,7 +166,9 @@ class COMBOBackend(ClassChannelsBackend):
         return rows, {"sem_seg": torch.cat(outputs)}
 
     def _call(self, batched_inputs: Any) -> dict[str, Tensor]:
-        scores = [output["sem_seg"] for output in self.network(batched_inputs)]
+        # It notes the length of the last clip.
+        with attributes(self.network, num_frames=None):
+            scores = [output["sem_seg"] for output in self.network(batched_inputs)]
         if len({score.shape for score in scores}) > 1:
             raise AdapterError(
                 f"Expected frames of one size in a call of {self.family}, got "

@@ -271,7 +271,7 @@ class COMBO(nn.Module):
         classes = self.classes(queries).softmax(-1)[..., :-1]
         scores = torch.einsum("qnk,nqhw->nkhw", classes, masks)
         outputs, clip = [], -1
-        per_clip = int(flag.sum()) if self.is_avss_data else 5
+        self.num_frames = per_clip = int(flag.sum()) if self.is_avss_data else 5
         for number, score in enumerate(scores):
             if number % per_clip == 0:
                 clip += 1
