@@ -1,17 +1,23 @@
 """The models behind `open_vocabulary`, tiny and random, of their real classes: save, load, run."""
 
+import json
+
+import make_media
 import pytest
 import torch
 from make_listening import ScriptedEar
 from tiny_finders import SAVE
 from tiny_pretrained import save_clap, save_pe_audio, tokenizer
+from typer.testing import CliRunner
 
 from coprop_plugin import wrap
 from coprop_plugin.benchmark import untrained_clap, untrained_sed
+from coprop_plugin.cli import app
 from coprop_plugin.control_points import SpeechProvider, as_provider
 from coprop_plugin.control_points.listening import SpeechDetector, load_detector
 from coprop_plugin.control_points.listening.listener import Listener
 from coprop_plugin.errors import CheckpointError, ControlPointError
+from coprop_plugin.media import export
 from coprop_plugin.open_vocabulary import OpenVocabulary, load_finder
 from coprop_plugin.types import Clip
 
@@ -180,3 +186,34 @@ def test_speech_is_found_without_a_download_and_leaves_the_threads_alone(clip):
     assert float(heard.probs.max()) < 0.5  # Noise is not speech.
     gate = as_provider({"type": "gate", "expensive": "speech"})
     assert isinstance(gate.expensive, SpeechProvider)
+
+
+def test_a_run_of_the_command_line_is_edited_and_exported(folders, ears, tmp_path):
+    video = make_media.plain(tmp_path / "street.mp4", seconds=2)
+    listener = {"detector": ears["ast"], "threshold": 0.01}
+    config = {"type": "open_vocabulary", "listener": listener, "least_score": 1e-3}
+    backend = json.dumps({**config, "finder": folders["clipseg"]})
+
+    def coprop(*arguments):
+        done = CliRunner().invoke(app, [*map(str, arguments), "-q"])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    words = ("--words", "dog, person", "--reanchor", "never", "--fps", 2)
+    coprop("run", video, "-o", tmp_path / "out", "--backend", backend, *words)
+    path = tmp_path / "out/street/control_points.json"
+    points = json.loads(path.read_text())
+    assert points["sounds"] == {
+        "classes": ["dog", "person"],
+        "segments": {"0": ["dog", "person"]},
+    }
+    points["sounds"]["segments"]["0"] = ["violin"]
+    edited = tmp_path / "edited.json"
+    edited.write_text(json.dumps(points))
+    reused = ("--reuse", tmp_path / "out/street", "--control-points", edited)
+    coprop("run", video, *reused, "-o", tmp_path / "new")
+    content = json.loads((tmp_path / "new/street/result.json").read_text())
+    assert content["class_names"] == ["background", "dog", "person", "violin"]
+    assert [row["names"] for row in content["sounds"]] == [["violin"]]
+    coco = json.loads(export(tmp_path / "new/street", "coco").read_text())
+    assert [kind["name"] for kind in coco["categories"]] == ["dog", "person", "violin"]
