@@ -37,8 +37,8 @@ def logits_of_scores(scores: Tensor) -> Tensor:
     """Return logits whose probabilities are the shares of scores `[N, C, h, w]`, all >= 0.
 
     Example:
-        >>> logits_of_scores(torch.tensor([0.1, 0.3]).reshape(1, 2, 1, 1)).sigmoid().item()
-        0.75
+        >>> logits_of_scores(torch.tensor([0.1, 0.3]).reshape(1, 2, 1, 1)).sigmoid()
+        tensor([[[[0.7500]]]])
     """
     return logits_of_channels(scores.clamp_min(_LEAST_SCORE).log())
 

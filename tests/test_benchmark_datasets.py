@@ -108,7 +108,8 @@ def test_a_keyframe_gets_the_audio_of_its_own_segment(ms3_root):
 
     points = ControlPoints.from_indices([0, 2], 5, starts_s=torch.tensor([0.0, 2.4]).double())
     backend = dict(type="callable", audio="log_mel")
-    wrap(segmenter, backend=backend, control_points=points, propagator="hold").segment(clip)
+    options = dict(control_points=points, propagator="hold", reanchor=None)
+    wrap(segmenter, backend=backend, **options).segment(clip)
     wanted = log_mel_at(clip.waveform, clip.sample_rate, [0.9375, 2.4 + 0.9375])
     torch.testing.assert_close(torch.cat(seen), wanted)
 

@@ -71,8 +71,9 @@ def parallel(samples, model, num_classes=1, **options):
     """The same by the public pipeline, clip by clip."""
     for sample in samples:
         points = options.get("control_points")
-        given = {**options, "control_points": points(sample) if callable(points) else points}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = dict(options)
+        if callable(points):
+            given["control_points"] = points(sample)
         result = wrap(model, **given).segment(sample.clip)
         yield Outcome.of(result, sample, num_classes)
 
@@ -90,9 +91,12 @@ def together(meter, outcomes):
             "bare",
             dict(control_points=dict(type="every_n", n=1), propagator="hold", silence="keep"),
         ),
-        ("cosine+hold", dict(control_points="cosine", propagator="hold")),
-        ("novelty+flow", dict(control_points="novelty", propagator="flow")),
-        ("oracle+flow", dict(control_points=lambda s: s.control_points, propagator="flow")),
+        ("cosine+hold", dict(control_points="cosine", propagator="hold", reanchor=None)),
+        ("novelty+flow", dict(control_points="novelty", propagator="flow", reanchor=None)),
+        (
+            "oracle+flow",
+            dict(control_points=lambda s: s.control_points, propagator="flow", reanchor=None),
+        ),
         ("novelty@auto+flow", dict(propagator="flow", reanchor="auto")),
         ("novelty@confident+flow", dict(propagator="flow", keyframe="confident")),
         ("default", {}),
@@ -117,7 +121,7 @@ def test_a_row_scores_what_the_pipeline_gives(samples, row, options):
 
 def test_classes_are_scored_where_the_truth_has_them(samples):
     report = plug_and_play({"a": samples}, {"red": Reddish(11)}, ["oracle+hold"])
-    options = dict(control_points=lambda s: s.control_points, propagator="hold")
+    options = dict(control_points=lambda s: s.control_points, propagator="hold", reanchor=None)
     outcomes = list(parallel(samples, Reddish(11), 11, **options))
     said = report.scores("red", "oracle+hold")
     for name, protocol in (("class", "dataset"), ("avsbench", "avsbench")):

@@ -124,6 +124,7 @@ def test_windows_of_a_video_are_encoded_ahead_within_segments():
             backend="callable",
             control_points=flags,
             propagator=propagator,
+            reanchor=None,
             silence="keep",
         )
         answers.append(model.segment(clip(12)).probs)
@@ -146,6 +147,7 @@ def test_audio_is_not_encoded_if_all_segments_are_empty(call):
         backend=dict(type="callable", audio="none"),
         control_points=[1, 0, 0, 1, 0, 0],
         propagator=propagator,
+        reanchor=None,
     )
     if call == "forward":
         assert bool((model(whole.frames, None) < 0).all())

@@ -118,7 +118,7 @@ class Everything:
 
 
 def test_running_without_words_is_an_error(processor, text, clip):
-    model = guided(processor, text, control_points="every_n")
+    model = guided(processor, text, control_points="every_n", reanchor=None)
     with pytest.raises(KeyframeError, match="needs words"):
         model.segment(clip)
     with pytest.raises(PropagationError, match="needs words"):

@@ -212,7 +212,7 @@ def test_a_damaged_cache_is_decoded_again(folder, tmp_path):
 
 
 def test_wrong_data_is_refused(tmp_path, folder):
-    with pytest.raises(DatasetError, match="not a folder"):
+    with pytest.raises(DatasetError, match="does not exist"):
         SoundFolder(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="split='dev'"):
         SoundFolder(folder, "dev")

@@ -59,8 +59,8 @@ def harmonic(positive: float | None, negative: float | None) -> float | None:
     else.
 
     Example:
-        >>> harmonic(0.8, 0.8), harmonic(0.5, 0.0)
-        (0.32, 0.6666666666666666)
+        >>> harmonic(0.75, 0.75), harmonic(0.5, 0.0)
+        (0.375, 0.6666666666666666)
     """
     if positive is None or negative is None:
         return None
