@@ -64,7 +64,7 @@ class Unreliable(TruthBackend):
 def small_windows(model):
     """Let a model read videos in windows of about a second with half a second of context."""
     try:
-        from coprop_plugin.pipeline.windows import WindowLimits
+        from coprop_plugin.pipeline import WindowLimits
     except ImportError:  # the version before the pipeline had a room of its own
         windows = importlib.import_module("coprop_plugin.windows")
         windows.FRAMES_BYTES, windows.CONTEXT_S = 1, 0.5
@@ -149,14 +149,14 @@ def learned():
 
 def loud_backend():
     """The binary function as a backend."""
-    from coprop_plugin.adapters.callable import CallableBackend
+    from coprop_plugin.adapters import CallableBackend
 
     return CallableBackend(loud_and_bright)
 
 
 def many_classes_backend():
     """The function of fourteen classes as a backend."""
-    from coprop_plugin.adapters.callable import CallableBackend
+    from coprop_plugin.adapters import CallableBackend
 
     return CallableBackend(many_classes, num_classes=14)
 

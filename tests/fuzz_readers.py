@@ -402,7 +402,7 @@ def _read_log_mel(folder):
 
 
 def _stores(folder):
-    from coprop_plugin.control_points.language import Example
+    from coprop_plugin.control_points import Example
 
     embedding = tuple(map(float, range(128)))
     lines = [

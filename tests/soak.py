@@ -27,7 +27,7 @@ from toy_training import assert_same_weights, toy_config
 
 from coprop_plugin import Clip, media
 from coprop_plugin.batch import Manifest, find_inputs
-from coprop_plugin.training.run import train
+from coprop_plugin.training import train
 
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 SEGMENTER = """

@@ -7,10 +7,9 @@ import torch
 from make_avsbench import make_s4
 
 from coprop_plugin import media
+from coprop_plugin.benchmark import index_into
 from coprop_plugin.benchmark.datasets import Keyframes
-from coprop_plugin.benchmark.example_store import index_into
-from coprop_plugin.control_points import FileProvider
-from coprop_plugin.control_points.resolve import as_provider
+from coprop_plugin.control_points import FileProvider, as_provider
 from coprop_plugin.errors import ControlPointError, ControlPointParseError, MediaError
 from coprop_plugin.types import Annotation, Clip, Span
 

@@ -13,7 +13,7 @@ from processes import start_coprop
 from typer.testing import CliRunner
 
 from coprop_plugin import cli
-from coprop_plugin.adapters.published import PUBLISHED
+from coprop_plugin.adapters import PUBLISHED
 from coprop_plugin.benchmark.datasets import AVSS
 from coprop_plugin.benchmark.paper_report import list_of_rows
 from coprop_plugin.benchmark.paper_tables import read_table

@@ -6,10 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from coprop_plugin.control_points import ClapProvider, GateProvider, SoundEventProvider
+from coprop_plugin.control_points import (
+    ClapProvider,
+    CosineProvider,
+    GateProvider,
+    NoveltyProvider,
+    SoundEventProvider,
+)
 from coprop_plugin.control_points.listening import Activity, windows_at_hop
-from coprop_plugin.control_points.novelty import NoveltyProvider
-from coprop_plugin.control_points.providers import CosineProvider
 from coprop_plugin.types import Clip
 
 RATE, SECONDS, CHANGE_S = 16_000, 6, 3.0

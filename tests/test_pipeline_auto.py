@@ -7,8 +7,7 @@ import torch
 from stand_ins import AVSegFormer
 
 from coprop_plugin import ControlPoints, CoProp, media, wrap
-from coprop_plugin.batch import make_model
-from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.batch import Job, Options, do_job, make_model
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.pipeline import (
     AutoOptions,

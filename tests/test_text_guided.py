@@ -20,9 +20,8 @@ from coprop_plugin.keyframes import (
     load_keyframe_processor,
     save_keyframe_processor,
 )
+from coprop_plugin.training import KeyframeTraining, PropagatorTraining, read_config
 from coprop_plugin.training.batches import labelled_frames, sounding_clips
-from coprop_plugin.training.models import KeyframeTraining, PropagatorTraining
-from coprop_plugin.training.run import read_config
 from coprop_plugin.types import Annotation, Clip, ControlPoints
 from coprop_plugin.world import Scene
 

@@ -11,8 +11,8 @@ from processes import coprop_in_a_group, start
 from toy_training import assert_same_weights, toy_config, train_in_another_process, with_hook
 
 from coprop_plugin.errors import CheckpointError, TrainingError, UnknownNameError
-from coprop_plugin.media.json_lines import JsonLines
-from coprop_plugin.training.run import read_config, train
+from coprop_plugin.media import JsonLines
+from coprop_plugin.training import read_config, train
 from coprop_plugin.training.whole_checkpoints import last_whole_checkpoint
 
 NAME = "world_keyframes_small"
