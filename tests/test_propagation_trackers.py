@@ -216,6 +216,7 @@ def test_objects_arrive_at_a_control_point(family, folders, frames):
             control_points=dict(type="flags", flags=points),
             propagator=f"{family}:{folders(family)}",
             silence="keep",
+            reanchor=None,
             segment_batch=at_once,
         ).segment(clip)
         for at_once in (1, 3)
