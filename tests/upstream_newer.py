@@ -190,4 +190,6 @@ def stepping_stones(stage):
         # So small at the start that all queries were alike.
         if "queries" in name or "class_predictor.weight" in name:
             nn.init.normal_(parameter)
+        if "mask_embedder" in name:
+            nn.init.normal_(parameter, std=0.5)
     return model

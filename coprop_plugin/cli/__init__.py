@@ -9,7 +9,7 @@ closed or full.
 # `coprop --help` is fast. Commands appear in the help in the order of these imports.
 from coprop_plugin.cli import run_videos, demo, report, export, anchor, list_names  # noqa: F401, I001
 from coprop_plugin.cli import manage_weights, convert_checkpoint, train, evaluate, bench, reproduce  # noqa: F401, I001
-from coprop_plugin.cli import check_part, leaderboard, moc, robust, tracks  # noqa: F401, I001
+from coprop_plugin.cli import check_part, leaderboard, moc, robust, score_tracks  # noqa: F401, I001
 from coprop_plugin.cli import anchor_index, anchor_annotate, anchor_compare  # noqa: F401, I001
 from coprop_plugin.cli.app import app
 
