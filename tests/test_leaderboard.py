@@ -108,6 +108,13 @@ def test_clips_that_differ_are_not_compared_under_one_name(tmp_path):
     assert "<b>" not in page.read_text()
     reports[1]["results"][0]["made_by"] = reports[0]["results"][0]["made_by"]
     page = write_leaderboard(reports, tmp_path / "one.html")
+    assert "MS3 test #" not in page.read_text()
+    # Reports of earlier versions have no fingerprints, but the numbers of their clips.
+    for number, one in enumerate(reports):
+        one["results"][0]["made_by"] = {}
+        one["about"]["sets"] = {"MS3 test": number}
+    earlier = write_leaderboard(reports, tmp_path / "earlier.html")
+    assert len({line["data"] for line in data_of(earlier)["clips"]}) == 2
     assert {line["data"] for line in data_of(page)["clips"]} == {"MS3 test"}
     assert "<b>0.750</b>" in page.read_text()
 

@@ -140,7 +140,8 @@ def _results(reports: Sequence[Mapping[str, Any]]) -> list[_Result]:
 
 def _clips_of(result: _Result) -> str:
     """Return a short hash of the clips of a result: of their fingerprints, if it has any."""
-    known = result.result["made_by"].get("data") or result.about.get("settings")
+    names = [result.about.get(name) for name in ("settings", "sets")]
+    known = result.result["made_by"].get("data") or names
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:4]
 
 
