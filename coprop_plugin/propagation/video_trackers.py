@@ -49,8 +49,8 @@ class VideoTracker(nn.Module):
             `save_pretrained`.
         dtype: Of its numbers, see `TrackerDType`.
         image_size: Side in pixels to which frames are resized; None is the checkpoint's, 1024 for
-            SAM 2 and EdgeTAM, 1008 for SAM 3. Half of it takes about a third of the time, and
-            loses small objects.
+            SAM 2 and EdgeTAM, 1008 for SAM 3. Half of it takes less time
+            and loses small objects.
         encode_ahead: Frames of a segment for which the image encoder runs at once.
         local_files_only: Whether to download nothing.
 
