@@ -19,6 +19,7 @@ from coprop_plugin.checkpoints.pretrained_models import (
     size_text,
 )
 from coprop_plugin.errors import DownloadError, did_you_mean, short_reason
+from coprop_plugin.limits import read_text
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
@@ -327,8 +328,8 @@ def _is_complete(folder: Path) -> bool:
 
 def _parts(index: Path) -> Iterable[str]:
     try:
-        return set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return set(json.loads(read_text(index, DownloadError))["weight_map"].values())
+    except (DownloadError, OSError, ValueError, LookupError, AttributeError, TypeError):
         return ["no part: the index is damaged"]
 
 

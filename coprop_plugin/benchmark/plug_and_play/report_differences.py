@@ -34,7 +34,7 @@ class ReportDifferences:
             ...     line = {"backend": "mine", "row": "bare", "part": "all", "made_by": {}}
             ...     return {"about": {}, "results": [line | {"mean": {"M_J": score}}]}
             >>> print(ReportDifferences.of(report(0.5), report(0.75)))
-            1 of 1 numbers differ
+            1 of 1 numbers differs
             mine, bare, all: M_J was 0.5, is 0.75
         """
         old, new = _by_place(earlier), _by_place(later)
