@@ -8,6 +8,7 @@ import pytest
 import transformers
 from huggingface_hub import constants
 from make_hub import serve_hub
+from make_media import write_video
 from tiny_pretrained import save_clip_text
 from typer.testing import CliRunner
 
@@ -132,6 +133,21 @@ def test_without_a_connection_it_says_so(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadError, match=f"{ID} is not on this machine, .*Connect"):
         fetch_checkpoint(ID)
+
+
+def test_a_run_ends_before_its_inputs_where_a_model_cannot_be_had(hub, monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    write_video("a.mp4", [0.0, 0.5])
+    for options in (
+        ["--preset", "fast"],
+        ["--control-points", "clap"],
+        ["--control-points", "sed"],
+    ):
+        done = CliRunner().invoke(cli.app, ["run", "a.mp4", "-o", "out", *options])
+        assert done.exit_code == 2
+        assert "is not on this machine" in done.stderr
+        assert "input failed" not in done.stderr
 
 
 def test_a_licence_that_must_be_accepted_is_named(hub):

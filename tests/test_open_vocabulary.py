@@ -12,7 +12,7 @@ import torch
 from make_listening import NAMES, PerfectEar, PerfectSam3, ScriptedEar, ScriptedEye
 
 from coprop_plugin import report, wrap
-from coprop_plugin.batch import make_model
+from coprop_plugin.batch import load_backend, make_model
 from coprop_plugin.control_points import as_provider
 from coprop_plugin.control_points.listening.listener import Listener
 from coprop_plugin.control_points.listening.visible_words import VISIBLE, columns_of, words_of
@@ -183,8 +183,9 @@ def test_names_and_boxes_of_a_file_are_checked(sounds):
 def test_a_config_makes_the_backend_in_python_and_on_the_command_line():
     config = {"type": "open_vocabulary", "listener": "speech", "words": ["dog"]}
     assert wrap(config).backend.class_names == ("background", "dog")
-    made = make_model(json.dumps(config), control_points="novelty", device="cpu").backend
-    assert made.listener.device == torch.device("cpu")
+    made, adapter = load_backend(json.dumps(config))
+    assert (made.class_names, adapter) == (("background", "dog"), "auto")
+    assert made.to("cpu").listener.device == torch.device("cpu")
     with pytest.raises(ArgumentError, match="does not take the argument `finders`"):
         make_model('{"type": "open_vocabulary", "finders": 1}')
 

@@ -25,7 +25,7 @@ from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.propagation.video_trackers import tracker_config
 from coprop_plugin.registry import MODELS, build
-from coprop_plugin.types import ControlPointProvider, Propagator
+from coprop_plugin.types import ControlPointProvider, LazyPart, Propagator
 
 _BACKENDS = (
     "Expected `module:callable` or `file.py:callable`, where the callable is a function of "
@@ -88,7 +88,7 @@ def make_model(
         made = made.to(device).eval()
     elif isinstance(made, OpenVocabulary):
         made.to(device)
-    return wrap(
+    model = wrap(
         made,
         backend=adapter,
         control_points=None if control_points is None else load_provider(control_points),
@@ -101,6 +101,10 @@ def make_model(
         silence=cast(Silence, silence),
         preset=cast(Preset, preset),
     )
+    for part in (model.backend, model.provider):
+        if isinstance(part, LazyPart):
+            part.load_models()
+    return model
 
 
 def _reanchor(text: str | None) -> Reanchor:

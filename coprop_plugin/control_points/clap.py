@@ -86,7 +86,7 @@ class ClapProvider:
             CheckpointError: If the model cannot be loaded.
         """
         waveform, _ = waveform_around(clip)
-        self._load()
+        self.load_models()
         rate = self.extractor.sampling_rate
         waveform = resample(waveform, clip.sample_rate, rate)
 
@@ -103,7 +103,8 @@ class ClapProvider:
         changes = find_audio_changes(clip, features)
         return _without_echoes(changes, self.window_s).points(clip, "clap")
 
-    def _load(self) -> None:
+    def load_models(self) -> None:
+        """Load the model now; see `LazyPart`."""
         if not isinstance(self.model, str | Path):
             return
         source, local = self.model, self.local_files_only
@@ -114,7 +115,7 @@ class ClapProvider:
     @torch.no_grad()
     def embed(self, windows: Tensor) -> NDArray[np.float64]:
         """Embed windows [N, samples]; returns [N, D], each of length 1."""
-        self._load()
+        self.load_models()
         width = self.model.config.projection_dim
         embeddings = [torch.zeros(0, width)]
         for start in range(0, len(windows), _AT_ONCE):

@@ -89,6 +89,15 @@ class SoundEventProvider:
             hop_s=hop_s, window_s=window_s, local_files_only=local_files_only, device=device
         )
 
+    def load_models(self) -> None:
+        """Load the detector now; see `LazyPart`."""
+        self._loaded()
+
+    def _loaded(self) -> Detector:
+        if isinstance(self.detector, str | Path):
+            self.detector = load_detector(self.detector, **self._loading)
+        return self.detector
+
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the frames at which the set of active categories changes.
 
@@ -100,8 +109,7 @@ class SoundEventProvider:
             ControlPointParseError: If its answer names no categories.
         """
         waveform, start_s = waveform_around(clip)
-        if isinstance(self.detector, str | Path):
-            self.detector = load_detector(self.detector, **self._loading)
+        detector = self._loaded()
         names = self.categories(clip) if callable(self.categories) else self.categories
         log: dict[str, Any] = {}
         if names is None and self.llm is not None:
@@ -109,10 +117,10 @@ class SoundEventProvider:
             log["model_id"] = self.llm.model_id
             if not names:
                 return ControlPoints.from_indices([0], clip.num_frames, "sed", log)
-        activity = self.detector.activity(waveform, clip.sample_rate, names)
+        activity = detector.activity(waveform, clip.sample_rate, names)
         spans = active_spans(activity, self.threshold, self.release, start_s)
         log |= {
-            "detector": self.detector.model_id,
+            "detector": detector.model_id,
             "threshold": self.threshold,
             "release": self.release,
             "spans": rounded_spans(spans),
@@ -142,6 +150,10 @@ class ListenerProvider:
 
     def __init__(self, detector: str | Path | Detector | Listener, **options: Any) -> None:
         self.listener = as_listener(detector, **options)
+
+    def load_models(self) -> None:
+        """Load the detectors now; see `LazyPart`."""
+        self.listener.load_models()
 
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the frames at which the set of words changes.

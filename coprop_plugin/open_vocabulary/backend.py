@@ -132,6 +132,11 @@ class OpenVocabulary:
             )
         return self._finder
 
+    def load_models(self) -> None:
+        """Load the models now; see `LazyPart`."""
+        self.listener.load_models()
+        self.finder  # noqa: B018  # The property loads it.
+
     def to(self, device: torch.device | str) -> "OpenVocabulary":
         """Load the models on a device; those that are loaded already stay where they are."""
         self._device = self.listener.device = checked_device(device)

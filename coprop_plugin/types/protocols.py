@@ -170,6 +170,19 @@ class AudioEncoder(Protocol):
 
 
 @runtime_checkable
+class LazyPart(Protocol):
+    """A provider or backend whose pretrained models are loaded when they are first used."""
+
+    def load_models(self) -> None:
+        """Load them now, so that what is missing is known before the first clip.
+
+        Raises:
+            CheckpointError: If one cannot be loaded.
+        """
+        ...
+
+
+@runtime_checkable
 class AudioLLM(Protocol):
     """An audio language model alone, without prompts. May be called from several threads."""
 

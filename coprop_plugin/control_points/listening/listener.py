@@ -157,6 +157,12 @@ class Listener:
         other.words, other._last = tuple(words), None
         return other
 
+    def load_models(self) -> None:
+        """Load the detectors now; see `LazyPart`."""
+        for role, source in self._sources.items():
+            if source is not None:
+                self._detector(role)
+
     def listen(self, clip: Clip) -> Heard:
         """Return what sounds in a clip; listening again to the clip of the last call is free.
 
