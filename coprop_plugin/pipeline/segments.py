@@ -12,7 +12,7 @@ from torch import Tensor
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.layers import as_rgb, device_of, evaluating, to_device
 from coprop_plugin.pipeline.backend_runner import SILENT, Keyframes, SegmentKeyframes
-from coprop_plugin.pipeline.mask_logits import MaskLogits, hard_mask
+from coprop_plugin.pipeline.mask_logits import MaskLogits, classes_in, hard_mask
 from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import (
     BatchedPropagator,
@@ -123,7 +123,7 @@ class SegmentPropagator:
     def number_objects(self, logits: Tensor) -> Tensor:
         """Turn the classes of a keyframe's logits `[C, H, W]` into object ids `[H, W]` from 1."""
         mask = hard_mask(logits)
-        self.class_ids = tuple(c for c in mask.unique().tolist() if c != 0)
+        self.class_ids = tuple(classes_in(mask))
         objects = torch.zeros_like(mask)
         for object_id, class_id in enumerate(self.class_ids, start=1):
             objects[mask == class_id] = object_id
@@ -346,7 +346,7 @@ def propagate_batch(
     alike: dict[tuple, list[int]] = defaultdict(list)
     for number, segment in enumerate(segments):
         sound = None if segment.sound is None else segment.sound.shape[1:]
-        objects = len(hard_mask(segment.logits).unique().nonzero())
+        objects = len(classes_in(hard_mask(segment.logits)))
         alike[objects, segment.clip.size, sound].append(number)
     masks: dict[int, list[MaskLogits]] = {}
     with evaluating(propagator):

@@ -254,7 +254,7 @@ class AudioInsertPropagator(Pretrained, nn.Module):
             trusted = upsample(decoded[:, -1:], memory.frame_size)
             logits = logits + guidance.trust(trusted, self._groups(memory)) * guided
         if masks is None:
-            masks = logits.argmax(1)
+            masks = logits.max(1).indices
         else:
             check_forced_masks(masks, frame, memory.num_objects)
         self._write(memory, self.network.remember(seen, self._id_emb(memory, masks, sound)))
