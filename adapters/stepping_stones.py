@@ -53,7 +53,7 @@ class SteppingStonesBackend(ClassChannelsBackend):
             when first needed.
 
     Raises:
-        AdapterError: If the model is not built like AAVS, or `first_stage` is no binary model.
+        AdapterError: If the model is not built like AAVS, or `first_stage` is not a binary model.
     """
 
     family = "AAVS"

@@ -8,6 +8,7 @@ from coprop_plugin.errors import MetricError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _PANELS = {
     "M_J": "M_J",
@@ -40,12 +41,7 @@ def bench_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
     """
     from matplotlib.figure import Figure
 
-    rows = [result for result in results if result["part"] == "all" and result["mean"]]
-    if not rows:
-        raise MetricError(
-            "Expected a report with scores, got one without. Run the benchmark on clips with "
-            "true masks."
-        )
+    rows = rows_of_all_clips(results)
     backends = list(dict.fromkeys(row["backend"] for row in rows))
     groups = [[row for row in rows if row["backend"] == name] for name in backends]
     height = _ROW * len(rows) + _GAP * len(groups) + _TOP
@@ -64,6 +60,26 @@ def bench_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
             _draw(axes, group, score)
             axes.tick_params(labelleft=axes is line[0])
         line[0].set_ylabel(name, fontsize=10)
+    return save_plot(figure, path, title)
+
+
+def rows_of_all_clips(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the results over all clips that have scores.
+
+    Raises:
+        MetricError: If there are none.
+    """
+    rows = [result for result in results if result["part"] == "all" and result["mean"]]
+    if not rows:
+        raise MetricError(
+            "Expected a report with scores, got one without. Run the benchmark on clips with "
+            "true masks."
+        )
+    return rows
+
+
+def save_plot(figure: "Figure", path: str | Path, title: str) -> Path:
+    """Write a figure under its title; the folder is made if needed."""
     if title:
         figure.suptitle(title, fontsize=11)
     path = Path(path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import MetricError
+from coprop_plugin.report.bench_plot import rows_of_all_clips, save_plot
 
 _SECONDS = re.compile(r"(@auto)?[@:][\d.]+(?=\+)")
 
@@ -29,12 +29,7 @@ def calls_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
     """
     from matplotlib.figure import Figure
 
-    rows = [result for result in results if result["part"] == "all" and result["mean"]]
-    if not rows:
-        raise MetricError(
-            "Expected a report with scores, got one without. Run the benchmark on clips with "
-            "true masks."
-        )
+    rows = rows_of_all_clips(results)
     backends = list(dict.fromkeys(row["backend"] for row in rows))
     figure = Figure(figsize=(1 + 6 * len(backends), 4.5), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(backends), squeeze=False)[0]
@@ -49,12 +44,7 @@ def calls_plot(results: Sequence[Mapping[str, Any]], path: str | Path, title: st
         axes.set_title(backend, fontsize=10)
         axes.margins(x=0.2, y=0.1)
         axes.spines[["top", "right"]].set_visible(False)
-    if title:
-        figure.suptitle(title, fontsize=11)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    return save_plot(figure, path, title)
 
 
 def curves(

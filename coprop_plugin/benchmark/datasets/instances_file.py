@@ -116,7 +116,7 @@ def track_masks(tracks: Sequence[InstanceTrack], frame: int, size: tuple[int, in
     """Return the masks of one frame, `[N, H, W]` bool.
 
     Raises:
-        DatasetError: If one is no mask of this size.
+        DatasetError: If one is not a mask of this size.
         MediaError: If run lengths are damaged.
     """
     masks = [_mask(track.segmentations[frame], size) for track in tracks]
