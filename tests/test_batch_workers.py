@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -80,6 +81,10 @@ def make(folder, name="bright"):
     return partial(make_model, backend, control_points="every_n", propagator="hold")
 
 
+def no_model(number):
+    raise ValueError("a model was built")
+
+
 def contents(folder):
     """Every file of the results; the manifest has times, and what is hidden is no result."""
     names = [n for n in everything_in(folder) if n[0] != "." and n != "manifest.jsonl"]
@@ -105,6 +110,13 @@ def test_workers_equal_one_process_and_a_killed_worker_is_one_failure(folder, tm
     }  # fmt: skip
     again = list(run_many(make(folder), alone, tmp_path / "two", OPTIONS))
     assert [o.status for o in again] == ["failed", "skipped", "skipped", "skipped"]
+    # Those that are finished need no model; one of which a part is missing does.
+    finished = [path for path in alone if path.stem != "bad"]
+    again = list(run_many(no_model, finished, tmp_path / "two", OPTIONS))
+    assert [o.status for o in again] == ["skipped"] * 3
+    for change in ({"redo": True}, {"bare": True}, {"report": True}):
+        with pytest.raises(ValueError, match="a model was built"):
+            list(run_many(no_model, finished, tmp_path / "two", replace(OPTIONS, **change)))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +169,7 @@ def test_a_terminated_run_leaves_no_process_and_no_partial_file(folder, tmp_path
 
 CONSUMER = """
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from coprop_plugin.batch import Options, find_inputs, make_model, run_many

@@ -166,7 +166,7 @@ def test_windows_are_centred_on_their_hops():
 @pytest.fixture(scope="module")
 def ast_folder(two_sounds, tmp_path_factory):
     """A tiny audio spectrogram transformer whose head is fitted to distinguish the two sounds."""
-    detector = untrained_sed(["A pure tone", "Noise, hiss", "Bell"]).detector
+    detector = untrained_sed(["A pure tone", "Noise, hiss", "Bell"]).listener.detector
     model, extractor = detector.model, detector.extractor
     windows = windows_at_hop(two_sounds.waveform, SR, 0.25, 1.0)
     inputs = extractor(list(windows.numpy()), sampling_rate=SR, return_tensors="pt")
@@ -265,18 +265,22 @@ def test_a_missing_model_and_one_of_another_kind_are_refused(tmp_path, two_sound
 
 
 def test_a_file_without_some_of_the_weights_is_refused(tmp_path):
-    model = untrained_sed().detector.model
+    model = untrained_sed().listener.detector.model
     model.audio_spectrogram_transformer.save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match="no weights for 4 parameters.*would be random"):
         load_pretrained("ASTForAudioClassification", tmp_path)
 
 
+def test_a_window_that_the_model_would_cut_is_refused(ast_folder):
+    assert load_detector(ast_folder, window_s=1.0).window_s == 1.0
+    with pytest.raises(ControlPointError, match="window_s up to 1 s, got .*window_s=60"):
+        load_detector(ast_folder, window_s=60)
+
+
 def test_wrong_options_are_refused(two_sounds):
     with pytest.raises(ControlPointError, match="0 < release <= threshold < 1"):
         SoundEventProvider(threshold=0.3, release=0.5)
-    with pytest.raises(
-        ControlPointError, match=r"Expected a list of names as categories, e.g. \['dog'\]"
-    ):
+    with pytest.raises(ControlPointError, match=r"Expected a list of words, e.g. \['dog'\]"):
         SoundEventProvider(categories="dog")
     with pytest.raises(ClipError, match="Expected a clip with a waveform"):
         SoundEventProvider(Scripted(dog=[1])).propose(Clip(torch.zeros(2, 3, 2, 2)))

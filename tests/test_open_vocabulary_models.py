@@ -120,7 +120,7 @@ def clip():
 @pytest.fixture(scope="module")
 def ears(tmp_path_factory):
     root = tmp_path_factory.mktemp("ears")
-    sed = untrained_sed(["Speech", "Bark", "Violin, fiddle"]).detector
+    sed = untrained_sed(["Speech", "Bark", "Violin, fiddle"]).listener.detector
     sed.model.save_pretrained(root / "ast")
     sed.extractor.save_pretrained(root / "ast")
     save_clap(root / "clap", untrained_clap())

@@ -8,6 +8,12 @@ from coprop_plugin.pipeline import CoProp
 from coprop_plugin.types import Sampling, Tracks
 
 
+def extras_missing(folder: Path, *, bare: bool, report: bool) -> bool:
+    """Return whether a result lacks a requested part, see `add_extras`."""
+    without_bare = bare and media.read_manifest(folder / BARE) is None
+    return without_bare or (report and not (folder / REPORT_NAMES[0]).is_file())
+
+
 def add_extras(
     model: CoProp,
     path: Path,

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from coprop_plugin import media
-from coprop_plugin.batch.extras import add_extras
+from coprop_plugin.batch.extras import add_extras, extras_missing
 from coprop_plugin.batch.outcome import Outcome, failure
 from coprop_plugin.batch.result_folders import about_before, described
-from coprop_plugin.errors import MediaError
+from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.pipeline import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.windows import StreamedVideo
@@ -82,6 +82,31 @@ def do_job(model: CoProp, job: Job, options: Options, progress: bool = False) ->
         return failure(job.path, error, time.monotonic() - began)
 
 
+def finished_before(job: Job, options: Options) -> Outcome | None:
+    """Return the outcome of a job of which nothing is left to do, so that it needs no model.
+
+    Args:
+        job: The file, and the folder that may hold its result.
+        options: How to segment, and what to write.
+
+    Returns:
+        None if anything is to be computed, or if the file or the result cannot be read.
+    """
+    if options.redo or extras_missing(job.folder, bare=options.bare, report=options.report):
+        return None
+    try:
+        about, before = _about(job, options)
+    except (CopropError, OSError):
+        return None
+    return Outcome(job.path, "skipped", job.folder) if before == about else None
+
+
+def _about(job: Job, options: Options) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the `about` of the result to make, and that of the result in the folder, if any."""
+    about = {**described(job.path), "options": options.settings}
+    return about, about_before(job.folder, job.path)
+
+
 def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Outcome:
     path, folder = job
     media.refuse_missing(path)
@@ -89,8 +114,7 @@ def _segmented(model: CoProp, job: Job, options: Options, progress: bool) -> Out
     if path.is_dir():
         tracks = replace(tracks, frame_rate=options.fps)
     began = time.monotonic()
-    about = {**described(path), "options": options.settings}
-    before = about_before(folder, path)
+    about, before = _about(job, options)
     if before == about and not options.redo:
         return Outcome(path, "skipped", folder)
     if before is not None and before.get("input", about["input"]) != about["input"]:

@@ -65,8 +65,6 @@ def with_ray(
             "--engine ray needs Ray, which is not installed. Run `pip install coprop-plugin[ray]`, "
             "or leave --engine out to use processes of this machine."
         ) from error
-    if not jobs:
-        return
     threads = threads or threads_of(workers)
     missing = set(range(len(jobs)))
     with _running(ray):

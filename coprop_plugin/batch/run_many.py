@@ -1,11 +1,12 @@
 """Segmenting many files: finished ones are skipped, failures listed, outcomes kept in order."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from coprop_plugin.batch.inputs import ALL, Shard, distinct
 from coprop_plugin.batch.manifest import Manifest
-from coprop_plugin.batch.one_file import Job, Options, do_job
+from coprop_plugin.batch.one_file import Job, Options, do_job, finished_before
 from coprop_plugin.batch.outcome import Outcome
 from coprop_plugin.batch.result_folders import folders_of
 from coprop_plugin.batch.workers import in_processes, set_threads
@@ -31,6 +32,7 @@ def run_many(
 ) -> Iterator[Outcome]:
     """Segment files; yields their outcomes, in order. A failure does not stop the others.
 
+    Finished files are skipped first: if all are, no model is built.
     Writes a folder for each file, and `manifest.jsonl`, into `out`. Results do not depend on the
     process that a file runs in; the number of threads may change the last bit of a number, so set
     `threads` to compare results of different numbers of workers.
@@ -56,16 +58,39 @@ def run_many(
     paths = distinct(paths)
     jobs = shard.of([Job(*job) for job in zip(paths, folders_of(paths, out), strict=True)])
     manifest = Manifest(out, options.settings, rank=shard.index if shard.count > 1 else None)
+    skipped, left = _finished(jobs, options)
+    outcomes = _outcomes(make, [jobs[n] for n in left], options, workers, engine, threads, progress)
+    # One process shows the progress of each file instead.
+    progress = progress and (workers > 1 or engine == "ray")
+    counted = _counted(((left[n], outcome) for n, outcome in outcomes), len(left), progress)
+    yield from _in_order(_recorded(itertools.chain(skipped.items(), counted), manifest))
+
+
+def _finished(jobs: Sequence[Job], options: Options) -> tuple[dict[int, Outcome], list[int]]:
+    """Return the outcomes of finished jobs by number, and the numbers of the others."""
+    before = {number: finished_before(job, options) for number, job in enumerate(jobs)}
+    skipped = {number: outcome for number, outcome in before.items() if outcome is not None}
+    return skipped, [number for number in before if number not in skipped]
+
+
+def _outcomes(
+    make: Callable[..., CoProp],
+    jobs: Sequence[Job],
+    options: Options,
+    workers: int,
+    engine: Engine,
+    threads: int | None,
+    progress: bool,
+) -> Numbered:
+    if not jobs:
+        return iter(())
     if engine == "ray":
         from coprop_plugin.batch.ray_actors import with_ray
 
-        outcomes = with_ray(make, jobs, options, workers, threads)
-    elif workers > 1:
-        outcomes = in_processes(make, jobs, options, workers, threads)
-    else:
-        outcomes = _one_by_one(make, jobs, options, threads, progress)
-        progress = False
-    yield from _in_order(_recorded(_counted(outcomes, len(jobs), progress), manifest))
+        return with_ray(make, jobs, options, workers, threads)
+    if workers > 1:
+        return in_processes(make, jobs, options, workers, threads)
+    return _one_by_one(make, jobs, options, threads, progress)
 
 
 def _one_by_one(

@@ -60,7 +60,7 @@ def untrained_sed(
     Its thresholds are 0.5, around which random probabilities lie.
 
     Example:
-        >>> untrained_sed(["dog"]).detector.model.config.id2label
+        >>> untrained_sed(["dog"]).listener.detector.model.config.id2label
         {0: 'dog'}
     """
     config = transformers_class("ASTConfig")(
@@ -68,7 +68,7 @@ def untrained_sed(
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=16,
-        max_length=96,
+        max_length=100,
         num_mel_bins=32,
         patch_size=16,
         time_stride=16,
@@ -79,6 +79,6 @@ def untrained_sed(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = transformers_class("ASTForAudioClassification")(config).eval()
-    extractor = transformers_class("ASTFeatureExtractor")(max_length=96, num_mel_bins=32)
+    extractor = transformers_class("ASTFeatureExtractor")(max_length=100, num_mel_bins=32)
     detector = AstDetector(model, extractor, MODEL_ID)
     return SoundEventProvider(detector, threshold=0.5, release=0.5)

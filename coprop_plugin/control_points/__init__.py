@@ -8,6 +8,7 @@ from coprop_plugin.control_points.ensemble import EnsembleProvider, count_votes
 from coprop_plugin.control_points.gate import GateProvider, cut_out
 from coprop_plugin.control_points.language.examples import Example, flags_a_second
 from coprop_plugin.control_points.learned_changes import ChangeDetectorProvider
+from coprop_plugin.control_points.listening.activity_spans import active_spans
 from coprop_plugin.control_points.novelty import NoveltyProvider, find_audio_changes
 from coprop_plugin.control_points.providers import (
     CosineProvider,
@@ -23,7 +24,6 @@ from coprop_plugin.control_points.sed import (
     ListenerProvider,
     SoundEventProvider,
     SpeechProvider,
-    active_spans,
 )
 from coprop_plugin.control_points.strategies import (
     OneStepProvider,

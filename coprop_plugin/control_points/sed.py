@@ -1,32 +1,18 @@
 """Control points from sound-event detection: where the set of active categories changes."""
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from coprop_plugin.control_points.language.name_categories import ask_for_categories
-from coprop_plugin.control_points.listening.activity_spans import (
-    Spans,
-    active_sets,
-    active_spans,
-    checked_thresholds,
-    rounded_spans,
-)
-from coprop_plugin.control_points.listening.detector_loading import load_detector
+from coprop_plugin.control_points.listening.activity_spans import Spans, active_sets
 from coprop_plugin.control_points.listening.detectors import Detector
-from coprop_plugin.control_points.listening.listener import Listener, as_listener
-from coprop_plugin.control_points.listening.mel_rows import waveform_around
+from coprop_plugin.control_points.listening.listener import Listener, Names, as_listener
 from coprop_plugin.control_points.listening.speech import SPEECH
 from coprop_plugin.control_points.llm.resolve import LLMSource, as_audio_llm
-from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.types.timeline import change_frames, segment_starts_s, states_of_frames
-
-Categories = Sequence[str] | Callable[[Clip], Sequence[str]]
-"""Names of categories, or a function that returns those of a clip."""
 
 
 @PROVIDERS.register_module(name=["SoundEventProvider", "sed"])
@@ -67,7 +53,7 @@ class SoundEventProvider:
     def __init__(
         self,
         detector: str | Path | Detector = "facebook/pe-a-frame-small",
-        categories: Categories | None = None,
+        categories: Names | None = None,
         llm: LLMSource | None = None,
         threshold: float = 0.3,
         release: float | None = None,
@@ -77,26 +63,22 @@ class SoundEventProvider:
         local_files_only: bool = False,
         device: torch.device | str | None = None,
     ) -> None:
-        self.threshold, self.release = checked_thresholds(threshold, release)
-        if isinstance(categories, str):
-            raise ControlPointError(
-                f"Expected a list of names as categories, e.g. [{categories!r}], got the text "
-                f"{categories!r}."
-            )
-        self.detector, self.categories = detector, categories
-        self.llm = None if llm is None else as_audio_llm(llm)
-        self._loading: Mapping[str, Any] = dict(
-            hop_s=hop_s, window_s=window_s, local_files_only=local_files_only, device=device
+        self.listener = Listener(
+            detector,
+            categories,
+            llm=None if llm is None else as_audio_llm(llm),
+            threshold=threshold,
+            release=release,
+            hop_s=hop_s,
+            window_s=window_s,
+            local_files_only=local_files_only,
+            device=device,
+            as_labels=True,
         )
 
     def load_models(self) -> None:
         """Load the detector now; see `LazyPart`."""
-        self._loaded()
-
-    def _loaded(self) -> Detector:
-        if isinstance(self.detector, str | Path):
-            self.detector = load_detector(self.detector, **self._loading)
-        return self.detector
+        self.listener.load_models()
 
     def propose(self, clip: Clip) -> ControlPoints:
         """Return the frames at which the set of active categories changes.
@@ -108,24 +90,8 @@ class SoundEventProvider:
             AudioLLMError: If the language model gives no answer.
             ControlPointParseError: If its answer names no categories.
         """
-        waveform, start_s = waveform_around(clip)
-        detector = self._loaded()
-        names = self.categories(clip) if callable(self.categories) else self.categories
-        log: dict[str, Any] = {}
-        if names is None and self.llm is not None:
-            names, log["conversation"] = ask_for_categories(self.llm, clip)
-            log["model_id"] = self.llm.model_id
-            if not names:
-                return ControlPoints.from_indices([0], clip.num_frames, "sed", log)
-        activity = detector.activity(waveform, clip.sample_rate, names)
-        spans = active_spans(activity, self.threshold, self.release, start_s)
-        log |= {
-            "detector": detector.model_id,
-            "threshold": self.threshold,
-            "release": self.release,
-            "spans": rounded_spans(spans),
-        }
-        return _points(spans, clip, "sed", log)
+        heard = self.listener.listen(clip)
+        return _points(heard.spans, clip, "sed", {**heard.log})
 
 
 @PROVIDERS.register_module(name=["ListenerProvider", "listener"])

@@ -70,7 +70,7 @@ def read_instances(path: Path) -> tuple[dict[int, str], list[InstanceVideo]]:
         videos = [_video(entry, tracks) for entry in content["videos"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DatasetError(
-            f"{path} is no file of instance tracks ({short_reason(error)}). Expected `videos`, "
+            f"{path} does not hold instance tracks ({short_reason(error)}). Expected `videos`, "
             "`annotations` and `categories`, as in YouTube-VIS."
         ) from error
     for video in videos:
@@ -106,7 +106,7 @@ def read_predicted_tracks(path: Path) -> dict[int, list[InstanceTrack]]:
             found.setdefault(int(entry["video_id"]), []).append(track)
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{path} is no list of results ({short_reason(error)}). Expected entries with "
+            f"{path} does not hold a list of results ({short_reason(error)}). Expected entries with "
             "`video_id`, `category_id`, `score` and `segmentations`."
         ) from error
     return found

@@ -13,6 +13,7 @@ from coprop_plugin.errors import ControlPointError
 from coprop_plugin.layers import device_of
 
 _AT_ONCE = 8
+_AST_ROW_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -116,18 +117,16 @@ class AstDetector:
         window_s: Length of a window; it is padded to the input length of the model.
 
     Raises:
-        ControlPointError: If hop or window are not above 0.
+        ControlPointError: If hop or window are not above 0, or the window is longer than the input
+            of the model.
     """
 
     def __init__(
         self, model: Any, extractor: Any, model_id: str, hop_s: float = 0.25, window_s: float = 1.0
     ) -> None:
-        if not (hop_s > 0 and window_s > 0):
-            raise ControlPointError(
-                f"Expected seconds above 0, got hop_s={hop_s} and window_s={window_s}."
-            )
+        longest_s = extractor.max_length * _AST_ROW_S
+        self.hop_s, self.window_s = checked_window(hop_s, window_s, longest_s)
         self.model, self.extractor, self.model_id = model, extractor, model_id
-        self.hop_s, self.window_s = hop_s, window_s
 
     @torch.no_grad()
     def activity(self, waveform: Tensor, sample_rate: int, categories: Words | None) -> Activity:
@@ -150,6 +149,20 @@ class AstDetector:
             probs = self.model(**inputs).logits.float().sigmoid().cpu()
             rows += [torch.stack([probs[:, c].amax(1) for c in columns.values()], dim=1)]
         return Activity(tuple(columns), torch.cat(rows), self.hop_s)
+
+
+def checked_window(hop_s: float, window_s: float, longest_s: float) -> tuple[float, float]:
+    """Return hop and length of a detector's windows, in seconds.
+
+    Raises:
+        ControlPointError: If they are not above 0, or a window is longer than `longest_s`.
+    """
+    if not (hop_s > 0 and 0 < window_s <= longest_s):
+        raise ControlPointError(
+            f"Expected hop_s above 0 and window_s up to {longest_s:g} s, got "
+            f"hop_s={hop_s} and window_s={window_s}."
+        )
+    return hop_s, window_s
 
 
 def windows_at_hop(waveform: Tensor, rate: int, hop_s: float, window_s: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ from coprop_plugin.control_points.listening.mel_rows import waveform_around
 from coprop_plugin.control_points.listening.visible_words import Words, words_of
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.types import AudioLLM, Clip, ControlPoints, Sounds
+
+Names = Sequence[str] | Callable[[Clip], Sequence[str]]
+"""Names of what may sound, or a function that returns those of a clip."""
 
 _SCORE_ROW_S = 0.25
 """The logged scores have no finer rows."""
@@ -102,8 +105,8 @@ class Listener:
     Args:
         detector: An id or a folder, see `load_detector`; "speech"; or a detector. It is loaded when
             it is first used.
-        words: What to listen for: names of visible things. None: all of `VISIBLE`, or what `namer`
-            or `llm` names.
+        words: What to listen for: names of visible things, or a function that returns those of a
+            clip. None: all of `VISIBLE`, or what `namer` or `llm` names.
         namer: A second detector, which first names the words of the whole clip out of `words`; the
             first one then tells when they sound. For detectors that need a short list of words.
         llm: A language model that names the words of a clip, if there are no `words`.
@@ -113,6 +116,7 @@ class Listener:
         window_s: Length of such a window.
         local_files_only: Whether to download nothing.
         device: Device of the detectors; None is the CPU.
+        as_labels: Whether words are a detector's own labels; then None is all that it has.
 
     Raises:
         ControlPointError: If the thresholds are not 0 < release <= threshold < 1, or `words` is a
@@ -127,7 +131,7 @@ class Listener:
     def __init__(
         self,
         detector: str | Path | Detector,
-        words: Sequence[str] | None = None,
+        words: Names | None = None,
         namer: str | Path | Detector | None = None,
         llm: AudioLLM | None = None,
         threshold: float = 0.3,
@@ -137,15 +141,16 @@ class Listener:
         window_s: float = 1.0,
         local_files_only: bool = False,
         device: torch.device | str | None = None,
+        as_labels: bool = False,
     ) -> None:
         if isinstance(words, str):
             raise ControlPointError(
                 f"Expected a list of words, e.g. [{words!r}], got the text {words!r}."
             )
         self.threshold, self.release = checked_thresholds(threshold, release)
-        self.words, self.llm = None if words is None else tuple(words), llm
-        self.device = device
-        self._sources: dict[str, Any] = {"detector": detector, "namer": namer}
+        self.words: Names | None = words if words is None or callable(words) else tuple(words)
+        self.detector, self.namer, self.llm = detector, namer, llm
+        self.device, self._as_labels = device, as_labels
         self._loading: dict[str, Any] = dict(
             hop_s=hop_s, window_s=window_s, local_files_only=local_files_only
         )
@@ -159,9 +164,9 @@ class Listener:
 
     def load_models(self) -> None:
         """Load the detectors now; see `LazyPart`."""
-        for role, source in self._sources.items():
-            if source is not None:
-                self._detector(role)
+        self.detector = self._loaded(self.detector)
+        if self.namer is not None:
+            self.namer = self._loaded(self.namer)
 
     def listen(self, clip: Clip) -> Heard:
         """Return what sounds in a clip; listening again to the clip of the last call is free.
@@ -182,9 +187,9 @@ class Listener:
 
     def _listen(self, clip: Clip, waveform: Tensor, start_s: float) -> Heard:
         words, log = self._words(clip, waveform)
-        if not words:
+        if words is not None and not words:
             return Heard({}, Activity((), torch.zeros(0, 0), 1.0), start_s, log)
-        detector = self._detector("detector")
+        self.detector = detector = self._loaded(self.detector)
         activity = detector.activity(waveform, clip.sample_rate, words)
         spans = active_spans(activity, self.threshold, self.release, start_s)
         log |= {
@@ -197,27 +202,27 @@ class Listener:
         log["heard"] = heard.scores()
         return heard
 
-    def _words(self, clip: Clip, waveform: Tensor) -> tuple[Words, dict[str, Any]]:
-        """Return what to listen for in a clip, and how that was found."""
+    def _words(self, clip: Clip, waveform: Tensor) -> tuple[Words | None, dict[str, Any]]:
+        """Return what to listen for in a clip, None for all labels, and how that was found."""
         log: dict[str, Any] = {}
-        names: Sequence[str] | None = self.words
+        names = self.words(clip) if callable(self.words) else self.words
         if names is None and self.llm is not None:
             names, log["conversation"] = ask_for_categories(self.llm, clip)
             log["model_id"] = self.llm.model_id
+        if self._as_labels:
+            return names, log
         words = words_of(names)
-        if self._sources["namer"] is None:
+        if self.namer is None:
             return words, log
-        namer = self._detector("namer")
+        self.namer = namer = self._loaded(self.namer)
         activity = namer.activity(waveform, clip.sample_rate, words)
         found = active_spans(activity, self.threshold, self.release)
         log |= {"namer": namer.model_id, "named": [word for word, spans in found.items() if spans]}
         return {word: words[word] for word in log["named"]}, log
 
-    def _detector(self, role: str) -> Detector:
-        source = self._sources[role]
+    def _loaded(self, source: str | Path | Detector) -> Detector:
         if isinstance(source, str | Path):
-            source = load_detector(source, device=self.device, **self._loading)
-            self._sources[role] = source
+            return load_detector(source, device=self.device, **self._loading)
         return source
 
 

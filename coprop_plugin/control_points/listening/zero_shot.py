@@ -8,7 +8,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from coprop_plugin.audio.resample import resample
-from coprop_plugin.control_points.listening.detectors import Activity, windows_at_hop
+from coprop_plugin.control_points.listening.detectors import (
+    Activity,
+    checked_window,
+    windows_at_hop,
+)
 from coprop_plugin.control_points.listening.visible_words import Words
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.layers import device_of
@@ -43,13 +47,9 @@ class ClapDetector:
         hop_s: float = 0.25,
         window_s: float = 1.0,
     ) -> None:
-        if not (hop_s > 0 and 0 < window_s <= 10):
-            raise ControlPointError(
-                "Expected hop_s above 0 and window_s up to 10 s, got "
-                f"hop_s={hop_s} and window_s={window_s}."
-            )
+        self.hop_s, self.window_s = checked_window(hop_s, window_s, longest_s=10.0)
         self.model, self.extractor, self.tokenizer = model, extractor, tokenizer
-        self.model_id, self.hop_s, self.window_s = model_id, hop_s, window_s
+        self.model_id = model_id
 
     @torch.no_grad()
     def activity(self, waveform: Tensor, sample_rate: int, categories: Words | None) -> Activity:
