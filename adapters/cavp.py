@@ -11,7 +11,7 @@ from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.decibel_mel import as_log_mel, decibel_mel
 from coprop_plugin.adapters.pictures import model_input
-from coprop_plugin.adapters.sound import seconds_of
+from coprop_plugin.adapters.sound import check_sound_of_call, seconds_of
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
@@ -89,12 +89,7 @@ class CAVPBackend(ClassChannelsBackend):
                 "`eval_mode=True`, or call the model itself."
             )
         pictures = self._pictures(frames)
-        if not isinstance(audio, Tensor) or audio.ndim != 4 or len(audio) != len(pictures):
-            came = list(audio.shape) if isinstance(audio, Tensor) else type(audio).__name__
-            raise AdapterError(
-                "Expected one spectrogram per frame, [T, 1, 96, 64], in a call of CAVP, got audio "
-                f"{came} for {len(pictures)} frames."
-            )
+        check_sound_of_call(audio, len(pictures), "spectrogram [1, 96, 64]", "CAVP", 4)
         clip = Clip(
             pictures,
             times=avsbench_times(len(pictures)),

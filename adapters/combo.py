@@ -13,6 +13,7 @@ from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.pictures import model_input
 from coprop_plugin.adapters.pre_masks import PreMasks, pre_mask_pictures
+from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import AdapterError
@@ -136,11 +137,7 @@ class COMBOBackend(ClassChannelsBackend):
             if self.is_semantic:
                 log_mel = log_mel[entry[_FLAGS[0]].flatten() != 0]
             length = len(entry["images"])
-            if len(log_mel) != length:
-                raise AdapterError(
-                    f"Expected one log-mel example per frame in a call of {self.family}, got "
-                    f"{len(log_mel)} for {length} frames."
-                )
+            check_sound_of_call(log_mel, length, "log-mel example", self.family)
             clip = Clip(
                 entry["images"].detach().cpu().float() / 255,
                 times=avsbench_times(length),

@@ -10,8 +10,8 @@ from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.pictures import DATASET_SIZE
+from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.audio.log_mel import clip_log_mel
-from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers import device_of
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
@@ -66,12 +66,7 @@ class SAMABackend(ClassChannelsBackend):
         frames, log_mel = self._bind(args, kwargs)
         # They were enlarged from this size, which is enough to propagate at.
         pictures = interpolate(self._pictures(frames), DATASET_SIZE, mode="area")
-        if not isinstance(log_mel, Tensor) or log_mel.ndim != 4 or len(log_mel) != len(pictures):
-            came = list(log_mel.shape) if isinstance(log_mel, Tensor) else type(log_mel).__name__
-            raise AdapterError(
-                "Expected one log-mel example per frame, [T, 1, 96, 64], in a call of SAMA-AVS, "
-                f"got audio {came} for {len(pictures)} frames."
-            )
+        check_sound_of_call(log_mel, len(pictures), "log-mel example [1, 96, 64]", "SAMA-AVS", 4)
         clip = Clip(
             pictures,
             times=avsbench_times(len(pictures)),

@@ -20,6 +20,7 @@ from coprop_plugin.audio.log_mel import (
     clip_log_mel,
     warn_of_fixed_audio,
 )
+from coprop_plugin.errors import AdapterError
 from coprop_plugin.types import AVSBENCH_INSTANT_S, AudioEncoder, Clip
 
 
@@ -127,6 +128,30 @@ def optional_audio_encoder(encoder: str | Mapping[str, Any] | None) -> AudioEnco
         UnknownNameError: If there is no such encoder.
     """
     return None if encoder is None else build_audio_encoder(encoder)
+
+
+def check_sound_of_call(
+    sound: Any, num_frames: int, expected: str, family: str, ndim: int | None = None
+) -> None:
+    """Refuse the sound of a wrapped model's own call unless it is a row for each frame.
+
+    Args:
+        sound: What came, a tensor `[T, ...]` if it is right.
+        num_frames: Of the call, T.
+        expected: What a row is, for the message.
+        family: Name of the model, for the message.
+        ndim: Dimensions that it must have; None for any.
+
+    Raises:
+        AdapterError: If it is something else.
+    """
+    if isinstance(sound, Tensor) and len(sound) == num_frames and ndim in (None, sound.ndim):
+        return
+    came = list(sound.shape) if isinstance(sound, Tensor) else type(sound).__name__
+    raise AdapterError(
+        f"Expected one {expected} per frame in a call of {family}, got audio {came} for "
+        f"{num_frames} frames."
+    )
 
 
 def embedded(encoder: AudioEncoder | None, audio: Tensor) -> Tensor:

@@ -159,7 +159,7 @@ def test_polygons_have_the_pixels_of_pycocotools(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda c: c.pop("videos"), "no file of instance tracks"),
+        (lambda c: c.pop("videos"), "does not hold instance tracks"),
         (lambda c: c["videos"][0].update(file_names=["../a/b.jpg"] * 4), "no plain names"),
         (lambda c: c["annotations"][0].update(segmentations=[None]), "another length"),
         (lambda c: c["annotations"][0].update(category_id=9), "without a name"),

@@ -17,9 +17,9 @@ from coprop_plugin.adapters.avsegformer.wav_files import wav_log_mels
 from coprop_plugin.adapters.calls import ModelCall, clip_rows
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes, borrow_model
+from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.audio.log_mel import clip_log_mel
-from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
 
@@ -112,11 +112,7 @@ class AVSegFormerBackend(UpstreamBackend):
         log_mel = self._log_mels(audio)
         if self.is_ours:
             check_call(log_mel, frames)
-        if len(log_mel) != len(pictures):
-            raise AdapterError(
-                "Expected one log-mel example per frame in a call of AVSegFormer, got "
-                f"{len(log_mel)} for {len(pictures)} frames."
-            )
+        check_sound_of_call(log_mel, len(pictures), "log-mel example", "AVSegFormer")
         clips = [
             Clip(
                 pictures[clip],

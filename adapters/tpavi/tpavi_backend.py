@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.calls import ModelCall, clip_rows, map_tensors
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.sound import VGGishFeatures
+from coprop_plugin.adapters.sound import VGGishFeatures, check_sound_of_call
 from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.adapters.upstream import UpstreamBackend
-from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times
 
@@ -132,12 +131,7 @@ class TPAVIBackend(UpstreamBackend):
         arguments = self._bind(args, kwargs)
         frames, audio, flag = (*arguments, None, None)[:3]
         pictures = self._pictures(frames)
-        if not isinstance(audio, Tensor) or audio.shape[:1] != pictures.shape[:1]:
-            came = list(audio.shape) if isinstance(audio, Tensor) else type(audio).__name__
-            raise AdapterError(
-                "Expected one VGGish embedding per frame, [N, 128], in a call of TPAVI, got audio "
-                f"{came} for {len(pictures)} frames."
-            )
+        check_sound_of_call(audio, len(pictures), "VGGish embedding [128]", "TPAVI")
         rows = clip_rows(len(pictures), self.frames_per_clip, flag, self.family)
         clips = [
             Clip(

@@ -106,7 +106,7 @@ def read_predicted_tracks(path: Path) -> dict[int, list[InstanceTrack]]:
             found.setdefault(int(entry["video_id"]), []).append(track)
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{path} does not hold a list of results ({short_reason(error)}). Expected entries with "
+            f"{path} does not list results ({short_reason(error)}). Expected entries with "
             "`video_id`, `category_id`, `score` and `segmentations`."
         ) from error
     return found
