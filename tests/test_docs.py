@@ -52,7 +52,7 @@ def given(tmp_path_factory):
     """Files that the pages use: a video of ten seconds, and clips in MS3's layout."""
     folder = tmp_path_factory.mktemp("docs")
     scene = Scene.made_up(seed=11, duration_s=10.0, size=(240, 320))
-    media.write_clip(scene.clip(fps=25), folder / "street.mp4")
+    media.write_clip(scene.clip(fps=12), folder / "street.mp4")
     make_ms3(folder / "data" / "Multi-sources", {"a": ("train", "01011"), "b": ("train", "11111")})
     return folder
 

@@ -54,7 +54,9 @@ def test_in_coprop_silence_ends_the_mask(disc):
     assert not result.masks[2:].any()
 
 
-def test_a_batch_is_one_frame_after_the_other(model, disc):
+def test_a_batch_is_one_frame_after_the_other(disc):
+    model = load_sounding_object()
+    model.input_size = 96
     frames = torch.stack([disc[0], disc[0].flip(2), torch.zeros_like(disc[0])])
     sound = torch.ones(3, 1, 96, 64)
     with torch.no_grad():
