@@ -64,13 +64,13 @@ def test_a_family_is_learned(family, alone):
     batch = batch_of(WorldSeconds("train", length=8, size=SIZE, silenced=0.0))
     optimizer = torch.optim.Adam(training.parameters(), 3e-3)
     totals = []
-    for _ in range(20):
+    for _ in range(12):
         loss = sum(training(**batch).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         totals.append(loss.item())
-    assert totals[-1] < 0.75 * totals[0]
+    assert totals[-1] < 0.85 * totals[0]
     assert [n for n, p in training.named_parameters() if p.grad is None] == []
 
 
