@@ -99,12 +99,12 @@ def test_the_chosen_keyframe_is_propagated_backward_and_forward(scene, clip):
 
 @pytest.mark.parametrize("propagator", [HoldPropagator(), FlowPropagator()])
 def test_backward_propagation_equals_forward_on_reversed_frames(clip, scene, propagator):
-    logits = TruthBackend(scene).segment_keyframes(clip, [7])[0]
+    keyframe = MaskLogits.of_keyframe(TruthBackend(scene).segment_keyframes(clip, [7])[0])
     mirrored = Clip(clip.frames.flip(0), clip.waveform, clip.sample_rate, clip.times)
     last = clip.num_frames - 1
     ways = [
-        Segment(clip, range(7, 1, -1), None, logits),
-        Segment(mirrored, range(last - 7, last - 1), None, logits),
+        Segment(clip, range(7, 1, -1), None, keyframe),
+        Segment(mirrored, range(last - 7, last - 1), None, keyframe),
     ]
     back, forth = propagate_batch(propagator, 1, ways, at_once=1)
     assert len(back) == 6

@@ -5,7 +5,7 @@ import torch
 
 from coprop_plugin import Clip, CoProp, media, wrap
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.pipeline import Segment, WindowLimits, propagate_batch
+from coprop_plugin.pipeline import MaskLogits, Segment, WindowLimits, propagate_batch
 from coprop_plugin.propagation import AudioInsertPropagator, FlowPropagator
 
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
@@ -51,7 +51,8 @@ def segments(propagator, counts, num_classes=5):
             logits[1 + (n + number) % (num_classes - 1), :, 12 * n : 12 * n + 10] = 9
         logits[0] += 1
         frames = range(start, start + length)
-        made.append(Segment(clips[number % 2], frames, sounds[number % 2], logits))
+        masks = MaskLogits.of_keyframe(logits)
+        made.append(Segment(clips[number % 2], frames, sounds[number % 2], masks))
         start += length
     return made
 

@@ -7,7 +7,7 @@ from torch.overrides import TorchFunctionMode
 
 from coprop_plugin import Clip, wrap
 from coprop_plugin.errors import PropagationError
-from coprop_plugin.pipeline import Segment, propagate_batch
+from coprop_plugin.pipeline import MaskLogits, Segment, propagate_batch
 from coprop_plugin.propagation import AudioInsertPropagator
 
 TOY = dict(encoder=dict(type="r50", width=8, blocks=(1, 1, 1)), width=16, num_heads=2)
@@ -71,7 +71,7 @@ def propagated(propagator, *segments):
     starts = [sum(length for length, _ in segments[:n]) for n in range(len(segments))]
     whole = clip(sum(length for length, _ in segments))
     made = [
-        Segment(whole, range(start, start + length), None, logits)
+        Segment(whole, range(start, start + length), None, MaskLogits.of_keyframe(logits))
         for start, (length, logits) in zip(starts, segments, strict=True)
     ]
     with torch.no_grad():

@@ -31,4 +31,7 @@ def segment_in_batches(
     """
     starts = range(0, len(indices), frames_at_once)
     logits = [segment(indices[start : start + frames_at_once]) for start in starts]
+    if len(logits) == 1:
+        # All classes of a large picture take long to copy.
+        return logits[0]
     return torch.cat(logits) if logits else empty

@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from coprop_plugin.media.folders import writing
+from coprop_plugin.media.planes import TAGS, Matrix, Planes, usual_matrix
 from coprop_plugin.media.video_formats import MP4, VideoFormat
 from coprop_plugin.types import Clip
 
@@ -79,6 +80,7 @@ class VideoWriter:
         self._audio = audio
         self.pixel_aspect: Fraction | None = None
         self._lengths: dict[int, int] = {}
+        self._matrix: Matrix = "ITU601"
         self._video: av.VideoStream | None = None
 
     def __enter__(self) -> "VideoWriter":
@@ -87,43 +89,55 @@ class VideoWriter:
             self._container = av.open(str(self._partial), "w", format=self.video_format.container)
         return self
 
-    def add(self, picture: np.ndarray, time_s: float, length_s: float) -> None:
+    def add(self, picture: np.ndarray | Planes, time_s: float, length_s: float) -> None:
         """Show a picture from `time_s` on for `length_s` seconds.
 
-        It is `[H, W, 3]` uint8; `[H, W, 4]`, with its opacity, if the format has alpha.
+        It is `[H, W, 3]` uint8; `[H, W, 4]`, with its opacity, if the format has alpha; or
+        `Planes`, which are encoded as they are if the format is 4:2:0.
         """
         with writing(self.path):
             if self._video is None:
                 self._video = self._begin(picture)
             self._mux_audio_until(time_s)
-            layout = "rgba" if self.video_format.has_alpha else "rgb24"
-            # Without a copy, as converting the colours makes one.
-            frame = av.VideoFrame.from_numpy_buffer(self._padded(picture), format=layout)
-            frame = frame.reformat(
-                format=self.video_format.pixels,
-                dst_colorspace=self._colorspace,
-                dst_color_range="MPEG",
-                threads=1,
-            )
+            frame = self._frame_of(picture)
             clock = self.video_format.clock
             frame.pts = stamp = round(time_s / clock)
             frame.time_base = clock
             self._lengths[stamp] = max(1, round(length_s / clock))
             self._mux_video(self._video, frame)
 
+    def _frame_of(self, picture: np.ndarray | Planes) -> av.VideoFrame:
+        if isinstance(picture, Planes):
+            frame, matrix = picture.frame, picture.matrix
+        else:
+            layout, matrix = "rgba" if self.video_format.has_alpha else "rgb24", None
+            # Without a copy, as converting the colours makes one.
+            frame = av.VideoFrame.from_numpy_buffer(self._padded(picture), format=layout)
+        if (matrix, frame.format.name) == (self._matrix, self.video_format.pixels):
+            return frame
+        return frame.reformat(
+            format=self.video_format.pixels,
+            src_colorspace=matrix,
+            dst_colorspace=self._matrix,
+            dst_color_range="MPEG",
+            threads=1,
+        )
+
     def _padded(self, picture: np.ndarray) -> np.ndarray:
         return pad_to_even(picture) if self.video_format.even else np.ascontiguousarray(picture)
 
-    def _begin(self, picture: np.ndarray) -> av.VideoStream:
-        height, width = self._padded(picture).shape[:2]
+    def _begin(self, picture: np.ndarray | Planes) -> av.VideoStream:
+        if isinstance(picture, Planes):
+            (height, width), self._matrix = picture.size, picture.matrix
+        else:
+            height, width = self._padded(picture).shape[:2]
+            self._matrix = usual_matrix(height)
         # The rate is a hint for players; the time stamps say when.
         video = cast(av.VideoStream, self._container.add_stream(self.video_format.codec, rate=30))
         video.width, video.height, video.pix_fmt = width, height, self.video_format.pixels
         video.codec_context.time_base = self.video_format.clock
         video.codec_context.options = dict(self.video_format.options)
-        # Untagged colours are guessed by size: BT.709 from 720 lines on, BT.601 below.
-        tag = 1 if height >= 720 else 6
-        self._colorspace = "ITU709" if height >= 720 else "ITU601"
+        tag = TAGS[self._matrix]
         video.codec_context.colorspace = tag
         video.codec_context.color_primaries = tag
         video.codec_context.color_trc = tag

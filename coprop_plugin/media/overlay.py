@@ -2,7 +2,7 @@
 
 import colorsys
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.encode import VideoWriter, audio_of, picture_of, shown_times
 from coprop_plugin.media.masks import mask_box
+from coprop_plugin.media.planes import Matrix, Planes, black_and
 from coprop_plugin.media.rewrite import Spans, rewrite_video
+from coprop_plugin.media.video_formats import OVERLAY
 from coprop_plugin.types import DEFAULT_TRACKS, Clip, Tracks
 
 TINT = 0.45
@@ -57,7 +59,8 @@ def write_overlay(
     """
     path = Path(path)
     if source is not None:
-        rewrite_video(path, source, _LayerTrack(mask_of, spans).paint, tracks=tracks)
+        track = _LayerTrack(mask_of, spans)
+        rewrite_video(path, source, track.paint, OVERLAY, tracks, track.paint_planes)
     elif clip is not None:
         _overlay_on_clip(path, mask_of, clip)
     else:
@@ -69,7 +72,7 @@ def write_overlay(
 
 
 def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
-    with VideoWriter(path, audio=audio_of(clip)) as writer:
+    with VideoWriter(path, OVERLAY, audio=audio_of(clip)) as writer:
         for index, (start_s, length_s) in enumerate(shown_times(clip)):
             painted = paint(picture_of(clip.frames[index]), mask_of(index))
             writer.add(painted, start_s, length_s)
@@ -85,15 +88,24 @@ class _LayerTrack:
         self._mask: np.ndarray | None = None
 
     def paint(self, picture: np.ndarray, time_s: float) -> np.ndarray:
+        layer = self._layer_at(time_s, picture.shape[:2])
+        return picture if layer is None else layer.on(picture)
+
+    def paint_planes(self, picture: Planes, time_s: float) -> None:
+        layer = self._layer_at(time_s, picture.size)
+        if layer is not None:
+            layer.onto(picture)
+
+    def _layer_at(self, time_s: float, size: tuple[int, ...]) -> "_Layer | None":
         index = self._spans.at(time_s)
         if index is None:
-            return picture
+            return None
         if index != self._index:
             self._index, mask = index, self._mask_of(index)
             # Consecutive frames often have the same mask.
             if self._mask is None or not np.array_equal(self._mask, mask):
-                self._mask, self._layer = mask, _Layer(mask, picture.shape[:2])
-        return self._layer.on(picture)
+                self._mask, self._layer = mask, _Layer(mask, size)
+        return self._layer
 
 
 def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -110,41 +122,90 @@ def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 class _Layer:
-    """Colours and weights of a mask, computed before the picture is known."""
+    """Colours and weights of a mask, computed before the picture is known.
 
-    def __init__(self, mask: np.ndarray, size: tuple[int, int]) -> None:
-        mask = _resized(np.asarray(mask).astype(np.uint8), size)
+    Args:
+        mask: As for `paint`.
+        size: Of the pictures.
+    """
+
+    def __init__(self, mask: np.ndarray, size: tuple[int, ...]) -> None:
+        mask = _resized(np.asarray(mask).astype(np.uint8, copy=False), size)
         width = _outline_width(size)
         self._box: tuple[slice, slice] | None = None
         if not mask.any():
             return
         left, top, right, bottom = mask_box(mask)
-        # Only the box around the mask is computed: most masks are small.
+        # Only the box around the mask is computed: most masks are small. It begins at an even pixel
+        # and ends at one, unless the picture ends before, for colours at half the size.
         self._box = (
-            slice(max(0, top - width - 1), bottom + width + 1),
-            slice(max(0, left - width - 1), right + width + 1),
+            slice(max(0, top - width - 1) // 2 * 2, -(-(bottom + width + 1) // 2) * 2),
+            slice(max(0, left - width - 1) // 2 * 2, -(-(right + width + 1) // 2) * 2),
         )
-        mask = mask[self._box]
+        self._mask = mask = mask[self._box]
         inside = mask > 0
         line = inside & near_a_change(mask, width)
         # A dark rim keeps a bright outline visible on a bright ground.
         rim = ~inside & near_a_change(mask, 1)
-        weight = np.zeros((*mask.shape, 1), np.uint16)
-        weight[rim], weight[inside], weight[line] = 128, round(256 * TINT), 256
         # In integer 256ths: 16 bits hold 255 * 256, and floats would take five times as long.
-        self._paint = class_colours()[mask].astype(np.uint16) * (weight * inside[..., None])
-        # As long rows of numbers, which numpy computes ten times as fast as many short ones.
-        self._keep = np.repeat(256 - weight, 3, axis=2)
+        self._weight = np.zeros(mask.shape, np.uint16)
+        self._weight[rim] = 128
+        self._weight[inside], self._weight[line] = round(256 * TINT), 256
+        self._planes: dict[Matrix, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def on(self, picture: np.ndarray) -> np.ndarray:
+        """Return a picture `[H, W, 3]` with the mask painted in."""
         if self._box is None:
             return picture
         painted = picture.copy()
-        mixed = np.multiply(picture[self._box], self._keep, dtype=np.uint16)
-        mixed += self._paint
-        mixed >>= 8
-        painted[self._box] = mixed
+        _mix(painted[self._box], *self._rgb)
         return painted
+
+    def onto(self, picture: Planes) -> None:
+        """Paint the mask into a picture."""
+        if self._box is None:
+            return
+        if picture.matrix not in self._planes:
+            self._planes[picture.matrix] = self._mixed_with(picture.matrix)
+        half = tuple(slice(side.start // 2, side.stop // 2) for side in self._box)
+        boxes = (self._box, half, half)
+        for array, box, mixed in zip(
+            picture.arrays, boxes, self._planes[picture.matrix], strict=True
+        ):
+            _mix(array[box], *mixed)
+
+    @cached_property
+    def _rgb(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weights of a picture, and what to add to it, in RGB."""
+        colours = class_colours().copy()
+        colours[0] = 0
+        # As long rows of numbers, which numpy computes ten times as fast as many short ones.
+        weight = np.repeat(self._weight[..., None], 3, axis=2)
+        return 256 - weight, colours[self._mask] * weight
+
+    def _mixed_with(self, matrix: Matrix) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the same for each plane: brightness, and the colours of two by two pixels."""
+        colours = black_and(class_colours().tobytes(), matrix)
+        added = [plane[self._mask] * self._weight for plane in colours]
+        weight = 256 - _quarter(self._weight)
+        return [
+            (256 - self._weight, added[0]),
+            *((weight, _quarter(plane)) for plane in added[1:]),
+        ]
+
+
+def _mix(picture: np.ndarray, keep: np.ndarray, added: np.ndarray) -> None:
+    """Weigh pixels by 256ths and add colours, in place."""
+    mixed = np.multiply(picture, keep, dtype=np.uint16)
+    mixed += added
+    mixed >>= 8
+    picture[:] = mixed
+
+
+def _quarter(plane: np.ndarray) -> np.ndarray:
+    """Return the mean of two by two pixels of `[H, W]` uint16, both sides even."""
+    rows = plane[::2].astype(np.uint32) + plane[1::2]
+    return ((rows[:, ::2] + rows[:, 1::2]) >> 2).astype(np.uint16)
 
 
 def _outline_width(shape: tuple[int, ...]) -> int:

@@ -18,9 +18,11 @@ from coprop_plugin.media.container import open_container, packets_of
 from coprop_plugin.media.encode import CopiedAudio, EncodedAudio, VideoWriter
 from coprop_plugin.media.frame_source import OpenSource
 from coprop_plugin.media.open_source import open_source
+from coprop_plugin.media.planes import Planes
 from coprop_plugin.media.read_ahead import read_ahead
 from coprop_plugin.media.soundtrack import SoundBlock, sound_blocks
 from coprop_plugin.media.video_formats import MP4, VideoFormat
+from coprop_plugin.media.video_source import VideoSource
 from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
@@ -31,6 +33,9 @@ PRIMING_S = 0.1
 Change = Callable[[np.ndarray, float], np.ndarray]
 """From a picture `[H, W, 3]` uint8 and its time in seconds to the picture that replaces it."""
 
+ChangePlanes = Callable[[Planes, float], None]
+"""Changes a picture in 4:2:0; its time is in seconds."""
+
 
 def rewrite_video(
     path: Path,
@@ -38,6 +43,7 @@ def rewrite_video(
     change: Change,
     video_format: VideoFormat = MP4,
     tracks: Tracks = DEFAULT_TRACKS,
+    change_planes: ChangePlanes | None = None,
 ) -> None:
     """Write every picture of a video as `change` returns it, at its own time, with the audio.
 
@@ -49,15 +55,18 @@ def rewrite_video(
         change: Called for each picture in order.
         video_format: Of the new file.
         tracks: Which tracks of the source to use.
+        change_planes: Called instead for pictures that are stored in 4:2:0, for a format in 4:2:0:
+            in half the time, and without a loss.
 
     Raises:
         MediaError: If the source cannot be read, or the file cannot be written.
     """
+    changes = change, change_planes
     try:
-        _write(path, Path(source), change, video_format, tracks, copy_audio=True)
+        _write(path, Path(source), changes, video_format, tracks, copy_audio=True)
     except MediaError:
         # Some packets, e.g. AAC whose time stamps go back, cannot be copied into an mp4.
-        _write(path, Path(source), change, video_format, tracks, copy_audio=False)
+        _write(path, Path(source), changes, video_format, tracks, copy_audio=False)
 
 
 class Spans:
@@ -93,7 +102,7 @@ class Spans:
 def _write(
     path: Path,
     source_path: Path,
-    change: Change,
+    changes: tuple[Change, ChangePlanes | None],
     video_format: VideoFormat,
     tracks: Tracks,
     copy_audio: bool,
@@ -105,17 +114,24 @@ def _write(
         first = next(frames)
         audio = _audio_of(source, video_format, copy_audio, stack)
         writer = stack.enter_context(VideoWriter(path, video_format, audio=audio))
-        pictures = _pictures(source, chain([first], frames))
+        change, change_planes = changes
+        pictures = _pictures(source, chain([first], frames), change_planes is not None)
         for time_s, length_s, picture in stack.enter_context(closing(read_ahead(pictures))):
             writer.pixel_aspect = source.pixel_aspect
-            writer.add(change(picture, time_s), time_s, length_s)
+            if isinstance(picture, Planes):
+                assert change_planes is not None
+                change_planes(picture, time_s)
+            else:
+                picture = change(picture, time_s)
+            writer.add(picture, time_s, length_s)
 
 
 def _pictures(
-    source: OpenSource, frames: Iterable[tuple[float, float, Any]]
-) -> Iterator[tuple[float, float, np.ndarray]]:
+    source: OpenSource, frames: Iterable[tuple[float, float, Any]], as_planes: bool
+) -> Iterator[tuple[float, float, np.ndarray | Planes]]:
     for time_s, length_s, frame in frames:
-        yield time_s, length_s, source.picture(frame)
+        planes = source.planes(frame) if as_planes and isinstance(source, VideoSource) else None
+        yield time_s, length_s, source.picture(frame) if planes is None else planes
 
 
 def _audio_of(

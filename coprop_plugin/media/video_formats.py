@@ -1,7 +1,7 @@
 """Output video formats: container, codecs, audio handling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 # Common frame rates and millisecond time stamps are (almost) whole numbers of this clock.
@@ -65,6 +65,9 @@ MP4 = VideoFormat(
     copied=frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp3", "opus"}),
 )
 """H.264 in 4:2:0; plays everywhere."""
+
+OVERLAY = replace(MP4, options={**MP4.options, "crf": "21", "preset": "superfast"})
+"""To look at: as sharp as `MP4`, in two thirds of the time, a tenth larger."""
 
 PRORES_4444 = VideoFormat(
     container="mov",

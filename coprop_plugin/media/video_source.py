@@ -19,6 +19,7 @@ from coprop_plugin.errors import MediaError
 from coprop_plugin.limits import DURATION_S, PIXELS
 from coprop_plugin.media.choose_tracks import choose_video
 from coprop_plugin.media.container import MediaWarning, decoded, max_jump_s, open_container
+from coprop_plugin.media.planes import Planes, arrays_of, matrix_of
 from coprop_plugin.media.sound_end import STILL_S, end_of_last_still
 from coprop_plugin.media.stream_clock import StreamClock
 from coprop_plugin.types import DEFAULT_TRACKS, Tracks
@@ -91,7 +92,7 @@ class VideoSource:
 
     @property
     def pixel_aspect(self) -> Fraction:
-        """Width over height of an upright pixel. After the first `picture` only."""
+        """Width over height of an upright pixel. After the first `picture` or `planes` only."""
         return self._fitting.pixel_aspect if self._fitting else Fraction(1)
 
     @property
@@ -237,10 +238,29 @@ class VideoSource:
 
         A frame of another size is scaled with its aspect kept, and centred on black.
         """
-        coded = self.stream.codec_context.sample_aspect_ratio or Fraction(1)
+        return self._fit(frame).picture(frame, self._coded_aspect)
+
+    def planes(self, frame: av.VideoFrame) -> Planes | None:
+        """Return a copy of a frame upright, in 4:2:0 as it is stored.
+
+        None if it is stored otherwise, or not in the size of the first frame.
+        """
+        size, matrix = self._fit(frame).size, matrix_of(frame)
+        if matrix is None or _Fitting.of(frame, self._coded_aspect).size != size:
+            return None
+        made = Planes(*size, matrix)
+        for plane, stored in zip(made.arrays, arrays_of(frame), strict=True):
+            plane[:] = upright(stored, frame)
+        return made
+
+    @property
+    def _coded_aspect(self) -> Fraction:
+        return self.stream.codec_context.sample_aspect_ratio or Fraction(1)
+
+    def _fit(self, frame: av.VideoFrame) -> "_Fitting":
         if self._fitting is None:
-            self._fitting = _Fitting.of(frame, coded)
-        return self._fitting.picture(frame, coded)
+            self._fitting = _Fitting.of(frame, self._coded_aspect)
+        return self._fitting
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ propagated from both sides and combined.
 """
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 from torch import Tensor
 
@@ -127,7 +128,7 @@ class AutoSegment:
         self.clip, self.frames, self.options = clip, frames, options
         self._start, self._sound, self._propagate = start, sound, propagate
         self._times: list[float] = clip.times.tolist()
-        self._predictions: dict[int, Tensor] = {}
+        self._predictions: dict[int, MaskLogits] = {}
         self._views: dict[tuple[int, int], MaskLogits] = {}
         self._agreements: dict[tuple[int, int], float] = {}
         self._runs: list[list[int]] = []
@@ -148,35 +149,36 @@ class AutoSegment:
         ]
 
     def add(self, predictions: Keyframes) -> None:
-        """Add the model's logits of requested frames."""
+        """Add the model's predictions for requested frames."""
         self._predictions |= predictions
         self._runs = []
-        for t, logits in predictions.items():
-            self._views[t, t] = MaskLogits.of_keyframe(logits)
+        self._views |= {(t, t): masks for t, masks in predictions.items()}
         pairs = pairwise(sorted(self._predictions))
         self._view_all([way for t, later in pairs for way in ((t, later), (later, t))])
 
     @property
     def keyframes(self) -> Keyframes:
-        """The predictions that are trusted: logits `[C, H, W]` by frame, rising."""
+        """The predictions that are trusted, by frame, rising."""
         return {t: self._predictions[t] for run in self._trusted for t in run}
 
     @property
-    def masks(self) -> list[MaskLogits]:
-        """The masks of every frame."""
+    def masks(self) -> Iterator[MaskLogits]:
+        """The masks of every frame, each combined when it is asked for."""
         if self.is_silent:
-            logits = self._predictions[self.frames.start]
-            return [MaskLogits((), logits[:0], len(logits)) for _ in self.frames]
+            own = self._predictions[self.frames.start]
+            return repeat(MaskLogits((), own.logits[:0], own.num_classes), len(self.frames))
         weights = {t: self._weights(t) for t in self.frames}
         used: dict[int, list[int]] = {}
         for t, keyframes in weights.items():
             for k in keyframes:
                 used.setdefault(k, []).append(t)
         self._view_all([(k, t) for k, ts in used.items() for t in (min(ts), max(ts))])
-        return [
-            combined([self._views[k, t] for k in keyframes], [*keyframes.values()])
+        # These alone are held, and each no longer than needed.
+        views = deque(
+            ([self._views[k, t] for k in keyframes], [*keyframes.values()])
             for t, keyframes in weights.items()
-        ]
+        )
+        return (combined(*views.popleft()) for _ in range(len(views)))
 
     @property
     def origins(self) -> list[MaskOrigin]:

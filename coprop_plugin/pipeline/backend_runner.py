@@ -1,6 +1,7 @@
 """Runs the wrapped model on keyframes, Eq. (2): in eval mode, in memory-bounded batches."""
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ from torch import Tensor
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.pipeline.mask_logits import MaskLogits
+from coprop_plugin.pipeline.schedule import KeyframeSchedule
 from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import (
     Clip,
@@ -23,7 +25,7 @@ from coprop_plugin.types import (
     checked_class_names,
 )
 
-KEYFRAME_LOGITS_BYTES = 256 * 2**20
+KEYFRAME_LOGITS_BYTES = 128 * 2**20
 """Most logits of one batch of keyframes, so that 71 classes of a large picture fit."""
 
 FRAMES_AT_ONCE = 16
@@ -32,8 +34,8 @@ FRAMES_AT_ONCE = 16
 BATCH_PIXELS = 2**26
 """Most pixels of segments whose candidates are compared at once."""
 
-Keyframes = Mapping[int, Tensor]
-"""The keyframes of one segment: logits `[C, H, W]` by index in the clip; empty where silent."""
+Keyframes = Mapping[int, MaskLogits]
+"""The keyframes of one segment, by index in the clip; empty where silent."""
 
 
 SILENT = MaskOrigin("silent", (), "there is no sound")
@@ -45,13 +47,13 @@ class SegmentKeyframes:
     """What is known of a segment before it is propagated.
 
     Args:
-        logits: Its keyframes; empty where it is silent.
+        keyframes: Its keyframes; empty where it is silent.
         masks: The masks of all its frames, if they are known already.
         origins: Then how each was made.
     """
 
-    logits: Keyframes
-    masks: Sequence[MaskLogits] = ()
+    keyframes: Keyframes
+    masks: Iterable[MaskLogits] | None = None
     origins: Sequence[MaskOrigin] = ()
 
 
@@ -81,8 +83,8 @@ class Runner(Protocol):
         """Yield the segments that begin in these windows, in lists that fit into memory."""
         ...
 
-    def run_on(self, requests: Sequence[Request]) -> list[list[Tensor]]:
-        """Run the model on chosen frames; returns the logits `[C, H, W]` for each request."""
+    def run_on(self, requests: Sequence[Request]) -> list[list[MaskLogits]]:
+        """Run the model on chosen frames; returns the masks for each request."""
         ...
 
     def keep(self, keyframes: Sequence[Sequence[int]], combined: Sequence[Iterable[int]]) -> None:
@@ -93,6 +95,12 @@ class Runner(Protocol):
             combined: Those of them whose masks are not the model's own alone.
         """
         ...
+
+
+def given_masks(schedule: KeyframeSchedule, index: int, num_classes: int) -> MaskLogits | None:
+    """Return the mask that is given for a frame, as certain logits; None where none is."""
+    logits = schedule.given_logits(index, num_classes)
+    return None if logits is None else MaskLogits.of_keyframe(logits)
 
 
 class BackendRunner:
@@ -165,16 +173,19 @@ class BackendRunner:
         while waiting[:size] and waiting[:size][-1] < schedule.start:
             waiting = waiting[size:]
         aligned = window.window.with_segment_audio(schedule)
-        batch: dict[int, Tensor] = {}
+        batch: dict[int, MaskLogits] = {}
         for index in (i for i in starts if i >= schedule.start):
             if not batch and schedule.runs_model(index):
                 chosen, waiting = waiting[:size], waiting[size:]
                 logits = self.logits(aligned, [i - shift for i in chosen])
                 batch = {
-                    i: row for i, row in zip(chosen, logits, strict=True) if i >= schedule.start
+                    i: MaskLogits.of_keyframe(row)
+                    for i, row in zip(chosen, logits, strict=True)
+                    if i >= schedule.start
                 }
-                self._report(window, chosen, logits, chosen[-1])
-            row = batch.pop(index, schedule.given_logits(index, num_classes))
+                self._report(window, chosen, logits)
+                del logits
+            row = batch.pop(index, None) or given_masks(schedule, index, num_classes)
             yield SegmentKeyframes({} if row is None else {index - shift: row})
 
     def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
@@ -191,7 +202,7 @@ class BackendRunner:
             if batch:
                 yield batch
 
-    def run_on(self, requests: Sequence[Request]) -> list[list[Tensor]]:
+    def run_on(self, requests: Sequence[Request]) -> list[list[MaskLogits]]:
         """Run the model on chosen frames of one window."""
         window, shift = requests[0][0], requests[0][0].window.start
         every = range(shift, shift + window.clip.num_frames)
@@ -199,23 +210,19 @@ class BackendRunner:
         aligned = window.window.with_segment_audio(window.schedule, every)
         frames = [t for _, indices in requests for t in indices]
         size = self.batch_size(window.clip)
-        batches = [frames[n : n + size] for n in range(0, len(frames), size)]
-        logits = [row for batch in batches for row in self.logits(aligned, batch)]
-        if frames:
-            self._report(window, [t + shift for t in frames], logits, max(frames) + shift)
-        rows = iter(logits)
-        return [[next(rows) for _ in indices] for _, indices in requests]
+        rows = deque[MaskLogits]()
+        for n in range(0, len(frames), size):
+            batch = frames[n : n + size]
+            logits = self.logits(aligned, batch)
+            self._report(window, [t + shift for t in batch], logits)
+            # Only the classes that are there are kept: logits of all take most of the memory.
+            rows.extend(map(MaskLogits.of_keyframe, logits))
+        return [[rows.popleft() for _ in indices] for _, indices in requests]
 
-    def _report(
-        self,
-        window: ScheduledWindow,
-        frames: Sequence[int],
-        logits: Tensor | Sequence[Tensor],
-        last: int,
-    ) -> None:
+    def _report(self, window: ScheduledWindow, frames: Sequence[int], logits: Tensor) -> None:
         if self._hook:
             schedule = window.schedule
-            done = bisect_right(schedule.indices, last)
+            done = bisect_right(schedule.indices, max(frames))
             self._hook("keyframes", {"indices": frames, "logits": logits}, done, len(schedule))
 
     def keep(self, keyframes: Sequence[Sequence[int]], combined: Sequence[Iterable[int]]) -> None:
@@ -243,13 +250,13 @@ class CallRunner:
         starts = [window.schedule.indices for window in windows]
         for frames, logits in zip(starts, self._segment(starts), strict=True):
             pairs = zip(frames, logits, strict=True)
-            yield from (SegmentKeyframes({t: row}) for t, row in pairs)
+            yield from (SegmentKeyframes({t: MaskLogits.of_keyframe(row)}) for t, row in pairs)
 
     def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
         """Yield all segments at once."""
         yield [(window, segment) for window in windows for segment in window.segments]
 
-    def run_on(self, requests: Sequence[Request]) -> list[list[Tensor]]:
+    def run_on(self, requests: Sequence[Request]) -> list[list[MaskLogits]]:
         """Run the model on chosen frames, and again on those that it was run on before."""
         clips = {id(clip): number for number, clip in enumerate(self._call)}
         numbers = [clips[id(window.clip)] for window, _ in requests]
@@ -261,7 +268,7 @@ class CallRunner:
             for pair in zip(frames, self._segment(frames), strict=True)
         ]
         return [
-            [known[number][t] for t in indices]
+            [MaskLogits.of_keyframe(known[number][t]) for t in indices]
             for number, (_, indices) in zip(numbers, requests, strict=True)
         ]
 

@@ -5,6 +5,7 @@ where they are wrong (its section on limitations). Here the model is run on seve
 segment, each prediction is propagated over the segment, and they are compared where they meet.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -22,8 +23,9 @@ from coprop_plugin.pipeline.backend_runner import (
     Runner,
     SegmentIn,
     SegmentKeyframes,
+    given_masks,
 )
-from coprop_plugin.pipeline.mask_logits import agreement, confidence
+from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
 from coprop_plugin.pipeline.schedule import (
     check_reanchor,
     frames_of,
@@ -207,7 +209,7 @@ class CandidateSegment:
         self._sound, self._first, self._propagate = sound, list(first), propagate
         self._trusted: list[int] = []
         self._disagree = False
-        self._predictions: dict[int, Tensor] = {}
+        self._predictions: dict[int, MaskLogits] = {}
         self._views: dict[int, list[tuple[Tensor, float]]] = {}
 
     @property
@@ -221,11 +223,11 @@ class CandidateSegment:
 
     @property
     def keyframes(self) -> Keyframes:
-        """The predictions that are trusted: logits `[C, H, W]` by frame, rising."""
+        """The predictions that are trusted, by frame, rising."""
         return {t: self._predictions[t] for t in self._trusted}
 
     def add(self, predictions: Keyframes) -> None:
-        """Add the model's logits of requested frames."""
+        """Add the model's predictions for requested frames."""
         self._predictions |= predictions
         self._trusted = sorted(self._predictions)
         if len(self._trusted) == 1:
@@ -241,10 +243,9 @@ class CandidateSegment:
     def _view(self, keyframe: int, t: int) -> tuple[Tensor, float]:
         """Return the mask `[H, W]` that a prediction gives for frame t, and its confidence."""
         if keyframe not in self._views:
-            logits = self._predictions[keyframe]
-            rows = both_ways(self._propagate, self.clip, keyframe, self.frames, self._sound, logits)
-            masks = [(row, row.mask) for row in rows]
-            self._views[keyframe] = [(mask, confidence(row, mask)) for row, mask in masks]
+            own = self._predictions[keyframe]
+            rows = both_ways(self._propagate, self.clip, keyframe, self.frames, self._sound, own)
+            self._views[keyframe] = [(row.mask, confidence(row)) for row in rows]
         return self._views[keyframe][t - self.frames.start]
 
     def _best(self) -> tuple[int, dict[int, float]]:
@@ -326,15 +327,19 @@ class CandidateRunner:
         for batch in self.runner.batches(windows):
             if not any(segment.start in window.frames for window, segment in batch):
                 continue
-            settled = self._settle(batch)
+            settled = deque(self._settle(batch))
             for (window, segment), found in zip(batch, settled, strict=True):
-                kept[id(window)] += found.logits
+                kept[id(window)] += found.keyframes
                 frames = zip(window.local(segment), found.origins, strict=False)
                 combined[id(window)] |= {t for t, how in frames if how.kind != "predicted"}
             self.runner.keep([*kept.values()], [*combined.values()])
-            for (window, segment), found in zip(batch, settled, strict=True):
+            # Nothing is held here, so that masks that are done with take no memory.
+            del found
+            for window, segment in batch:
                 if segment.start in window.frames:
-                    yield found
+                    yield settled.popleft()
+                else:
+                    settled.popleft()
 
     def _settle(self, batch: Sequence[SegmentIn]) -> list[SegmentKeyframes]:
         """Run the model on what segments request, all of them at once, until none requests more."""
@@ -343,9 +348,9 @@ class CandidateRunner:
         while any(requested := [segment.requested for _, segment in active]):
             requests = [(w, frames) for (w, _), frames in zip(active, requested, strict=True)]
             rows = self.runner.run_on(requests)
-            for (_, segment), frames, logits in zip(active, requested, rows, strict=True):
+            for (_, segment), frames, masks in zip(active, requested, rows, strict=True):
                 if frames:
-                    segment.add(dict(zip(frames, logits, strict=True)))
+                    segment.add(dict(zip(frames, masks, strict=True)))
         return [_settled(segment) for segment in segments]
 
     def _segment(
@@ -353,7 +358,7 @@ class CandidateRunner:
     ) -> CandidateSegment | AutoSegment | None:
         """Return a segment with its first candidates; None where it is silent."""
         schedule, frames = window.schedule, window.local(segment)
-        given = schedule.given_logits(segment.start, self.runner.backend.num_classes)
+        given = given_masks(schedule, segment.start, self.runner.backend.num_classes)
         silent = schedule.is_silent(segment.start) and not self.runner.runs_on_silence
         if given is None and silent:
             return None

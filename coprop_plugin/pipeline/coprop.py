@@ -238,7 +238,7 @@ class CoProp(nn.Module):
                 `stop`.
         """
         audio, cut = video.audio, self.candidates
-        extra_s = cut.segment_s if cut else 0.0
+        ahead = video.longest_segment(cut.segment_s, cut.most_frames(audio)) - 1 if cut else 0
         # Names of the whole clip are the classes of its first frame already.
         whole = isinstance(self.backend, NamingBackend) or points is not None
         partial = whole or stop is not None or given
@@ -252,7 +252,7 @@ class CoProp(nn.Module):
                     SilentSegments(audio) if self.silence == "empty" else None,
                     cut.most_frames(audio) if cut else None,
                 )
-                parts = video.windows(growing.start, None, extra_s, self._needs_context)
+                parts = video.windows(growing.start, None, ahead, self._needs_context)
                 windows = growing.follow(parts, hook)
                 results = self._results(windows, growing, hook)
                 yield from (result for result in results if result.index >= start)
@@ -260,7 +260,7 @@ class CoProp(nn.Module):
         points = self.anchor(audio, hook) if points is None else self.named(points, audio)
         schedule = self.schedule(points, audio, start=start, stop=stop, given=given)
         end = None if stop is None else schedule.stop
-        windows = video.windows(schedule.start, end, extra_s, self._needs_context)
+        windows = video.windows(schedule.start, end, ahead, self._needs_context)
         for result in self._results(windows, schedule, hook):
             # With candidates the first segment may begin before `start`.
             if result.index >= start and (stop is None or result.index < stop):
@@ -386,8 +386,8 @@ class CoProp(nn.Module):
 
     @property
     def _needs_context(self) -> bool:
-        """Whether frames around a window are looked at: by the model, or between candidates."""
-        return bool(self.candidates) or getattr(self.backend, "context", None) != "frame"
+        """Whether the model looks at frames around the one that it segments."""
+        return getattr(self.backend, "context", None) != "frame"
 
     @property
     def reanchor_s(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -46,7 +47,7 @@ class MaskLogits:
         kept = (0, *classes_in(hard_mask(logits)))
         return cls(kept, logits[list(kept)], len(logits))
 
-    @property
+    @cached_property
     def mask(self) -> Tensor:
         """`[H, W]` uint8: 0 the silent background, else 1 or the class index."""
         if not self.class_ids:
@@ -55,6 +56,11 @@ class MaskLogits:
             return (self.logits[0] > 0).view(torch.uint8)
         ids = to_device(torch.tensor(self.class_ids, dtype=torch.uint8), self.logits.device)
         return ids[self.logits.max(0).indices]
+
+    @cached_property
+    def present(self) -> tuple[int, ...]:
+        """The classes that the mask holds, but for the background, rising."""
+        return tuple(classes_in(self.mask))
 
     @property
     def probs(self) -> Tensor:
@@ -125,11 +131,13 @@ def combined(masks: Sequence[MaskLogits], weights: Sequence[float]) -> MaskLogit
         share = weight / sum(weights)
         if mask.class_ids:
             rows = [class_ids.index(c) for c in mask.class_ids]
-            probs[rows] += share * mask.probs.to(probs.device)
+            # Row by row: an index by a list would copy all rows, twice.
+            for row, plane in zip(rows, mask.probs.mul_(share).to(probs.device), strict=True):
+                probs[row] += plane
         elif first.num_classes > 1:
             probs[0] += share
-    probs = probs.clamp(_LEAST_PROB, 1 - _LEAST_PROB)
-    logits = probs.logit() if first.num_classes == 1 else probs.log()
+    probs = probs.clamp_(_LEAST_PROB, 1 - _LEAST_PROB)
+    logits = probs.logit_() if first.num_classes == 1 else probs.log_()
     return MaskLogits(tuple(class_ids), logits, first.num_classes)
 
 

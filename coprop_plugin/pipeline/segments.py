@@ -1,7 +1,7 @@
 """Propagates masks from keyframes over their segments, Eq. (3)."""
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.layers import as_rgb, device_of, evaluating, to_device
 from coprop_plugin.pipeline.backend_runner import SILENT, Keyframes, SegmentKeyframes
-from coprop_plugin.pipeline.mask_logits import MaskLogits, classes_in, hard_mask
+from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.pipeline.windows import ScheduledWindow
 from coprop_plugin.types import (
     BatchedPropagator,
@@ -32,13 +32,13 @@ class Segment:
         clip: The clip.
         frames: Indices in it, half-open, rising or falling; the first is the keyframe.
         sound: The propagator's audio features of the whole clip, one row a frame, or None.
-        logits: The wrapped model's `[C, H, W]` of the keyframe.
+        keyframe: The wrapped model's masks of the keyframe, see `MaskLogits.of_keyframe`.
     """
 
     clip: Clip
     frames: range
     sound: Tensor | None
-    logits: Tensor
+    keyframe: MaskLogits
 
 
 Propagate = Callable[[Sequence[Segment]], list[list[MaskLogits]]]
@@ -82,13 +82,13 @@ class SegmentPropagator:
         self._memory: Any = None
         self._encoded = 0
 
-    def start(self, clip: Clip, t: int, sound: Tensor | None, logits: Tensor) -> MaskLogits:
-        """Start a segment at frame t of `clip` with the wrapped model's logits `[C, H, W]`."""
-        objects, self._memory, self._encoded = self.number_objects(logits), None, 0
+    def start(self, clip: Clip, t: int, sound: Tensor | None, keyframe: MaskLogits) -> MaskLogits:
+        """Start a segment at frame t of `clip` with the wrapped model's masks."""
+        objects, self._memory, self._encoded = self.number_objects(keyframe), None, 0
         if self.class_ids:
             frame, sound = self._inputs(clip, [t], sound)
             self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
-        return MaskLogits.of_keyframe(logits)
+        return keyframe
 
     def start_silent(self, clip: Clip) -> MaskLogits:
         """Start a segment in which nothing sounds."""
@@ -120,14 +120,13 @@ class SegmentPropagator:
         frame, sound = self._inputs(clip, [t], sound)
         return self.with_classes(self.propagator.step(self._memory, frame, sound)[0])
 
-    def number_objects(self, logits: Tensor) -> Tensor:
-        """Turn the classes of a keyframe's logits `[C, H, W]` into object ids `[H, W]` from 1."""
-        mask = hard_mask(logits)
-        self.class_ids = tuple(classes_in(mask))
-        objects = torch.zeros_like(mask)
+    def number_objects(self, keyframe: MaskLogits) -> Tensor:
+        """Turn the classes of a keyframe into object ids `[H, W]` from 1."""
+        self.class_ids = keyframe.present
+        object_ids = torch.zeros(256, dtype=torch.long, device=keyframe.mask.device)
         for object_id, class_id in enumerate(self.class_ids, start=1):
-            objects[mask == class_id] = object_id
-        return objects
+            object_ids[class_id] = object_id
+        return object_ids[keyframe.mask.int()]
 
     def with_classes(self, logits: Tensor) -> MaskLogits:
         """Map the propagator's logits `[1 + n, H, W]` back to classes."""
@@ -195,7 +194,7 @@ class WindowPropagator:
         """
         segments = iter([(w, s) for w in windows for s in w.segments if s.start in w.frames])
         lookahead = lookahead or self._segment_batch
-        coming: deque[tuple[SegmentKeyframes, Sequence[MaskLogits]]] = deque()
+        coming: deque[tuple[SegmentKeyframes, Iterable[MaskLogits] | None]] = deque()
         for window in windows:
             for index in window.frames:
                 with torch.no_grad(), evaluating(self._propagator):
@@ -214,17 +213,17 @@ class WindowPropagator:
         window: ScheduledWindow,
         index: int,
         found: SegmentKeyframes,
-        masks: Sequence[MaskLogits],
+        masks: Iterable[MaskLogits] | None,
     ) -> MaskLogits:
-        t, keyframes = index - window.window.start, found.logits
+        t, keyframes = index - window.window.start, found.keyframes
         self._origins, self._is_silent = iter(found.origins), not keyframes
         self._keyframes = {k + window.window.start for k in keyframes or [t]}
-        self._ready = iter(masks)
-        if masks:
+        self._ready = iter(masks or ())
+        if masks is not None:
             return next(self._ready)
         if not keyframes:
             return self._segment.start_silent(window.clip)
-        sound = window.audio(self._propagator) if _any_object(keyframes[t]) else None
+        sound = window.audio(self._propagator) if keyframes[t].present else None
         return self._segment.start(window.clip, t, sound, keyframes[t])
 
     def _origin(self, window: ScheduledWindow, index: int) -> MaskOrigin:
@@ -250,18 +249,18 @@ class WindowPropagator:
 
     def _propagate(
         self, batch: Sequence[tuple[ScheduledWindow, range]], keyframes: Iterator[SegmentKeyframes]
-    ) -> Iterator[tuple[SegmentKeyframes, Sequence[MaskLogits]]]:
+    ) -> Iterator[tuple[SegmentKeyframes, Iterable[MaskLogits] | None]]:
         """Yield the keyframes of segments, and their masks where they are known as a whole."""
         known = [next(keyframes) for _ in batch]
         masks = [found.masks for found in known]
         whole: dict[int, Segment] = {}
         for n, ((window, segment), found) in enumerate(zip(batch, known, strict=True)):
-            frames, rows = window.local(segment), found.logits
-            if masks[n]:
+            frames, rows = window.local(segment), found.keyframes
+            if masks[n] is not None:
                 continue
             if [*rows] not in ([], [frames.start]):
                 masks[n] = self._both_ways(window, frames, rows)
-            elif rows and segment.stop <= window.frames.stop and _any_object(rows[frames.start]):
+            elif rows and segment.stop <= window.frames.stop and rows[frames.start].present:
                 sound = window.audio(self._propagator)
                 whole[n] = Segment(window.clip, frames, sound, rows[frames.start])
         if self._segment_batch > 1 and len(whole) > 1:
@@ -292,7 +291,7 @@ def both_ways(
     keyframe: int,
     frames: range,
     sound: Tensor | None,
-    logits: Tensor,
+    masks: MaskLogits,
 ) -> list[MaskLogits]:
     """Propagate a keyframe to the frames before and after it; returns one mask a frame.
 
@@ -302,10 +301,10 @@ def both_ways(
         keyframe: One of `frames`.
         frames: Indices in the clip, half-open.
         sound: As in `Segment`.
-        logits: Of the keyframe, `[C, H, W]`.
+        masks: Of the keyframe.
     """
     ways = (range(keyframe, frames.start - 1, -1), range(keyframe, frames.stop))
-    back, forth = propagate([Segment(clip, way, sound, logits) for way in ways])
+    back, forth = propagate([Segment(clip, way, sound, masks) for way in ways])
     return [*reversed(back), *forth[1:]]
 
 
@@ -346,8 +345,7 @@ def propagate_batch(
     alike: dict[tuple, list[int]] = defaultdict(list)
     for number, segment in enumerate(segments):
         sound = None if segment.sound is None else segment.sound.shape[1:]
-        objects = len(classes_in(hard_mask(segment.logits)))
-        alike[objects, segment.clip.size, sound].append(number)
+        alike[len(segment.keyframe.present), segment.clip.size, sound].append(number)
     masks: dict[int, list[MaskLogits]] = {}
     with evaluating(propagator):
         for numbers in alike.values():
@@ -366,8 +364,8 @@ def _propagate_alike(
     if len(segments) == 1 or not isinstance(propagator, BatchedPropagator):
         return [_propagate_one(propagator, num_classes, segment) for segment in segments]
     states = [SegmentPropagator(propagator, num_classes) for _ in segments]
-    masks = [[MaskLogits.of_keyframe(segment.logits)] for segment in segments]
-    objects = [state.number_objects(s.logits) for state, s in zip(states, segments, strict=True)]
+    masks = [[segment.keyframe] for segment in segments]
+    objects = [state.number_objects(s.keyframe) for state, s in zip(states, segments, strict=True)]
     if not states[0].class_ids:
         for segment, state, row in zip(segments, states, masks, strict=True):
             row += [state.nothing(segment.clip) for _ in segment.frames[1:]]
@@ -388,7 +386,7 @@ def _propagate_alike(
 
 def _propagate_one(propagator: Propagator, num_classes: int, segment: Segment) -> list[MaskLogits]:
     state, clip, sound = SegmentPropagator(propagator, num_classes), segment.clip, segment.sound
-    masks = [state.start(clip, segment.frames[0], sound, segment.logits)]
+    masks = [state.start(clip, segment.frames[0], sound, segment.keyframe)]
     for n, t in enumerate(segment.frames[1:], start=2):
         masks.append(state.step(clip, t, sound, segment.frames[n:]))
     return masks
@@ -412,7 +410,3 @@ def _pictures(
     if isinstance(propagator, UInt8Propagator) and propagator.takes_uint8:
         return moved
     return as_rgb(moved).float()
-
-
-def _any_object(logits: Tensor) -> bool:
-    return bool(hard_mask(logits).any())

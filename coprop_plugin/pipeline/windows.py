@@ -171,11 +171,15 @@ class StreamedVideo:
         self.info = media.probe(path, fps=fps, sampling=sampling, tracks=tracks)
         self.audio = _audio_of(self.info, self.limits)
 
+    def longest_segment(self, seconds: float, most_frames: int) -> int:
+        """Return the most frames of a segment that is cut after so many seconds or frames."""
+        return min(_frames_within(self.audio.times, seconds), most_frames)
+
     def windows(
         self,
         start: int = 0,
         stop: int | None = None,
-        extra_s: float = 0.0,
+        ahead: int = 0,
         with_context: bool = True,
     ) -> Iterator[Window]:
         """Read the windows that hold the frames from `start` to `stop`.
@@ -185,9 +189,10 @@ class StreamedVideo:
                 but for context; without, the windows are those of the whole video, so that a
                 resumed run sees what an uninterrupted one does.
             stop: The frame before which to stop.
-            extra_s: Seconds of further context at both ends.
-            with_context: Whether the frames of the context are read. Otherwise only their times
-                are right, which saves two thirds of the memory at high frame rates.
+            ahead: How many frames after a window its last segment may reach: further context.
+            with_context: Whether the frames of the context are read. Otherwise only the window's
+                own and those `ahead` are; of the others only the times are right. This saves most
+                of the memory at high frame rates.
 
         Yields:
             Windows that cover each frame once. The frames of a window are overwritten by those of
@@ -198,30 +203,35 @@ class StreamedVideo:
         """
         times, num_frames = self.audio.times, self.audio.num_frames
         height, width = self.audio.size
-        context = _frames_within(times, self.limits.context_s + extra_s)
+        context = _frames_within(times, self.limits.context_s) + ahead
         longest = _frames_within(times, self.limits.window_s)
-        fit = self.limits.frames_bytes // (3 * height * width) - 2 * context
-        own = max(context, min(fit, longest))
+        before, after = (context, context) if with_context else (0, ahead)
+        # Longer windows compute less of the context's audio twice.
+        least = context if with_context else max(ahead, context // 4)
+        fit = self.limits.frames_bytes // (3 * height * width) - before - after
+        own = max(least, min(fit, longest))
         first, end = (start // own * own, num_frames) if stop is None else (start, stop)
-        begin = max(0, first - context)
-        read = begin if with_context else first
-        # One buffer for all windows: memory that is freed and allocated for each makes a process
-        # grow. What is never written takes none.
-        room = min(own + 2 * context, num_frames)
+        read = max(0, first - before)
+        # One buffer for all windows, each frame at its place in the window: memory that is freed
+        # and allocated for each makes a process grow. What is never written takes none.
+        room = min(own, num_frames) + 2 * context
         buffer = torch.empty(room, 3, height, width, dtype=torch.uint8)
-        held = begin
+        held = first
         with closing(media.read_ahead(media.open_video_at(self.info, read))) as frames:
             for window_start in range(first, end, own):
                 window_stop = min(window_start + own, end)
                 begin = max(0, window_start - context)
                 until = min(window_stop + context, num_frames)
-                wanted = range(begin, until) if with_context else range(window_start, window_stop)
+                wanted = range(max(0, window_start - before), min(window_stop + after, num_frames))
+                shift = context - window_start
                 for index in range(wanted.start, read):
-                    buffer[index - begin] = buffer[index - held]
+                    buffer[index + shift] = buffer[index + context - held]
                 for index in range(read, wanted.stop):
-                    buffer[index - begin] = self._next(frames)
-                held, read = begin, wanted.stop
-                clip = replace(self.audio[begin:until], frames=buffer[: until - begin])
+                    buffer[index + shift] = self._next(frames)
+                held, read = window_start, wanted.stop
+                clip = replace(
+                    self.audio[begin:until], frames=buffer[begin + shift : until + shift]
+                )
                 yield Window(clip, begin, range(window_start, window_stop))
 
     def _next(self, frames: Iterator[Tensor]) -> Tensor:

@@ -53,8 +53,11 @@ def describe_pixels(picture: Tensor) -> np.ndarray:
         deviation; at half the size, the shorter side at most 112 pixels.
     """
     cv2 = import_cv2()
-    picture = as_rgb(picture).clamp(0, 1)
-    rgb = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy(), np.float32)
+    if picture.dtype != torch.uint8:
+        picture = picture.clamp(0, 1)
+    # Bytes are reordered before they become floats, which take four times as long.
+    rgb = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+    rgb = as_rgb(torch.from_numpy(rgb)).float().numpy()
     height, width = rgb.shape[:2]
     scale = min(0.5, _LOOK_SIDE / min(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -291,17 +294,19 @@ class AppearancePropagator:
     def odds(self, cues: "Cues") -> Tensor:
         """Weigh the cues: log-odds `[n, H, W]` of each object against the background."""
         flown = cues.flown[1:]
-        odds = self.flow_weight * self._softened(flown.clamp(_DOUBT, 1 - _DOUBT).logit())
-        odds = odds + cues.alike[1:].clamp(_SURE_LOOK, 1 - _SURE_LOOK).logit()
+        odds = self._softened(flown.clamp(_DOUBT, 1 - _DOUBT).logit_()).mul_(self.flow_weight)
+        odds += cues.alike[1:].clamp(_SURE_LOOK, 1 - _SURE_LOOK).logit_()
         kept = (self.change_weight * (_MOST_CHANGE - cues.changed)).clamp(-3, 1)
-        return odds + flown * resized(kept[None], odds.shape[-2:]).to(odds)
+        odds += flown * resized(kept[None], odds.shape[-2:]).to(odds)
+        return odds
 
     def look(self, clip: ClipMemory, picture: Tensor) -> "Cues":
         """Follow the flow to the next frame `[3, H, W]` and gather what is known of it."""
         height, width = picture.shape[-2:]
         now = gray(picture)
         steps = torch.from_numpy(flow_between(dis(self.preset), now, clip.last)).to(picture.device)
-        before = pixel_positions(height, width, picture.device) + steps.movedim(-1, 0)[None]
+        before = pixel_positions(height, width, picture.device)
+        before += steps.movedim(-1, 0)[None]
         clip.origins, clip.last = sample(clip.origins, before), now
         flown = sample(clip.masks, clip.origins)[0]
         looks = describe_pixels(picture)
@@ -314,9 +319,9 @@ class AppearancePropagator:
     def _recovered(
         self, clip: ClipMemory, flown: Tensor, alike: Tensor, small: Tensor
     ) -> tuple[Tensor, list[bool]]:
-        """Replace each object that flow lost by the largest region that looks like it."""
+        """Replace each object that flow lost by the largest region that looks like it, in place."""
         left = ((flown > 0.5) & (alike > 0.4)).sum((1, 2)).tolist()
-        flown, was_lost = flown.clone(), [False] * len(flown)
+        was_lost = [False] * len(flown)
         for number in range(1, len(flown)):
             if left[number] >= self.lost_below * clip.areas[number]:
                 continue

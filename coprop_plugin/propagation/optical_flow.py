@@ -58,10 +58,10 @@ def gray(picture: Tensor) -> np.ndarray:
 
 def pixel_positions(height: int, width: int, device: torch.device) -> Tensor:
     """Return x and y of every pixel, `[1, 2, H, W]`."""
-    y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-    )
-    return torch.stack([x, y]).float()[None]
+    positions = torch.empty(1, 2, height, width, dtype=torch.float32, device=device)
+    positions[:, 0] = torch.arange(width, device=device)
+    positions[:, 1] = torch.arange(height, device=device)[:, None]
+    return positions
 
 
 def sample(planes: Tensor, positions: Tensor) -> Tensor:
@@ -69,5 +69,5 @@ def sample(planes: Tensor, positions: Tensor) -> Tensor:
     height, width = planes.shape[-2:]
     # grid_sample counts from -1 to 1 between the centres of the corner pixels.
     spans = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=planes.device)
-    grid = rearrange(positions, "b xy h w -> b h w xy") / spans * 2 - 1
+    grid = (rearrange(positions, "b xy h w -> b h w xy") / spans).mul_(2).sub_(1)
     return F.grid_sample(planes, grid, padding_mode="border", align_corners=True)

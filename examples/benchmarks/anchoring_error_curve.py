@@ -22,7 +22,7 @@ import torch
 from coprop_plugin.benchmark import ErrorRates, WorldOptions, WorldSamples
 from coprop_plugin.benchmark.metrics import frame_ious, matched_control_points
 from coprop_plugin.benchmark.scripted_llm import with_errors
-from coprop_plugin.pipeline import Segment, propagate_batch
+from coprop_plugin.pipeline import MaskLogits, Segment, propagate_batch
 from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import ControlPoints
 
@@ -36,7 +36,8 @@ def propagated(propagator, sample, points):
     segments = []
     for frames in points.segments:
         logits = torch.nn.functional.one_hot(sample.masks[frames.start], classes)
-        segments.append(Segment(clip, frames, sound, 20.0 * logits.movedim(-1, 0)))
+        keyframe = MaskLogits.of_keyframe(20.0 * logits.movedim(-1, 0))
+        segments.append(Segment(clip, frames, sound, keyframe))
     rows = propagate_batch(propagator, classes, segments, at_once=1)
     return torch.stack([masks.mask > 0 for row in rows for masks in row])
 
