@@ -199,6 +199,35 @@ def test_paint_brings_a_mask_to_the_pictures_size():
     assert (after[:28].std(-1) == 0).all()
 
 
+@pytest.mark.parametrize("tag", [1, 6])
+def test_an_overlay_has_the_colours_and_tags_of_its_source(tmp_path, tag):
+    """A small video in BT.709: its colours are not those of other small videos."""
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=10, options={"crf": "4"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.colorspace = tag
+        for _ in range(3):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            for plane, value in zip(frame.planes, (110, 112, 146), strict=True):
+                np.frombuffer(plane, np.uint8)[:] = value
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    mask = np.zeros((48, 64), np.uint8)
+    mask[32:, 48:] = 3
+    write_overlay(tmp_path / "o.mp4", lambda _: mask, torch.tensor([[0.0, 1.0]]), source=path)
+    with av.open(str(tmp_path / "o.mp4")) as overlay:
+        shown = next(overlay.decode(video=0))
+        assert shown.colorspace == tag
+        stored = [np.frombuffer(p, np.uint8).reshape(-1, p.line_size) for p in shown.planes]
+        assert [round(float(p[2:12, 2:12].mean())) for p in stored] == [110, 112, 146]
+        painted = shown.to_ndarray(format="rgb24")[38:46, 54:62].mean((0, 1))
+        with av.open(str(path)) as source:
+            before = next(source.decode(video=0)).to_ndarray(format="rgb24")
+        expected = paint(before, mask)[38:46, 54:62].mean((0, 1))
+        assert np.abs(painted - expected).max() < 6
+
+
 def test_classes_can_be_told_apart():
     colours = class_colours()[1:71].astype(int)
     apart = np.abs(colours[:, None] - colours[None]).sum(-1)

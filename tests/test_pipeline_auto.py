@@ -1,6 +1,7 @@
 """`reanchor="auto"`: predictions are checked against one another, and masks combined."""
 
 import json
+import weakref
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from coprop_plugin.pipeline import (
     trusted_runs,
 )
 from coprop_plugin.pipeline.redo import redo
+from coprop_plugin.pipeline.schedule import KeyframeSchedule
+from coprop_plugin.pipeline.windows import ScheduledWindow, Window
 from coprop_plugin.world import TruthBackend
 
 FPS = 4
@@ -63,6 +66,31 @@ def test_first_frames_are_the_ends_and_one_a_second():
     assert AutoOptions().first_frames(range(3, 7), times) == [3, 5, 6]
     assert AutoOptions().first_frames(range(3, 5), times) == [3, 4]
     assert AutoOptions().first_frames(range(3, 4), times) == [3]
+
+
+def test_masks_of_a_segment_are_let_go_of_one_by_one(clip):
+    """At 1080p the views of a segment are hundreds of megabytes."""
+    made = []
+
+    def propagate(segments):
+        rows = [
+            [MaskLogits((1,), s.keyframe.logits.clone(), 1) for _ in s.frames] for s in segments
+        ]
+        made.extend(weakref.ref(masks) for row in rows for masks in row)
+        return rows
+
+    window = ScheduledWindow(Window.whole(clip), KeyframeSchedule(ControlPoints([1] * 24), [0.0]))
+    segment = AutoOptions().segment(window, range(0, 9), None, propagate)
+    while frames := segment.requested:
+        segment.add({t: MaskLogits((1,), torch.ones(1, *clip.size), 1) for t in frames})
+    masks, alive = segment.masks, []
+    del segment
+    for _ in range(9):
+        next(masks)
+        alive.append(sum(ref() is not None for ref in made))
+    assert alive[-1] == 0
+    assert alive == sorted(alive, reverse=True)
+    assert len(set(alive)) > 4
 
 
 def runs_of(letters, step_s=0.5):

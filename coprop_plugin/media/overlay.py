@@ -88,7 +88,7 @@ class _LayerTrack:
         self._mask: np.ndarray | None = None
 
     def paint(self, picture: np.ndarray, time_s: float) -> np.ndarray:
-        layer = self._layer_at(time_s, picture.shape[:2])
+        layer = self._layer_at(time_s, (picture.shape[0], picture.shape[1]))
         return picture if layer is None else layer.on(picture)
 
     def paint_planes(self, picture: Planes, time_s: float) -> None:
@@ -96,7 +96,7 @@ class _LayerTrack:
         if layer is not None:
             layer.onto(picture)
 
-    def _layer_at(self, time_s: float, size: tuple[int, ...]) -> "_Layer | None":
+    def _layer_at(self, time_s: float, size: tuple[int, int]) -> "_Layer | None":
         index = self._spans.at(time_s)
         if index is None:
             return None
@@ -118,7 +118,7 @@ def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Returns:
         A picture of the same size; the given one is not changed.
     """
-    return _Layer(mask, picture.shape[:2]).on(picture)
+    return _Layer(mask, (picture.shape[0], picture.shape[1])).on(picture)
 
 
 class _Layer:
@@ -129,7 +129,7 @@ class _Layer:
         size: Of the pictures.
     """
 
-    def __init__(self, mask: np.ndarray, size: tuple[int, ...]) -> None:
+    def __init__(self, mask: np.ndarray, size: tuple[int, int]) -> None:
         mask = _resized(np.asarray(mask).astype(np.uint8, copy=False), size)
         width = _outline_width(size)
         self._box: tuple[slice, slice] | None = None

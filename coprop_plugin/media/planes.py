@@ -1,7 +1,7 @@
 """Pictures in 4:2:0, as most videos store them: painted and encoded without a detour over RGB."""
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal, cast
 
 import av
 import numpy as np
@@ -54,10 +54,11 @@ class Planes:
 
 def arrays_of(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
     """Return views of the planes of a frame with 8 bits: `[h, w]` uint8 each."""
-    rows = [np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size) for plane in frame.planes]
-    return tuple(
-        row[: plane.height, : plane.width] for row, plane in zip(rows, frame.planes, strict=True)
-    )
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(cast(Any, plane), np.uint8).reshape(-1, plane.line_size)
+        views.append(rows[: plane.height, : plane.width])
+    return tuple(views)
 
 
 @lru_cache(maxsize=4)
