@@ -4,11 +4,13 @@ import os
 import re
 import warnings
 
+import av
 import make_media
 import numpy as np
 import pytest
 import torch
-from make_media import chirp, plain, steady, write_video
+from make_media import chirp, indices_of, plain, steady, write_video
+from PIL import Image
 
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media import MediaWarning, open_video, probe, read_clip, read_waveform
@@ -32,6 +34,30 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, kind, message, read):
         read(path)
     # The last sentence is something that the reader can do.
     assert re.search(r"\b(Check|Download|Name|use)\b", str(caught.value))
+
+
+def test_an_animated_webp_is_refused_as_one(tmp_path):
+    pictures = [Image.fromarray(make_media.picture(k)) for k in range(3)]
+    pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:], duration=100)
+    with pytest.raises(MediaError, match="a.webp is an animated WebP.*Convert it to GIF or mp4"):
+        read_clip(tmp_path / "a.webp")
+    pictures[0].save(tmp_path / "b.webp")
+    with pytest.raises(MediaError, match="b.webp is a single image"):
+        read_clip(tmp_path / "b.webp")
+
+
+@pytest.mark.parametrize("transfer", [16, 18])
+def test_pictures_of_hdr_are_read_with_a_warning(tmp_path, transfer):
+    path = tmp_path / "phone.mp4"
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p10le"
+        video.codec_context.color_trc = transfer
+        for k in range(3):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(make_media.picture(k))))
+        out.mux(video.encode(None))
+    with pytest.warns(MediaWarning, match="phone.mp4 is HDR video.*convert it to SDR"):
+        assert indices_of(read_clip(path, fps=None).frames) == [0, 1, 2]
 
 
 def test_sound_alone_is_no_video(tmp_path):

@@ -59,6 +59,7 @@ READS = {
     "coprop_plugin/media/class_name_files.py": {"_avss": "a file of the package"},
     "coprop_plugin/media/container.py": {
         "open_container": "FFmpeg decodes frame by frame",
+        "_is_animated_webp": "reads 21 bytes",
         "_refuse_unreadable": "reads 1 byte",
     },
     "coprop_plugin/media/json_lines.py": {"append": "reads 1 byte"},

@@ -35,7 +35,7 @@ from coprop_plugin.media.read import (
     read_clip,
     read_frames,
 )
-from coprop_plugin.media.read_ahead import read_ahead
+from coprop_plugin.media.read_ahead import most_ahead, read_ahead
 from coprop_plugin.media.replace_folder import folders_in, recover_folder, replace_folder
 from coprop_plugin.media.result_folder import ResultWriter, save_result
 from coprop_plugin.media.result_json import (
@@ -69,6 +69,7 @@ __all__ = [
     "frame_paths",
     "folders_in",
     "is_result",
+    "most_ahead",
     "open_image",
     "open_video",
     "open_video_at",

@@ -21,6 +21,9 @@ Encoded = TypeVar("Encoded")
 FRAMES_WAITING = 4
 """Most frames that wait to be written, which bounds memory."""
 
+BYTES_WAITING = 48 * 2**20
+"""Of their results, unless one frame's alone take more."""
+
 
 class FramePictures:
     """Writes the masks and probabilities of frames in order, in a thread of its own.
@@ -44,7 +47,7 @@ class FramePictures:
         self._alike: list[int] = []
         self._read = lru_cache(maxsize=1)(lambda k: read_mask(folder / "masks" / picture_name(k)))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="coprop-pictures")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], int]] = deque()
         self._mask = _LastEncoded(lambda mask: (mask_png(mask), mask_digest(mask)))
         self._probs = _LastEncoded(probs_png)
 
@@ -57,7 +60,7 @@ class FramePictures:
         return self._read(self._alike[index])
 
     def write(self, index: int, result: FrameResult, frame: Tensor | None = None) -> None:
-        """Write a frame soon; returns at once unless `FRAMES_WAITING` wait already.
+        """Write a frame soon; returns at once unless as many wait already as may.
 
         Args:
             index: Of the frame.
@@ -67,7 +70,8 @@ class FramePictures:
         Raises:
             MediaError: If this or an earlier frame cannot be written.
         """
-        self._do(lambda: self._write(index, result, frame))
+        size = result.mask.nbytes + result.class_probs.nbytes
+        self._do(lambda: self._write(index, result, frame), size)
 
     def copy(self, copy_frame: Callable[[], str]) -> None:
         """Call a function that writes a frame, after all before it; it returns the digest."""
@@ -80,16 +84,20 @@ class FramePictures:
             MediaError: If one cannot be written.
         """
         while self._waiting:
-            self._waiting.popleft().result()
+            self._waiting.popleft()[0].result()
 
     def close(self) -> None:
         """Write no more: what still waits is dropped."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _do(self, job: Callable[[], None]) -> None:
-        self._waiting.append(self._thread.submit(self._named, job))
-        if len(self._waiting) > FRAMES_WAITING:
-            self._waiting.popleft().result()
+    def _do(self, job: Callable[[], None], size: int = 0) -> None:
+        self._waiting.append((self._thread.submit(self._named, job), size))
+        while len(self._waiting) > 1 and self._too_many():
+            self._waiting.popleft()[0].result()
+
+    def _too_many(self) -> bool:
+        held = sum(size for _, size in self._waiting)
+        return len(self._waiting) > FRAMES_WAITING or held > BYTES_WAITING
 
     def _named(self, job: Callable[[], None]) -> None:
         with writing(self._name):

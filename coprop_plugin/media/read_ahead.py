@@ -8,6 +8,17 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 _POLL_S = 0.1
+_BYTES_AHEAD = 16 * 2**20
+
+
+def most_ahead(item_bytes: int) -> int:
+    """Return how many items of a size may wait: four, fewer large ones, at least one.
+
+    Example:
+        >>> most_ahead(3 * 360 * 640), most_ahead(3 * 1080 * 1920)
+        (4, 2)
+    """
+    return max(1, min(4, _BYTES_AHEAD // item_bytes))
 
 
 def read_ahead(items: Iterator[Item], most: int = 4) -> Generator[Item, None, None]:

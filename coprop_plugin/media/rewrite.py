@@ -116,7 +116,7 @@ def _write(
         writer = stack.enter_context(VideoWriter(path, video_format, audio=audio))
         change, change_planes = changes
         pictures = _pictures(source, chain([first], frames), change_planes is not None)
-        for time_s, length_s, picture in stack.enter_context(closing(read_ahead(pictures))):
+        for time_s, length_s, picture in stack.enter_context(closing(read_ahead(pictures, 2))):
             writer.pixel_aspect = source.pixel_aspect
             if isinstance(picture, Planes):
                 assert change_planes is not None

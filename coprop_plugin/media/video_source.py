@@ -24,6 +24,9 @@ from coprop_plugin.media.sound_end import STILL_S, end_of_last_still
 from coprop_plugin.media.stream_clock import StreamClock
 from coprop_plugin.types import DEFAULT_TRACKS, Tracks
 
+# FFmpeg's numbers of the transfer functions PQ and HLG.
+HDR_TRANSFERS = (16, 18)
+
 # A file may declare a longer duration than can be read. A smaller difference is rounding.
 UNREAD_SLACK_S = 0.5
 
@@ -63,6 +66,7 @@ class VideoSource:
         self._num_damaged = 0
         self._num_irregular = 0
         self._has_stills = False
+        self._is_hdr = False
         self._sought: Iterator[av.VideoFrame] | None = None
         self._fitting: _Fitting | None = None
 
@@ -148,6 +152,7 @@ class VideoSource:
         for frame in self._sought or self._decoded():
             previous_s, time_s = time_s, self._time_after(time_s, frame, nominal_s)
             self._has_stills |= self.num_frames > 0 and time_s - previous_s >= STILL_S
+            self._is_hdr |= frame.color_trc in HDR_TRANSFERS
             self.num_frames += 1
             self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
             DURATION_S.check(self.end_s, self.path, MediaError)
@@ -163,6 +168,7 @@ class VideoSource:
             )
         self.end_s = self.end_with_sound(self._has_stills or self.num_frames == 1)
         self._warn_of_damage()
+        self._warn_of_hdr()
 
     def frames_with_lengths(self) -> Iterator[tuple[float, float, av.VideoFrame]]:
         """Yield the time and the length in seconds of each picture of `frames`, and the picture."""
@@ -232,6 +238,16 @@ class VideoSource:
             # The same for all callers, so that Python shows it once however often it is raised.
             stacklevel=2,
         )
+
+    def _warn_of_hdr(self) -> None:
+        if self._is_hdr and not self.quiet:
+            warnings.warn(
+                f"{self.path} is HDR video (PQ or HLG), which models have not been trained on: its "
+                "pictures are used as they are stored, pale and with dull colours. If masks are "
+                "poor, convert it to SDR first: in an editor, or by FFmpeg's `tonemap` filter.",
+                MediaWarning,
+                stacklevel=2,
+            )
 
     def picture(self, frame: av.VideoFrame) -> np.ndarray:
         """Return a frame upright, `[H, W, 3]` uint8 RGB, in the size of the first frame.

@@ -217,7 +217,10 @@ class StreamedVideo:
         room = min(own, num_frames) + 2 * context
         buffer = torch.empty(room, 3, height, width, dtype=torch.uint8)
         held = first
-        with closing(media.read_ahead(media.open_video_at(self.info, read))) as frames:
+        ahead_of_use = media.read_ahead(
+            media.open_video_at(self.info, read), media.most_ahead(3 * height * width)
+        )
+        with closing(ahead_of_use) as frames:
             for window_start in range(first, end, own):
                 window_stop = min(window_start + own, end)
                 begin = max(0, window_start - context)
