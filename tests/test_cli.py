@@ -287,17 +287,6 @@ def test_version():
     assert coprop("--version").stdout.strip().count(".") == 2
 
 
-def test_demo_makes_the_files_it_names(tmp_path):
-    done = coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet")
-    assert done.exit_code == 0, done.output
-    assert "model run on 24 of 24 frames" in done.stdout
-    assert re.search(r"Co-Prop: +mean IoU 0\.\d{3}, aligned \d+%; model run on \d of", done.stdout)
-    names = ("made_up.mp4", "film_strip.png", "result/overlay.mp4", "result/masks/00000.png")
-    for name in (*names, "result/report.html", "truth/00023.png"):
-        assert (tmp_path / "demo" / name).stat().st_size > 0
-    assert coprop("demo", "-o", tmp_path / "demo", "--tiny", "--quiet").exit_code == 0
-
-
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_leaves_nothing_half_written(videos, segmenters, tmp_path, kind):
     out = tmp_path / "out"

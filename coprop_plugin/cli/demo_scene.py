@@ -1,4 +1,4 @@
-"""The work of `coprop demo`: render a scene as a video with sound, then segment that video."""
+"""The work of `coprop demo --world`: render a scene as a video, then segment that video."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,16 +7,17 @@ import torch
 
 from coprop_plugin import media
 from coprop_plugin.benchmark.metrics import AlignmentScores, Outcome, mask_iou
+from coprop_plugin.cli.demo_video import files_to_open, seconds_of
 from coprop_plugin.media.masks import write_masks
 from coprop_plugin.pipeline.wrap import wrap
 from coprop_plugin.report import film_strip, write_report
-from coprop_plugin.types import ControlPoints, SegmentationResult
+from coprop_plugin.types import SegmentationResult
 from coprop_plugin.world import KINDS, Scene
 
 FPS = 8.0
 
 
-def run_demo(
+def run_world_demo(
     folder: str | Path, *, seed: int = 11, tiny: bool = False, progress: bool = False
 ) -> str:
     """Render a scene to `made_up.mp4`, read it back, and segment it.
@@ -96,18 +97,10 @@ def _summary(
         "",
         f"Wrote it as a video, read that at {FPS:g} frames a second, and segmented it with a small",
         f"model that was trained on other scenes; masks propagated by {propagator}:",
-        f"  control points, found in the audio: {_seconds(result, result.control_points)}",
-        f"  control points, true:               {_seconds(result, true_points)}",
+        f"  control points, found in the audio: {seconds_of(result, result.control_points)}",
+        f"  control points, true:               {seconds_of(result, true_points)}",
         *table,
         "",
-        "Open:",
-        f"  {folder / 'result' / 'report.html'}  everything on one page, in a browser",
-        f"  {folder / 'result' / 'overlay.mp4'}  the video with masks and sound",
-        f"  {strip}  frames, sound and control points in one image",
-        f"  {folder / 'result' / 'masks'}  one PNG per frame, 0 where nothing sounds",
+        *files_to_open(folder, strip),
     ]
     return "\n".join(lines)
-
-
-def _seconds(result: SegmentationResult, points: ControlPoints) -> str:
-    return ", ".join(f"{result.times[i]:.2f}" for i in points.indices) + " s"

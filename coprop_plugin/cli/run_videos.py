@@ -43,10 +43,13 @@ NOT_WITH_REUSE = {
 }
 """Options that have no meaning with --reuse, which redoes one video as it was, in this process."""
 
-_ABOUT_THE_DEFAULT = (
-    "no --backend: using sounding_object, a model of 1 million parameters that marks the salient "
-    "object of a frame while there is sound; it does not know what sounds how. Name a model of "
-    "your own with --backend, or let foundation models find what sounds: --preset fast."
+ABOUT_THE_DEFAULT = (
+    "using sounding_object, a model of 1 million parameters that marks the salient object of a "
+    "frame while there is sound; it does not know what sounds how."
+)
+_OTHER_MODELS = (
+    "Name a model of your own with --backend, or let foundation models find what sounds: "
+    "--preset fast."
 )
 
 
@@ -165,7 +168,7 @@ def run(
     with results_on_stdout() as print_result, usage_errors():
         chosen = batch.chosen_backend(backend, preset, words)
         if backend is None and reuse is None and not quiet and chosen == batch.DEFAULT_BACKEND:
-            complain(_ABOUT_THE_DEFAULT)
+            complain(f"no --backend: {ABOUT_THE_DEFAULT} {_OTHER_MODELS}")
         asked: dict[str, Any] = dict(
             backend=chosen,
             control_points=control_points,
