@@ -1,4 +1,4 @@
-# make demo   make the environment, run the main job on a made-up clip, say which files to open
+# make demo   make the environment, run the main job on a short clip, say which files to open
 # make test   make the environment if needed, check style and types, run the tests
 #             (make test TESTS="-m slow" runs the long ones, TESTS=tests/test_cli.py some)
 # make quick  run the tests of the files that you changed, in under a minute (tests/quick.py says which)

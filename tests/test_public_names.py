@@ -30,8 +30,8 @@ MODULES = {
     "keyframes": "KeyframeProcessor SoundingObject load_keyframe_processor load_sounding_object "
     "save_keyframe_processor save_sounding_object",
     "propagation": "AudioInsertPropagator FlowPropagator HoldPropagator",
-    "training": "CONFIGS FamilyTraining KeyframeTraining PropagatorTraining config_names evaluate "
-    "read_config train",
+    "training": "CONFIGS FamilyTraining KeyframeTraining PropagatorTraining "
+    "SoundingObjectTraining config_names evaluate read_config train with_assets with_sounds",
     "training.run": "CONFIGS config_names evaluate read_config train",
     "benchmark": "NamedProvider SoundScenes WorldOptions WorldSamples compare index_into",
     "benchmark.conformance": "ConformanceReport check_backend check_propagator check_provider",
@@ -73,7 +73,8 @@ REGISTERED = {
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
     "EdgeTAMPropagator Sam2Propagator Sam3Propagator edgetam sam2 sam3 "
     "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
-    "hold keyframe_processor mmseg open_vocabulary small_log_mel tpavi vggish",
+    "hold keyframe_processor mmseg open_vocabulary small_log_mel sounding_object tpavi vggish "
+    "SoundingObject SoundingObjectTraining",
     "DATASETS": "AVISeg AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
     "InterleavedDataset PhotographicClips PhotographicFrames SoundMixtures WorldClips WorldFrames "
     "WorldSeconds",

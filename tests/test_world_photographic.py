@@ -1,7 +1,6 @@
 """The photographic world, on a few assets that are drawn here."""
 
 import json
-import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from make_assets import write_assets, write_disc, write_tone
 from processes import start_script
 from typer.testing import CliRunner
 
@@ -36,36 +36,7 @@ SIZE = (48, 64)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Write three kinds of two discs each, with a tone a kind, and two noisy backgrounds."""
-    root = tmp_path_factory.mktemp("assets")
-    rng = np.random.default_rng(0)
-    for split in ("train", "val", "test"):
-        for number, kind in enumerate(("bell", "cat", "mute")):
-            for name in ("one", "two"):
-                write_disc(root / split / "cutouts" / kind / f"{name}.png", 80 * number + 60, rng)
-            if kind != "mute":
-                write_tone(root / split / "sounds" / kind / "tone.wav", 300 * (number + 1))
-        (root / split / "backgrounds").mkdir(parents=True)
-        for name in ("a", "b"):
-            photo = rng.integers(0, 255, (60, 90, 3)).astype(np.uint8)
-            cv2.imwrite(str(root / split / "backgrounds" / f"{name}.jpg"), photo)
-    return root
-
-
-def write_disc(path, shade, rng):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    y, x = np.mgrid[:40, :40] - 19.5
-    picture = rng.integers(0, 60, (40, 40, 4)) + shade
-    picture[..., 3] = 255 * (np.hypot(x, y) < 18)
-    cv2.imwrite(str(path), picture.clip(0, 255).astype(np.uint8))
-
-
-def write_tone(path, hertz, seconds=1.0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tone = 20_000 * np.sin(2 * np.pi * hertz * np.arange(round(16_000 * seconds)) / 16_000)
-    with wave.open(str(path), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes(tone.astype("<i2").tobytes())
+    return write_assets(tmp_path_factory.mktemp("assets"))
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +193,20 @@ def test_the_truth_as_a_backend_has_the_classes_of_the_assets(assets):
     logits = TruthBackend(scene, semantic=True).segment_keyframes(clip, [0, 1])
     assert logits.shape == (2, 4, *SIZE)
     assert torch.equal(logits.argmax(1), scene.truth(clip)[:2])
+
+
+def test_photographs_without_pasted_things_come_with_the_frames(assets, folder, tmp_path):
+    options = dict(length=2, size=SIZE, duration_s=2.0)
+    assert "photo" not in PhotographicFrames(assets, **options)[0]
+    for photos in (True, folder / "train" / "backgrounds"):
+        data = PhotographicFrames(assets, photos=photos, **options)
+        photo = data[1]["photo"]
+        assert photo.shape == (3, *SIZE)
+        assert photo.dtype == torch.uint8
+        assert torch.equal(photo, data[1]["photo"])
+        assert not torch.equal(photo, data[0]["photo"])
+    with pytest.raises(DatasetError, match=r"Expected photographs in .*got none"):
+        PhotographicFrames(assets, photos=tmp_path, **options)
 
 
 def test_data_sets_are_built_by_name_from_a_folder(folder):

@@ -38,24 +38,19 @@ def run_demo(
         A summary for the user: what was found, and the files to open.
 
     Raises:
-        MediaError: If the video cannot be read, has no sound or is longer than two minutes, or the
-            folder cannot be written.
+        MediaError: If the video cannot be read or is longer than two minutes, or the folder cannot
+            be written.
     """
     folder = Path(folder)
     if video is None:
         folder.mkdir(parents=True, exist_ok=True)
-        size, pace = ((64, 96), 4.0) if tiny else ((320, 480), 1.0)
+        size, pace = ((128, 192), 4.0) if tiny else ((320, 480), 1.0)
         clip = filmed_photographs(size, fps=25, pace=pace)
         told, source = _FILMED, media.write_clip(clip, folder / "photographs.mp4")
     else:
         _refuse_long(video)
         told, source = (), video
     result = wrap("sounding_object").segment(source, fps=fps, progress=progress)
-    if result.clip.waveform is None:
-        raise MediaError(
-            f"Expected a video with sound, got {source}, which has no audio track. Give it one "
-            "with `coprop run VIDEO --audio FILE`."
-        )
     result.save(folder / "result")
     strip = film_strip(result, folder / "film_strip.png")
     write_report(folder / "result", video=source)
@@ -91,6 +86,9 @@ def _found(result: SegmentationResult, fps: float) -> list[str]:
     frames = result.frame_results
     runs = sum(f.is_keyframe and not result.control_points.is_silent(f.index) for f in frames)
     marked = sum(bool(frame.mask.any()) for frame in frames)
+    waveform = result.clip.waveform
+    if waveform is None or not waveform.any():
+        return [f"Nothing is marked in {len(frames)} frames: the video has no sound."]
     return [
         f"Read it at {fps:g} frames a second, and marked what stands out while there is sound:",
         f"  control points, found in the audio: {seconds_of(result, result.control_points)}",

@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import AsJson, Overrides, Sounds, WorkDir, overrides_of
+from coprop_plugin.cli.options import (
+    AsJson,
+    Overrides,
+    Sounds,
+    TrainingAssets,
+    WorkDir,
+    overrides_of,
+    with_material,
+)
 from coprop_plugin.cli.output import results_on_stdout, usage_errors
 
 
@@ -18,6 +26,7 @@ def evaluate(
     work_dir: WorkDir = None,
     overrides: Overrides = None,
     sounds: Sounds = None,
+    assets: TrainingAssets = None,
     as_json: AsJson = False,
 ) -> None:
     """Score trained weights on the test data of their config."""
@@ -25,10 +34,7 @@ def evaluate(
         changes = overrides_of(overrides)
         from coprop_plugin.training.run import evaluate
 
-        if sounds is not None:
-            from coprop_plugin.training.sound_configs import with_sounds
-
-            config = with_sounds(config, sounds, work_dir)
+        config = with_material(config, sounds, assets, work_dir)
         scores = evaluate(config, weights, work_dir, changes)
         if as_json:
             print_result(json.dumps(scores))

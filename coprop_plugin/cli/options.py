@@ -138,12 +138,38 @@ WorldAssets = Annotated[
         help="World: folder of cut-outs, backgrounds and sounds, for photographic scenes.",
     ),
 ]
+TrainingAssets = Annotated[
+    Path | None,
+    typer.Option(
+        "--assets",
+        help="Folder of cut-outs, backgrounds and sounds for photographic scenes, see the guide to "
+        "the synthetic world.",
+    ),
+]
 ClassNames = Annotated[
     Path | None,
     typer.Option(
         help="File of class names: one a line, or JSON. Default: AVSS's names for 71 classes."
     ),
 ]
+
+
+def with_material(
+    config: str, sounds: Path | None, assets: Path | None, work_dir: Path | None
+) -> Any:
+    """Return a config to train or evaluate, with the user's own recordings or cut-outs if given.
+
+    Raises:
+        TrainingError: If the config has no data sets that are made of them.
+    """
+    from coprop_plugin.training import with_assets, with_sounds
+
+    chosen: Any = config
+    if sounds is not None:
+        chosen = with_sounds(chosen, sounds, work_dir)
+    if assets is not None:
+        chosen = with_assets(chosen, assets, work_dir)
+    return chosen
 
 
 def overrides_of(given: list[str] | None) -> dict[str, Any]:

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from coprop_plugin.cli.app import app
-from coprop_plugin.cli.options import Overrides, Sounds, WorkDir, overrides_of
+from coprop_plugin.cli.options import (
+    Overrides,
+    Sounds,
+    TrainingAssets,
+    WorkDir,
+    overrides_of,
+    with_material,
+)
 from coprop_plugin.cli.output import results_on_stdout, usage_errors
 
 
@@ -19,20 +26,18 @@ def train(
     work_dir: WorkDir = None,
     overrides: Overrides = None,
     sounds: Sounds = None,
+    assets: TrainingAssets = None,
     resume: Annotated[
         bool, typer.Option(help="Resume from the last checkpoint in the work folder.")
     ] = False,
     amp: Annotated[bool, typer.Option(help="Train in mixed precision, on a GPU.")] = False,
 ) -> None:
-    """Train a keyframe processor, propagator or change detector; print the path of its weights."""
+    """Train a keyframe model, propagator or change detector; print the path of its weights."""
     with results_on_stdout() as print_result, usage_errors():
         changes = overrides_of(overrides)
         from coprop_plugin.training.run import train
 
-        if sounds is not None:
-            from coprop_plugin.training.sound_configs import with_sounds
-
-            config = with_sounds(config, sounds, work_dir)
+        config = with_material(config, sounds, assets, work_dir)
         weights = train(config, work_dir, resume=resume, amp=amp, overrides=changes)
         if os.environ.get("RANK", "0") == "0":
             print_result(str(weights))

@@ -82,14 +82,22 @@ class SoundingObject(nn.Module):
             KeyframeError: If the shapes are not as above.
         """
         check_input(frames, log_mel)
-        small = resized(frames, (self.input_size, self.input_size))
-        brightest = small.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
-        saliency = self.saliency(normalise(small / brightest)).sigmoid()
+        saliency = self.salience(frames).sigmoid()
         # As its authors use it: relative to the most and least salient pixel of the frame.
         low, high = saliency.amin((1, 2, 3), True), saliency.amax((1, 2, 3), True)
         relative = (saliency - low) / (high - low).clamp_min(1e-6)
         probs = torch.where(_sounds(log_mel), relative, torch.zeros_like(relative))
         return resized(torch.logit(probs, eps=_SMALLEST_PROB), frames.shape[-2:])
+
+    def salience(self, frames: Tensor) -> Tensor:
+        """Return the network's own logits of frames `[B, 3, H, W]`, whether there is sound or not.
+
+        Returns:
+            `[B, 1, S, S]`, S being the input size; what is trained.
+        """
+        small = resized(frames, (self.input_size, self.input_size))
+        brightest = small.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
+        return self.saliency(normalise(small / brightest))
 
     def segment_keyframes(self, clip: Clip, indices: Sequence[int]) -> Tensor:
         """Segment the frames `indices` of `clip`, independently of one another.

@@ -13,7 +13,9 @@ _HOMES = {
     "PropagatorTraining": "models",
     "SoundFolder": "sound_folder",
     "SoundMixtures": "change_dataset",
-    "with_sounds": "sound_configs",
+    "SoundingObjectTraining": "models",
+    "with_assets": "config_folders",
+    "with_sounds": "config_folders",
 }
 __all__ = ["CONFIGS", "config_names", "evaluate", "read_config", "train", *_HOMES]
 

@@ -5,6 +5,7 @@ from coprop_plugin.training.change_stage import ChangeDetectorTraining
 from coprop_plugin.training.family_stage import FamilyTraining
 from coprop_plugin.training.keyframe_stage import KeyframeTraining
 from coprop_plugin.training.propagator_stage import PropagatorTraining
+from coprop_plugin.training.sounding_object_stage import SoundingObjectTraining
 
 __all__ = [
     "CalibrateChanges",
@@ -12,4 +13,5 @@ __all__ = [
     "FamilyTraining",
     "KeyframeTraining",
     "PropagatorTraining",
+    "SoundingObjectTraining",
 ]

@@ -163,6 +163,24 @@ def read_background(path: Path) -> np.ndarray:
     return _shrunk(picture, _BACKGROUND_SIDE * max(height, width) / min(height, width))
 
 
+def photographs_in(folder: str | Path) -> tuple[Path, ...]:
+    """List the photographs of a folder, in the order of their names.
+
+    Raises:
+        DatasetError: If the folder does not exist or has none.
+    """
+    from coprop_plugin.media import refuse_missing
+
+    refuse_missing(Path(folder), "folder", DatasetError)
+    found = tuple(_files(Path(folder), _PHOTOS, None))
+    if not found:
+        raise DatasetError(
+            f"Expected photographs in {folder}, got none. Files that count end in "
+            f"{', '.join(_PHOTOS)}."
+        )
+    return found
+
+
 @lru_cache(maxsize=512)
 def read_sound(path: Path) -> np.ndarray:
     """Read a sound: `[samples]` float32, mono at 16 kHz, at most 12 s, peak 1, pauses shortened.
