@@ -44,12 +44,12 @@ def run_demo(
     folder = Path(folder)
     if video is None:
         folder.mkdir(parents=True, exist_ok=True)
-        size, pace = ((128, 192), 4.0) if tiny else ((320, 480), 1.0)
+        size, pace = ((128, 192), 2.0) if tiny else ((320, 480), 1.0)
         clip = filmed_photographs(size, fps=25, pace=pace)
-        told, source = _FILMED, media.write_clip(clip, folder / "photographs.mp4")
+        told, source = list(_FILMED), media.write_clip(clip, folder / "photographs.mp4")
     else:
         _refuse_long(video)
-        told, source = (), video
+        told, source = [], video
     result = wrap("sounding_object").segment(source, fps=fps, progress=progress)
     result.save(folder / "result")
     strip = film_strip(result, folder / "film_strip.png")
