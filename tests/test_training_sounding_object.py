@@ -66,7 +66,7 @@ def test_the_command_trains_from_a_folder_and_evaluates(tmp_path):
     small += ["--set=train_cfg.max_iters=1", "--set=train_cfg.val_interval=9"]
     small += [f"--set=model.model={{'input_size': {SIDE}}}", "--set=train_dataloader.batch_size=2"]
     small += ["--set=test_dataloader.dataset.length=2", *VALIDATION]
-    command = ["sounding_object", "--assets", str(folder), "--work-dir", str(tmp_path / "run")]
+    command = ["salient_object", "--assets", str(folder), "--work-dir", str(tmp_path / "run")]
     done = CliRunner().invoke(app, ["train", *command, *small])
     assert done.exit_code == 0, done.output
     weights = tmp_path / "run" / "weights.safetensors"
@@ -77,5 +77,5 @@ def test_the_command_trains_from_a_folder_and_evaluates(tmp_path):
 
 
 def test_assets_need_a_config_that_uses_them(tmp_path):
-    with pytest.raises(TrainingError, match="Leave --assets out, or use `sounding_object`"):
+    with pytest.raises(TrainingError, match="Leave --assets out, or use `salient_object`"):
         with_assets("world_keyframes_small", tmp_path)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from coprop_plugin import media
-from coprop_plugin.cli.filmed_photographs import filmed_photographs
+from coprop_plugin.world.filmed_photographs import filmed_photographs
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline.wrap import wrap
 from coprop_plugin.report import film_strip, write_report

@@ -45,7 +45,7 @@ def with_assets(config: Any, folder: str | Path, work_dir: str | Path | None = N
         TrainingError: If the config does not train on photographic scenes, or cannot be read.
 
     Example:
-        >>> config = with_assets("sounding_object", "mine")
+        >>> config = with_assets("salient_object", "mine")
         >>> config.train_dataloader.dataset.assets
         'mine'
     """
@@ -54,7 +54,7 @@ def with_assets(config: Any, folder: str | Path, work_dir: str | Path | None = N
         ("PhotographicClips", "PhotographicFrames"),
         "assets",
         folder,
-        "--assets out, or use `sounding_object`",
+        "--assets out, or use `salient_object`",
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from coprop_plugin.types import Clip
+from coprop_plugin.world.photographic_assets import read_background
 
 _FOLDER = Path(__file__).resolve().parent / "photographs"
 _SAMPLE_RATE = 16_000
@@ -77,7 +77,7 @@ def filmed_photographs(size: tuple[int, int], fps: float, pace: float = 1.0) -> 
     """
     pictures, waves = [], []
     for shot in SHOTS:
-        photograph = np.asarray(Image.open(_FOLDER / f"{shot.name}.jpg").convert("RGB"))
+        photograph = read_background(_FOLDER / f"{shot.name}.jpg")
         count = round(shot.length_s / pace * fps)
         for progress in (np.arange(count) / max(1, count - 1)).tolist():
             pictures.append(_picture(photograph, shot, progress, size))

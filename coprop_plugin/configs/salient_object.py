@@ -1,5 +1,5 @@
 # Fine-tuning of the salient-object model on photographic scenes and on photographs:
-# `coprop train sounding_object --assets FOLDER`. About half an hour of one CPU core with AMX.
+# `coprop train salient_object --assets FOLDER`. About half an hour of one CPU core with AMX.
 _base_ = ["_world.py"]
 
 num_steps = 400
