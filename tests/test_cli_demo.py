@@ -8,8 +8,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from coprop_plugin import cli, media
-from coprop_plugin.world.filmed_photographs import SHOTS, filmed_photographs
 from coprop_plugin.types import Clip
+from coprop_plugin.world.filmed_photographs import SHOTS, filmed_photographs
 
 PAGES = ("film_strip.png", "result/overlay.mp4", "result/masks/00000.png", "result/report.html")
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from coprop_plugin import media
-from coprop_plugin.world.filmed_photographs import filmed_photographs
 from coprop_plugin.errors import MediaError
 from coprop_plugin.pipeline.wrap import wrap
 from coprop_plugin.report import film_strip, write_report
 from coprop_plugin.types import ControlPoints, SegmentationResult
+from coprop_plugin.world.filmed_photographs import filmed_photographs
 
 _LONGEST_S = 120.0
 _FILMED = (
