@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -91,6 +90,8 @@ def _picture(
     photograph: np.ndarray, shot: _Shot, progress: float, size: tuple[int, int]
 ) -> np.ndarray:
     """Return what the camera sees after a share `progress` of the shot, `[H, W, 3]` uint8."""
+    import cv2
+
     height, width = photograph.shape[:2]
     (start, end), (from_zoom, to_zoom) = np.array(shot.centres), shot.zooms
     seen = (from_zoom + progress * (to_zoom - from_zoom)) * min(height / size[0], width / size[1])
