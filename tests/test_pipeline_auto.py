@@ -19,6 +19,7 @@ from coprop_plugin.pipeline import (
     combined,
     trusted_runs,
 )
+from coprop_plugin.pipeline.mask_doubt import mask_doubt
 from coprop_plugin.pipeline.redo import redo
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
 from coprop_plugin.pipeline.windows import ScheduledWindow, Window
@@ -93,11 +94,12 @@ def test_masks_of_a_segment_are_let_go_of_one_by_one(clip):
     assert len(set(alive)) > 4
 
 
-def runs_of(letters, step_s=0.5):
+def runs_of(letters, step_s=0.5, doubts=None):
     """The trusted runs of predictions that agree where their letters do."""
     return trusted_runs(
         {t: t * step_s for t in range(len(letters))},
         lambda t, later: float(letters[t] == letters[later]),
+        lambda t: doubts[t] if doubts else 0.0,
     )
 
 
@@ -120,6 +122,33 @@ def test_wrong_predictions_are_left_out_and_changes_are_found(letters, runs):
 def test_far_apart_a_lone_prediction_at_the_end_is_a_change_nearby_it_is_wrong():
     assert runs_of("aaab", step_s=1.0) == [[0, 1, 2], [3]]
     assert runs_of("aaab", step_s=0.5) == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("letters", "doubts", "runs"),
+    [
+        ("ab", (0, 0), [[0], [1]]),
+        ("ab", (0, 1.5), [[0]]),
+        ("ab", (1.5, 0), [[1]]),
+        ("ab", (3, 3), [[0], [1]]),
+        ("abb", (0, 3, 3), [[0], [1, 2]]),
+        ("abc", (0, 3, 0), [[0], [2]]),
+    ],
+)
+def test_of_predictions_that_agree_with_no_other_doubtful_ones_are_left_out(letters, doubts, runs):
+    assert runs_of(letters, step_s=1.0, doubts=doubts) == runs
+
+
+@pytest.mark.parametrize("enlarged", [1, 8])
+def test_masks_are_doubtful_where_they_are_empty_or_off_the_edges(scene, clip, enlarged):
+    size = [side * enlarged for side in clip.size]
+    frame = torch.nn.functional.interpolate(clip.frames[:1].float(), size)[0]
+    mask = scene.truth(clip, "binary")[0].repeat_interleave(enlarged, 0)
+    mask = mask.repeat_interleave(enlarged, 1)
+    moved = mask.roll((size[0] // 3, size[1] // 3), (0, 1))
+    doubts = [mask_doubt(frame, each) for each in (mask, torch.ones_like(mask), mask & 0, moved)]
+    assert doubts[:3] == [0.0, 0.0, 1.5]
+    assert doubts[3] > 1.5
 
 
 @pytest.mark.parametrize("num_classes", [1, 3])
@@ -149,6 +178,16 @@ def test_a_wrong_prediction_does_no_harm(scene, clip, points, semantic):
         frame = result.frame_results[int(time_s * FPS)]
         assert (frame.is_keyframe, frame.origin.kind) == (False, "combined")
         assert "contradicts" in frame.origin.why
+
+
+def test_one_of_two_predictions_that_looks_wrong_does_no_harm(scene):
+    """A second apart they could be a change, too."""
+    clip = scene.clip(fps=1)
+    points = ControlPoints(scene.control_points(clip).flags)
+    assert points.indices == [0, 2, 4, 5]
+    result = auto(SpoiledTruth(scene, (0.0, 3.0)), control_points=points).segment(clip)
+    assert float(ious(result, scene, clip).min()) > 0.6
+    assert [frame.is_keyframe for frame in result.frame_results[:4]] == [False, True, True, False]
 
 
 def test_a_change_without_a_control_point_is_found(scene, clip):

@@ -2,8 +2,9 @@
 
 Neither the age of a mask nor its own doubt tells whether it is still right; a second prediction
 does. So the model is run every second, and again between two predictions that disagree, until it is
-known which of them is wrong or where the sound changed. Masks between trusted predictions are
-propagated from both sides and combined.
+known which of them is wrong or where the sound changed. Of predictions that agree with no other
+one, those that look wrong are left out first. Masks between trusted predictions are propagated from
+both sides and combined.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.pipeline.backend_runner import BATCH_PIXELS, SILENT, Keyframes
+from coprop_plugin.pipeline.mask_doubt import mask_doubt
 from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, combined
 from coprop_plugin.pipeline.schedule import (
     check_reanchor,
@@ -191,7 +193,7 @@ class AutoSegment:
     def _trusted(self) -> list[list[int]]:
         if not self._runs:
             times = {t: self._times[t] for t in sorted(self._predictions)}
-            self._runs = trusted_runs(times, self._agreement)
+            self._runs = trusted_runs(times, self._agreement, self._doubt)
         return self._runs
 
     def _agreement(self, t: int, later: int) -> float:
@@ -206,6 +208,10 @@ class AutoSegment:
     def _meets(self, keyframe: int, other: int) -> float:
         propagated, own = (self._views[k, other].mask for k in (keyframe, other))
         return agreement(propagated, own.to(propagated.device))
+
+    def _doubt(self, t: int) -> float:
+        """Return how doubtful a prediction is by its looks."""
+        return mask_doubt(self.clip.frames[t], self._predictions[t].mask)
 
     def _view_all(self, ways: Sequence[tuple[int, int]]) -> None:
         """Propagate predictions up to further frames, all that is missing at once."""

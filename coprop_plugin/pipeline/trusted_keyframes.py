@@ -17,18 +17,22 @@ _MOST_SKIPPED = 4
 def trusted_runs(
     times_s: Mapping[int, float],
     agreement: Callable[[int, int], float],
+    doubt: Callable[[int], float] = lambda frame: 0.0,
 ) -> list[list[int]]:
     """Split a segment's predictions into runs that agree, and leave wrong ones out.
 
     A prediction that disagrees with those before and after it is wrong, or the set of sounding
     objects changed there unnoticed. The most likely explanation is taken. Wrong predictions are
     rare, but where there is one the next one is less of a surprise; a missed change is the less
-    likely the closer two predictions are in time.
+    likely the closer two predictions are in time; and of predictions that agree with no other one,
+    those that look wrong are left out first.
 
     Args:
         times_s: When each prediction's frame is shown, by frame, rising.
         agreement: How well the predictions of two frames, the earlier one first, agree: 0..1.
             Called only where it matters, as it may be expensive.
+        doubt: How much likelier a prediction looks as it does if it is wrong: a logarithm, compared
+            with the least of the segment.
 
     Returns:
         Runs of frames, rising; between two runs there is a change.
@@ -40,17 +44,25 @@ def trusted_runs(
         [[0, 1, 3], [4, 5, 6, 7]]
     """
     frames = list(times_s)
-    agrees = [agreement(*pair) >= MIN_AGREEMENT for pair in pairwise(frames)]
-    if all(agrees):
+    agree = {(i, i + 1): _agree(agreement, *pair) for i, pair in enumerate(pairwise(frames))}
+    if all(agree.values()):
         return [frames]
 
     def link(i: int, j: int) -> float:
-        if agrees[i] if j == i + 1 else agreement(frames[i], frames[j]) >= MIN_AGREEMENT:
+        if agree.get((i, j), True):
             return 0.0
         gap_s = times_s[frames[j]] - times_s[frames[i]]
         return -math.log(min(0.9, max(1e-6, _MISSED_PER_S * gap_s)))
 
-    chosen = _cheapest_path(agrees, link)
+    doubts = [doubt(frame) for frame in frames]
+    alone = [each - min(doubts) for each in doubts]
+    # Predictions that have others between them agree until they are compared.
+    while True:
+        chosen = _cheapest_path(link, alone)
+        assumed = [pair for pair in pairwise(chosen) if pair not in agree]
+        if not assumed:
+            break
+        agree |= {(i, j): _agree(agreement, frames[i], frames[j]) for i, j in assumed}
     runs = [[frames[chosen[0]]]]
     for i, j in pairwise(chosen):
         if link(i, j):
@@ -59,39 +71,49 @@ def trusted_runs(
     return runs
 
 
-def _cheapest_path(agrees: Sequence[bool], link: Callable[[int, int], float]) -> list[int]:
+def _agree(agreement: Callable[[int, int], float], frame: int, later: int) -> bool:
+    return agreement(frame, later) >= MIN_AGREEMENT
+
+
+_State = tuple[int, bool]
+"""How many predictions were left out, and whether the last one kept agrees with none so far."""
+
+
+def _cheapest_path(link: Callable[[int, int], float], alone: Sequence[float]) -> list[int]:
     """Return the predictions to keep, where leaving out and linking neighbours costs the least.
 
     Args:
-        agrees: Whether each prediction but the last agrees with the next.
         link: What it costs to keep two predictions, and none between them.
+        alone: What it costs to keep each prediction, linked at no cost to none.
     """
-    number = len(agrees) + 1
-    # The cheapest way to keep prediction j after leaving out m: its cost, and the one kept before.
-    best: list[dict[int, tuple[float, int]]] = []
+    number = len(alone)
+    # The cheapest way to keep a prediction in each state: its cost, and the one kept before.
+    best: list[dict[_State, tuple[float, tuple[int, _State] | None]]] = []
     for j in range(number):
-        ways = {j: (_left_out(j), -1)}
+        ways = {(j, True): (_left_out(j) + alone[j], None)}
         for i in range(max(0, j - 1 - _MOST_SKIPPED), j):
             # Leaving out predictions that agree with both neighbours explains nothing.
-            if i < j - 1 and all(agrees[i:j]):
+            if i < j - 1 and not any(link(k, k + 1) for k in range(i, j)):
                 continue
             step = link(i, j)
-            for m, (cost, _) in best[i].items():
+            for (m, is_alone), (cost, _) in best[i].items():
                 left = m + j - i - 1
-                total = cost + step + _left_out(left) - _left_out(m)
-                if left not in ways or total < ways[left][0]:
-                    ways[left] = total, i
+                step_alone = alone[j] if step else -alone[i] * is_alone
+                total = cost + step + step_alone + _left_out(left) - _left_out(m)
+                state = left, step > 0
+                if state not in ways or total < ways[state][0]:
+                    ways[state] = total, (i, (m, is_alone))
         best.append(ways)
     ends = [
-        (cost + _left_out(m + number - 1 - j) - _left_out(m), -j, m)
+        (cost + _left_out(m + number - 1 - j) - _left_out(m), -j, (m, is_alone))
         for j, ways in enumerate(best)
-        for m, (cost, _) in ways.items()
+        for (m, is_alone), (cost, _) in ways.items()
     ]
-    _, last, m = min(ends)
+    _, last, state = min(ends)
     path = [-last]
-    while (earlier := best[path[-1]][m][1]) >= 0:
-        m -= path[-1] - earlier - 1
-        path.append(earlier)
+    while (earlier := best[path[-1]][state][1]) is not None:
+        path.append(earlier[0])
+        state = earlier[1]
     return path[::-1]
 
 
