@@ -78,6 +78,9 @@ def _agree(agreement: Callable[[int, int], float], frame: int, later: int) -> bo
 _State = tuple[int, bool]
 """How many predictions were left out, and whether the last one kept agrees with none so far."""
 
+_Ways = dict[_State, tuple[float, tuple[int, _State] | None]]
+"""The cheapest way to keep a prediction in each state: its cost, and the one kept before."""
+
 
 def _cheapest_path(link: Callable[[int, int], float], alone: Sequence[float]) -> list[int]:
     """Return the predictions to keep, where leaving out and linking neighbours costs the least.
@@ -87,10 +90,9 @@ def _cheapest_path(link: Callable[[int, int], float], alone: Sequence[float]) ->
         alone: What it costs to keep each prediction, linked at no cost to none.
     """
     number = len(alone)
-    # The cheapest way to keep a prediction in each state: its cost, and the one kept before.
-    best: list[dict[_State, tuple[float, tuple[int, _State] | None]]] = []
+    best: list[_Ways] = []
     for j in range(number):
-        ways = {(j, True): (_left_out(j) + alone[j], None)}
+        ways: _Ways = {(j, True): (_left_out(j) + alone[j], None)}
         for i in range(max(0, j - 1 - _MOST_SKIPPED), j):
             # Leaving out predictions that agree with both neighbours explains nothing.
             if i < j - 1 and not any(link(k, k + 1) for k in range(i, j)):
@@ -98,8 +100,9 @@ def _cheapest_path(link: Callable[[int, int], float], alone: Sequence[float]) ->
             step = link(i, j)
             for (m, is_alone), (cost, _) in best[i].items():
                 left = m + j - i - 1
-                step_alone = alone[j] if step else -alone[i] * is_alone
-                total = cost + step + step_alone + _left_out(left) - _left_out(m)
+                # What agrees with another one is no longer doubtful.
+                doubt = alone[j] if step else -alone[i] if is_alone else 0.0
+                total = cost + step + doubt + _left_out(left) - _left_out(m)
                 state = left, step > 0
                 if state not in ways or total < ways[state][0]:
                     ways[state] = total, (i, (m, is_alone))
