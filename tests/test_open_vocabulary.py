@@ -13,6 +13,8 @@ from make_listening import NAMES, PerfectEar, PerfectSam3, ScriptedEar, Scripted
 
 from coprop_plugin import report, wrap
 from coprop_plugin.batch import load_backend, make_model
+from coprop_plugin.benchmark.datasets import Sample
+from coprop_plugin.benchmark.plug_and_play import plug_and_play
 from coprop_plugin.control_points import as_provider
 from coprop_plugin.control_points.listening.listener import Listener
 from coprop_plugin.control_points.listening.visible_words import VISIBLE, columns_of, words_of
@@ -231,6 +233,18 @@ def test_perfect_models_reach_what_true_keyframes_give(seed):
     assert ours.frame_results[0].class_names == ("background", *NAMES)
     bare = wrap(backend).segment_bare(clip)
     assert bool(((bare.masks > 0) == (truth > 0)).float().mean() > 0.97)
+
+
+def test_a_benchmark_names_keyframes_by_their_segments_as_a_run_does():
+    backend, ear, eye = scripted(words=["dog", "cat"])
+    clip, whole = clip_of(), ControlPoints([1, 0, 0, 0, 0, 0, 0, 0])
+    labelled, truth = torch.ones(8).bool(), torch.zeros(8, *clip.size).long()
+    sample = Sample("a", clip, truth, labelled, control_points=whole)
+    report = plug_and_play({"a": [sample]}, {"mine": backend}, ["oracle+hold", "oracle+flow"])
+    assert report.failures == []
+    # The cat begins to sound a second after the keyframe. Both rows share it, and one pass.
+    assert [sorted(words) for words in eye.calls] == [["cat", "dog"]]
+    assert ear.calls == 1
 
 
 def test_the_listener_is_a_provider_of_its_own():

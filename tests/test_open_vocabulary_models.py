@@ -6,7 +6,7 @@ import make_media
 import pytest
 import torch
 from make_listening import ScriptedEar
-from tiny_finders import SAVE
+from tiny_finders import SAVE, save_sam3_video
 from tiny_pretrained import save_clap, save_pe_audio, tokenizer
 from typer.testing import CliRunner
 
@@ -156,6 +156,37 @@ def test_one_download_finds_and_follows(folders, clip):
     assert result.frame_results[0].class_names == ("background", "dog")
     assert bool(result.masks[0].any())
     assert result.frame_results[0].origin.found["off_screen"] == []
+
+
+@pytest.fixture(scope="module")
+def sam3_video(tmp_path_factory):
+    """A checkpoint as `facebook/sam3` is: what finds and what follows, with one image encoder."""
+    return str(save_sam3_video(tmp_path_factory.mktemp("sam3_video")))
+
+
+def test_sam3_as_finder_and_propagator_holds_one_image_encoder(sam3_video, picture, clip):
+    alone = load_finder(sam3_video, least_score=1e-6).find(picture, ["dog"])[0]
+    options = dict(least_score=1e-6, device="cpu", local_files_only=True)
+    backend = OpenVocabulary(Listener(ScriptedEar(dog=[0.9] * 6)), sam3_video, ["dog"], **options)
+    half = dict(type="sam3", checkpoint=sam3_video, dtype="bfloat16")
+    model = wrap(backend, propagator=half, reanchor=None)
+    encoder = model.propagator.model.vision_encoder.backbone
+    assert backend.finder.model.vision_encoder.backbone is encoder
+    assert {p.dtype for p in encoder.parameters()} == {torch.float32}
+    # The tracker settles its precision when it is first used, by either part.
+    assert model.segment(clip).masks.shape == (6, 32, 48)
+    assert {p.dtype for p in backend.finder.model.parameters()} == {torch.bfloat16}
+    model.propagator.dtype = "float32"
+    model.propagator.float()
+    shared = backend.finder.find(picture, ["dog"])[0]
+    assert len(shared) == len(alone) > 0
+
+
+def test_sam3_at_a_smaller_size_has_an_image_encoder_of_its_own(sam3_video):
+    small = dict(type="sam3", checkpoint=sam3_video, image_size=28)
+    backend = OpenVocabulary("speech", sam3_video, ["dog"], device="cpu")
+    encoder = wrap(backend, propagator=small).propagator.model.vision_encoder.backbone
+    assert backend.finder.model.vision_encoder.backbone is not encoder
 
 
 def test_clap_compares_any_words_and_does_not_depend_on_their_order(ears, clip):

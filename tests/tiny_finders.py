@@ -7,10 +7,9 @@ import string
 
 import torch
 import transformers
-from tiny_trackers import save_tracker
+from tiny_trackers import SAM3_SIDE, sam3_tracker, save_tracker
 
 WORDS = ("a", "photo", "of", "dog", "violin", "man", "playing", ".")
-LEVELS = [[32, 32], [16, 16], [8, 8]]
 
 
 def clip_tokenizer():
@@ -111,6 +110,18 @@ def save_sam2(folder):
 
 
 def save_sam3(folder):
+    return _saved(folder, "Sam3Model", _sam3_config(folder, side=112))
+
+
+def save_sam3_video(folder):
+    """Save a model as the released SAM 3 is: what finds and what follows, with one encoder."""
+    parts = dict(detector_config=_sam3_config(folder, side=SAM3_SIDE))
+    config = transformers.Sam3VideoConfig(**parts, tracker_config=sam3_tracker().config)
+    return _saved(folder, "Sam3VideoModel", config)
+
+
+def _sam3_config(folder, side):
+    """Save a tokenizer; returns the config of a tiny `Sam3Model`."""
     words, size = clip_tokenizer()
     words.save_pretrained(folder)
     small = dict(hidden_size=128, num_attention_heads=2)
@@ -121,14 +132,14 @@ def save_sam3(folder):
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,
-            image_size=112,
+            image_size=side,
             patch_size=14,
             window_size=4,
             global_attn_indexes=[1],
-            pretrain_image_size=112,
+            pretrain_image_size=side,
         ),
         fpn_hidden_size=128,
-        backbone_feature_sizes=LEVELS,
+        backbone_feature_sizes=[[side * n // 14] * 2 for n in (4, 2, 1)],
     )
     text = dict(
         model_type="clip_text_model",
@@ -142,7 +153,7 @@ def save_sam3(folder):
         pad_token_id=size - 1,
         **small,
     )
-    config = transformers.Sam3Config(
+    return transformers.Sam3Config(
         vision_config=vision,
         text_config=text,
         geometry_encoder_config=layers,
@@ -150,7 +161,6 @@ def save_sam3(folder):
         detr_decoder_config=dict(**layers, num_queries=6),
         mask_decoder_config=small,
     )
-    return _saved(folder, "Sam3Model", config)
 
 
 def _saved(folder, kind, config):

@@ -55,7 +55,7 @@ def _sam2():
     return transformers.Sam2VideoModel(config)
 
 
-def _sam3():
+def sam3_tracker():
     vit = transformers.Sam3ViTConfig(
         hidden_size=32,
         intermediate_size=32,
@@ -104,7 +104,7 @@ def _edgetam():
     return transformers.EdgeTamVideoModel(config)
 
 
-_MAKERS = {"sam2": _sam2, "sam3": _sam3, "edgetam": _edgetam}
+_MAKERS = {"sam2": _sam2, "sam3": sam3_tracker, "edgetam": _edgetam}
 
 
 def save_tracker(name, folder, seed=0, score=4.0):

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from coprop_plugin.checkpoints import checkpoint_of
 from coprop_plugin.control_points.listening.listener import Listener, as_listener
 from coprop_plugin.control_points.listening.visible_words import VISIBLE
 from coprop_plugin.control_points.sed import ListenerProvider
@@ -18,12 +19,14 @@ from coprop_plugin.layers import checked_device
 from coprop_plugin.open_vocabulary.finder_loading import load_finder
 from coprop_plugin.open_vocabulary.instances import Finder, Instance
 from coprop_plugin.open_vocabulary.motion import sounding_instances
+from coprop_plugin.propagation import Sam3Propagator
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import (
     ABSENT_LOGIT,
     AVSBENCH_INSTANT_S,
     Clip,
     ControlPoints,
+    Propagator,
     Sounds,
 )
 
@@ -107,6 +110,7 @@ class OpenVocabulary:
             self.listener = self.listener.with_words(words)
         self.control_points = ListenerProvider(self.listener)
         self._finder = finder
+        self._tracker: Sam3Propagator | None = None
         self._loading: dict[str, Any] = dict(
             least_score=least_score, local_files_only=local_files_only
         )
@@ -128,9 +132,24 @@ class OpenVocabulary:
         if isinstance(self._finder, str | Path):
             place = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
             self._finder = load_finder(
-                self._finder, device=place, dtype=self._dtype, **self._loading
+                self._finder,
+                device=place,
+                dtype=self._dtype,
+                tracker=self._tracker,
+                **self._loading,
             )
         return self._finder
+
+    def share_model(self, propagator: Propagator) -> None:
+        """Use the image encoder of a `sam3` propagator of the finder's checkpoint: one in memory.
+
+        Nothing happens with another propagator, or once the finder is loaded.
+        """
+        if not isinstance(propagator, Sam3Propagator) or not isinstance(self._finder, str | Path):
+            return
+        whole = propagator.image_size == propagator.released_size
+        if whole and checkpoint_of(self._finder) == propagator.checkpoint:
+            self._tracker = propagator
 
     def load_models(self) -> None:
         """Load the models now; see `LazyPart`."""

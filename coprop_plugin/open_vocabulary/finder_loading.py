@@ -15,6 +15,7 @@ from coprop_plugin.open_vocabulary.phrase_boxes import (
     Owlv2Detector,
     PhraseDetector,
 )
+from coprop_plugin.propagation import Sam3Propagator
 
 _EXPECTED = (
     "Expected a finder: CLIPSeg ('clipseg'), SAM 3 ('sam3'), or a detector and SAM 2 with a plus "
@@ -30,6 +31,7 @@ def load_finder(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
     local_files_only: bool = False,
+    tracker: Sam3Propagator | None = None,
 ) -> Finder:
     """Load a finder.
 
@@ -40,6 +42,8 @@ def load_finder(
         device: Device of its models; None is the CPU.
         dtype: Precision of its models.
         local_files_only: Whether to download nothing.
+        tracker: A propagator of the same checkpoint of SAM 3, whose image encoder the finder then
+            uses; device and precision are the tracker's.
 
     Raises:
         CheckpointError: If there are no such models, or of other types.
@@ -77,5 +81,10 @@ def load_finder(
         return ClipSegFinder(clipseg, part("CLIPSegProcessor", first), first, **options)
     if kind in ("sam3", "sam3_video"):
         tokenizer = part("AutoTokenizer", first)
-        return Sam3Finder(model("Sam3Model", first), tokenizer, first, **options)
+        finder = Sam3Finder(part("Sam3Model", first), tokenizer, first, **options)
+        if tracker is None:
+            finder.model.to(place, dtype)
+        else:
+            finder.use_image_encoder(tracker)
+        return finder
     raise CheckpointError(f"{_EXPECTED}; got {first!r} of type {kind!r}.")

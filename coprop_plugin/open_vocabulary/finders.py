@@ -15,6 +15,7 @@ from coprop_plugin.open_vocabulary.instances import (
     without_doubles,
 )
 from coprop_plugin.open_vocabulary.phrase_boxes import PhraseDetector, as_array, on_device
+from coprop_plugin.propagation import Sam3Propagator
 from coprop_plugin.types import Box
 
 _BOXES_AT_ONCE = 16
@@ -93,10 +94,20 @@ class Sam3Finder:
     ) -> None:
         self.model, self.tokenizer, self.model_id = model, tokenizer, model_id
         self.least_score, self.most = least_score, most
+        self._tracker: Sam3Propagator | None = None
+
+    def use_image_encoder(self, tracker: Sam3Propagator) -> None:
+        """Use the image encoder of a tracker of the same checkpoint, which is then held once."""
+        self._tracker = tracker
+        self.model.vision_encoder.backbone = tracker.model.vision_encoder.backbone
 
     @torch.no_grad()
     def find(self, picture: Tensor, words: Sequence[str]) -> list[list[Instance]]:
         """Return the instances of each word in a picture `[3, H, W]`, the surest first."""
+        if self._tracker is not None:
+            # A tracker settles its precision when it begins, and may be moved at any time.
+            self._tracker.set_dtype()
+            self.model.to(device_of(self._tracker), self._tracker.model.dtype)
         weights = next(self.model.parameters())
         side = int(self.model.config.vision_config.backbone_config.image_size)
         pixels = resized(picture.to(weights.device), side) * 2 - 1

@@ -45,6 +45,7 @@ from coprop_plugin.types import (
     Propagator,
     Sampling,
     SegmentationResult,
+    SharingBackend,
     Source,
     StreamingProvider,
 )
@@ -133,6 +134,8 @@ class CoProp(nn.Module):
         own = options.control_points or (naming.control_points if naming else "novelty")
         self.provider = as_provider(own if control_points is None else control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
+        if isinstance(self.backend, SharingBackend):
+            self.backend.share_model(self.propagator)
         check_parts(self.backend, getattr(self.backend, "model", None), self.propagator)
         place = propagator_device(self.backend, device)
         if isinstance(self.propagator, nn.Module):

@@ -95,6 +95,7 @@ class VideoTracker(nn.Module):
             raise CheckpointError(self._another_family(config.model_type))
         family = self.families[config.model_type]
         config = getattr(config, "tracker_config", None) or config
+        self.released_size = int(config.image_size)
         self._resize(config, image_size)
         self._session_class = transformers_class(f"{family}InferenceSession")
         self.model = load_pretrained(
@@ -113,7 +114,7 @@ class VideoTracker(nn.Module):
             PropagationError: If frame and masks do not fit each other.
         """
         check_keyframe(frame, masks)
-        self._set_dtype()
+        self.set_dtype()
         num_objects = int(masks.max())
         shape = (len(frame), 1 + num_objects, *frame.shape[-2:])
         if not num_objects:
@@ -176,8 +177,8 @@ class VideoTracker(nn.Module):
     def _encode(self, frames: Tensor) -> list[FrameFeatures]:
         return encode_frames(self.model, self.pixels(frames).to(self.model.dtype))
 
-    def _set_dtype(self) -> None:
-        """Convert the weights if need be: it is only now known where they are."""
+    def set_dtype(self) -> None:
+        """Convert the weights to `dtype` if need be: "auto" depends on where they are."""
         dtype = torch.float32
         if self.dtype != "auto":
             dtype = getattr(torch, self.dtype)

@@ -75,6 +75,15 @@ class NamingBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class SharingBackend(Protocol):
+    """A backend that can use weights which a propagator holds already."""
+
+    def share_model(self, propagator: "Propagator") -> None:
+        """Use a propagator's weights where they are of the same checkpoint."""
+        ...
+
+
 class ClipBackend(KeyframeBackend, Protocol):
     """The backend of one clip.
 

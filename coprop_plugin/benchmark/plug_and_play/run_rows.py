@@ -56,6 +56,7 @@ from coprop_plugin.types import (
     NamingBackend,
     Propagator,
     SegmentationResult,
+    SharingBackend,
 )
 
 logger = logging.getLogger(__name__)
@@ -189,6 +190,10 @@ class _Bench:
         self.backends = {name: find_backend(model) for name, model in backends.items()}
         self.rows = {row.name: row for row in (Row.of(name, providers) for name in rows)}
         self.propagators = propagators_of(list(self.rows.values()), propagators)
+        for backend in self.backends.values():
+            if isinstance(backend, SharingBackend):
+                for propagator in self.propagators.values():
+                    backend.share_model(propagator)
         names = sorted({row.points for row in self.rows.values()} - {ORACLE})
         self.providers = {name: providers.get(name) or as_provider(name) for name in names}
         # What is scored, by its name in the table: a backend and the share of wrong predictions.
@@ -255,6 +260,9 @@ class _ClipWork:
         self.bench, self.sample = bench, sample
         self.keyframes = {n: SharedKeyframes(b) for n, b in bench.backends.items()}
         self._points: dict[str, tuple[ControlPoints, Cost]] = {}
+        # Of backends whose classes are names: named control points of a row, and its keyframes.
+        self._named: dict[tuple[str, str], tuple[ControlPoints, Cost]] = {}
+        self._named_keyframes: dict[tuple[str, str], SharedKeyframes] = {}
         clip_sha256 = clip_fingerprint(sample.clip.frames, sample.clip.waveform, sample.masks)
         self._stamps = {"clip_sha256": clip_sha256, "versions": versions_stamp()}
 
@@ -268,8 +276,8 @@ class _ClipWork:
     def segmented(self, name: str, row_name: str) -> tuple[SegmentationResult, Cost, float]:
         """Run one row; returns its result, its cost and the calls of the model a frame."""
         backend, wrong = self.bench.scored_backends[name]
-        row, sample, shared = self.bench.rows[row_name], self.sample, self.keyframes[backend]
-        points, cost = self.points(row, self.bench.backends[backend])
+        row, sample = self.bench.rows[row_name], self.sample
+        points, cost, shared = self._prepared(row, backend)
         keyframes: KeyframeBackend = shared
         if row.true_keyframes:
             num_classes = 1 if sample.num_classes == 1 else shared.num_classes
@@ -287,6 +295,24 @@ class _ClipWork:
         result, own = shared.cost_alone(lambda: segment(sample.clip))
         return result, cost + own, shared.num_used / sample.clip.num_frames
 
+    def _prepared(self, row: Row, name: str) -> tuple[ControlPoints, Cost, SharedKeyframes]:
+        """Return a row's control points, what they cost, and the keyframes of a backend.
+
+        A backend whose classes are names finds what sounds in the segment of a keyframe, as in a
+        run; alone, without segments, what sounds around each frame.
+        """
+        backend = self.bench.backends[name]
+        points, cost = self.points(row, backend)
+        if row.is_bare or not isinstance(backend, NamingBackend):
+            return points, cost, self.keyframes[name]
+        key = (name, self._points_name(row, backend))
+        if key not in self._named:
+            clip = self.sample.clip
+            named, more = measured(lambda: backend.name_sounds(clip, points))
+            self._named[key] = named, cost + more
+            self._named_keyframes[key] = SharedKeyframes(backend.for_clip(named, clip.times))
+        return *self._named[key], self._named_keyframes[key]
+
     def points(self, row: Row, backend: KeyframeBackend) -> tuple[ControlPoints, Cost]:
         """Return a row's control points, and what computing them cost."""
         clip = self.sample.clip
@@ -299,13 +325,18 @@ class _ClipWork:
                     "labelled. Leave out the rows with 'oracle', or use another split."
                 )
             return self.sample.control_points, Cost()
-        name, provider = row.points, self.bench.providers[row.points]
-        own = row.preset and PRESETS[row.preset].control_points is None
-        if own and isinstance(backend, NamingBackend):
-            name, provider = f"of {id(backend)}", backend.control_points
+        name = self._points_name(row, backend)
+        provider = self.bench.providers[row.points]
+        if isinstance(backend, NamingBackend) and name != row.points:
+            provider = backend.control_points
         if name not in self._points:
             self._points[name] = measured(lambda: provider.propose(clip))
         return self._points[name]
+
+    def _points_name(self, row: Row, backend: KeyframeBackend) -> str:
+        """Return what tells a row's control points from those of other rows."""
+        own = row.preset and PRESETS[row.preset].control_points is None
+        return f"of {id(backend)}" if own and isinstance(backend, NamingBackend) else row.points
 
 
 def outcome_of(result: SegmentationResult, sample: Sample, row: Row) -> Outcome:
