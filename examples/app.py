@@ -12,8 +12,10 @@ import time
 import uuid
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 import coprop_plugin as coprop
+from coprop_plugin.pipeline import redo
 from coprop_plugin.pipeline.preset_costs import PRESET_COSTS
 from coprop_plugin.report import write_report
 
@@ -60,14 +62,69 @@ class TooMuchWork(coprop.CopropError):
     """A clip that takes longer than a visitor may wait."""
 
 
+class Run(NamedTuple):
+    """A run that named what sounds, kept so that an edit computes only what it changes."""
+
+    folder: Path
+    video: str
+    model: str
+    fps: float
+
+
 def segment(
     video, model, provider, fps, on_progress=lambda share, step: None, max_work_s=MAX_WORK_S
 ):
-    """Return a summary line, the path of the overlay video, the report, and words to edit.
+    """Return a summary line, the path of the overlay video, the report, words to edit, the run.
 
-    The words and boxes of each segment are JSON, "" where the model names nothing. `provider` is
-    one of `PROVIDERS`, or control points. Reports its progress.
+    The words and boxes of each segment are JSON, "" where the model names nothing; then no run is
+    kept. `provider` is one of `PROVIDERS`, or control points. Reports its progress.
     """
+    with tempfile.TemporaryDirectory(prefix="coprop-") as folder:
+        points = None if isinstance(provider, str) and provider == OWN else provider
+        wrapped = coprop.wrap(**MODELS[model], control_points=points)
+        hook = limited(on_progress, max_work_s)
+        result = wrapped.segment(video, fps=fps, hook=hook)
+        result.save(Path(folder) / "result")
+        run = Run(Path(folder) / "result", str(video), model, fps)
+        return shown(run, result.control_points, result.times.tolist())
+
+
+def segment_again(
+    video,
+    model,
+    text,
+    fps,
+    run=None,
+    on_progress=lambda share, step: None,
+    max_work_s=MAX_WORK_S,
+):
+    """Segment with edited words and boxes: only segments in which they differ are computed again.
+
+    If `run` is no longer there, or of another video, model or frame rate, all of them are; what
+    sounds is not listened for again.
+    """
+    try:
+        points = coprop.ControlPoints.from_dict(json.loads(text))
+    except ValueError as error:
+        raise coprop.CopropError(f"The edited words cannot be read: {error}") from error
+    if run is None or run[1:] != (str(video), model, fps) or not run.folder.is_dir():
+        return segment(video, model, points, fps, on_progress, max_work_s)
+    with tempfile.TemporaryDirectory(prefix="coprop-") as folder:
+        redone = redo(
+            coprop.wrap(**MODELS[model]),
+            video,
+            run.folder,
+            Path(folder) / "result",
+            points=points,
+            fps=fps,
+            hook=limited(on_progress, max_work_s),
+        )
+        new = run._replace(folder=redone.folder)
+        return shown(new, redone.control_points, redone.times.tolist())
+
+
+def limited(on_progress, max_work_s):
+    """Return a hook that reports progress, and ends what takes too long."""
     until = time.monotonic() + max_work_s
 
     def hook(step, artifact, done, total):
@@ -79,18 +136,20 @@ def segment(
         if step in STEPS:
             on_progress(done / total, STEPS[step])
 
-    with tempfile.TemporaryDirectory(prefix="coprop-") as folder:
-        result_folder = Path(folder) / "result"
-        points = None if isinstance(provider, str) and provider == OWN else provider
-        wrapped = coprop.wrap(**MODELS[model], control_points=points)
-        result = wrapped.segment(video, fps=fps, hook=hook)
-        result.save(result_folder)
-        report = write_report(result_folder, video=video)
-        page = report.path.read_text(encoding="utf-8")
-        overlay = shutil.move(result_folder / "overlay.mp4", new_overlay())
-    starts = ", ".join(f"{s:.2f}" for s in result.times[result.control_points.indices].tolist())
-    summary = f"{len(result.masks)} frames; control points at {starts} s"
-    return summary, str(overlay), FRAME.format(escape(page)), editable(result.control_points)
+    return hook
+
+
+def shown(run, points, times):
+    """Return what the page shows of a result; its folder is kept if it can be edited."""
+    report = write_report(run.folder, video=run.video)
+    page = report.path.read_text(encoding="utf-8")
+    name = kept_folder() / uuid.uuid4().hex
+    overlay = shutil.move(run.folder / "overlay.mp4", name.with_suffix(".mp4"))
+    words = editable(points)
+    kept = run._replace(folder=Path(shutil.move(run.folder, name))) if words else None
+    starts = ", ".join(f"{times[t]:.2f}" for t in points.indices)
+    summary = f"{len(times)} frames; control points at {starts} s"
+    return summary, str(overlay), FRAME.format(escape(page)), words, kept
 
 
 def editable(points):
@@ -99,23 +158,14 @@ def editable(points):
     return json.dumps(content, indent=1) if points.sounds else ""
 
 
-def segment_again(video, model, text, fps, *options):
-    """Segment with edited words and boxes: what sounds is not listened for again."""
-    try:
-        points = coprop.ControlPoints.from_dict(json.loads(text))
-    except ValueError as error:
-        raise coprop.CopropError(f"The edited words cannot be read: {error}") from error
-    return segment(video, model, points, fps, *options)
-
-
-def new_overlay():
-    """Return a path for an overlay video, and delete those of the last hours."""
+def kept_folder():
+    """Return the folder of overlay videos and kept runs, without those of the last hours."""
     folder = Path(tempfile.gettempdir()) / "coprop-overlays"
     folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.mp4"):
+    for old in folder.iterdir():
         if time.time() - old.stat().st_mtime > KEPT_S:
-            old.unlink(missing_ok=True)
-    return folder / f"{uuid.uuid4().hex}.mp4"
+            shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+    return folder
 
 
 def without_paths(text, video):
@@ -138,8 +188,8 @@ def build():
     def run(video, model, provider, fps, progress=gr.Progress()):  # noqa: B008
         return work(segment, video, model, provider, fps, progress=progress)
 
-    def run_again(video, model, text, fps, progress=gr.Progress()):  # noqa: B008
-        return work(segment_again, video, model, text, fps, progress=progress)
+    def run_again(video, model, text, fps, kept, progress=gr.Progress()):  # noqa: B008
+        return work(segment_again, video, model, text, fps, kept, progress=progress)
 
     # The cache has uploads and copies of results: every ten minutes, those of an hour ago go.
     with gr.Blocks(title="Co-Prop", delete_cache=(600, KEPT_S)) as page:
@@ -162,10 +212,10 @@ def build():
                 lines=8,
             )
             again = gr.Button("Segment with these")
-        report = gr.HTML()
-        shown = [summary, overlay, report, words]
-        button.click(run, [video, model, provider, fps], shown)
-        again.click(run_again, [video, model, words, fps], shown)
+        report, kept = gr.HTML(), gr.State()
+        outputs = [summary, overlay, report, words, kept]
+        button.click(run, [video, model, provider, fps], outputs)
+        again.click(run_again, [video, model, words, fps, kept], outputs)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
 
 

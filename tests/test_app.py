@@ -34,11 +34,11 @@ TOY = "bright pixels (a toy)"
 def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
     video = make_media.plain(tmp_path / "my <clip>.mp4", seconds=2)
     told = []
-    summary, painted, frame, words = app.segment(
+    summary, painted, frame, words, kept = app.segment(
         str(video), TOY, "every_n", 2, lambda share, step: told.append((share, step))
     )
     assert summary.startswith("4 frames; control points at 0.00")
-    assert words == ""
+    assert (words, kept) == ("", None)
     assert Path(painted).stat().st_size > 0
     assert told[-1] == (1.0, "Propagating masks")
     assert {step for _, step in told} == {"Running the model", "Propagating masks"}
@@ -51,18 +51,30 @@ def test_a_clip_becomes_a_line_a_video_and_a_report(app, tmp_path):
 
 def test_words_can_be_changed_and_segmented_again(app, tmp_path):
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
-    ear, eye = ScriptedEar(dog=[0.9] * 4), ScriptedEye(dog=[(0, 0, 8, 8)], cat=[(8, 8, 16, 16)])
+    ear = ScriptedEar(dog=[0.9] * 2 + [0.0] * 2, cat=[0.0] * 2 + [0.9] * 2)
+    eye = ScriptedEye(dog=[(0, 0, 8, 8)], cat=[(8, 8, 16, 16)], bird=[(0, 8, 8, 16)])
     app.MODELS["words"] = dict(
         model=OpenVocabulary(Listener(ear), eye), propagator="hold", reanchor=None
     )
-    *_, words = app.segment(str(video), "words", app.OWN, 2)
+    *_, words, kept = app.segment(str(video), "words", app.OWN, 2)
     content = json.loads(words)
-    assert content["sounds"]["segments"] == {"0": ["dog"]}
-    content["sounds"]["segments"]["0"] = ["cat"]
-    summary, *_, words = app.segment_again(str(video), "words", json.dumps(content), 2)
-    assert summary.startswith("4 frames")
-    assert json.loads(words)["sounds"]["classes"] == ["dog", "cat"]
-    assert (ear.calls, eye.calls) == (1, [("dog",), ("cat",)])
+    assert content["sounds"]["segments"] == {"0": ["dog"], "2": ["cat"]}
+    content["sounds"]["segments"]["2"] = ["bird"]
+    eye.calls.clear()
+    edited = (str(video), "words", json.dumps(content), 2)
+    summary, painted, *_, words, again = app.segment_again(*edited, kept)
+    assert summary.startswith("4 frames; control points at 0.00, 1.00 s")
+    assert Path(painted).is_file()
+    assert json.loads(words)["sounds"]["classes"] == ["dog", "cat", "bird"]
+    # Only the segment whose word was changed.
+    assert (ear.calls, eye.calls) == (1, [("bird",)])
+    # A run of another frame rate, or one that is deleted, is of no use.
+    for other in (again._replace(fps=4), again._replace(folder=tmp_path / "none"), None):
+        eye.calls.clear()
+        app.segment_again(*edited, other)
+        assert eye.calls == [("dog",), ("bird",)]
+    with pytest.raises(app.TooMuchWork):
+        app.segment_again(*edited[:2], edited[2].replace("bird", "cow"), 2, again, max_work_s=-1)
 
 
 def test_presets_with_downloads_are_offered_if_the_owner_says_so(monkeypatch):
@@ -88,7 +100,7 @@ def test_runs_leave_nothing_but_a_video_that_is_deleted_later(app, tmp_path, mon
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
     bad = make_media.text(tmp_path / "text.mp4")
     for _ in range(2):
-        _, painted, page, _ = app.segment(str(video), TOY, "every_n", 2)
+        _, painted, page, *_ = app.segment(str(video), TOY, "every_n", 2)
         with pytest.raises(MediaError):
             app.segment(str(bad), TOY, "every_n", 2)
         assert str(tmp_path) not in unescape(page)
@@ -118,13 +130,13 @@ def test_the_page_is_built_and_calls_the_library(app, tmp_path):
     assert isinstance(page, gradio.Blocks)
     video = make_media.plain(tmp_path / "plain.mp4", seconds=2)
     button, again = page.fns.values()
-    summary, painted, frame, words = button.fn(str(video), TOY, "every_n", 2)
+    summary, painted, frame, *_ = button.fn(str(video), TOY, "every_n", 2)
     assert summary.startswith("4 frames")
     assert Path(painted).is_file()
     assert "<iframe" in frame
     with pytest.raises(gradio.Error, match="Upload a clip first"):
         button.fn(None, TOY, "every_n", 2)
     with pytest.raises(gradio.Error, match="edited words cannot be read"):
-        again.fn(str(video), TOY, "dog", 2)
+        again.fn(str(video), TOY, "dog", 2, None)
     with pytest.raises(gradio.Error, match="cannot be opened as video"):
         button.fn(str(make_media.text(tmp_path / "text.mp4")), TOY, "every_n", 2)

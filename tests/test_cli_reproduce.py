@@ -18,6 +18,7 @@ from coprop_plugin.benchmark.datasets import AVSS
 from coprop_plugin.benchmark.paper_report import list_of_rows
 from coprop_plugin.benchmark.paper_tables import read_table
 from coprop_plugin.choices import TableName
+from coprop_plugin.cli.verify_report import verify
 from coprop_plugin.control_points.prompts import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,6 +103,19 @@ def test_every_row_gives_a_number_or_says_what_is_missing(made, table):
     assert known.title in text
     with (out / f"{table}.csv").open(newline="") as file:
         assert [row["row"] for row in csv.DictReader(file)] == [c.row for c in known.cells]
+
+
+def test_a_table_is_run_again_and_compared(made, tmp_path):
+    path = made[0] / "table3.json"
+    same = verify(path, trust=True, run=lambda words: coprop(*words).exit_code)
+    assert same.is_same, str(same)
+    assert same.compared > 6
+    content = json.loads(path.read_text())
+    content["rows"][0]["ours"][0] += 1
+    (tmp_path / "table3.json").write_text(json.dumps(content))
+    found = verify(tmp_path / "table3.json", trust=True, run=lambda w: coprop(*w).exit_code)
+    assert len(found.numbers) == 1
+    assert "S4, S4, all: Videos was" in found.numbers[0]
 
 
 def test_words_guide_the_text_guided_row_of_table_4(made):

@@ -1,8 +1,10 @@
 """Checkpoints from the hub: said before they are downloaded, complete, checked, removed."""
 
 import errno
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import transformers
@@ -92,9 +94,24 @@ def test_an_interrupted_download_is_finished_by_the_next_and_not_loaded_before(h
     done = weights("list", "--json")
     state = {row["name"]: row["state"] for row in map(json.loads, done.stdout.splitlines())}
     assert (state["clap"], state["sam2"]) == ("incomplete", "-")
-    hub.limit, hub.asked[:] = None, []
+    hub.limit, hub.resumed[:] = None, []
     assert load_pretrained(KIND, ID).config.hidden_size == 16
-    assert [file for _, file, _ in hub.asked].count("config.json") <= 1
+    # What a process that was killed had fetched of the weights is not fetched again.
+    assert hub.resumed == [5000]
+    assert not damaged_files(ID)
+
+
+def test_what_an_earlier_process_left_is_checked_before_it_is_used(hub):
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{ID.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    content = (hub.root / ID / "model.safetensors").read_bytes()
+    part = blobs / f"{hashlib.sha256(content).hexdigest()}.part"
+    part.write_bytes(b"not the beginning of it")
+    with pytest.raises(DownloadError, match="was damaged on its way: .* Run the same again"):
+        fetch_checkpoint(ID)
+    assert not part.exists()
+    part.write_bytes(content + b"and more")
+    assert (fetch_checkpoint(ID) / "model.safetensors").read_bytes() == content
     assert not damaged_files(ID)
 
 

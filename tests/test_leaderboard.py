@@ -192,6 +192,24 @@ def test_a_report_is_run_again_and_compared(made, tmp_path):
         assert words in text
 
 
+def test_what_cannot_be_verified_is_refused_and_says_what_can(tmp_path):
+    path = tmp_path / "scores.json"
+    for text, says in (
+        ('{"M_J": 0.5}', "is of another form, 'None'"),
+        ("M_J 0.5", "is not a report in JSON"),
+        ('{"format": "coprop.paper/1"}', "does not hold the results of a table"),
+    ):
+        path.write_text(text)
+        done = coprop("reproduce", "--verify", path)
+        assert done.exit_code == 2
+        assert says in " ".join(done.stderr.split())
+    path.write_text("{}")
+    with pytest.raises(ReportError, match="report.json of `coprop bench` and NAME.json .*evaluate"):
+        verify(path, trust=False)
+    with pytest.raises(ReportError, match="There is no "):
+        verify(tmp_path / "none.json", trust=False)
+
+
 def test_only_a_command_of_bench_is_run(tmp_path):
     for command in (None, "bench", ["run", "x"], ["bench", 1]):
         content = report()

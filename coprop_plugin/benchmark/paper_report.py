@@ -15,6 +15,8 @@ from coprop_plugin.benchmark.paper_tables import (
     read_table,
 )
 from coprop_plugin.choices import TableName
+from coprop_plugin.errors import ReportError, short_reason
+from coprop_plugin.limits import read_text
 from coprop_plugin.media import write_text
 
 FORMAT = "coprop.paper/1"
@@ -183,6 +185,46 @@ def save_results(
         "md": as_markdown(table, results) + "\n",
     }
     return [write_text(folder / f"{table.name}.{kind}", text) for kind, text in texts.items()]
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Read the `NAME.json` of a table as if it were the report of a benchmark.
+
+    Returns:
+        `about`, and `results`: of each row and set that was run, `backend` (the row), `row` (the
+        set), `part`, `mean` (our numbers by measure) and `made_by`.
+
+    Raises:
+        ReportError: If it is not the results of a table.
+    """
+    try:
+        content = json.loads(read_text(Path(path), ReportError))
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {str(content['format'])[:40]!r}, not {FORMAT!r}")
+        about = dict(content["about"])
+        results = [
+            {
+                "backend": str(row["row"]),
+                "row": str(row["set"]),
+                "part": "all",
+                "mean": dict(zip(row["measures"], row["ours"], strict=True)),
+                "made_by": _made_by(row["ran"], about.get("versions", {})),
+            }
+            for row in content["rows"]
+            if row["ours"]
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ReportError(
+            f"{path} does not hold the results of a table ({short_reason(error)}). Write it again "
+            "with `coprop reproduce TABLE`."
+        ) from error
+    return {"about": about, "results": results}
+
+
+def _made_by(ran: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {"backend": "keyframes", "propagator": "propagator", "provider": "provider"}
+    made_by: dict[str, Any] = {name: ran.get(part) for name, part in parts.items()}
+    return made_by | {"versions": [f"{name} {version}" for name, version in versions.items()]}
 
 
 def _csv(results: Sequence[CellResult]) -> str:

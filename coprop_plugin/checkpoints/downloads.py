@@ -1,7 +1,6 @@
 """Checkpoints of the Hugging Face hub on this machine: found, downloaded as a whole, checked."""
 
 import errno
-import hashlib
 import json
 import re
 import shutil
@@ -18,6 +17,7 @@ from coprop_plugin.checkpoints.pretrained_models import (
     list_pretrained,
     size_text,
 )
+from coprop_plugin.checkpoints.resumed_files import fetch_blob, has_checksum
 from coprop_plugin.errors import DownloadError, did_you_mean, short_reason
 from coprop_plugin.limits import read_text
 
@@ -25,6 +25,9 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _FILES = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 _PICKLED = "pytorch_model*.bin"
+_RESUMED = (".safetensors", ".bin")
+"""Files that are large: a later process goes on with what an earlier one has fetched of them."""
+
 _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.A)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -48,9 +51,9 @@ def fetch_checkpoint(
     """Return the folder of a checkpoint; it is downloaded if it is not on this machine.
 
     All files are there when this returns: a connection that is cut is taken up again where it was,
-    a few times; of a download that was interrupted, finished files are kept, and nothing is loaded
-    from it before the rest is there. What is downloaded, and how much, is said on stderr, with a
-    progress bar; `HF_HUB_DISABLE_PROGRESS_BARS=1` turns both off.
+    a few times; a download that was interrupted, or whose process was killed, goes on there the
+    next time, and nothing is loaded from it before the rest is there. What is downloaded, and how
+    much, is said on stderr, with a progress bar; `HF_HUB_DISABLE_PROGRESS_BARS=1` turns both off.
 
     Args:
         source: A folder, which is returned as it is; a short name (`list_pretrained`); or an id on
@@ -121,7 +124,8 @@ def damaged_files(source: str | Path) -> list[Path]:
     """
     folder = cached_checkpoint(source).folder
     files = sorted(folder.iterdir()) if folder else []
-    return [path for path in files if path.is_symlink() and not _is_intact(path.resolve())]
+    blobs = {path: path.resolve() for path in files if path.is_symlink()}
+    return [path for path, blob in blobs.items() if not has_checksum(blob, blob.name)]
 
 
 def remove_checkpoint(source: str | Path) -> int:
@@ -185,6 +189,10 @@ def _download(
         if missing:
             _check_space(checkpoint, size)
             _announce(checkpoint, size)
+        for file in missing:
+            if file.filename.endswith(_RESUMED):
+                blobs = _repository(checkpoint) / "blobs"
+                fetch_blob(checkpoint, file.filename, file.commit_hash, blobs)
         names = [file.filename for file in files]
         return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=names))
 
@@ -278,8 +286,8 @@ def _explanation(checkpoint: str, error: BaseException) -> str:
             )
     if cached_checkpoint(checkpoint).size:
         return (
-            f"The download of {checkpoint} was interrupted: {why} Finished files are kept; "
-            "run the same again for the others."
+            f"The download of {checkpoint} was interrupted: {why} What has arrived is kept; "
+            "run the same again for the rest."
         )
     return _not_here(checkpoint, why.rstrip("."))
 
@@ -331,16 +339,3 @@ def _parts(index: Path) -> Iterable[str]:
         return set(json.loads(read_text(index, DownloadError))["weight_map"].values())
     except (DownloadError, OSError, ValueError, LookupError, AttributeError, TypeError):
         return ["no part: the index is damaged"]
-
-
-def _is_intact(blob: Path) -> bool:
-    """Whether a file has the checksum that is its name: SHA-256, or Git's SHA-1 of small ones."""
-    if not blob.is_file():
-        return False
-    digest = hashlib.sha256()
-    if len(blob.name) == 40:
-        digest = hashlib.sha1(f"blob {blob.stat().st_size}\0".encode(), usedforsecurity=False)
-    with blob.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest() == blob.name

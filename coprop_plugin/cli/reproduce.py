@@ -18,10 +18,15 @@ from coprop_plugin.cli.options import (
     Quiet,
 )
 from coprop_plugin.cli.output import complain, results_on_stdout, usage_errors
+from coprop_plugin.cli.typed_command import command_of
+
+_NOT_DECISIVE = ("list_rows", "cache", "out", "verify", "trust", "redo", "as_json", "quiet")
+"""Options that numbers do not depend on."""
 
 
 @app.command()
 def reproduce(
+    context: typer.Context,
     table: Annotated[TableName | None, typer.Argument(help="The table or figure.")] = None,
     list_rows: Annotated[
         bool, typer.Option("--list", help="List every row, the paper's numbers and what it needs.")
@@ -64,8 +69,8 @@ def reproduce(
         Path | None,
         typer.Option(
             metavar="REPORT",
-            help="Instead: run the command of a report.json of `coprop bench` again, here, and say "
-            "what differs; exit code 1 if a number does.",
+            help="Instead: run the command of a report.json of `coprop bench`, or of a table's "
+            "NAME.json, again, here, and say what differs; exit code 1 if a number does.",
         ),
     ] = None,
     trust: Annotated[
@@ -108,6 +113,7 @@ def reproduce(
         refuse_missing(data, "folder")
         results = run.run(cells)
         about = {"data": str(data), "size": size, "limit": limit, "versions": versions()}
+        about |= {"command": command_of(context, _NOT_DECISIVE)}
         written = save_results(out, paper, results, about)
         if as_json:
             for result in results:

@@ -21,7 +21,7 @@ from coprop_plugin.pipeline.coprop import CoProp
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points
 from coprop_plugin.pipeline.windows import StreamedVideo, Window
-from coprop_plugin.types import Clip, ControlPoints, Sounds
+from coprop_plugin.types import Clip, ControlPoints, Hook, Sounds
 
 _SAME_S = 1e-6
 # Where frames are sparse, a model's own clip length covers so many of them.
@@ -63,6 +63,7 @@ def redo(
     overlay: bool = True,
     alpha: bool = False,
     about: dict[str, Any] | None = None,
+    hook: Hook | None = None,
     progress: bool = False,
 ) -> Redone:
     """Make a new result from an earlier one with other control points, or masks painted over.
@@ -84,6 +85,7 @@ def redo(
         overlay: Whether to write `overlay.mp4`.
         alpha: Whether to write `alpha/`.
         about: See `ResultWriter`.
+        hook: Called as `hook(step, artifact, done, total)` after each step that is computed.
         progress: Whether to show a progress bar on stderr.
 
     Raises:
@@ -126,7 +128,7 @@ def redo(
             reuse=earlier,
             edited=frozenset(given),
         ) as writer,
-        progress_hook(None, progress) as hook,
+        progress_hook(hook, progress) as hook,
     ):
         for frames, same in plan:
             if same:

@@ -133,6 +133,11 @@ class SegmentationResult:
         return torch.stack([frame.probs for frame in self.frame_results])
 
     @property
+    def sounding_probs(self) -> Tensor:
+        """Probability that a pixel sounds, over all classes: `[T, H, W]` float32 in [0, 1]."""
+        return torch.stack([frame.sounding_prob for frame in self.frame_results])
+
+    @property
     def times(self) -> np.ndarray:
         """`[T]` float64: presentation time of each frame in seconds."""
         return self.clip.times.numpy()

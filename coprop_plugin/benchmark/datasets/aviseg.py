@@ -111,8 +111,8 @@ class AVISeg(AVSDataset):
             for track, mask in zip(video.tracks, instances, strict=True):
                 labels[mask] = track.class_id
             picture = fitted(Image.fromarray(labels), self.size, self.resize, is_mask=True)
-            frames.append(torch.from_numpy(np.array(picture)).long())
-        return torch.stack(frames), torch.ones(len(frames), dtype=torch.bool)
+            frames.append(torch.from_numpy(np.array(picture)))
+        return torch.stack(frames).long(), torch.ones(len(frames), dtype=torch.bool)
 
     def _read_masks(self, paths: Sequence[Path]) -> Tensor:
         raise NotImplementedError("The masks are in the table.")

@@ -2,7 +2,7 @@
 
 import glob
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -34,9 +34,8 @@ def read_frames(paths: Sequence[Path], size: int | None, resize: Resize) -> Tens
     Raises:
         DatasetError: If one is missing or damaged, or they differ in size.
     """
-    return _stacked(
-        [np.array(fitted(_rgb(_opened(path), path), size, resize)) for path in paths], paths
-    ).permute(0, 3, 1, 2)
+    frames = (np.array(fitted(_rgb(_opened(path), path), size, resize)) for path in paths)
+    return _stacked(frames, paths).permute(0, 3, 1, 2)
 
 
 def read_masks(
@@ -47,8 +46,8 @@ def read_masks(
     Raises:
         DatasetError: If one is missing or damaged, or they differ in size.
     """
-    masks = [fitted(Image.fromarray(decode(path)), size, resize, is_mask=True) for path in paths]
-    return _stacked([np.array(mask) for mask in masks], paths).long()
+    masks = (fitted(Image.fromarray(decode(path)), size, resize, is_mask=True) for path in paths)
+    return _stacked(map(np.array, masks), paths).long()
 
 
 def binary_mask(path: Path) -> np.ndarray:
@@ -184,14 +183,19 @@ def _opened(path: Path) -> Image.Image:
         ) from error
 
 
-def _stacked(arrays: list[np.ndarray], paths: Sequence[Path]) -> Tensor:
-    for array, path in zip(arrays, paths, strict=True):
-        if array.shape != arrays[0].shape:
+def _stacked(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> Tensor:
+    """Stack arrays of one shape, each as soon as it is read: no two copies are in memory."""
+    stacked = np.empty(0, np.uint8)
+    for row, (array, path) in enumerate(zip(arrays, paths, strict=True)):
+        if row == 0:
+            stacked = np.empty((len(paths), *array.shape), array.dtype)
+        if array.shape != stacked.shape[1:]:
             raise DatasetError(
                 f"{path} is {array.shape[1]}x{array.shape[0]} pixels, {paths[0].name} is "
-                f"{arrays[0].shape[1]}x{arrays[0].shape[0]}. Give the data set a `size`."
+                f"{stacked.shape[2]}x{stacked.shape[1]}. Give the data set a `size`."
             )
-    return torch.from_numpy(np.stack(arrays))
+        stacked[row] = array
+    return torch.from_numpy(stacked)
 
 
 @lru_cache(maxsize=2)

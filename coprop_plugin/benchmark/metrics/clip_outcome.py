@@ -47,7 +47,8 @@ class Outcome:
         masks: `[T, H, W]`, predicted class numbers, 0 the silent background.
         truth: `[T, H, W]`, the true masks, in the same numbers.
         probs: `[T, C, H, W]`, soft prediction in [0, 1]; C = 1 for binary models, else one
-            channel a class. By default the hard masks.
+            channel a class, or `[T, 1, H, W]`, the probability that any of them sounds, which is
+            all that scores read of it. By default the hard masks.
         num_classes: C: 1 makes the score binary (every class counts as 1), 71 is AVSS.
         times: `[T]`, time stamps in seconds; by default AVSBench's, `t + 15/16`.
         labelled: `[T]`, true where the truth is known; by default everywhere.
@@ -114,11 +115,11 @@ class Outcome:
         if self.probs is None:
             return
         num_frames, height, width = self.masks.shape
-        if self.probs.shape != (num_frames, self.num_classes, height, width):
+        shapes = [(num_frames, c, height, width) for c in (self.num_classes, 1)]
+        if self.probs.shape not in shapes:
             raise MetricError(
-                "Expected `probs` of shape [T, C, H, W] = "
-                f"{[num_frames, self.num_classes, height, width]}, as masks and num_classes have, "
-                f"got {list(self.probs.shape)}."
+                f"Expected `probs` of shape [T, C, H, W] = {list(shapes[0])}, as masks and "
+                f"num_classes have, or {list(shapes[1])}, got {list(self.probs.shape)}."
             )
 
     @classmethod
@@ -140,7 +141,7 @@ class Outcome:
         return cls(
             result.masks,
             sample.masks,
-            result.probs,
+            result.sounding_probs[:, None],
             frames[0].num_classes if num_classes is None else num_classes,
             result.clip.times,
             sample.labelled,
@@ -173,7 +174,7 @@ class Outcome:
         """Probability that a pixel sounds, of any class: `[T, H, W]` float32."""
         if self.probs is None:
             return (self.masks > 0).float()
-        if self.num_classes == 1:
+        if self.probs.shape[1] == 1:
             return self.probs[:, 0].float().cpu()
         return self.probs[:, 1:].float().sum(1).clamp(0, 1).cpu()
 

@@ -347,9 +347,9 @@ def outcome_of(result: SegmentationResult, sample: Sample, row: Row) -> Outcome:
     Raises:
         MetricError: If model and data have different numbers of classes.
     """
-    num_classes, masks, probs = result.frame_results[0].num_classes, result.masks, result.probs
+    num_classes, masks = result.frame_results[0].num_classes, result.masks
     if num_classes > 1 and sample.num_classes == 1:
-        num_classes, masks, probs = 1, (masks > 0).long(), probs[:, 1:].sum(1, keepdim=True)
+        num_classes, masks = 1, (masks > 0).long()
     if num_classes not in (1, sample.num_classes):
         raise MetricError(
             f"Expected a model of {sample.num_classes} classes, as the clips have, or of 1, got "
@@ -358,7 +358,8 @@ def outcome_of(result: SegmentationResult, sample: Sample, row: Row) -> Outcome:
     return Outcome(
         masks,
         sample.masks,
-        probs.clamp(0, 1),
+        # Not the probabilities of all classes, which of a long clip take gigabytes.
+        result.sounding_probs[:, None],
         num_classes,
         result.clip.times,
         sample.labelled,
