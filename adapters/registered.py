@@ -1,5 +1,6 @@
 """All adapters, imported so that the registry has them."""
 
+from coprop_plugin.adapters.auralsam2 import AuralSAM2Backend
 from coprop_plugin.adapters.avsegformer.avsegformer_backend import AVSegFormerBackend
 from coprop_plugin.adapters.avsegformer.avsegformer_names import FAMILY as AVSEGFORMER_FAMILY
 from coprop_plugin.adapters.callable import CallableBackend
@@ -25,6 +26,7 @@ __all__ = [
     "FAMILIES",
     "AVSBiGenBackend",
     "AVSegFormerBackend",
+    "AuralSAM2Backend",
     "CATRBackend",
     "CAVPBackend",
     "COMBOBackend",

@@ -12,6 +12,7 @@ from coprop_plugin.adapters import find_backend
 from coprop_plugin.adapters.decibel_mel import decibel_mel
 from coprop_plugin.adapters.devices import cuda_calls_stay
 from coprop_plugin.adapters.sam_pictures import sam_input, sam_size
+from coprop_plugin.benchmark.conformance import check_backend
 from coprop_plugin.layers import normalise
 from coprop_plugin.types import Clip, avsbench_times
 
@@ -128,6 +129,41 @@ def sama(model, side=64):
     return Case("sama", model, clip, (normalise(clip.frames), clip.log_mel), call="infer")
 
 
+def auralsam2(model, side=32):
+    frames = torch.rand(5, 3, side, side)
+    clip = Clip(
+        frames, times=avsbench_times(5), sampling="avsbench", log_mel=torch.rand(5, 1, 96, 64) * 4
+    )
+    args = normalise(frames), clip.log_mel.expand(-1, 2, -1, -1), {}
+    return Case("auralsam2", model, clip, args, dict(sam_process=True))
+
+
+def conformance(case, vggish=None):
+    """Check a case's adapter against the rules of backends; returns the report.
+
+    Its options must do for any clip, not only for the case's own.
+    """
+    options = {**case.options}
+    if "pre_masks" in options:
+        options["pre_masks"] = lambda clip, indices: clip.rgb(indices)
+    if case.name in ("aavs", "gavs", "stepping_stones"):
+        options["vggish"] = vggish
+    if case.name == "stepping_stones":
+        options["first_stage"] = Bright()
+    if "device" in vars(case.model):
+        case.model.device = torch.device("cpu")
+    # The semantic stage reads the first one's masks from files in its own call.
+    own = None if case.name == "stepping_stones" else lambda: (case.args, case.kwargs)
+    return check_backend(find_backend(case.model, **options), call=own)
+
+
+class Bright:
+    num_classes, context = 1, "frame"
+
+    def segment_keyframes(self, clip, indices):
+        return clip.rgb(indices).mean(1, keepdim=True) - 0.5
+
+
 def every(call):
     return [range(len(clip)) for clip in call]
 
@@ -149,6 +185,8 @@ def combo(model, name="combo", side=32, **size):
 
 
 def leaves(tree):
+    if tree is None:
+        return []
     if isinstance(tree, dict):
         tree = list(tree.values())
     if isinstance(tree, list | tuple):
@@ -164,6 +202,8 @@ def masks_of(case, answer):
         return torch.cat(answer[0])
     if case.name in ("combo", "vct"):
         return torch.stack([frame["sem_seg"] for frame in answer])
+    if case.name == "auralsam2":
+        return torch.cat([f["multistep_pred_multimasks_high_res"][0][:, :1] for f in answer[0]])
     return answer if case.name == "sama" else answer[0]
 
 

@@ -300,3 +300,41 @@ class VCT(COMBO):
 
     def size_of(self, entry):
         return 224, 224
+
+
+class AuralSAM2(nn.Module):
+    """`forward(frames, spect, prompts, sam_process)`: frames share sounds and memory."""
+
+    def __init__(self, side=32):
+        super().__init__()
+        self.param = SimpleNamespace(image_size=side)
+        self.v_model = nn.Conv2d(3, CHANNELS, 4, stride=4)
+        self.aural_fuser = nn.Linear(2 * 64, CHANNELS)
+        self.multimasks = nn.Conv2d(CHANNELS, 3, 1)
+        self.drop = nn.Dropout(0.5)
+        self.calls = []
+
+    def forward_frame(self, frame_):
+        return self.v_model(frame_)
+
+    def forward(self, frames, spect, prompts, sam_process=False):
+        self.calls.append(len(frames))
+        assert len(frames) > 1, "the released code squeezes a single frame away"
+        pixels, sound = self.drop(self.v_model(frames)), self.aural_fuser(spect.mean(2).flatten(1))
+        sound = sound + sound.mean(0)
+        memory, outputs = torch.zeros(1, CHANNELS, 1, 1), []
+        for t in range(len(frames)):
+            fused = pixels[t : t + 1] * rearrange(sound[t], "c -> 1 c 1 1") + memory
+            memory = fused.mean((2, 3), keepdim=True)
+            masks = interpolate(self.multimasks(fused), frames.shape[-2:], mode="bilinear")
+            outputs.append(
+                {
+                    "point_inputs": None,
+                    "multistep_point_inputs": [None],
+                    "multistep_pred_multimasks_high_res": [masks],
+                    "multistep_pred_ious": [masks.mean((2, 3))],
+                    "multistep_object_score_logits": [masks.mean((1, 2, 3))[:, None]],
+                    "maskmem_pos_enc": [fused],
+                }
+            )
+        return outputs, [[pixels] * 3, [sound[..., None]] * 3]

@@ -4,6 +4,7 @@ import copy
 
 import newer_cases as cases
 import pytest
+import stand_ins
 import stand_ins_newer as newer
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ CASES = {
     "vct avss": lambda: cases.combo(newer.VCT(5, semantic=True), "vct", side=384),
     "gavs": lambda: cases.gavs(newer.GAVS()),
     "sama": lambda: cases.sama(newer.SAMA()),
+    "auralsam2": lambda: cases.auralsam2(newer.AuralSAM2()),
 }
 
 
@@ -129,6 +131,14 @@ def test_upstreams_script_runs_with_the_wrapped_model(case):
     assert not torch.allclose(masks[1].float(), expected[1].float())
 
 
+def test_adapters_keep_the_rules_of_backends(case):
+    vggish = stand_ins.StandInVGGish().eval()
+    report = cases.conformance(case, vggish)
+    assert not report.failed, str(report)
+    own = [finding.status for finding in report.findings if finding.rule == "drop-in call"]
+    assert own == ["skipped" if case.name == "stepping_stones" else "passed"]
+
+
 def test_attributes_that_a_script_reads_are_passed():
     model = newer.SAMA()
     wrapped = coprop.wrap(model, propagator="hold")
@@ -166,6 +176,24 @@ def test_decibel_mels_are_those_of_another_implementation():
     torch.testing.assert_close(decibel_mel(seconds)[:, 0], decibels.float(), atol=1e-4, rtol=1e-4)
 
 
+def test_a_frame_alone_is_a_clip_of_two_equal_ones():
+    case = CASES["auralsam2"]()
+    alone = find_backend(case.model, context="frame")
+    (frames, spect, _), t = case.args, 3
+    case.model.eval()
+    with torch.no_grad():
+        twice = case.model(frames[[t, t]], spect[[t, t]], None)[0][0]
+    expected = twice["multistep_pred_multimasks_high_res"][0][:, :1]
+    torch.testing.assert_close(alone.segment_keyframes(case.clip, [t]), expected)
+    call = alone.unpack(*case.args)
+    (logits,) = alone.segment_call(call, [[t]])
+    assert case.model.calls[-1] == 2
+    answer, _ = alone.repack(call, [torch.full((5, 1, *call[0].size), -7.0)])
+    assert torch.equal(answer[t]["multistep_pred_multimasks_high_res"][0][:, :1], expected)
+    # Whichever of its masks upstream's evaluation takes, it is the propagated one.
+    assert not (answer[1]["multistep_pred_multimasks_high_res"][0] > 0).any()
+
+
 def test_a_semantic_model_wants_a_first_stage():
     case = CASES["stepping_stones"]()
     with pytest.raises(AdapterError, match="first_stage=binary"):
@@ -191,6 +219,7 @@ def test_a_semantic_model_wants_a_first_stage():
         ("gavs", (({}, []),), {}, "input_size.*tuple"),
         ("sama", (torch.rand(2, 3, 64, 64), torch.rand(2, 128)), {}, r"got audio \[2, 128\]"),
         ("sama", (), {}, r"infer\(input, spec\)"),
+        ("auralsam2", (torch.rand(2, 3, 64, 64), torch.rand(2, 128), {}), {}, r"\[2, 96, 64\]"),
     ],
 )
 def test_calls_that_are_not_the_models_own_are_refused(name, args, kwargs, says):

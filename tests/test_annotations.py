@@ -104,6 +104,26 @@ def test_files_of_other_programs_are_read(tmp_path):
     assert set(media.read_annotations(tmp_path)) == {"a", "p", "b", "x", "y"}
 
 
+def test_sounding_times_of_lu_avs_are_read(tmp_path):
+    # In frames, as in its `seg_test.json`; of other keys nothing is read.
+    dog = {"segment": [30, 84], "label": "dog", "label_id": 3}
+    girl = {"segment": [75, 150], "label": "girl", "label_id": 9}
+    content = {
+        "a_1": {"fps": 30.0, "duration": 6.5, "subset": "test", "annotations": [dog, girl]},
+        "b": {"fps": 25, "duration": 3.0, "annotations": []},
+    }
+    path = tmp_path / "seg_test.json"
+    path.write_text(json.dumps(content))
+    found = media.read_annotations(path)
+    names = ((), ("dog",), ("dog", "girl"), ("girl",), ())
+    assert found["a_1"] == Annotation((0.0, 1.0, 2.5, 2.8, 5.0), names, 6.5)
+    assert found["b"] == Annotation((0.0,), ((),), 3.0)
+    for wrong in ({"fps": 0}, {"annotations": [{"segment": [3], "label": "dog"}]}):
+        path.write_text(json.dumps({"a": content["a_1"] | wrong}))
+        with pytest.raises(MediaError, match="seg_test.json.*(above 0|not an annotation)"):
+            media.read_annotations(path)
+
+
 def test_a_second_dog_is_a_change_though_the_name_stays():
     """Category, timbre and quantity: the paper's prompt."""
     found = Annotation.of_spans([Span(0, 2, "dog"), Span(2, 4, "dog"), Span(1, 4, "dog")])

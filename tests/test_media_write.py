@@ -191,6 +191,28 @@ def test_paint_leaves_the_silent_background_alone():
     assert np.array_equal(paint(before, np.zeros((60, 80), np.uint8)), before)
 
 
+def test_a_legend_names_the_classes_that_are_shown():
+    ground = np.full((240, 320, 3), 200, np.uint8)
+    mask = np.zeros((240, 320), np.uint8)
+    mask[20:60, 20:60], mask[20:60, 200:260] = 1, 3
+    names = ("background", "dog", "cat", "violin")
+    plain, named = paint(ground, mask), paint(ground, mask, names)
+    where = (plain != named).any(2)
+    rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
+    # In the lower left corner: a dark plate with a row for each class that is shown.
+    assert (rows[-1], columns[0]) == (234, 5)
+    assert len(rows) == 5 + 2 * (11 + 5)
+    colours = {tuple(pixel) for pixel in named[where].tolist()}
+    shown = class_colours()
+    for class_id, is_there in ((1, True), (2, False), (3, True)):
+        assert (tuple(shown[class_id].tolist()) in colours) == is_there
+    assert paint(ground, mask * 0, names) is ground
+    small = paint(ground[:100], mask[:100], names)
+    assert np.array_equal(small, paint(ground[:100], mask[:100]))
+    long = paint(ground, mask, ("", "d" * 500, "", "v" * 500))
+    assert long.shape == ground.shape
+
+
 def test_paint_brings_a_mask_to_the_pictures_size():
     mask = np.zeros((6, 8), np.uint8)
     mask[3:, 4:] = 1

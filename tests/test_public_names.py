@@ -69,6 +69,7 @@ REGISTERED = {
     "MODELS": "AVSBiGenBackend AVSegFormer AVSegFormerBackend AudioInsertPropagator CATRBackend "
     "CAVPBackend COMBOBackend CallableBackend ChangeDetectorTraining CoProp FamilyTraining "
     "FlowPropagator VCTBackend combo vct "
+    "AuralSAM2Backend auralsam2 "
     "GAVSBackend HoldPropagator SAMABackend SteppingStonesBackend cavp gavs sama stepping_stones "
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
     "EdgeTAMPropagator Sam2Propagator Sam3Propagator edgetam sam2 sam3 "

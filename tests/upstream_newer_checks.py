@@ -6,6 +6,7 @@ import json
 import sys
 
 import newer_cases as cases
+import stand_ins
 import torch
 import upstream_builders as upstream
 import upstream_newer as newer
@@ -53,11 +54,24 @@ def bit_equal(answer, expected):
     return type(answer) is type(expected) and all(torch.equal(*pair) for pair in pairs)
 
 
-def check(name):
+def build(name):
     torch.manual_seed(0)
     with contextlib.redirect_stdout(sys.stderr):
         case = BUILD[name]()
         upstream.random_statistics(case.model.eval())
+    return case
+
+
+def conformance(name):
+    """Return the rules that an adapter breaks, and what it says of them."""
+    case = build(name)
+    with contextlib.redirect_stdout(sys.stderr):
+        report = cases.conformance(case, stand_ins.StandInVGGish().eval())
+    return {f.rule: f.text for f in report.findings if f.status == "failed"}
+
+
+def check(name):
+    case = build(name)
     kinds = {MODELS.module_dict[known] for known in names(MODELS, "accepts")}
     said = {"accepted by": sorted(kind.__name__ for kind in kinds if kind.accepts(case.model))}
     before = {key: value.clone() for key, value in case.model.state_dict().items()}
@@ -94,4 +108,5 @@ def check(name):
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    sys.stdout.write(json.dumps(check(sys.argv[1])))
+    run = conformance if sys.argv[2:] == ["conformance"] else check
+    sys.stdout.write(json.dumps(run(sys.argv[1])))

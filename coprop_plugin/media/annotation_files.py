@@ -5,7 +5,9 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from coprop_plugin.choices import AnnotationFormat
 from coprop_plugin.errors import ControlPointError, MediaError
@@ -43,7 +45,8 @@ def read_annotations(path: str | Path) -> Annotations:
     - `.rttm`: the SPEAKER lines, of the clips in their second field.
     - `.csv` with the columns `clip, start_s, end_s, categories`; a row without an end is a change.
     - `.json`: `{"clips": {name: {"seconds": [0, 2.8], "names": [["girl"], ["dog"]]}}}`, as
-      `coprop anchor annotate` and `coprop anchor -o points.json` write it.
+      `coprop anchor annotate` and `coprop anchor -o points.json` write it; or LU-AVS's
+      `seg_test.json`: `{name: {"fps": 30, "annotations": [{"segment": [0, 84], "label": "dog"}]}}`.
 
     Args:
         path: A file, or a folder of them.
@@ -175,8 +178,25 @@ def _read_csv(text: str, _: str) -> Annotations:
 
 def _read_json(text: str, stem: str) -> Annotations:
     content = json.loads(text)
+    if content and all(isinstance(one, dict) and "annotations" in one for one in content.values()):
+        return {str(name): _of_lu_avs(one) for name, one in content.items()}
     clips = content.get("clips", {stem: content})
     return {str(name): Annotation.from_dict(one) for name, one in clips.items()}
+
+
+def _of_lu_avs(content: Mapping[str, Any]) -> Annotation:
+    """Make an annotation of a video of LU-AVS: segments in frames, each with a label."""
+    fps, length_s = float(content["fps"]), content.get("duration")
+    if not fps > 0:
+        raise MediaError(f"Expected frames a second above 0, got fps={fps}.")
+    spans = [
+        Span(float(start) / fps, float(end) / fps, str(entry["label"]))
+        for entry in content["annotations"]
+        for start, end in [entry["segment"]]
+    ]
+    annotation = Annotation.of_spans(spans)
+    known = isinstance(length_s, int | float) and length_s > annotation.seconds[-1]
+    return replace(annotation, duration_s=float(length_s)) if known else annotation
 
 
 def _audacity(annotation: Annotation) -> str:

@@ -1,8 +1,8 @@
 """Overlay videos: masks painted into the video they belong to, with its audio."""
 
 import colorsys
-from collections.abc import Callable
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 from coprop_plugin.errors import MediaError
 from coprop_plugin.media.encode import VideoWriter, audio_of, picture_of, shown_times
 from coprop_plugin.media.masks import mask_box
-from coprop_plugin.media.planes import Matrix, Planes, black_and
+from coprop_plugin.media.overlay_legend import legend
+from coprop_plugin.media.overlay_patch import Patch
+from coprop_plugin.media.planes import Planes
 from coprop_plugin.media.rewrite import Spans, rewrite_video
 from coprop_plugin.media.video_formats import OVERLAY
 from coprop_plugin.types import DEFAULT_TRACKS, Clip, Tracks
@@ -19,6 +21,7 @@ from coprop_plugin.types import DEFAULT_TRACKS, Clip, Tracks
 TINT = 0.45
 
 MaskOf = Callable[[int], np.ndarray]
+NamesOf = Callable[[], Sequence[str] | None]
 
 
 def write_overlay(
@@ -29,6 +32,7 @@ def write_overlay(
     source: str | Path | None = None,
     clip: Clip | None = None,
     tracks: Tracks = DEFAULT_TRACKS,
+    class_names: NamesOf = lambda: None,
 ) -> Path:
     """Write a video with masks painted in: H.264 in mp4, with audio.
 
@@ -46,6 +50,8 @@ def write_overlay(
         source: The video file.
         clip: Frames and waveform in memory; used if there is no `source`.
         tracks: Which tracks of the source to use.
+        class_names: Returns the names of the classes, the background's first, for a legend of
+            those that are shown; None for no legend. Called after `mask_of`.
 
     Returns:
         The path.
@@ -59,10 +65,10 @@ def write_overlay(
     """
     path = Path(path)
     if source is not None:
-        track = _LayerTrack(mask_of, spans)
+        track = _LayerTrack(mask_of, spans, class_names)
         rewrite_video(path, source, track.paint, OVERLAY, tracks, track.paint_planes)
     elif clip is not None:
-        _overlay_on_clip(path, mask_of, clip)
+        _overlay_on_clip(path, mask_of, clip, class_names)
     else:
         raise MediaError(
             "Expected a source or a clip to paint the masks into, got neither. Pass a video file "
@@ -71,19 +77,20 @@ def write_overlay(
     return path
 
 
-def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip) -> None:
+def _overlay_on_clip(path: Path, mask_of: MaskOf, clip: Clip, class_names: NamesOf) -> None:
     with VideoWriter(path, OVERLAY, audio=audio_of(clip)) as writer:
         for index, (start_s, length_s) in enumerate(shown_times(clip)):
-            painted = paint(picture_of(clip.frames[index]), mask_of(index))
+            mask = mask_of(index)
+            painted = paint(picture_of(clip.frames[index]), mask, class_names())
             writer.add(painted, start_s, length_s)
 
 
 class _LayerTrack:
     """The layer of every time, computed once for all pictures of a span."""
 
-    def __init__(self, mask_of: MaskOf, spans: Tensor | Spans) -> None:
+    def __init__(self, mask_of: MaskOf, spans: Tensor | Spans, class_names: NamesOf) -> None:
         self._spans = spans if isinstance(spans, Spans) else Spans(spans)
-        self._mask_of = mask_of
+        self._mask_of, self._class_names = mask_of, class_names
         self._index: int | None = None
         self._mask: np.ndarray | None = None
 
@@ -104,108 +111,83 @@ class _LayerTrack:
             self._index, mask = index, self._mask_of(index)
             # Consecutive frames often have the same mask.
             if self._mask is None or not np.array_equal(self._mask, mask):
-                self._mask, self._layer = mask, _Layer(mask, size)
+                self._mask, self._layer = mask, _Layer(mask, size, self._class_names())
         return self._layer
 
 
-def paint(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def paint(
+    picture: np.ndarray, mask: np.ndarray, class_names: Sequence[str] | None = None
+) -> np.ndarray:
     """Tint what sounds, one colour per class, and draw its outline.
 
     Args:
         picture: `[H, W, 3]` uint8.
         mask: `[h, w]` class ids, 0 is left unpainted; resized to the picture's size if needed.
+        class_names: The names of the classes, the background's first, for a legend of those that
+            are shown; None for none. Pictures below 120 pixels have none.
 
     Returns:
         A picture of the same size; the given one is not changed.
     """
-    return _Layer(mask, (picture.shape[0], picture.shape[1])).on(picture)
+    return _Layer(mask, (picture.shape[0], picture.shape[1]), class_names).on(picture)
 
 
 class _Layer:
-    """Colours and weights of a mask, computed before the picture is known.
+    """What is painted into pictures: a mask and its legend.
 
     Args:
         mask: As for `paint`.
         size: Of the pictures.
+        class_names: As for `paint`.
     """
 
-    def __init__(self, mask: np.ndarray, size: tuple[int, int]) -> None:
+    def __init__(
+        self, mask: np.ndarray, size: tuple[int, int], class_names: Sequence[str] | None
+    ) -> None:
         mask = _resized(np.asarray(mask).astype(np.uint8, copy=False), size)
-        width = _outline_width(size)
-        self._box: tuple[slice, slice] | None = None
+        self._patches: list[Patch] = []
         if not mask.any():
             return
-        left, top, right, bottom = mask_box(mask)
-        # Only the box around the mask is computed: most masks are small. It begins at an even pixel
-        # and ends at one, unless the picture ends before, for colours at half the size.
-        self._box = (
-            slice(max(0, top - width - 1) // 2 * 2, -(-(bottom + width + 1) // 2) * 2),
-            slice(max(0, left - width - 1) // 2 * 2, -(-(right + width + 1) // 2) * 2),
-        )
-        self._mask = mask = mask[self._box]
-        inside = mask > 0
-        line = inside & near_a_change(mask, width)
-        # A dark rim keeps a bright outline visible on a bright ground.
-        rim = ~inside & near_a_change(mask, 1)
-        # In integer 256ths: 16 bits hold 255 * 256, and floats would take five times as long.
-        self._weight = np.zeros(mask.shape, np.uint16)
-        self._weight[rim] = 128
-        self._weight[inside], self._weight[line] = round(256 * TINT), 256
-        self._planes: dict[Matrix, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._patches.append(_tinted(mask))
+        if class_names is not None:
+            shown = np.flatnonzero(np.bincount(mask.ravel(), minlength=2)).tolist()
+            colours, known = class_colours(), len(class_names)
+            named = [(class_names[k], tuple(colours[k].tolist())) for k in shown if 0 < k < known]
+            self._patches += filter(None, [legend(named, size)])
 
     def on(self, picture: np.ndarray) -> np.ndarray:
         """Return a picture `[H, W, 3]` with the mask painted in."""
-        if self._box is None:
+        if not self._patches:
             return picture
         painted = picture.copy()
-        _mix(painted[self._box], *self._rgb)
+        for patch in self._patches:
+            patch.paint(painted)
         return painted
 
     def onto(self, picture: Planes) -> None:
         """Paint the mask into a picture."""
-        if self._box is None:
-            return
-        if picture.matrix not in self._planes:
-            self._planes[picture.matrix] = self._mixed_with(picture.matrix)
-        half = tuple(slice(side.start // 2, side.stop // 2) for side in self._box)
-        boxes = (self._box, half, half)
-        for array, box, mixed in zip(
-            picture.arrays, boxes, self._planes[picture.matrix], strict=True
-        ):
-            _mix(array[box], *mixed)
-
-    @cached_property
-    def _rgb(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weights of a picture, and what to add to it, in RGB."""
-        colours = class_colours().copy()
-        colours[0] = 0
-        # As long rows of numbers, which numpy computes ten times as fast as many short ones.
-        weight = np.repeat(self._weight[..., None], 3, axis=2)
-        return 256 - weight, colours[self._mask] * weight
-
-    def _mixed_with(self, matrix: Matrix) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return the same for each plane: brightness, and the colours of two by two pixels."""
-        colours = black_and(class_colours().tobytes(), matrix)
-        added = [plane[self._mask] * self._weight for plane in colours]
-        weight = 256 - _quarter(self._weight)
-        return [
-            (256 - self._weight, added[0]),
-            *((weight, _quarter(plane)) for plane in added[1:]),
-        ]
+        for patch in self._patches:
+            patch.paint_planes(picture)
 
 
-def _mix(picture: np.ndarray, keep: np.ndarray, added: np.ndarray) -> None:
-    """Weigh pixels by 256ths and add colours, in place."""
-    mixed = np.multiply(picture, keep, dtype=np.uint16)
-    mixed += added
-    mixed >>= 8
-    picture[:] = mixed
-
-
-def _quarter(plane: np.ndarray) -> np.ndarray:
-    """Return the mean of two by two pixels of `[H, W]` uint16, both sides even."""
-    rows = plane[::2].astype(np.uint32) + plane[1::2]
-    return ((rows[:, ::2] + rows[:, 1::2]) >> 2).astype(np.uint16)
+def _tinted(mask: np.ndarray) -> Patch:
+    """Return the colours of a mask that is not empty."""
+    width = _outline_width(mask.shape)
+    left, top, right, bottom = mask_box(mask)
+    # Only the box around the mask is computed: most masks are small.
+    box = (
+        slice(max(0, top - width - 1) // 2 * 2, -(-(bottom + width + 1) // 2) * 2),
+        slice(max(0, left - width - 1) // 2 * 2, -(-(right + width + 1) // 2) * 2),
+    )
+    mask = mask[box]
+    inside = mask > 0
+    line = inside & near_a_change(mask, width)
+    # A dark rim keeps a bright outline visible on a bright ground.
+    rim = ~inside & near_a_change(mask, 1)
+    weight = np.zeros(mask.shape, np.uint16)
+    weight[rim] = 128
+    weight[inside], weight[line] = round(256 * TINT), 256
+    return Patch(box, mask, weight, class_colours())
 
 
 def _outline_width(shape: tuple[int, ...]) -> int:

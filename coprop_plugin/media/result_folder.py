@@ -253,9 +253,18 @@ class ResultWriter:
             spans.wait_for(index)
             return self._pictures.mask(index)
 
-        path = self._partial / "overlay.mp4"
+        def class_names() -> Sequence[str] | None:
+            # Of a binary model they say no more than its masks.
+            return self._class_names if self._shape[2] > 1 else None
+
         write_overlay(
-            path, mask_of, spans, source=self._source, clip=self._clip, tracks=self._tracks
+            self._partial / "overlay.mp4",
+            mask_of,
+            spans,
+            source=self._source,
+            clip=self._clip,
+            tracks=self._tracks,
+            class_names=class_names,
         )
 
     def __exit__(

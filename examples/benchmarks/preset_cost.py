@@ -68,7 +68,7 @@ def _follow(propagator: object, side: tuple[int, int], frames_before: int) -> Pa
 
 
 def _appearance(place: Place) -> Part:
-    return _follow(AppearancePropagator().to(place.device), (360, 640), 0)
+    return _follow(AppearancePropagator(), (360, 640), 0)
 
 
 def _ast(place: Place) -> Part:

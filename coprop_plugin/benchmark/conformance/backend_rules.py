@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.devices import borrow_model
+from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.benchmark.conformance.check_clips import (
     OTHER_SIZE,
     changed_elsewhere,
@@ -281,6 +282,8 @@ class _BackendRules:
         model = getattr(self.backend, "model", None)
         if not callable(model):
             return Verdict("failed", "Expected the wrapped model as attribute `model`. Set it.")
+        # Some models have a call of another name, and a wrapped one has it, too.
+        name = getattr(self.backend, "call_name", "__call__")
         # Every frame is a control point, so that every number is the model's own.
         wrapped = CoProp(
             self.backend,
@@ -289,8 +292,9 @@ class _BackendRules:
             silence="keep",
             reanchor=None,
         )
-        expected = _own_answer(model, arguments, named)
-        difference = first_difference(expected, wrapped(*arguments, **named), "the return value")
+        expected = _own_answer(model, name, arguments, named)
+        answer = getattr(wrapped, name)(*arguments, **named)
+        difference = first_difference(expected, answer, "the return value")
         if difference:
             return Verdict("failed", f"{difference} `repack` must return the model's own numbers.")
         return PASSED
@@ -313,12 +317,12 @@ class _BackendRules:
 
 
 def _own_answer(
-    model: Callable[..., Any], arguments: Sequence[Any], named: Mapping[str, Any]
+    model: Callable[..., Any], name: str, arguments: Sequence[Any], named: Mapping[str, Any]
 ) -> Any:
     if not isinstance(model, nn.Module):
         return model(*arguments, **named)
     with borrow_model(model):
-        return model(*arguments, **named)
+        return getattr(look_through(model), name)(*arguments, **named)
 
 
 def _masks(logits: Tensor) -> Tensor:

@@ -185,16 +185,18 @@ def _opened(path: Path) -> Image.Image:
 
 def _stacked(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> Tensor:
     """Stack arrays of one shape, each as soon as it is read: no two copies are in memory."""
-    stacked = np.empty(0, np.uint8)
+    stacked: np.ndarray | None = None
     for row, (array, path) in enumerate(zip(arrays, paths, strict=True)):
-        if row == 0:
+        if stacked is None:
             stacked = np.empty((len(paths), *array.shape), array.dtype)
-        if array.shape != stacked.shape[1:]:
+        if array.shape != stacked[row].shape:
+            height, width = stacked[row].shape[:2]
             raise DatasetError(
                 f"{path} is {array.shape[1]}x{array.shape[0]} pixels, {paths[0].name} is "
-                f"{stacked.shape[2]}x{stacked.shape[1]}. Give the data set a `size`."
+                f"{width}x{height}. Give the data set a `size`."
             )
         stacked[row] = array
+    assert stacked is not None
     return torch.from_numpy(stacked)
 
 
