@@ -149,6 +149,10 @@ def test_a_preset_downloads_each_model_once_and_says_what():
     names = [model.name for model in costs["balanced"].models]
     assert sorted(names) == ["ast", "owlv2", "pe_a_frame", "sam2_small"]
     assert "SAM License, to be accepted" in str(costs["best"])
+    # SAM 2 small is two models in memory, SAM 3 one.
+    assert costs["balanced"].weights_mb == costs["balanced"].download_mb + 184
+    assert costs["best"].weights_mb == costs["best"].download_mb
+    assert "Memory: weights 949 MB, working " in str(costs["fast"])
     listed = CliRunner().invoke(app, ["list", "presets", "--json"])
     rows = json.loads(listed.output)["presets"]
     assert [row["download_mb"] for row in rows] == [c.download_mb for c in PRESET_COSTS]

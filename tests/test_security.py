@@ -47,7 +47,10 @@ READS = {
         "refuse_large": "reads the directory of an archive",
         "is_safetensors": "reads 9 bytes",
     },
-    "coprop_plugin/checkpoints/downloads.py": {"_is_intact": "hashes a file piece by piece"},
+    "coprop_plugin/checkpoints/resumed_files.py": {
+        "fetch_blob": "writes a download",
+        "has_checksum": "hashes a file piece by piece",
+    },
     "coprop_plugin/batch/language_models.py": {"_of_file": "Python that the user runs"},
     "coprop_plugin/batch/stdout.py": {"_drop_what_is_left": "opens the null device to write"},
     "coprop_plugin/benchmark/paper_tables.py": {"read_table": "a file of the package"},

@@ -17,12 +17,15 @@ class PresetCost:
         name: The preset.
         title: For whom.
         cpu: What one CPU core takes.
-        gpu: The same on a GPU; None where nobody has measured it.
+        working_mb: Peak memory of the costliest part above that of the weights, in 10^6 bytes, on a
+            CPU in float32; None where nobody has measured it. Frames and results come on top.
+        gpu: Time and memory on a GPU; None where nobody has measured it.
     """
 
     name: Preset
     title: str
     cpu: str
+    working_mb: int | None = None
     gpu: str | None = None
 
     @property
@@ -46,8 +49,11 @@ class PresetCost:
 
     @property
     def weights_mb(self) -> int:
-        """What all weights take in memory, in float32, in 10^6 bytes; activations come on top."""
-        return sum(model.size_mb for model in self._parts)
+        """What all weights take in memory, in float32, in 10^6 bytes."""
+        # SAM 3's two parts share their image encoder, nearly all of the smaller one.
+        once = {model for model in self.models if model.name == "sam3"}
+        apart = [model for model in self._parts if model not in once]
+        return sum(model.size_mb for model in (*apart, *once))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it in JSON types."""
@@ -58,19 +64,23 @@ class PresetCost:
             "licences": list(dict.fromkeys(model.licence for model in self.models)),
             "download_mb": self.download_mb,
             "weights_mb": self.weights_mb,
+            "working_mb": self.working_mb,
             "cpu": self.cpu,
             "gpu": self.gpu,
         }
 
     def __str__(self) -> str:
         models = "; ".join(map(str, self.models)) or "what ships, no download"
-        sizes = (
-            f" Download: {size_text(self.download_mb)}; weights in memory: "
-            f"{size_text(self.weights_mb)}."
-        )
+        working = "not measured" if self.working_mb is None else size_text(self.working_mb)
+        sizes = f"Memory: working {working}."
+        if self.models:
+            sizes = (
+                f"Download: {size_text(self.download_mb)}. Memory: weights "
+                f"{size_text(self.weights_mb)}, working {working}."
+            )
         return (
-            f"{self.name}: {self.title}. Models: {models}.{sizes if self.models else ''} CPU: "
-            f"{self.cpu}. GPU: {self.gpu or 'not measured'}."
+            f"{self.name}: {self.title}. Models: {models}. {sizes} CPU: {self.cpu}. GPU: "
+            f"{self.gpu or 'not measured'}."
         )
 
 
