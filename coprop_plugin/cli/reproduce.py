@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -112,8 +112,8 @@ def reproduce(
         )
         refuse_missing(data, "folder")
         results = run.run(cells)
-        about = {"data": str(data), "size": size, "limit": limit, "versions": versions()}
-        about |= {"command": command_of(context, _NOT_DECISIVE)}
+        about: dict[str, Any] = {"data": str(data), "size": size, "limit": limit}
+        about |= {"versions": versions(), "command": command_of(context, _NOT_DECISIVE)}
         written = save_results(out, paper, results, about)
         if as_json:
             for result in results:

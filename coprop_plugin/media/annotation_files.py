@@ -195,8 +195,9 @@ def _of_lu_avs(content: Mapping[str, Any]) -> Annotation:
         for start, end in [entry["segment"]]
     ]
     annotation = Annotation.of_spans(spans)
-    known = isinstance(length_s, int | float) and length_s > annotation.seconds[-1]
-    return replace(annotation, duration_s=float(length_s)) if known else annotation
+    if isinstance(length_s, int | float) and length_s > annotation.seconds[-1]:
+        return replace(annotation, duration_s=float(length_s))
+    return annotation
 
 
 def _audacity(annotation: Annotation) -> str:
