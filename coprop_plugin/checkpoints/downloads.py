@@ -303,7 +303,8 @@ def _not_here(checkpoint: str, why: str) -> str:
     return (
         f"{checkpoint} is not on this machine, and cannot be fetched: {why}. With a network, run "
         f"`coprop weights get {model.name if model else checkpoint}`, here or elsewhere: copy the "
-        "folder that it prints with `cp -rL`, and give its path in the place of the name. Or use "
+        "folder that it prints with `cp -rL`, and give its path in the place of the name. All that "
+        "a preset needs is `coprop weights get --preset NAME`. Or use "
         "parts that need no download: the preset `offline`, the propagator `appearance`."
     )
 
