@@ -200,8 +200,8 @@ def test_a_legend_names_the_classes_that_are_shown():
     where = (plain != named).any(2)
     rows, columns = np.flatnonzero(where.any(1)), np.flatnonzero(where.any(0))
     # In the lower left corner: a dark plate with a row for each class that is shown.
-    assert (rows[-1], columns[0]) == (234, 5)
-    assert len(rows) == 5 + 2 * (11 + 5)
+    assert (rows[-1], columns[0]) == (233, 6)
+    assert len(rows) == 5 + 2 * (11 + 5) + 1
     colours = {tuple(pixel) for pixel in named[where].tolist()}
     shown = class_colours()
     for class_id, is_there in ((1, True), (2, False), (3, True)):

@@ -100,16 +100,19 @@ PRESET_COSTS: tuple[PresetCost, ...] = (
         "offline",
         "the salient object, while there is sound; it does not know what sounds how",
         "1.1 s a keyframe, 0.1 s a frame",
+        working_mb=272,
     ),
     PresetCost(
         "fast",
         "a laptop without GPU: names what sounds, coarse masks",
         f"{_NAMES}, 0.4 s a word in a keyframe, 0.1 s a frame",
+        working_mb=88,
     ),
     PresetCost(
         "balanced",
         "a GPU: names what sounds, sharp masks, followed by SAM 2",
-        f"{_NAMES}, 15 s a keyframe, more than 4.4 s a frame: use a GPU",
+        f"{_NAMES}, 15 s a keyframe, 8 s a frame and an object: use a GPU",
+        working_mb=268,
     ),
     PresetCost(
         "best",
