@@ -40,20 +40,20 @@ def purr(seconds: np.ndarray) -> np.ndarray:
     """A cat's purr: noise that beats 26 times a second, softer while the cat breathes in."""
     beat = np.maximum(0, np.sin(2 * np.pi * 26 * seconds)) ** 2
     breath = 0.65 + 0.35 * np.sin(2 * np.pi * 0.7 * seconds)
-    return 0.5 * _noise(len(seconds), low_hz=60, high_hz=900) * beat * breath
+    return 0.22 * _noise(len(seconds), low_hz=60, high_hz=900) * beat * breath
 
 
 def roar(seconds: np.ndarray) -> np.ndarray:
     """A rocket's engines: low noise that crackles."""
     low = _noise(len(seconds), low_hz=30, high_hz=500)
-    crackle = np.maximum(0, _noise(len(seconds), low_hz=5, high_hz=60)) ** 2
-    return 0.35 * low + 0.6 * crackle * _noise(len(seconds), low_hz=300, high_hz=3000)
+    crackle = np.clip(_noise(len(seconds), low_hz=5, high_hz=60), 0, 2)
+    return 0.18 * low + 0.08 * crackle * _noise(len(seconds), low_hz=300, high_hz=3000)
 
 
 SHOTS = (
     _Shot("chelsea", 4.0, 1.0, purr, ((0.52, 0.52), (0.48, 0.47)), (0.92, 1.0)),
     _Shot("coffee", 3.0, 0.0, None, ((0.45, 0.5), (0.55, 0.5)), (0.9, 0.9)),
-    _Shot("rocket", 5.0, 1.5, roar, ((0.5, 0.6), (0.5, 0.55)), (0.8, 0.66)),
+    _Shot("rocket", 5.0, 1.5, roar, ((0.5, 0.5), (0.5, 0.55)), (1.0, 0.9)),
 )
 """A cat that purrs, a silent cup, a rocket that roars."""
 
