@@ -65,6 +65,14 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=1.0)
     parser.add_argument("--device")
     options = parser.parse_args()
+    try:
+        score(options)
+    except (coprop.CopropError, OSError) as error:
+        raise SystemExit(str(error)) from error
+
+
+def score(options: argparse.Namespace) -> None:
+    """Score the preset on every clip of the folder, and print a row for each."""
     videos = sorted(p for p in options.folder.iterdir() if p.suffix.lower() in VIDEOS)
     if not videos:
         raise SystemExit(f"Expected videos in {options.folder}, got none.")
