@@ -22,7 +22,8 @@ from coprop_plugin.training import (
     with_sounds,
 )
 from coprop_plugin.training.change_calibration import calibrate
-from coprop_plugin.training.change_dataset import targets, through_microphone
+from coprop_plugin.training.change_dataset import targets
+from coprop_plugin.training.mixture_variations import MixtureRows, through_microphone, varied
 from coprop_plugin.training.sound_folder import equalised, split_of
 from coprop_plugin.training.sound_mixtures import MixtureRenderer, Turn, merged_states
 
@@ -125,11 +126,75 @@ def test_calibration_fits_probabilities_to_the_truth():
 
 
 def test_an_item_depends_on_its_index_only(folder):
-    whole, some = (SoundMixtures(folder, length=4000, repeats=2, seconds=2.0) for _ in range(2))
-    before = whole[3]["log_mel"]
-    assert torch.equal(before, some[3]["log_mel"])
-    assert torch.equal(whole[515]["state"], whole[3]["state"])
-    assert not torch.equal(whole[515]["log_mel"], before)
+    whole, some = (SoundMixtures(folder, length=9000, repeats=2, seconds=2.0) for _ in range(2))
+    before = [whole[index] for index in range(6)]
+    for index in (5, 0, 3):
+        item = some[index]
+        assert all(torch.equal(before[index][name], item[name]) for name in item)
+    # The same mixture, varied in another way.
+    assert not torch.equal(whole[1024 + 3]["log_mel"], before[3]["log_mel"])
+
+
+def sounding(band, start_s, stop_s):
+    """Return a mixture of 4 s in which one band sounds for a part of the time."""
+    mel = torch.zeros(400, 64)
+    mel[round(100 * start_s) : round(100 * stop_s), band - 1 : band + 2] = 1.0
+    return MixtureRows((mel + 0.01).log(), (Turn(0, start_s, stop_s),))
+
+
+def test_the_turns_of_a_varied_mixture_say_what_is_heard():
+    """Two mixtures in bands of their own: each is heard where its source has a turn."""
+    shown = {"alone": 0, "both": 0, "cut": 0}
+    for seed in range(60):
+        first, second = sounding(10, 0.0, 2.5), sounding(40, 1.5, 4.0)
+        mixture = varied(first, lambda second=second: second, np.random.default_rng(seed))
+        if any(turn.source == 2000 for turn in mixture.turns):
+            continue
+        mel = mixture.rows.exp() - 0.01
+        quiet = mel[:, 20:30].median(dim=1).values
+        for source, band in ((0, 10), (1000, 40)):
+            heard = mel[:, band - 3 : band + 4].max(dim=1).values > 3 * quiet + 0.01
+            said = torch.zeros(400, dtype=torch.bool)
+            for turn in mixture.turns:
+                if turn.source == source:
+                    said[round(100 * turn.start_s) : round(100 * turn.stop_s)] = True
+            assert torch.equal(heard, said), seed
+        stop_s, sources = mixture.turns[0].stop_s, len(mixture.turns)
+        shown[
+            "alone" if sources == 1 and stop_s == 2.5 else "both" if stop_s == 2.5 else "cut"
+        ] += 1
+    assert min(shown.values()) >= 3
+
+
+def test_a_steady_noise_is_a_source_while_it_lasts():
+    rises = []
+    for seed in range(80):
+        mixture = varied(
+            sounding(10, 0.0, 4.0), lambda: sounding(10, 0.0, 4.0), np.random.default_rng(seed)
+        )
+        for turn in mixture.turns:
+            if turn.source == 2000:
+                level = mixture.rows[:, 30:].mean(dim=1)
+                inside = torch.zeros(400, dtype=torch.bool)
+                inside[round(100 * turn.start_s) + 40 : round(100 * turn.stop_s) - 40] = True
+                outside = torch.ones(400, dtype=torch.bool)
+                outside[max(0, round(100 * turn.start_s) - 40) : round(100 * turn.stop_s) + 40] = (
+                    False
+                )
+                if inside.any() and outside.any():
+                    rises.append(float(level[inside].mean() - level[outside].mean()))
+    assert len(rises) >= 3
+    assert min(rises) > 0.1
+
+
+def test_a_crowded_mixture_is_joined_by_no_other():
+    rows = torch.full((400, 64), -4.6)
+    crowd = MixtureRows(rows, tuple(Turn(n, 0.5 * n, 0.5 * n + 0.5) for n in range(7)))
+    for seed in range(20):
+        mixture = varied(crowd, lambda: crowd, np.random.default_rng(seed))
+        first = [turn.stop_s for turn in mixture.turns if turn.source < 1000]
+        second = [turn.start_s for turn in mixture.turns if turn.source >= 1000]
+        assert min(second, default=4.0) >= max(first)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -36,7 +36,7 @@ WEIGHTS = SHIPPED / "change_detector.safetensors"
 """Weights of the change detector that ships."""
 BLOCK_S = 30.0
 """Audio is processed in blocks of this length, so that memory does not grow with it."""
-CONTEXT_S = 6.0
+CONTEXT_S = 10.0
 """Audio before and after a block that the changes in it depend on."""
 # About -75 dB of full scale in the loudest band: dither, codec residue, digital silence.
 _SILENT_DB = -50.0

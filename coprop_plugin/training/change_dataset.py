@@ -18,12 +18,19 @@ from coprop_plugin.control_points.listening.change_network import (
 )
 from coprop_plugin.errors import DatasetError
 from coprop_plugin.registry import DATASETS
+from coprop_plugin.training.mixture_variations import MixtureRows, varied
 from coprop_plugin.training.sound_folder import RATE, SoundFolder
-from coprop_plugin.training.sound_mixtures import MixtureRenderer
+from coprop_plugin.training.sound_mixtures import (
+    Layout,
+    MixtureRenderer,
+    Turn,
+    merged_states,
+)
 from coprop_plugin.world.splits import Split
 
-_KEPT = 512
-_LOG_OFFSET = 0.01
+_KEPT = 1024
+# Of mixtures that are varied, more are of one source: most false changes are within one.
+_ADDED_SINGLES = 0.08
 # Steps next to a change count in part.
 _SPREAD_STEPS = 1.0
 
@@ -44,8 +51,9 @@ class SoundMixtures(Dataset[dict[str, Tensor]]):
         seed: Seed of all mixtures.
         cache: As in `SoundFolder`.
         with_boundaries: Whether items also have `boundaries`: float64, the steps of the changes.
-        repeats: How often each mixture is used, each time with another microphone. Rendering takes
-            as long as a training step, so 4 saves more than a third of the time.
+        repeats: How often each mixture is used. If more than once, each time varied: at random with
+            another mixture added or following, with a source of steady noise, and through another
+            microphone. Rendering a batch takes longer than a training step; varying it does not.
 
     Raises:
         DatasetError: If no folder is given, or the folder cannot be used; see `SoundFolder`.
@@ -75,7 +83,9 @@ class SoundMixtures(Dataset[dict[str, Tensor]]):
         self.length, self.with_boundaries = length, with_boundaries
         self.seed, self.repeats = seed, repeats
         self._numbers = [-1] * _KEPT
-        self._kept: dict[str, Tensor] = {}
+        self._turns: list[tuple[Turn, ...]] = [()] * _KEPT
+        # One large tensor: many small ones that live long would fragment the memory.
+        self._rows: Tensor | None = None
         self.render = MixtureRenderer(SoundFolder(folder, split, cache), seconds, seed)
 
     def __len__(self) -> int:
@@ -83,52 +93,44 @@ class SoundMixtures(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         if self.repeats == 1:
-            return self._rendered(index)
+            return self._item(self._rendered(index))
         block, place = divmod(index, _KEPT * self.repeats)
-        number = block * _KEPT + place % _KEPT
-        slot = place % _KEPT
-        if self._numbers[slot] != number:
-            self._keep(slot, self._rendered(number))
-            self._numbers[slot] = number
-        item = {name: rows[slot].clone() for name, rows in self._kept.items()}
         rng = np.random.default_rng([self.seed, index, 1])
-        return {**item, "log_mel": through_microphone(item["log_mel"], rng)}
 
-    def _keep(self, slot: int, item: dict[str, Tensor]) -> None:
-        # One large tensor: many small ones that live long would fragment the memory.
-        for name, value in item.items():
-            if name not in self._kept:
-                self._kept[name] = value.new_zeros(_KEPT, *value.shape)
-            self._kept[name][slot] = value
+        def draw() -> MixtureRows:
+            return self._kept(block, int(rng.integers(_KEPT)))
 
-    def _rendered(self, index: int) -> dict[str, Tensor]:
-        mixture = self.render(index)
-        rows = log_mel(torch.from_numpy(mixture.waveform), RATE)
-        states = mixture.states()
-        change, state = targets(states, ceil(len(rows) / ROWS_PER_STEP))
-        item = dict(log_mel=rows, change=torch.from_numpy(change), state=torch.from_numpy(state))
+        return self._item(varied(self._kept(block, place % _KEPT), draw, rng))
+
+    def _kept(self, block: int, slot: int) -> MixtureRows:
+        """Return a mixture of a block of `_KEPT`, rendered at first use."""
+        number = block * _KEPT + slot
+        if self._numbers[slot] != number:
+            is_single = np.random.default_rng([self.seed, number, 2]).random() < _ADDED_SINGLES
+            new = self._rendered(number, "single" if is_single else None)
+            if self._rows is None:
+                self._rows = new.rows.new_zeros(_KEPT, *new.rows.shape)
+            self._rows[slot], self._turns[slot] = new.rows, new.turns
+            self._numbers[slot] = number
+        assert self._rows is not None
+        return MixtureRows(self._rows[slot], self._turns[slot])
+
+    def _rendered(self, index: int, layout: Layout | None = None) -> MixtureRows:
+        mixture = self.render(index, layout)
+        return MixtureRows(log_mel(torch.from_numpy(mixture.waveform), RATE), mixture.turns)
+
+    def _item(self, mixture: MixtureRows) -> dict[str, Tensor]:
+        states = merged_states(mixture.turns, self.render.seconds)
+        change, state = targets(states, ceil(len(mixture.rows) / ROWS_PER_STEP))
+        item = dict(
+            log_mel=mixture.rows,
+            change=torch.from_numpy(change),
+            state=torch.from_numpy(state),
+        )
         if self.with_boundaries:
             inner = [(second - FIRST_STEP_S) / STEP_S for second, _ in states[1:]]
             item["boundaries"] = torch.tensor(inner, dtype=torch.float64)
         return item
-
-
-def through_microphone(rows: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return log-mels `[rows, 64]` as of another microphone: other frequency response and noise.
-
-    Example:
-        >>> through_microphone(torch.zeros(100, 64), np.random.default_rng(0)).shape
-        torch.Size([100, 64])
-    """
-    mel = (rows.exp() - _LOG_OFFSET).clamp_min(0)
-    bands = np.linspace(0, np.pi, rows.shape[-1])
-    curve_db = np.sum([float(rng.normal(0, 2.5)) * np.cos(n * bands) for n in (1, 2, 3)], axis=0)
-    mel = mel * torch.from_numpy(10 ** (curve_db / 20)).float()
-    if rng.random() < 0.3:
-        floor = float(mel.amax()) * 10 ** (-float(rng.uniform(30, 60)) / 20)
-        grain = torch.from_numpy(rng.rayleigh(0.8, rows.shape).astype(np.float32))
-        mel = torch.hypot(mel, floor * grain)
-    return (mel + _LOG_OFFSET).log()
 
 
 def targets(

@@ -47,6 +47,8 @@ class ChangeDetectorTraining(StageModel):
         network: Options of `ChangeNetwork`, or a network.
         weights: Safetensors of a network to start from; `network` then lists the options that
             differ from the file, if any.
+        bfloat16: Whether the network computes in bfloat16 during training; a third faster on CPUs
+            with AMX. The weights stay float32.
 
     Raises:
         TrainingError: If neither is given.
@@ -66,8 +68,10 @@ class ChangeDetectorTraining(StageModel):
         self,
         network: Mapping[str, Any] | ChangeNetwork | None = None,
         weights: str | Path | None = None,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__()
+        self.bfloat16 = bfloat16
         self.network: ChangeNetwork = begun(
             network, weights, lambda options: ChangeNetwork(**options), load_change_network
         )
@@ -77,7 +81,12 @@ class ChangeDetectorTraining(StageModel):
         """Return the losses of a batch."""
         # Blocks of 30 s have louder peaks than mixtures of 10 s.
         peak_db = peak_level_db(log_mel)
-        outputs = self.network(log_mel, peak_db + _PEAK_JITTER_DB * torch.randn_like(peak_db).abs())
+        peak_db = peak_db + _PEAK_JITTER_DB * torch.randn_like(peak_db).abs()
+        with torch.autocast(log_mel.device.type, torch.bfloat16, enabled=self.bfloat16):
+            outputs = self.network(log_mel, peak_db)
+        outputs = NetworkOutputs(
+            outputs.change.float(), outputs.active.float(), outputs.identity.float()
+        )
         return {
             "loss_change": _CHANGE_WEIGHT * change_loss(outputs.change, change),
             "loss_active": F.binary_cross_entropy_with_logits(outputs.active, (state > 0).float()),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,15 @@ class ChangeNetwork(nn.Module):
     """Finds changes of the set of sounding sources in log-mels, in steps of 40 ms.
 
     Convolutions over time and frequency give one vector per step; dilated convolutions add context,
-    and contrasts compare the sound before a step with the sound after it, at several scales. An
+    and contrasts compare the sound before a step with the sound after it, at several scales, within
+    bands and as a whole. An
     `identity` vector per step is trained to tell whether two steps have the same set of sources.
 
     Args:
         width: Channels per step.
         stem: Channels of the convolutions over time and frequency.
+        band_features: Number of features that are compared in each band, after the first of them.
+        band_scales: As `scales`, within bands.
         dilations: Dilations of the residual blocks, in groups; a contrast follows each group except
             the last.
         scales: Numbers of steps before and after each step that are compared.
@@ -63,29 +65,32 @@ class ChangeNetwork(nn.Module):
 
     def __init__(
         self,
-        width: int = 96,
-        stem: Sequence[int] = (12, 24, 48),
-        dilations: Sequence[Sequence[int]] = ((1, 2), (1, 2, 4), (1, 2)),
+        width: int = 128,
+        stem: Sequence[int] = (16, 32, 64),
+        band_features: int = 6,
+        band_scales: Sequence[int] = (6, 15, 40),
+        dilations: Sequence[Sequence[int]] = ((1, 2), (1, 2, 4), (1, 2, 4), (1, 2)),
         scales: Sequence[int] = (5, 12, 25, 50),
-        contrast_width: int = 32,
+        contrast_width: int = 48,
         identity_width: int = 32,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = dict(
             width=width,
             stem=list(stem),
+            band_features=band_features,
+            band_scales=list(band_scales),
             dilations=[list(group) for group in dilations],
             scales=list(scales),
             contrast_width=contrast_width,
             identity_width=identity_width,
         )
-        strides = ((2, 2), (1, 2), (1, 2))
-        channels = [2, *stem]
+        contrast = BandContrast(stem[0], band_features, band_scales)
         self.stem = nn.Sequential(
-            *(
-                _SpectralBlock(before, after, stride)
-                for (before, after), stride in zip(pairwise(channels), strides, strict=True)
-            )
+            _SpectralBlock(2, stem[0], (2, 2)),
+            contrast,
+            _SpectralBlock(stem[0] + contrast.width, stem[1], (1, 2)),
+            _SpectralBlock(stem[1], stem[2], (1, 2)),
         )
         self.project = nn.Linear(stem[-1] * 8, width)
         layers: list[ResidualBlock | Contrast] = []
@@ -94,7 +99,7 @@ class ChangeNetwork(nn.Module):
             if number < len(dilations) - 1:
                 layers.append(Contrast(width, contrast_width, scales))
         self.layers = nn.ModuleList(layers)
-        self.reach_s = (sum(layer.reach for layer in layers) + 3) * STEP_S
+        self.reach_s = (sum(layer.reach for layer in [contrast, *layers]) + 3) * STEP_S
         """How far before and after a step its outputs depend on the sound, in seconds."""
         self.norm = nn.BatchNorm1d(width)
         self.change = nn.Linear(width, 1)
@@ -125,6 +130,34 @@ class _SpectralBlock(nn.Sequential):
         super().__init__(
             nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
         )
+
+
+class BandContrast(nn.Module):
+    """Appends, for each band, how features of it differ before and after each step.
+
+    A quiet source that joins a louder one changes few bands, which an average over bands hides.
+
+    Args:
+        channels: Channels of the input.
+        features: Number of features that are compared.
+        scales: Numbers of steps on each side.
+    """
+
+    def __init__(self, channels: int, features: int, scales: Sequence[int]) -> None:
+        super().__init__()
+        self.scales, self.reach = tuple(scales), max(scales)
+        self.features = nn.Conv2d(channels, features, 1)
+        self.width = features * len(self.scales)
+        """Number of channels that are appended."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `[B, C + width, T, bands]` for `[B, C, T, bands]`."""
+        sums = _running_sums(self.features(x).tanh())
+        parts = [x]
+        for scale in self.scales:
+            before, after = _sums_around(sums, scale)
+            parts.append(((after - before) / scale).to(x.dtype))
+        return torch.cat(parts, dim=1)
 
 
 class ResidualBlock(nn.Module):
@@ -168,7 +201,7 @@ class Contrast(nn.Module):
         inner = F.relu(self.norm(x))
         gate = self.gate(inner).sigmoid()
         weighted = torch.cat([gate * self.features(inner).tanh(), gate], dim=1)
-        sums = F.pad(weighted.cumsum(-1), (1, 0))
+        sums = _running_sums(weighted)
         parts = []
         for scale in self.scales:
             before, after = _sums_around(sums, scale)
@@ -179,24 +212,32 @@ class Contrast(nn.Module):
         return x + self.mix(torch.cat(parts, dim=1))
 
 
+def _running_sums(values: Tensor) -> Tensor:
+    """Return the sums of the first 0 to T steps of values `[B, C, T, ...]`, in float32."""
+    # Sums in half precision are too coarse to tell means apart.
+    return torch.cat([torch.zeros_like(values[:, :, :1]), values], dim=2).float().cumsum(2)
+
+
 def _sums_around(sums: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """Return the sums over `scale` steps before, and from each step on, of running sums.
 
     Args:
-        sums: `[B, C, T + 1]`, the first one 0.
+        sums: `[B, C, T + 1, ...]`, the first one 0.
         scale: The number of steps; steps beyond the ends count as 0.
 
     Returns:
-        Two tensors `[B, C, T]`.
+        Two tensors `[B, C, T, ...]`.
 
     Example:
         >>> before, after = _sums_around(torch.tensor([[[0.0, 1.0, 2.0, 4.0]]]), 2)
         >>> before.tolist(), after.tolist()
         ([[[0.0, 1.0, 2.0]]], [[[2.0, 3.0, 2.0]]])
     """
-    here = sums[..., :-1]
-    first = F.pad(sums, (scale, 0), mode="replicate")[..., : here.shape[-1]]
-    last = F.pad(sums, (0, scale), mode="replicate")[..., scale:-1]
+    steps = sums.shape[2] - 1
+    places = torch.arange(steps, device=sums.device)
+    here = sums[:, :, :-1]
+    first = sums[:, :, (places - scale).clamp_min(0)]
+    last = sums[:, :, (places + scale).clamp_max(steps)]
     return here - first, last - here
 
 
