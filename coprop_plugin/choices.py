@@ -2,6 +2,9 @@
 
 from typing import Literal
 
+DEFAULT_POINTS = "change_detector"
+"""The control-point provider where none is named and the model has none of its own."""
+
 Sampling = Literal["pts", "avsbench"]
 """What a frame stands for: the time from its time stamp to the next, or a second of AVSBench."""
 

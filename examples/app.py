@@ -32,7 +32,7 @@ LIMITS = (
     f"{MAX_WAITING} can wait. Uploads and results are deleted after an hour."
 )
 OWN = "the model's own"
-PROVIDERS = [OWN, "novelty", "cosine", "every_n"]
+PROVIDERS = [OWN, "change_detector", "novelty", "cosine", "every_n"]
 # Presets whose models visitors may choose, e.g. "fast,balanced": the first one who does waits for
 # the download.
 PRESETS = [name for name in os.environ.get("COPROP_APP_PRESETS", "").split(",") if name]

@@ -394,16 +394,16 @@ def test_compare_scores_all_providers_on_the_synthetic_world(tmp_path):
     names = [(row["provider"], row["note"].split(",")[0]) for row in rows]
     assert names == [
         ("flags", "the truth"), ("every_n", ""), ("cosine", ""), ("novelty", ""),
-        ("clap", "untrained"), ("sed", "untrained"), *[("one_step", "scripted")] * 3,
+        ("change_detector", ""), ("clap", "untrained"), ("sed", "untrained"), *[("one_step", "scripted")] * 3,
         ("gate", "novelty"),
     ]  # fmt: skip
-    truth, faultless = rows[0], rows[6]
+    truth, faultless = rows[0], rows[7]
     for row in (truth, faultless):
         assert (row["F1@0"], row["onset_error_s"], row["onset_missed"]) == (1.0, 0.0, 0)
-    assert [row["calls"] for row in rows] == [0] * 6 + [2, 2, 2] + [rows[-1]["calls"]]
+    assert [row["calls"] for row in rows] == [0] * 7 + [2, 2, 2] + [rows[-1]["calls"]]
     table = (tmp_path / "table.csv").read_text().splitlines()
     assert table[0].startswith("provider,note,precision@0,recall@0,F1@0,precision@1")
-    assert len(table) == 11
+    assert len(table) == 12
 
 
 def test_compare_takes_providers_of_ones_own(ms3, providers):

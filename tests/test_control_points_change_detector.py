@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from make_sounds import SR, bark, clip_of, during, horn, make, noise, speech
 
 from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
-from coprop_plugin.control_points import ChangeDetectorProvider, NoveltyProvider, as_provider
+from coprop_plugin.control_points import ChangeDetectorProvider, as_provider
 from coprop_plugin.control_points.learned_changes import BLOCK_S, CONTEXT_S, WEIGHTS
 from coprop_plugin.control_points.listening import (
     ChangeNetwork,
@@ -70,7 +70,9 @@ def many_changes(seconds):
 def test_the_shipped_weights_are_used_unless_others_are_named():
     assert as_provider("change_detector").weights == WEIGHTS
     assert WEIGHTS.stat().st_size < 5e6
-    assert as_provider("change_detector").network.calibration.tolist() != [0, 1, 0, 0, 0]
+    network = as_provider("change_detector").network
+    assert network.calibration.tolist() != [0, 1, 0, 0, 0]
+    assert network.reach_s < CONTEXT_S
 
 
 @pytest.mark.parametrize(("fps", "points"), [(None, [0, 4, 7]), (8, [0, 32, 56])])
@@ -89,8 +91,8 @@ def test_the_shipped_weights_keep_a_source_that_pauses_in_one_segment(source):
     assert as_provider("change_detector").propose(clip_of(wave, fps=8)).indices == [0]
 
 
-def test_novelty_stays_the_default():
-    assert isinstance(as_provider(), NoveltyProvider)
+def test_it_is_the_default():
+    assert isinstance(as_provider(), ChangeDetectorProvider)
 
 
 def test_options_are_checked():

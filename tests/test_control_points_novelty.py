@@ -21,7 +21,7 @@ from make_sounds import (
 )
 
 from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
-from coprop_plugin.control_points import NoveltyProvider, as_provider
+from coprop_plugin.control_points import NoveltyProvider
 from coprop_plugin.control_points.listening import (
     clip_mel_rows,
     find_change_points,
@@ -198,10 +198,6 @@ def test_activity_of_a_background_is_silence_and_of_noise_alone_is_sound():
     assert find_sound(steady).mask.all()
     steady[300:600] += 5
     assert np.flatnonzero(np.diff(find_sound(steady).mask)).tolist() == [299, 599]
-
-
-def test_novelty_is_the_default():
-    assert isinstance(as_provider(), NoveltyProvider)
 
 
 def test_most_changes_of_synthetic_scenes_are_found_and_few_others():

@@ -148,12 +148,11 @@ def test_the_turns_of_a_varied_mixture_say_what_is_heard():
     for seed in range(60):
         first, second = sounding(10, 0.0, 2.5), sounding(40, 1.5, 4.0)
         mixture = varied(first, lambda second=second: second, np.random.default_rng(seed))
-        if any(turn.source == 2000 for turn in mixture.turns):
-            continue
         mel = mixture.rows.exp() - 0.01
-        quiet = mel[:, 20:30].median(dim=1).values
+        if mel[:, 20:30].max() > 0.001:  # a steady noise, or a noisy microphone
+            continue
         for source, band in ((0, 10), (1000, 40)):
-            heard = mel[:, band - 3 : band + 4].max(dim=1).values > 3 * quiet + 0.01
+            heard = mel[:, band - 3 : band + 4].max(dim=1).values > 0.01
             said = torch.zeros(400, dtype=torch.bool)
             for turn in mixture.turns:
                 if turn.source == source:

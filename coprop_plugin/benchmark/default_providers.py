@@ -17,9 +17,9 @@ _RATES = (ErrorRates(), ErrorRates(0.1, 0.1, 0.1), ErrorRates(0.3, 0.3, 0.3))
 
 
 def default_providers(seed: int = 0) -> list[NamedProvider]:
-    """Return providers that need neither weights nor a network.
+    """Return providers that need no download.
 
-    The true control points; the rules; models with random weights; and a scripted language model
+    The true control points; the rules; the change detector; models with random weights; and a scripted language model
     that answers the truth with errors at known rates, alone and behind novelty's gate.
 
     Args:
@@ -29,7 +29,8 @@ def default_providers(seed: int = 0) -> list[NamedProvider]:
         >>> [named.name for named in default_providers()][:4]
         ['flags', 'every_n', 'cosine', 'novelty']
     """
-    rules = [NamedProvider(name, as_provider(name)) for name in ("every_n", "cosine", "novelty")]
+    names = ("every_n", "cosine", "novelty", "change_detector")
+    shipped = [NamedProvider(name, as_provider(name)) for name in names]
     untrained = [
         NamedProvider("clap", untrained_clap(seed), "untrained"),
         NamedProvider("sed", untrained_sed(seed=seed), "untrained"),
@@ -43,7 +44,7 @@ def default_providers(seed: int = 0) -> list[NamedProvider]:
         lambda sample: GateProvider(_scripted(sample, rates=_RATES[0], seed=seed)),
         f"novelty, then scripted, {_RATES[0]}",
     )
-    return [NamedProvider("flags", _truth, "the truth"), *rules, *untrained, *scripted, gate]
+    return [NamedProvider("flags", _truth, "the truth"), *shipped, *untrained, *scripted, gate]
 
 
 def _truth(sample: Sample) -> ControlPointProvider:

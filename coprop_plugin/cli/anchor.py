@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from coprop_plugin.choices import DEFAULT_POINTS
 from coprop_plugin.cli.app import app
 from coprop_plugin.cli.options import (
     AnswerCache,
@@ -62,7 +63,7 @@ app.add_typer(anchor_app, name="anchor")
 @anchor_app.command(name=DEFAULT)
 def files(
     inputs: Inputs,
-    control_points: Points = "novelty",
+    control_points: Points = DEFAULT_POINTS,
     fps: Fps = 1.0,
     sampling: SamplingOption = "pts",
     audio_track: AudioTrack = None,

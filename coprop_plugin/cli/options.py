@@ -34,7 +34,7 @@ OwnPoints = Annotated[
         "--control-points",
         help="Control-point provider: a name (`coprop list providers`), a JSON file of control "
         "points, a config as JSON, or file.py:name. Default: the preset's or the model's own, else "
-        "`novelty`.",
+        "`change_detector`.",
     ),
 ]
 PresetOption = Annotated[

@@ -1,20 +1,20 @@
 # The change detector, on mixtures of the recordings in a folder:
-# `coprop train change_detector --sounds FOLDER`. About 45 minutes of one free CPU core.
+# `coprop train change_detector --sounds FOLDER`. About 50 minutes of one free CPU core.
 _base_ = ["_world.py"]
 
-num_steps = 4000
+num_steps = 9500
 # Without validation during the run.
 train_cfg = dict(max_iters=num_steps)
 val_cfg = None
 
-model = dict(type="ChangeDetectorTraining", network=dict())
+model = dict(type="ChangeDetectorTraining", network=dict(), bfloat16=True)
 
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     # Mixtures are random already.
     sampler=dict(type="InfiniteSampler", shuffle=False),
-    dataset=dict(type="SoundMixtures", split="train", length=1_000_000, repeats=4),
+    dataset=dict(type="SoundMixtures", split="train", length=1_000_000, repeats=8, seed=5),
     collate_fn=dict(type="default_collate"),
 )
 # Fixed mixtures of sources that are not trained on; its seed is far from that of training.
@@ -42,6 +42,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=2.0),
 )
 param_scheduler = [
-    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=100),
-    dict(type="PolyLR", power=0.9, eta_min=2e-5, by_epoch=False, begin=100, end=num_steps),
+    dict(type="LinearLR", start_factor=0.02, by_epoch=False, begin=0, end=200),
+    dict(type="PolyLR", power=0.9, eta_min=2e-5, by_epoch=False, begin=200, end=num_steps),
 ]

@@ -55,7 +55,7 @@ class ChangeDetectorProvider:
     from log-mels, at any frame rate; a clip that only has embeddings gets the control points of
     `novelty`.
 
-    Audio is processed in blocks of 30 s. A change depends on the 12 s before and after it, and on
+    Audio is processed in blocks of 30 s. A change depends on the 20 s before and after it, and on
     the level of its block.
 
     The log holds `boundaries` (second, rule, score) before snapping, where the score is the

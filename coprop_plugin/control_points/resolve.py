@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from coprop_plugin.choices import DEFAULT_POINTS
 from coprop_plugin.errors import ControlPointError, CopropError
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS, build
@@ -19,7 +20,7 @@ ProviderSource = (
 """What `wrap(control_points=...)` takes; see `as_provider`."""
 
 
-def as_provider(control_points: ProviderSource = "novelty") -> ControlPointProvider:
+def as_provider(control_points: ProviderSource = DEFAULT_POINTS) -> ControlPointProvider:
     """Return the provider that a user names or hands in.
 
     Args:

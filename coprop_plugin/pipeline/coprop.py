@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coprop_plugin.choices import DEFAULT_POINTS
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import AdapterError, TrainingError
@@ -66,7 +67,7 @@ class CoProp(nn.Module):
             be a config of a registered model.
         control_points: Eq. (1): a registered name, a config, a `ControlPointProvider`, or flags
             (one 0 or 1 per frame). None: the preset's, else those that come with the backend
-            (`open_vocabulary` has its listener's), else `"novelty"`.
+            (`open_vocabulary` has its listener's), else `"change_detector"`.
         propagator: Eq. (3): `"appearance"`, `"learned"` for the Audio-Insert Propagator with the
             shipped weights, a path to safetensors of ours or to a released AOT checkpoint, a
             registered name, a config, or a `Propagator`; None is the preset's.
@@ -131,7 +132,7 @@ class CoProp(nn.Module):
         self.window_limits = WindowLimits()
         self.backend = _build_backend(backend) if isinstance(backend, Mapping) else backend
         naming = self.backend if isinstance(self.backend, NamingBackend) else None
-        own = options.control_points or (naming.control_points if naming else "novelty")
+        own = options.control_points or (naming.control_points if naming else DEFAULT_POINTS)
         self.provider = as_provider(own if control_points is None else control_points)
         self.propagator = as_propagator(options.propagator if propagator is None else propagator)
         if isinstance(self.backend, SharingBackend):

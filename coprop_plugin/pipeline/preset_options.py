@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from coprop_plugin.choices import DEFAULT_POINTS
 from coprop_plugin.errors import ControlPointError
 
 Preset = Literal["default", "paper", "offline", "fast", "balanced", "best"]
@@ -31,7 +32,7 @@ class PresetOptions:
         keyframe: See `CoProp`.
         reanchor: See `CoProp`.
         silence: See `CoProp`.
-        control_points: See `CoProp`; None for those that come with the model, else novelty's.
+        control_points: See `CoProp`; None for those of the model, else the default's.
         backend: What the model is where none is given, a name or a config; None: one must be.
     """
 
@@ -57,7 +58,7 @@ PRESETS: Mapping[Preset, PresetOptions] = {
         None,
         "empty",
         # On a CPU AST has no time for more than a window a second, too coarse for the changes.
-        "novelty",
+        DEFAULT_POINTS,
         {
             "type": "open_vocabulary",
             "listener": {"detector": "ast", "hop_s": 1.0, "window_s": 2.0},

@@ -53,7 +53,7 @@ def wrap(
         backend: `"auto"` recognises the model by its structure; else a registered name
             (`list_backends()`), a backend class, or a backend.
         control_points: A registered name (`list_providers()`), a config, a provider, or flags.
-            None: those that come with the model, else `"novelty"`; see `CoProp`.
+            None: those that come with the model, else `"change_detector"`; see `CoProp`.
         propagator: `"appearance"`, `"learned"` for the Audio-Insert Propagator with the shipped
             weights, a checkpoint path, a folder that `save_pretrained` wrote, "hf://owner/name" for
             one on the hub, a registered name (`list_propagators()`), a config, or a propagator;

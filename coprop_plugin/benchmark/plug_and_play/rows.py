@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from coprop_plugin.choices import DEFAULT_POINTS
 from coprop_plugin.errors import UnknownNameError
 from coprop_plugin.pipeline.preset_options import PRESETS, Keyframe, Preset, Reanchor
 from coprop_plugin.propagation.resolve import as_propagator
@@ -16,8 +17,6 @@ from coprop_plugin.types import BatchedPropagator, Clip, LookaheadPropagator, Pr
 BARE = "bare"
 ORACLE = "oracle"
 """Rows with the true control points."""
-DEFAULT_POINTS = "novelty"
-"""The provider of `wrap`'s presets."""
 _NO_AUDIO = "-no-audio"
 _NO_AUDIO_BEFORE = "-deaf"
 """An earlier spelling of `-no-audio`."""
