@@ -129,7 +129,7 @@ def test_a_folder_goes_into_one_file_and_is_used_by_name(videos, tmp_path):
         assert clip.name == name
         points = FileProvider(out).propose(clip)
         assert points.indices == outcome["control_points"]["indices"]
-        assert points.source == "novelty"
+        assert points.source == "change_detector"
     assert not list(tmp_path.glob(".*"))
 
 
@@ -394,8 +394,8 @@ def test_compare_scores_all_providers_on_the_synthetic_world(tmp_path):
     names = [(row["provider"], row["note"].split(",")[0]) for row in rows]
     assert names == [
         ("flags", "the truth"), ("every_n", ""), ("cosine", ""), ("novelty", ""),
-        ("change_detector", ""), ("clap", "untrained"), ("sed", "untrained"), *[("one_step", "scripted")] * 3,
-        ("gate", "novelty"),
+        ("change_detector", ""), ("clap", "untrained"), ("sed", "untrained"),
+        *[("one_step", "scripted")] * 3, ("gate", "novelty"),
     ]  # fmt: skip
     truth, faultless = rows[0], rows[7]
     for row in (truth, faultless):
@@ -422,10 +422,11 @@ def test_compare_takes_providers_of_ones_own(ms3, providers):
 def test_compare_takes_videos_with_their_truth(videos, tmp_path):
     truth = tmp_path / "truth.json"
     coprop("anchor", videos, "-o", truth, "--fps", "4")
-    done, rows = compared(videos, "--truth", truth, "--fps", "4", "--only", "-p", "novelty")
+    options = ("--fps", "4", "--only", "-p", "change_detector")
+    done, rows = compared(videos, "--truth", truth, *options)
     assert done.exit_code == 0, done.output
     assert [row["F1@0"] for row in rows] == [1.0]
-    done, _ = compared(videos, "--fps", "4", "--only", "-p", "novelty")
+    done, _ = compared(videos, *options)
     assert done.exit_code == 2
     assert "is not a data set (S4, MS3, AVSS)" in done.stderr
 

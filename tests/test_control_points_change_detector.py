@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from make_sounds import SR, bark, clip_of, during, horn, make, noise, speech
+from make_sounds import SR, bark, clip_of, during, engine, horn, make, noise, speech
 
 from coprop_plugin.audio.log_mel import log_mel_at, log_mel_examples
 from coprop_plugin.control_points import ChangeDetectorProvider, as_provider
@@ -89,6 +89,21 @@ def test_the_shipped_weights_keep_a_source_that_pauses_in_one_segment(source):
     audio = make(source, 10, rng())
     wave = sum(during(audio, start, start + 0.8) for start in np.arange(0, 10, 1.2))
     assert as_provider("change_detector").propose(clip_of(wave, fps=8)).indices == [0]
+
+
+@pytest.mark.parametrize("steady", [noise(10 * SR, rng(), 200, 900), make(engine, 10, rng())])
+def test_a_steady_noise_is_a_source(steady):
+    """Also where it sounds all along, unless it cannot be heard."""
+    provider = as_provider("change_detector")
+    some = provider.propose(clip_of(during(0.2 * steady, 3, 7)))
+    assert (some.indices, some.silent.tolist()) == (
+        [0, 3, 7],
+        [True] * 3 + [False] * 4 + [True] * 3,
+    )
+    whole, faint = (provider.propose(clip_of(gain * steady)) for gain in (0.2, 1e-5))
+    assert (whole.indices, faint.indices) == ([0], [0])
+    assert not whole.silent.any()
+    assert faint.silent.all()
 
 
 def test_it_is_the_default():

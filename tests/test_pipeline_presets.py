@@ -132,7 +132,7 @@ def test_presets_with_models_need_none_and_load_nothing_before_they_are_used():
     assert isinstance(offline.propagator, AppearancePropagator)
     fast = wrap(preset="fast")
     assert isinstance(fast.backend, OpenVocabulary)
-    assert type(fast.provider).__name__ == "NoveltyProvider"
+    assert type(fast.provider).__name__ == "ChangeDetectorProvider"
     balanced = wrap(preset="balanced", propagator="hold")
     assert balanced.provider is balanced.backend.control_points
     assert wrap(Bright(), preset="fast").backend.num_classes == 1

@@ -19,8 +19,9 @@ _RATES = (ErrorRates(), ErrorRates(0.1, 0.1, 0.1), ErrorRates(0.3, 0.3, 0.3))
 def default_providers(seed: int = 0) -> list[NamedProvider]:
     """Return providers that need no download.
 
-    The true control points; the rules; the change detector; models with random weights; and a scripted language model
-    that answers the truth with errors at known rates, alone and behind novelty's gate.
+    The true control points; the rules; the change detector; models with random weights; and a
+    scripted language model that answers the truth with errors at known rates, alone and behind
+    novelty's gate.
 
     Args:
         seed: Seed of the random weights and the scripted errors.

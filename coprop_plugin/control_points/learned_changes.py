@@ -60,7 +60,8 @@ class ChangeDetectorProvider:
 
     The log holds `boundaries` (second, rule, score) before snapping, where the score is the
     probability of a change, and `probs`, the probability of each control point, 1 for the first.
-    Frames in silence are marked `silent`.
+    Frames in silence are marked `silent`. Steady noise that goes on behind the sources is no source,
+    but a sound that does not change at all is silent only if it is quiet.
 
     Args:
         weights: Safetensors of a `ChangeNetwork`, as `coprop train change_detector` writes them.
@@ -197,7 +198,9 @@ class _ChangesSoFar:
         edges = [0.0, *(change.step for change in found), float(len(window))]
         silent = [is_silent(window, a, b) for a, b in pairwise(edges)]
         if start == 0:
-            self.states = [SILENT if silent[0] else 0]
+            # A steady sound, e.g. of an engine, seems to be the background if nothing else sounds.
+            is_steady = not found and bool(window.active.any())
+            self.states = [SILENT if silent[0] and not is_steady else 0]
         for change, is_quiet in zip(found, silent[1:], strict=True):
             if not start <= change.step + first < stop:
                 continue
