@@ -60,8 +60,8 @@ class ChangeDetectorProvider:
 
     The log holds `boundaries` (second, rule, score) before snapping, where the score is the
     probability of a change, and `probs`, the probability of each control point, 1 for the first.
-    Frames in silence are marked `silent`. Steady noise that goes on behind the sources is no source,
-    but a sound that does not change at all is silent only if it is quiet.
+    Frames in silence are marked `silent`. Steady noise that goes on behind the sources is none, but
+    a sound that does not change at all is silent only if it is quiet.
 
     Args:
         weights: Safetensors of a `ChangeNetwork`, as `coprop train change_detector` writes them.
