@@ -106,6 +106,14 @@ def test_a_steady_noise_is_a_source(steady):
     assert faint.silent.all()
 
 
+def test_digital_silence_is_silent_however_short():
+    points = as_provider("change_detector").propose(
+        clip_of(during(make(horn, 4, rng()), 0.4, 5), fps=10)
+    )
+    assert points.indices == [0, 4]
+    assert points.silent.tolist() == [True] * 4 + [False] * 36
+
+
 def test_it_is_the_default():
     assert isinstance(as_provider(), ChangeDetectorProvider)
 

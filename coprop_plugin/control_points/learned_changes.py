@@ -24,6 +24,7 @@ from coprop_plugin.control_points.listening.change_network import (
     ChangeNetwork,
     load_change_network,
     peak_level_db,
+    step_levels_db,
 )
 from coprop_plugin.control_points.listening.mel_rows import MelRows, clip_mel_rows
 from coprop_plugin.control_points.novelty import find_audio_changes
@@ -162,7 +163,10 @@ class ChangeDetectorProvider:
         """Run the network on log-mels `[rows, 64]`."""
         peak_db = peak_level_db(log_mel)
         steps = Steps.of(self.network(log_mel[None], peak_db[None]))
-        return steps if float(peak_db) > _SILENT_DB else steps.silenced()
+        if float(peak_db) <= _SILENT_DB:
+            return steps.silenced()
+        steps.active[(step_levels_db(log_mel) <= _SILENT_DB).numpy()] = 0.0
+        return steps
 
 
 class _ChangesSoFar:

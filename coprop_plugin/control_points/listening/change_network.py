@@ -261,8 +261,23 @@ def peak_level_db(log_mel: Tensor) -> Tensor:
 
     The 95th percentile of the rows' loudest bands.
     """
-    loudest = (log_mel.amax(-1).exp() - _LOG_OFFSET).clamp_min(_QUIETEST)
-    return 20 * torch.log10(loudest.quantile(0.95, dim=-1))
+    return 20 * torch.log10(_loudest(log_mel).quantile(0.95, dim=-1))
+
+
+def step_levels_db(log_mel: Tensor) -> Tensor:
+    """Return the level of the loudest band in each step of log-mels `[rows, 64]`, in dB: `[T]`.
+
+    Example:
+        >>> step_levels_db(torch.full((6, 64), 0.01).log())
+        tensor([-120., -120.])
+    """
+    loudest = F.pad(_loudest(log_mel), (0, -len(log_mel) % ROWS_PER_STEP))
+    return 20 * torch.log10(loudest.view(-1, ROWS_PER_STEP).amax(dim=1))
+
+
+def _loudest(log_mel: Tensor) -> Tensor:
+    """Return the magnitude of each row's loudest band, `[..., rows]`."""
+    return (log_mel.amax(-1).exp() - _LOG_OFFSET).clamp_min(_QUIETEST)
 
 
 def save_change_network(network: ChangeNetwork, path: str | Path) -> Path:
