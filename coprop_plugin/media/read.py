@@ -1,6 +1,7 @@
 """Video files to clips: frame sampling, time stamps and audio."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, repeat
@@ -278,11 +279,11 @@ def open_video_at(info: VideoInfo, start: int = 0) -> Iterator[Tensor]:
 
 def _sampled_from(source: VideoSource, info: VideoInfo, start: int) -> Iterator[av.VideoFrame]:
     """Yield the pictures of the frames that a sampling keeps, from index `start` on."""
-    wanted = info.times[start:].tolist()
+    wanted, rounding_s = deque(info.times[start:].tolist()), _rounding_s(source)
     shown: av.VideoFrame | None = None
     for time_s, frame in source.frames():
-        while shown is not None and wanted and wanted[0] < time_s - _rounding_s(source):
-            wanted.pop(0)
+        while shown is not None and wanted and wanted[0] < time_s - rounding_s:
+            wanted.popleft()
             yield shown
         if not wanted:
             return

@@ -150,16 +150,19 @@ class VideoSource:
         time_s = -nominal_s
         size: tuple[int, int] | None = None
         for frame in self._sought or self._decoded():
-            previous_s, time_s = time_s, self._time_after(time_s, frame, nominal_s)
+            # PyAV makes a new fraction each time that it is asked.
+            tick = frame.time_base
+            previous_s, time_s = time_s, self._time_after(time_s, frame.pts, tick, nominal_s)
             self._has_stills |= self.num_frames > 0 and time_s - previous_s >= STILL_S
             self._is_hdr |= frame.color_trc in HDR_TRANSFERS
             self.num_frames += 1
-            self.end_s = time_s + self._length_s(frame, time_s, nominal_s)
+            self.end_s = time_s + self._length_s(frame.duration, tick, time_s, nominal_s)
             DURATION_S.check(self.end_s, self.path, MediaError)
-            # The size may change within a video.
-            PIXELS.check(frame.width * frame.height, self.path, MediaError)
-            size = size or (frame.width, frame.height)
-            self._num_irregular += size != (frame.width, frame.height)
+            if size != (frame.width, frame.height):
+                # The size may change within a video.
+                PIXELS.check(frame.width * frame.height, self.path, MediaError)
+                self._num_irregular += size is not None
+                size = size or (frame.width, frame.height)
             yield time_s, frame
         if not self.num_frames:
             raise MediaError(
@@ -180,10 +183,12 @@ class VideoSource:
         if current is not None:
             yield current[0], self.end_s - current[0], current[1]
 
-    def _length_s(self, frame: av.VideoFrame, time_s: float, nominal_s: float) -> float:
+    def _length_s(
+        self, duration: int | None, tick: Fraction | None, time_s: float, nominal_s: float
+    ) -> float:
         length_s = nominal_s
-        if frame.duration and frame.time_base:
-            length_s = float(frame.duration * frame.time_base)
+        if duration and tick:
+            length_s = _seconds(duration, tick)
         if not (self.stream.duration and self.stream.codec_context.has_b_frames):
             return length_s
         # With reordered pictures (B-frames), mp4 stores the difference of decoding times, not of
@@ -196,12 +201,14 @@ class VideoSource:
         """Length of the video in seconds according to the file; 0 if it does not say."""
         return float((self.stream.duration or 0) * (self.stream.time_base or 0))
 
-    def _time_after(self, previous_s: float, frame: av.VideoFrame, nominal_s: float) -> float:
-        if frame.pts is None or frame.time_base is None:
+    def _time_after(
+        self, previous_s: float, stamp: int | None, tick: Fraction | None, nominal_s: float
+    ) -> float:
+        if stamp is None or tick is None:
             self.start_s = 0.0 if self.start_s is None else self.start_s
             self._num_irregular += 1
             return previous_s + nominal_s
-        stamp_s = float(frame.pts * frame.time_base)
+        stamp_s = _seconds(stamp, tick)
         if self.start_s is None:
             self.start_s = stamp_s
         time_s = self._clock.time_of(stamp_s - self.start_s, previous_s + nominal_s)
@@ -315,6 +322,11 @@ class _Fitting:
         top, left = (self.size[0] - height) // 2, (self.size[1] - width) // 2
         canvas[top : top + height, left : left + width] = turned
         return canvas
+
+
+def _seconds(ticks: int, tick: Fraction) -> float:
+    # Rounded once, as `float(ticks * tick)` is, but without making fractions.
+    return ticks * tick.numerator / tick.denominator
 
 
 def _display_matrix(frame: av.VideoFrame) -> np.ndarray | None:

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +20,6 @@ from coprop_plugin.types import (
     LookaheadPropagator,
     MaskOrigin,
     Propagator,
-    UInt8Propagator,
 )
 
 
@@ -78,6 +77,8 @@ class SegmentPropagator:
 
     def __init__(self, propagator: Propagator, num_classes: int) -> None:
         self.propagator, self.num_classes = propagator, num_classes
+        # To ask a protocol takes long, so not for every frame.
+        self._looks_ahead = isinstance(propagator, LookaheadPropagator)
         self.class_ids: tuple[int, ...] = ()
         self._memory: Any = None
         self._encoded = 0
@@ -141,14 +142,15 @@ class SegmentPropagator:
 
     def _look_ahead(self, clip: Clip, frames: Sequence[int], sound: Tensor | None) -> None:
         self._encoded = 1
-        if not isinstance(self.propagator, LookaheadPropagator):
+        if not self._looks_ahead:
             return
-        chosen = list(islice(frames, self.propagator.encode_ahead))
+        ahead = cast(LookaheadPropagator, self.propagator)
+        chosen = list(islice(frames, ahead.encode_ahead))
         self._encoded = len(chosen)
         if len(chosen) > 1:
             pictures, sound = self._inputs(clip, chosen, sound)
             sound = None if sound is None else sound[:, None]
-            self.propagator.look_ahead(self._memory, pictures[:, None], sound)
+            ahead.look_ahead(self._memory, pictures[:, None], sound)
 
     def _inputs(
         self, clip: Clip, frames: Sequence[int], sound: Tensor | None
@@ -407,6 +409,7 @@ def _pictures(
     first = frames[0]
     chosen = clip.frames[first : first + 1] if len(frames) == 1 else clip.frames[list(frames)]
     moved = to_device(chosen, device)
-    if isinstance(propagator, UInt8Propagator) and propagator.takes_uint8:
+    # As `UInt8Propagator` says; to ask a protocol takes long, and this is for every frame.
+    if getattr(propagator, "takes_uint8", False):
         return moved
     return as_rgb(moved).float()
