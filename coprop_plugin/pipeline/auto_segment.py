@@ -210,7 +210,7 @@ class AutoSegment:
         return agreement(propagated, own.to(propagated.device))
 
     def _doubt(self, t: int) -> float:
-        """Return how doubtful a prediction is by its looks."""
+        """Return how much a prediction looks like a wrong one."""
         return mask_doubt(self.clip.frames[t], self._predictions[t].mask)
 
     def _view_all(self, ways: Sequence[tuple[int, int]]) -> None:

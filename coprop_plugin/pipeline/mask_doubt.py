@@ -1,4 +1,4 @@
-"""How doubtful a prediction is by its looks alone."""
+"""How much a prediction looks like a wrong one."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ _EMPTY = 1.5
 
 
 def mask_doubt(frame: Tensor, mask: Tensor) -> float:
-    """Return the logarithm of how much likelier a mask looks like this if it is wrong, from 0.
+    """Return the log-likelihood ratio of a wrong to a right prediction by its looks, 0 to 3.
 
     Where something sounds, an empty mask is rarely right; and the outline of an object lies on
     edges of the image, which that of a displaced mask or of a blob does not.

@@ -31,8 +31,8 @@ def trusted_runs(
         times_s: When each prediction's frame is shown, by frame, rising.
         agreement: How well the predictions of two frames, the earlier one first, agree: 0..1.
             Called only where it matters, as it may be expensive.
-        doubt: How much likelier a prediction looks as it does if it is wrong: a logarithm, compared
-            with the least of the segment.
+        doubt: The log-likelihood ratio of a wrong to a right prediction, by its looks: the least
+            one of the segment counts as 0.
 
     Returns:
         Runs of frames, rising; between two runs there is a change.
@@ -87,7 +87,7 @@ def _cheapest_path(link: Callable[[int, int], float], alone: Sequence[float]) ->
 
     Args:
         link: What it costs to keep two predictions, and none between them.
-        alone: What it costs to keep each prediction, linked at no cost to none.
+        alone: What it costs to keep each prediction where it agrees with no other one that is kept.
     """
     number = len(alone)
     best: list[_Ways] = []
