@@ -9,6 +9,12 @@ from coprop_plugin.propagation.checkpoint import (
     save_propagator,
 )
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
+from coprop_plugin.propagation.refined import RefinedPropagator
+from coprop_plugin.propagation.refiner import (
+    MaskRefiner,
+    load_mask_refiner,
+    save_mask_refiner,
+)
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.propagation.video_trackers import (
     EdgeTAMPropagator,
@@ -22,11 +28,15 @@ __all__ = [
     "EdgeTAMPropagator",
     "FlowPropagator",
     "HoldPropagator",
+    "MaskRefiner",
+    "RefinedPropagator",
     "Sam2Propagator",
     "Sam3Propagator",
     "SmallLogMelEncoder",
     "as_propagator",
     "load_aot_checkpoint",
+    "load_mask_refiner",
     "load_propagator",
+    "save_mask_refiner",
     "save_propagator",
 ]

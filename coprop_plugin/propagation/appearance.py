@@ -160,18 +160,22 @@ class Cues:
     """What flow and appearance say about one frame.
 
     Args:
-        flown: `[1 + n, H, W]`, the keyframe's masks moved by flow, or where flow has lost an
-            object, the region that looks like it.
+        followed: `[1 + n, h, w]`, the keyframe's masks moved by flow.
+        flown: `[1 + n, H, W]`, the same, or where flow has lost an object, the region that looks
+            like it.
         alike: `[1 + n, H, W]`, how likely each object is by the looks of each pixel.
         changed: `[h, w]`, how far a pixel's colour is from where flow says it comes from.
         looks: `[h, w, 12]`, of `describe_pixels`.
+        before: `[h, w, 3]`, the colour in the keyframe where flow says a pixel comes from.
         was_lost: For each object whether flow has lost it.
     """
 
+    followed: Tensor
     flown: Tensor
     alike: Tensor
     changed: Tensor
     looks: np.ndarray
+    before: np.ndarray
     was_lost: list[bool]
 
 
@@ -308,13 +312,15 @@ class AppearancePropagator:
         before = pixel_positions(height, width, picture.device)
         before += steps.movedim(-1, 0)[None]
         clip.origins, clip.last = sample(clip.origins, before), now
-        flown = sample(clip.masks, clip.origins)[0]
+        flown = sample(clip.masks, clip.origins)
         looks = describe_pixels(picture)
+        followed = F.interpolate(flown, looks.shape[:2], mode="area")[0]
         small = clip.classifier.probs(looks)
         alike = resized(small, (height, width)).to(picture.device)
-        changed = change_since(clip.looks, looks, clip.origins)
-        flown, was_lost = self._recovered(clip, flown, alike, small)
-        return Cues(flown, alike, changed, looks, was_lost)
+        colours = colours_before(clip.looks, clip.origins)
+        changed = change_between(colours, looks)
+        flown, was_lost = self._recovered(clip, flown[0], alike, small)
+        return Cues(followed, flown, alike, changed, looks, colours, was_lost)
 
     def _recovered(
         self, clip: ClipMemory, flown: Tensor, alike: Tensor, small: Tensor
@@ -355,16 +361,15 @@ def _without_autocast() -> torch.autocast:
     return torch.autocast("cpu", enabled=False)
 
 
-def change_since(keyframe: np.ndarray, looks: np.ndarray, origins: Tensor) -> Tensor:
-    """Return how far each pixel's colour is from that of its origin in the keyframe: `[h, w]`.
+def colours_before(keyframe: np.ndarray, origins: Tensor) -> np.ndarray:
+    """Return the keyframe's colours at the origins of a frame's pixels: `[h, w, 3]`, Lab / 100.
 
     Args:
         keyframe: `[h, w, 12]`, of `describe_pixels`.
-        looks: The same of the frame.
         origins: `[1, 2, H, W]` pixel positions in the keyframe at its full size.
     """
     cv2 = import_cv2()
-    height, width = looks.shape[:2]
+    height, width = keyframe.shape[:2]
     across, down = (
         (cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) + 0.5) * (small / whole)
         - 0.5
@@ -372,9 +377,14 @@ def change_since(keyframe: np.ndarray, looks: np.ndarray, origins: Tensor) -> Te
             origins[0].cpu().numpy(), (width, height), origins.shape[:1:-1], strict=True
         )
     )
-    before = cv2.remap(
+    return cv2.remap(
         keyframe[..., :3], across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def change_between(before: np.ndarray, looks: np.ndarray) -> Tensor:
+    """Return how far the colours `before` `[h, w, 3]` are from those of a frame: `[h, w]`."""
+    cv2 = import_cv2()
     difference = before - looks[..., :3]
     distance = np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
     return torch.from_numpy(cv2.GaussianBlur(distance, (0, 0), 1.5))

@@ -5,6 +5,7 @@ from coprop_plugin.training.change_stage import ChangeDetectorTraining
 from coprop_plugin.training.family_stage import FamilyTraining
 from coprop_plugin.training.keyframe_stage import KeyframeTraining
 from coprop_plugin.training.propagator_stage import PropagatorTraining
+from coprop_plugin.training.refiner_stage import RefinerTraining
 from coprop_plugin.training.sounding_object_stage import SoundingObjectTraining
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "FamilyTraining",
     "KeyframeTraining",
     "PropagatorTraining",
+    "RefinerTraining",
     "SoundingObjectTraining",
 ]

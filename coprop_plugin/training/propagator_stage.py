@@ -31,6 +31,7 @@ from coprop_plugin.training.stage import (
     load_vggish_into,
     training_progress,
 )
+from coprop_plugin.types import Propagator
 
 
 @MODELS.register_module()
@@ -168,7 +169,8 @@ class PropagatorTraining(StageModel):
         frames, sound = as_rgb(frames), self._sound(log_mel, times, words)
         numbers = classes if num_classes > 1 else None
         return [
-            self._outcome(
+            carried_outcome(
+                self.propagator,
                 frames[b],
                 masks[b],
                 None if sound is None else sound[b],
@@ -181,39 +183,6 @@ class PropagatorTraining(StageModel):
     def export(self, path: str | Path) -> Path:
         """Save the propagator, for `wrap(propagator=path)`; returns the path."""
         return save_propagator(self.propagator, path)
-
-    def _outcome(
-        self,
-        frames: Tensor,
-        masks: Tensor,
-        sound: Tensor | None,
-        classes: Tensor | None,
-        num_classes: int,
-    ) -> dict[str, Any]:
-        ids, probs = [masks[:1]], [(masks[:1] > 0).float()]
-        if bool(masks[0].any()):
-            memory = self.propagator.start(frames[:1], _row(sound, slice(1)), masks[:1])
-        for t in range(1, len(frames)):
-            if not bool(masks[0].any()):
-                ids.append(torch.zeros_like(ids[0]))
-                probs.append(torch.zeros_like(probs[0]))
-                continue
-            now = slice(t, t + 1)
-            logits = self.propagator.step(memory, frames[now], _row(sound, now)).float()
-            ids.append(logits.argmax(1))
-            probs.append(1 - logits.softmax(1)[:, 0])
-        truth = masks.where(masks != IGNORED, 0)
-        outcome = dict(
-            labelled=(masks != IGNORED).flatten(1).any(1).cpu(),
-            keyframes=torch.arange(len(frames)) == 0,
-            num_classes=num_classes if classes is not None else 1,
-        )
-        if classes is not None:
-            return outcome | dict(masks=classes[torch.cat(ids)].cpu(), truth=classes[truth].cpu())
-        soft = torch.cat(probs).cpu()
-        return outcome | dict(
-            masks=(soft > 0.5).long(), truth=(truth > 0).long().cpu(), probs=soft[:, None]
-        )
 
     def _sound(
         self, log_mel: Tensor | None, times: Tensor | None, words: Sequence[str] | None
@@ -229,6 +198,50 @@ class PropagatorTraining(StageModel):
 
     def _text(self, tokens: TextTokens, words: Sequence[str] | None, num_frames: int) -> Tensor:
         return torch.stack([tokens(names, num_frames) for names in words_of_batch(words)])
+
+
+def carried_outcome(
+    propagator: Propagator,
+    frames: Tensor,
+    masks: Tensor,
+    sound: Tensor | None = None,
+    classes: Tensor | None = None,
+    num_classes: int = 1,
+) -> dict[str, Any]:
+    """Propagate the true masks of a clip's first frame; return the fields of an `Outcome`.
+
+    Args:
+        propagator: Any propagator.
+        frames: `[T, 3, H, W]` RGB in [0, 1].
+        masks: `[T, H, W]` object ids, 1 to n in the first frame, 255 where nothing is known.
+        sound: Tokens `[T, N, D]` of audio or text, if any.
+        classes: `[1 + n]` of the object ids; None for a binary outcome.
+        num_classes: Number of classes, with `classes`.
+    """
+    ids, probs = [masks[:1]], [(masks[:1] > 0).float()]
+    if bool(masks[0].any()):
+        memory = propagator.start(frames[:1], _row(sound, slice(1)), masks[:1])
+    for t in range(1, len(frames)):
+        if not bool(masks[0].any()):
+            ids.append(torch.zeros_like(ids[0]))
+            probs.append(torch.zeros_like(probs[0]))
+            continue
+        now = slice(t, t + 1)
+        logits = propagator.step(memory, frames[now], _row(sound, now)).float()
+        ids.append(logits.argmax(1))
+        probs.append(1 - logits.softmax(1)[:, 0])
+    truth = masks.where(masks != IGNORED, 0)
+    outcome = dict(
+        labelled=(masks != IGNORED).flatten(1).any(1).cpu(),
+        keyframes=torch.arange(len(frames)) == 0,
+        num_classes=num_classes if classes is not None else 1,
+    )
+    if classes is not None:
+        return outcome | dict(masks=classes[torch.cat(ids)].cpu(), truth=classes[truth].cpu())
+    soft = torch.cat(probs).cpu()
+    return outcome | dict(
+        masks=(soft > 0.5).long(), truth=(truth > 0).long().cpu(), probs=soft[:, None]
+    )
 
 
 def _row(sound: Tensor | None, t: int | slice) -> Tensor | None:
