@@ -28,4 +28,4 @@ def test_examples_run(script, tmp_path):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: p.stem)
 def test_examples_are_short(script):
     # The app is a page too.
-    assert len(script.read_text().splitlines()) < (175 if script.stem == "app" else 62)
+    assert len(script.read_text().splitlines()) < (240 if script.stem == "app" else 62)
