@@ -54,6 +54,16 @@ def test_in_coprop_silence_ends_the_mask(disc):
     assert not result.masks[2:].any()
 
 
+def test_on_a_cpu_frames_are_segmented_one_by_one(disc):
+    """Five at once take a gigabyte, and as long."""
+    model, seen = load_sounding_object(), []
+    model.input_size = 96
+    model.saliency.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    clip = clip_of(disc[0], loudness=(0.1, 0.1, 0.1))
+    assert len(model.segment_keyframes(clip, [0, 1, 2])) == 3
+    assert seen == [1, 1, 1]
+
+
 def test_a_batch_is_one_frame_after_the_other(disc):
     model = load_sounding_object()
     model.input_size = 96
