@@ -12,7 +12,7 @@ The parts are `saliency` (a keyframe of `offline`), `appearance` (a frame of 640
 window), `clipseg` and `owlv2` (a picture and a word), `sam2` (tiny: the image encoder),
 `sam2_video` and `sam2_small_video` (tiny and small: the third frame after a keyframe, with one
 object, as the propagator `sam2` runs it), `pe_audio` (ten seconds), `sam3` (a picture and a word).
-Those from `pe_audio` on have 450 and 850 million parameters, and are run if `--parts` names them.
+Those from `pe_audio` on have 610 and 840 million parameters, and are run if `--parts` names them.
 """
 
 import argparse
