@@ -3,14 +3,20 @@
 import torch
 from torch import Tensor
 
-from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, HOP, NUM_BANDS, SAMPLE_RATE, WINDOW
+from coprop_plugin.audio.log_mel import (
+    EXAMPLE_FRAMES,
+    HOP,
+    LOG_OFFSET,
+    NUM_BANDS,
+    SAMPLE_RATE,
+    WINDOW,
+)
 
 _FFT_SIZE = 512
 _LOW_HZ, _HIGH_HZ = 125.0, 3800.0
 _LEAST_POWER = 1e-5
 # Decibels from -100 to 100 are mapped to -1 to 1.
 _FULL_SCALE_DB = 100.0
-_LOG_OFFSET = 0.01
 
 
 def decibel_mel(seconds: Tensor) -> Tensor:
@@ -55,7 +61,7 @@ def as_log_mel(spectrograms: Tensor) -> Tensor:
         ln(magnitude + 0.01), of the same shape; its bands reach to 3800 Hz instead of 7500.
     """
     magnitude = 10 ** (spectrograms.float() * _FULL_SCALE_DB / 40)
-    return (magnitude - _LEAST_POWER**0.5 + _LOG_OFFSET).log()
+    return (magnitude - _LEAST_POWER**0.5 + LOG_OFFSET).log()
 
 
 def _bands() -> Tensor:

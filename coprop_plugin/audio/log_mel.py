@@ -29,7 +29,9 @@ SILENCE = -4.605170185988091
 
 _FFT_SIZE = 512
 _LOW_HZ, _HIGH_HZ = 125.0, 7500.0
-_LOG_OFFSET = 0.01
+LOG_OFFSET = 0.01
+"""What is added to the magnitudes of mel bands before the logarithm."""
+
 # Few enough that the intermediate arrays fit the processor's cache.
 _CHUNK_FRAMES = 480
 
@@ -261,4 +263,4 @@ def _log_mel_rows(windows: Tensor) -> Tensor:
     """Turn windows of samples `[..., 400]` into log-mels `[..., 64]` float32."""
     shape = torch.hann_window(WINDOW, dtype=torch.float64, device=windows.device)
     magnitudes = torch.fft.rfft(windows.double() * shape, _FFT_SIZE).abs()
-    return torch.log(magnitudes @ mel_matrix().to(windows.device) + _LOG_OFFSET).float()
+    return torch.log(magnitudes @ mel_matrix().to(windows.device) + LOG_OFFSET).float()

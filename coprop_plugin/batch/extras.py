@@ -10,8 +10,7 @@ from coprop_plugin.types import Sampling, Tracks
 
 def extras_missing(folder: Path, *, bare: bool, report: bool) -> bool:
     """Return whether a result lacks a requested part, see `add_extras`."""
-    without_bare = bare and media.read_manifest(folder / BARE) is None
-    return without_bare or (report and not (folder / REPORT_NAMES[0]).is_file())
+    return (bare and _lacks_bare(folder)) or (report and not _page_of(folder).is_file())
 
 
 def add_extras(
@@ -41,8 +40,8 @@ def add_extras(
     Raises:
         CopropError: If the bare model or the report fails; the result itself stays as it is.
     """
-    page = folder / REPORT_NAMES[0]
-    if bare and media.read_manifest(folder / BARE) is None:
+    page = _page_of(folder)
+    if bare and _lacks_bare(folder):
         clip = media.read_clip(path, fps, sampling, tracks)
         model.segment_bare(clip).save(folder / BARE, overlay=False)
         # An earlier page does not show them.
@@ -51,3 +50,11 @@ def add_extras(
         from coprop_plugin.report import write_report
 
         write_report(folder, video=path)
+
+
+def _lacks_bare(folder: Path) -> bool:
+    return media.read_manifest(folder / BARE) is None
+
+
+def _page_of(folder: Path) -> Path:
+    return folder / REPORT_NAMES[0]

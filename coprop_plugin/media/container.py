@@ -50,12 +50,13 @@ def open_container(path: str | Path) -> Iterator[InputContainer]:
             "copy or export it again."
         ) from error
     with container:
-        if _is_animated_webp(path):
-            raise MediaError(
-                f"{path} is an animated WebP, which FFmpeg cannot decode. Convert it to GIF or mp4 "
-                "first, or read its pictures with Pillow: `Clip.from_frames(frames, fps=10)`."
-            )
         if container.format.name.endswith("_pipe") or container.format.name == "image2":
+            if _is_animated_webp(path):
+                raise MediaError(
+                    f"{path} is an animated WebP, which FFmpeg cannot decode. Convert it to GIF or "
+                    "mp4 first, or read its pictures with Pillow: `Clip.from_frames(frames, "
+                    "fps=10)`."
+                )
             raise MediaError(
                 f"{path} is a single image, not a video with sound. For images and audio in memory "
                 "use Clip(frames, waveform, sample_rate)."

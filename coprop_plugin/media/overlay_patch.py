@@ -4,7 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
-from coprop_plugin.media.planes import Matrix, Planes, black_and
+from coprop_plugin.media.planes import Matrix, Planes, in_matrix
 
 Box = tuple[slice, slice]
 """Rows and columns."""
@@ -26,7 +26,8 @@ class Patch:
         self, box: Box, index: np.ndarray, weight: np.ndarray, palette: np.ndarray
     ) -> None:
         self._box, self._index, self._weight = box, index, weight
-        self._palette = palette
+        self._palette = palette.copy()
+        self._palette[0] = 0
         self._planes: dict[Matrix, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def paint(self, picture: np.ndarray) -> None:
@@ -47,15 +48,13 @@ class Patch:
     @cached_property
     def _rgb(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights of a picture, and what to add to it, in RGB."""
-        colours = self._palette.copy()
-        colours[0] = 0
         # As long rows of numbers, which numpy computes ten times as fast as many short ones.
         weight = np.repeat(self._weight[..., None], 3, axis=2)
-        return 256 - weight, colours[self._index] * weight
+        return 256 - weight, self._palette[self._index] * weight
 
     def _mixed_with(self, matrix: Matrix) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the same for each plane: brightness, and the colours of two by two pixels."""
-        colours = black_and(self._palette.tobytes(), matrix)
+        colours = in_matrix(self._palette.tobytes(), matrix)
         added = [plane[self._index] * self._weight for plane in colours]
         weight = 256 - _quarter(self._weight)
         return [

@@ -62,8 +62,8 @@ def arrays_of(frame: av.VideoFrame) -> tuple[np.ndarray, ...]:
 
 
 @lru_cache(maxsize=4)
-def black_and(colours: bytes, matrix: Matrix) -> np.ndarray:
-    """Return RGB colours as brightness and two colours, the first one replaced by black.
+def in_matrix(colours: bytes, matrix: Matrix) -> np.ndarray:
+    """Return RGB colours as brightness and two colours.
 
     Args:
         colours: Of an array `[N, 3]` uint8.
@@ -73,7 +73,6 @@ def black_and(colours: bytes, matrix: Matrix) -> np.ndarray:
         `[3, N]` uint16, in 16..240.
     """
     rgb = np.frombuffer(colours, np.uint8).reshape(-1, 3) / 255.0
-    rgb[0] = 0
     red, blue = _SHARES[matrix]
     light = rgb @ (red, 1 - red - blue, blue)
     towards_blue = (rgb[:, 2] - light) / (2 * (1 - blue))

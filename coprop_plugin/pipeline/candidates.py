@@ -327,19 +327,18 @@ class CandidateRunner:
         for batch in self.runner.batches(windows):
             if not any(segment.start in window.frames for window, segment in batch):
                 continue
-            settled = deque(self._settle(batch))
-            for (window, segment), found in zip(batch, settled, strict=True):
+            settled = deque[SegmentKeyframes]()
+            for (window, segment), found in zip(batch, self._settle(batch), strict=True):
                 kept[id(window)] += found.keyframes
                 frames = zip(window.local(segment), found.origins, strict=False)
                 combined[id(window)] |= {t for t, how in frames if how.kind != "predicted"}
+                if segment.start in window.frames:
+                    settled.append(found)
             self.runner.keep([*kept.values()], [*combined.values()])
             # Nothing is held here, so that masks that are done with take no memory.
             del found
-            for window, segment in batch:
-                if segment.start in window.frames:
-                    yield settled.popleft()
-                else:
-                    settled.popleft()
+            while settled:
+                yield settled.popleft()
 
     def _settle(self, batch: Sequence[SegmentIn]) -> list[SegmentKeyframes]:
         """Run the model on what segments request, all of them at once, until none requests more."""

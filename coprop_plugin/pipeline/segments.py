@@ -85,8 +85,9 @@ class SegmentPropagator:
 
     def start(self, clip: Clip, t: int, sound: Tensor | None, keyframe: MaskLogits) -> MaskLogits:
         """Start a segment at frame t of `clip` with the wrapped model's masks."""
-        objects, self._memory, self._encoded = self.number_objects(keyframe), None, 0
+        self.class_ids, self._memory, self._encoded = keyframe.present, None, 0
         if self.class_ids:
+            objects = object_ids_of(keyframe)
             frame, sound = self._inputs(clip, [t], sound)
             self._memory = self.propagator.start(frame, sound, objects[None].to(frame.device))
         return keyframe
@@ -120,14 +121,6 @@ class SegmentPropagator:
         self._encoded -= 1
         frame, sound = self._inputs(clip, [t], sound)
         return self.with_classes(self.propagator.step(self._memory, frame, sound)[0])
-
-    def number_objects(self, keyframe: MaskLogits) -> Tensor:
-        """Turn the classes of a keyframe into object ids `[H, W]` from 1."""
-        self.class_ids = keyframe.present
-        object_ids = torch.zeros(256, dtype=torch.long, device=keyframe.mask.device)
-        for object_id, class_id in enumerate(self.class_ids, start=1):
-            object_ids[class_id] = object_id
-        return object_ids[keyframe.mask.int()]
 
     def with_classes(self, logits: Tensor) -> MaskLogits:
         """Map the propagator's logits `[1 + n, H, W]` back to classes."""
@@ -287,6 +280,14 @@ class WindowPropagator:
         return propagate_batch(self._propagator, classes, segments, self._segment_batch)
 
 
+def object_ids_of(keyframe: MaskLogits) -> Tensor:
+    """Turn the classes of a keyframe into object ids `[H, W]` from 1."""
+    ids = torch.zeros(256, dtype=torch.long, device=keyframe.mask.device)
+    for object_id, class_id in enumerate(keyframe.present, start=1):
+        ids[class_id] = object_id
+    return ids[keyframe.mask.int()]
+
+
 def both_ways(
     propagate: Propagate,
     clip: Clip,
@@ -367,12 +368,14 @@ def _propagate_alike(
         return [_propagate_one(propagator, num_classes, segment) for segment in segments]
     states = [SegmentPropagator(propagator, num_classes) for _ in segments]
     masks = [[segment.keyframe] for segment in segments]
-    objects = [state.number_objects(s.keyframe) for state, s in zip(states, segments, strict=True)]
-    if not states[0].class_ids:
+    if not segments[0].keyframe.present:
         for segment, state, row in zip(segments, states, masks, strict=True):
             row += [state.nothing(segment.clip) for _ in segment.frames[1:]]
         return masks
     device = device_of(propagator)
+    for state, segment in zip(states, segments, strict=True):
+        state.class_ids = segment.keyframe.present
+    objects = [object_ids_of(segment.keyframe) for segment in segments]
     frames, sound = _batched_inputs(propagator, segments, 0, device)
     memory = propagator.start(frames, sound, torch.stack(objects).to(device))
     active = len(segments)

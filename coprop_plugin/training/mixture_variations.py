@@ -8,11 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coprop_plugin.audio.log_mel import HOP, SAMPLE_RATE
+from coprop_plugin.audio.log_mel import HOP, LOG_OFFSET, SAMPLE_RATE
 from coprop_plugin.control_points.listening.change_network import peak_level_db
 from coprop_plugin.training.sound_mixtures import Turn
 
-_LOG_OFFSET = 0.01
 _ROW_S = HOP / SAMPLE_RATE
 # More turns in ten seconds can hardly be heard apart.
 _MOST_TURNS = 7
@@ -131,11 +130,11 @@ def _with_steady_noise(mixture: MixtureRows, rng: np.random.Generator) -> Mixtur
 
 
 def _magnitudes(rows: Tensor) -> Tensor:
-    return (rows.exp() - _LOG_OFFSET).clamp_min(0)
+    return (rows.exp() - LOG_OFFSET).clamp_min(0)
 
 
 def _log(mel: Tensor) -> Tensor:
-    return (mel + _LOG_OFFSET).log()
+    return (mel + LOG_OFFSET).log()
 
 
 def _gain(decibel: NDArray[np.float64]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from coprop_plugin.audio.log_mel import LOG_OFFSET
 from coprop_plugin.checkpoints.native import load_module, save_module
 
 FORMAT = "coprop_plugin.ChangeNetwork/1"
@@ -19,7 +20,6 @@ FIRST_STEP_S = 0.0175
 """Time of the first output after the start of the first row: the middle of two rows' windows."""
 _RANGE_DB = 60.0
 _LEAST_GATE = 0.02
-_LOG_OFFSET = 0.01
 _QUIETEST = 1e-6
 
 
@@ -247,7 +247,7 @@ def spectra(log_mel: Tensor, peak_db: Tensor) -> Tensor:
     Rows of 20 ms: the level relative to the loud parts of the sound, and relative to the loudest
     band of the same row, which does not depend on the level. Both are 1 at 0 dB and -1 at -60 dB.
     """
-    mel = (log_mel.exp() - _LOG_OFFSET).clamp_min(_QUIETEST)
+    mel = (log_mel.exp() - LOG_OFFSET).clamp_min(_QUIETEST)
     if mel.shape[1] % 2:
         mel = torch.cat([mel, mel[:, -1:]], dim=1)
     decibel = 20 * torch.log10((mel[:, ::2] + mel[:, 1::2]) / 2)
@@ -277,7 +277,7 @@ def step_levels_db(log_mel: Tensor) -> Tensor:
 
 def _loudest(log_mel: Tensor) -> Tensor:
     """Return the magnitude of each row's loudest band, `[..., rows]`."""
-    return (log_mel.amax(-1).exp() - _LOG_OFFSET).clamp_min(_QUIETEST)
+    return (log_mel.amax(-1).exp() - LOG_OFFSET).clamp_min(_QUIETEST)
 
 
 def save_change_network(network: ChangeNetwork, path: str | Path) -> Path:

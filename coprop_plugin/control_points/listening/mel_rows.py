@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from coprop_plugin.audio.log_mel import (
     EXAMPLE_FRAMES,
     HOP,
+    LOG_OFFSET,
     NUM_BANDS,
     SAMPLE_RATE,
     WINDOW,
@@ -24,7 +25,6 @@ from coprop_plugin.types import Clip
 ROWS_PER_SECOND = 100
 MARGIN_S = 5
 """How much audio before the first and after the last frame is used."""
-_LOG_OFFSET = 0.01
 # The window of 25 ms responds to a change first when the change is in its middle.
 _ROW_CENTRE_S = 0.0125
 
@@ -78,7 +78,7 @@ class MelRows:
     def mel(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return the magnitudes of rows start..stop-1, `[stop - start, 64]`, not negative."""
         log_mel = self.log_mel[start:stop].double().cpu().numpy()
-        return np.maximum(np.exp(log_mel) - _LOG_OFFSET, 0)
+        return np.maximum(np.exp(log_mel) - LOG_OFFSET, 0)
 
 
 def clip_mel_rows(clip: Clip) -> MelRows:
