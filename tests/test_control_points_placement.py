@@ -14,6 +14,7 @@ from coprop_plugin.control_points import (
     SoundEventProvider,
 )
 from coprop_plugin.control_points.listening import Activity, windows_at_hop
+from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.types import Clip
 
 RATE, SECONDS, CHANGE_S = 16_000, 6, 3.0
@@ -96,6 +97,7 @@ class Spectrum(torch.nn.Module):
 
 
 PROVIDERS = {
+    "change_detector": as_provider("change_detector"),
     "novelty": NoveltyProvider(),
     "cosine": CosineProvider(),
     "cosine with embeddings": CosineProvider(0.95, Spectrum()),
@@ -113,7 +115,11 @@ RATES = [(1, "pts"), (4, "pts"), (8, "pts"), (25, "pts"), (1, "avsbench")]
     # The other providers find seconds, whatever the frames.
     [(name, *rate) for name in ("novelty", "cosine") for rate in RATES]
     + [("cosine with embeddings", 1, "pts"), ("cosine with embeddings", 4, "pts")]
-    + [(name, *rate) for name in ("sed", "clap", "gate") for rate in (RATES[0], *RATES[3:])],
+    + [
+        (name, *rate)
+        for name in ("change_detector", "sed", "clap", "gate")
+        for rate in (RATES[0], *RATES[3:])
+    ],
 )
 def test_steady_sound_has_one_point_and_a_change_lies_where_it_is(provider, fps, sampling):
     found = {}

@@ -13,6 +13,7 @@ from coprop_plugin.batch import make_model
 from coprop_plugin.errors import AdapterError, DeviceError, TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.layers import CPUCopy, checked_device, to_device
+from coprop_plugin.media import write_clip
 from coprop_plugin.propagation import AudioInsertPropagator
 from coprop_plugin.types import Clip, FrameResult
 
@@ -209,7 +210,7 @@ def test_wrapping_leaves_the_mode_of_the_model():
 class Elsewhere(torch.Tensor):
     """Stands for a tensor on a GPU: notes every call that would wait for it."""
 
-    waits: list = []  # noqa: RUF012: of all of them
+    waits: list = []  # noqa: RUF012
     WAIT = frozenset(
         "item tolist cpu numpy nonzero unique __bool__ __int__ __float__ __index__".split()
     )
@@ -258,6 +259,60 @@ def test_waits_for_the_device_do_not_grow_with_the_frames(num_classes):
         assert waits(8, propagator) == few
 
 
+class BesideProcessor(Elsewhere):
+    """The same where the propagator computes on the processor: what is moved there waits."""
+
+    DEVICE = torch.device("cpu", 0)  # Works as the CPU does, but is not equal to it.
+    device = property(lambda self: self.DEVICE)
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        result = super().__torch_function__(func, types, args, kwargs)
+        moved = getattr(func, "__name__", "") == "to" and torch.device("cpu") in args
+        if moved:
+            cls.waits.append("to")
+        return result.as_subclass(torch.Tensor) if moved else result
+
+
+def regions_on_device(frames, audio):
+    return (frames[:, :1] - 0.5).as_subclass(BesideProcessor)
+
+
+@pytest.fixture(params=["appearance", "refined", "flow", "hold"])
+def waits_of(request):
+    """Count the waits of a run over two seconds of so many frames: at all, and for masks."""
+    picture = torch.zeros(3, 33, 33)
+    picture[:, 8:24, 8:24] = 1
+
+    def waits(frames, reanchor, drop_in):
+        pictures, audio = picture.expand(frames, -1, -1, -1), torch.rand(frames, 15_600) - 0.5
+        options = dict(control_points=dict(type="every_n", n=99), reanchor=reanchor)
+        backend = dict(type="callable", audio="waveform" if drop_in else "none")
+        function = regions_on_device if drop_in else lambda frames: regions_on_device(frames, None)
+        model = wrap(function, backend=backend, propagator=request.param, **options)
+        Elsewhere.waits.clear()
+        if drop_in:
+            model(pictures.as_subclass(BesideProcessor), audio)
+        else:
+            model.segment(Clip(pictures, torch.rand(32_000) - 0.5, 16_000))
+        return list(Elsewhere.waits)
+
+    return waits
+
+
+@pytest.mark.parametrize(("reanchor", "keyframes"), [(None, 1), ("auto", 3)])
+def test_a_propagator_on_the_processor_waits_once_a_keyframe(waits_of, reanchor, keyframes):
+    few = waits_of(4, reanchor, drop_in=False)
+    assert few.count("to") == keyframes, "each keyframe's mask is moved to the propagator"
+    assert waits_of(9, reanchor, drop_in=False) == few
+
+
+def test_frames_of_a_call_are_moved_to_the_processor_at_once(waits_of):
+    few = waits_of(4, None, drop_in=True)
+    assert few.count("to") == 2, "all frames, and the mask of the keyframe"
+    assert waits_of(9, None, drop_in=True) == few
+
+
 def test_copies_on_the_cpu_are_the_tensors_themselves():
     tensor = torch.ones(2)
     assert CPUCopy(tensor).tensors()[0] is tensor
@@ -285,3 +340,17 @@ def test_nothing_waits_for_a_gpu_between_frames():
         finally:
             torch.cuda.set_sync_debug_mode("default")
         assert all(copy.tensors()[0].device.type == "cpu" for copy in copies)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("propagator", ["appearance", "refined", "flow", "hold"])
+def test_masks_of_a_model_on_a_gpu_are_fetched_at_keyframes_alone(clip, tmp_path, propagator):
+    options = dict(control_points=dict(type="every_n", n=99), reanchor=None)
+    model = wrap(Bright().cuda(), backend="callable", propagator=propagator, **options)
+    frames = model.stream(write_clip(clip, tmp_path / "disc.mp4"), fps=1.0)
+    assert next(frames).is_keyframe
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert len(list(frames)) == FRAMES - 1
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

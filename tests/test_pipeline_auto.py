@@ -81,7 +81,7 @@ def test_masks_of_a_segment_are_let_go_of_one_by_one(clip):
         return rows
 
     window = ScheduledWindow(Window.whole(clip), KeyframeSchedule(ControlPoints([1] * 24), [0.0]))
-    segment = AutoOptions().segment(window, range(0, 9), None, propagate)
+    segment = AutoOptions().segment(window, range(0, 9), clip, None, propagate)
     while frames := segment.requested:
         segment.add({t: MaskLogits((1,), torch.ones(1, *clip.size), 1) for t in frames})
     masks, alive = segment.masks, []

@@ -90,13 +90,17 @@ class AutoOptions:
         self,
         window: ScheduledWindow,
         segment: range,
+        clip: Clip,
         sound: Tensor | None,
         propagate: Propagate,
         is_silent: bool = False,
     ) -> "AutoSegment":
-        """Return a segment of a window, to be predicted; a silent one on its first frame alone."""
+        """Return a segment of a window, to be predicted; a silent one on its first frame alone.
+
+        The arguments are those of `CandidateOptions.segment`.
+        """
         start, frames = window.window.start, window.local(segment)
-        return AutoSegment(window.clip, frames, start, sound, self, propagate, is_silent)
+        return AutoSegment(clip, frames, start, sound, self, propagate, is_silent)
 
 
 class AutoSegment:

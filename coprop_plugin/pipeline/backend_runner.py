@@ -97,10 +97,12 @@ class Runner(Protocol):
         ...
 
 
-def given_masks(schedule: KeyframeSchedule, index: int, num_classes: int) -> MaskLogits | None:
+def given_masks(
+    schedule: KeyframeSchedule, index: int, num_classes: int, device: torch.device | None = None
+) -> MaskLogits | None:
     """Return the mask that is given for a frame, as certain logits; None where none is."""
     logits = schedule.given_logits(index, num_classes)
-    return None if logits is None else MaskLogits.of_keyframe(logits)
+    return None if logits is None else MaskLogits.of_keyframe(logits, device)
 
 
 class BackendRunner:
@@ -109,19 +111,21 @@ class BackendRunner:
     Args:
         backend: The wrapped model.
         hook: See `CoProp.segment`.
-        max_frames: Most frames a batch; by default the backend's `frames_at_once`, or
-            `FRAMES_AT_ONCE` where it has none.
+        propagate_on: Where the masks are propagated: each keyframe's are moved there once. None
+            leaves them where the model computes.
     """
 
     runs_on_silence = False
 
     def __init__(
-        self, backend: KeyframeBackend, hook: Hook | None = None, max_frames: int | None = None
+        self,
+        backend: KeyframeBackend,
+        hook: Hook | None = None,
+        propagate_on: torch.device | None = None,
     ) -> None:
         self.backend: KeyframeBackend = backend
-        self._hook = hook
-        own: int = getattr(backend, "frames_at_once", FRAMES_AT_ONCE)
-        self._max_frames = max_frames or own
+        self._hook, self._propagate_on = hook, propagate_on
+        self._max_frames: int = getattr(backend, "frames_at_once", FRAMES_AT_ONCE)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -179,13 +183,14 @@ class BackendRunner:
                 chosen, waiting = waiting[:size], waiting[size:]
                 logits = self.logits(aligned, [i - shift for i in chosen])
                 batch = {
-                    i: MaskLogits.of_keyframe(row)
+                    i: MaskLogits.of_keyframe(row, self._propagate_on)
                     for i, row in zip(chosen, logits, strict=True)
                     if i >= schedule.start
                 }
                 self._report(window, chosen, logits)
                 del logits
-            row = batch.pop(index, None) or given_masks(schedule, index, num_classes)
+            row = batch.pop(index, None)
+            row = row or given_masks(schedule, index, num_classes, self._propagate_on)
             yield SegmentKeyframes({} if row is None else {index - shift: row})
 
     def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
@@ -216,7 +221,7 @@ class BackendRunner:
             logits = self.logits(aligned, batch)
             self._report(window, [t + shift for t in batch], logits)
             # Only the classes that are there are kept: logits of all take most of the memory.
-            rows.extend(map(MaskLogits.of_keyframe, logits))
+            rows.extend(MaskLogits.of_keyframe(row, self._propagate_on) for row in logits)
         return [[rows.popleft() for _ in indices] for _, indices in requests]
 
     def _report(self, window: ScheduledWindow, frames: Sequence[int], logits: Tensor) -> None:
@@ -235,13 +240,19 @@ class CallRunner:
     Args:
         backend: The wrapped model.
         call: What it unpacked.
+        propagate_on: As for `BackendRunner`.
+
+    Attributes:
+        device: Where the model computes, once it was run.
     """
 
     runs_on_silence = True
 
-    def __init__(self, backend: DropInBackend, call: UnpackedCall) -> None:
+    def __init__(
+        self, backend: DropInBackend, call: UnpackedCall, propagate_on: torch.device
+    ) -> None:
         self.backend: DropInBackend = backend
-        self._call = call
+        self._call, self._propagate_on = call, propagate_on
         self._frames: list[set[int]] = [set() for _ in call]
         self.device = torch.device("cpu")
 
@@ -249,8 +260,8 @@ class CallRunner:
         """Yield the keyframe of each segment of the call: its first frame."""
         starts = [window.schedule.indices for window in windows]
         for frames, logits in zip(starts, self._segment(starts), strict=True):
-            pairs = zip(frames, logits, strict=True)
-            yield from (SegmentKeyframes({t: MaskLogits.of_keyframe(row)}) for t, row in pairs)
+            for t, row in zip(frames, logits, strict=True):
+                yield SegmentKeyframes({t: MaskLogits.of_keyframe(row, self._propagate_on)})
 
     def batches(self, windows: Sequence[ScheduledWindow]) -> Iterator[list[SegmentIn]]:
         """Yield all segments at once."""
@@ -268,7 +279,7 @@ class CallRunner:
             for pair in zip(frames, self._segment(frames), strict=True)
         ]
         return [
-            [MaskLogits.of_keyframe(known[number][t]) for t in indices]
+            [MaskLogits.of_keyframe(known[number][t], self._propagate_on) for t in indices]
             for number, (_, indices) in zip(numbers, requests, strict=True)
         ]
 

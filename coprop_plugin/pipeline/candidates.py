@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from coprop_plugin.errors import ControlPointError
-from coprop_plugin.layers.eval_mode import evaluating
+from coprop_plugin.layers import device_of, evaluating
 from coprop_plugin.pipeline.auto_segment import AutoOptions, AutoSegment
 from coprop_plugin.pipeline.backend_runner import (
     BATCH_PIXELS,
@@ -130,14 +130,24 @@ class CandidateOptions:
         self,
         window: ScheduledWindow,
         segment: range,
+        clip: Clip,
         sound: Tensor | None,
         propagate: Propagate,
         is_silent: bool = False,
     ) -> "CandidateSegment":
-        """Return a segment of a window, to be predicted, even if it is silent."""
+        """Return a segment of a window, to be predicted, even if it is silent.
+
+        Args:
+            window: Where it begins.
+            segment: Its frames in the video.
+            clip: The window's, as the propagator takes it; see `ScheduledWindow.clip_for`.
+            sound: Audio features of the clip, one row a frame, or None.
+            propagate: Propagates masks over segments.
+            is_silent: Whether nothing sounds in it.
+        """
         shift, times = window.window.start, window.schedule.times
         first = [index - shift for index in self.first_frames(segment, times)]
-        return CandidateSegment(window.clip, window.local(segment), sound, first, self, propagate)
+        return CandidateSegment(clip, window.local(segment), sound, first, self, propagate)
 
 
 def _options(
@@ -357,17 +367,19 @@ class CandidateRunner:
     ) -> CandidateSegment | AutoSegment | None:
         """Return a segment with its first candidates; None where it is silent."""
         schedule, frames = window.schedule, window.local(segment)
-        given = given_masks(schedule, segment.start, self.runner.backend.num_classes)
+        classes, place = self.runner.backend.num_classes, device_of(self.propagator)
+        given = given_masks(schedule, segment.start, classes, place)
         silent = schedule.is_silent(segment.start) and not self.runner.runs_on_silence
         if given is None and silent:
             return None
+        clip = window.clip_for(self.propagator)
         with torch.no_grad(), evaluating(self.propagator):
             sound = window.audio(self.propagator)
         if given is None:
             is_silent = schedule.is_silent(segment.start)
-            return self.options.segment(window, segment, sound, self._propagate, is_silent)
+            return self.options.segment(window, segment, clip, sound, self._propagate, is_silent)
         options = CandidateOptions()
-        made = CandidateSegment(window.clip, frames, sound, [], options, self._propagate)
+        made = CandidateSegment(clip, frames, sound, [], options, self._propagate)
         made.add({frames.start: given})
         return made
 

@@ -13,7 +13,7 @@ from coprop_plugin.choices import DEFAULT_POINTS
 from coprop_plugin.control_points.resolve import as_provider
 from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import AdapterError, TrainingError
-from coprop_plugin.layers import check_parts, evaluating
+from coprop_plugin.layers import check_parts, device_of, evaluating, to_device
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
 from coprop_plugin.pipeline.candidates import CandidateRunner, keyframe_options
 from coprop_plugin.pipeline.mask_logits import MaskLogits
@@ -300,10 +300,11 @@ class CoProp(nn.Module):
                 ScheduledWindow(Window.whole(clip), schedule)
                 for clip, schedule in zip(call, schedules, strict=True)
             ]
-            runner = CallRunner(self.backend, call)
+            runner = CallRunner(self.backend, call, device_of(self.propagator))
             logits: dict[int, list[Tensor]] = {id(window): [] for window in windows}
             for frame in self._masks([windows], runner, lookahead=sum(map(len, schedules))):
-                logits[id(frame.window)].append(frame.masks.all_classes().to(runner.device))
+                rows = to_device(frame.masks.all_classes(), runner.device)
+                logits[id(frame.window)].append(rows)
             return self.backend.repack(call, [torch.stack(rows) for rows in logits.values()])
 
     def __getattr__(self, name: str) -> Any:
@@ -403,7 +404,7 @@ class CoProp(nn.Module):
     ) -> Iterator[FrameResult]:
         """Segment the frames of a video that is read in windows: one result a frame, in order."""
         backend = self.backend_of(schedule.points, schedule.times)
-        runner = BackendRunner(backend, hook)
+        runner = BackendRunner(backend, hook, device_of(self.propagator))
         found: dict[int, Mapping[str, Any]] = getattr(backend, "found", {})
         groups = ([ScheduledWindow(window, schedule)] for window in windows)
         frames = (

@@ -31,21 +31,26 @@ class MaskLogits:
     num_classes: int
 
     @classmethod
-    def of_keyframe(cls, logits: Tensor) -> "MaskLogits":
+    def of_keyframe(cls, logits: Tensor, device: torch.device | None = None) -> "MaskLogits":
         """Keep of a wrapped model's logits `[C, H, W]` the background and the classes present.
+
+        Args:
+            logits: On the model's device.
+            device: Where they are propagated, and so moved to; None leaves them where they are.
 
         Raises:
             PropagationError: If there are more classes than masks can hold.
         """
+        device = device or logits.device
         if len(logits) == 1:
-            return cls((1,), logits, 1)
+            return cls((1,), to_device(logits, device), 1)
         if len(logits) > OBJECTS + 1:
             raise PropagationError(
                 f"Expected logits of at most {OBJECTS + 1} classes (masks hold 8 bits a pixel), "
                 f"got {len(logits)}. Keep the classes that can sound."
             )
         kept = (0, *classes_in(hard_mask(logits)))
-        return cls(kept, logits[list(kept)], len(logits))
+        return cls(kept, to_device(logits[list(kept)], device), len(logits))
 
     @cached_property
     def mask(self) -> Tensor:

@@ -219,7 +219,8 @@ class WindowPropagator:
         if not keyframes:
             return self._segment.start_silent(window.clip)
         sound = window.audio(self._propagator) if keyframes[t].present else None
-        return self._segment.start(window.clip, t, sound, keyframes[t])
+        clip = window.clip_for(self._propagator)
+        return self._segment.start(clip, t, sound, keyframes[t])
 
     def _origin(self, window: ScheduledWindow, index: int) -> MaskOrigin:
         """Tell how the masks of a frame were made: from the nearest keyframe of its segment."""
@@ -240,7 +241,7 @@ class WindowPropagator:
         if self._segment.is_active:
             sound = window.audio(self._propagator)
             following = window.local(window.rest_of_segment(index))
-        return self._segment.step(window.clip, t, sound, following)
+        return self._segment.step(window.clip_for(self._propagator), t, sound, following)
 
     def _propagate(
         self, batch: Sequence[tuple[ScheduledWindow, range]], keyframes: Iterator[SegmentKeyframes]
@@ -256,8 +257,8 @@ class WindowPropagator:
             if [*rows] not in ([], [frames.start]):
                 masks[n] = self._both_ways(window, frames, rows)
             elif rows and segment.stop <= window.frames.stop and rows[frames.start].present:
-                sound = window.audio(self._propagator)
-                whole[n] = Segment(window.clip, frames, sound, rows[frames.start])
+                clip, sound = window.clip_for(self._propagator), window.audio(self._propagator)
+                whole[n] = Segment(clip, frames, sound, rows[frames.start])
         if self._segment_batch > 1 and len(whole) > 1:
             for n, row in zip(whole, self._batch([*whole.values()]), strict=True):
                 masks[n] = row
@@ -267,12 +268,13 @@ class WindowPropagator:
         self, window: ScheduledWindow, frames: range, keyframes: Keyframes
     ) -> list[MaskLogits]:
         """Propagate each of several keyframes to the frames that are nearest to it."""
-        indices, sound = sorted(keyframes), window.audio(self._propagator)
+        clip, sound = window.clip_for(self._propagator), window.audio(self._propagator)
+        indices = sorted(keyframes)
         borders = [frames.start, *(sum(pair) // 2 + 1 for pair in pairwise(indices)), frames.stop]
         return [
             masks
             for t, near in zip(indices, pairwise(borders), strict=True)
-            for masks in both_ways(self._batch, window.clip, t, range(*near), sound, keyframes[t])
+            for masks in both_ways(self._batch, clip, t, range(*near), sound, keyframes[t])
         ]
 
     def _batch(self, segments: Sequence[Segment]) -> list[list[MaskLogits]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coprop_plugin import media
 from coprop_plugin.errors import MediaError
+from coprop_plugin.layers import device_of
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
 from coprop_plugin.types import (
     AVSBENCH_INSTANT_S,
@@ -101,6 +102,7 @@ class ScheduledWindow:
     window: Window
     schedule: KeyframeSchedule
     _audio: list[Tensor | None] = field(default_factory=list)
+    _moved: list[Clip] = field(default_factory=list)
 
     @property
     def clip(self) -> Clip:
@@ -131,6 +133,19 @@ class ScheduledWindow:
         if not self._audio:
             self._audio.append(propagator.hear(with_words(self.clip, self.schedule.points)))
         return self._audio[0]
+
+    def clip_for(self, propagator: Propagator) -> Clip:
+        """Return the clip with frames that a propagator can be given one by one without a wait.
+
+        Frames on an accelerator are moved to a propagator that computes elsewhere all at once.
+        Those on the CPU stay there, as all of a video may be too many for an accelerator's memory.
+        """
+        place, device = device_of(propagator), self.clip.frames.device
+        if device in (torch.device("cpu"), place):
+            return self.clip
+        if not self._moved:
+            self._moved.append(replace(self.clip, frames=self.clip.frames.to(place)))
+        return self._moved[0]
 
 
 def with_words(clip: Clip, points: ControlPoints) -> Clip:

@@ -237,6 +237,9 @@ class Propagator(Protocol):
 
     Object ids are 0 for the background, then 1..n. All that it knows of a video is in the memory
     that `start` returns and `step` updates; the propagator itself holds no state.
+
+    It computes where its parameters are if it is an `nn.Module` with parameters, else on the CPU.
+    Frames, masks and audio features come on that device, and logits are returned on it.
     """
 
     def hear(self, clip: Clip) -> Tensor | None:
