@@ -152,36 +152,39 @@ def peak_kb():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
 model = wrap(lambda frames, audio: frames.mean(1, keepdim=True) - 0.5, backend="callable",
-             propagator="flow")
+             propagator="flow", control_points=sys.argv[2])
 model.window_limits = WindowLimits(audio_samples=100_000)
-peaks, keyframes = [peak_kb()], 0
+peaks = [peak_kb()]
 for frame in model.stream(sys.argv[1], fps=8):
-    keyframes += frame.is_keyframe
     if frame.index in (0, 199, 1999):
         peaks.append(peak_kb())
     if frame.index == 0:
         # Reset the peak: finding control points takes more memory than the frames.
         Path("/proc/self/clear_refs").write_text("5")
-print(json.dumps([frame.index, keyframes, *peaks]))
+print(json.dumps([frame.index, *peaks]))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
-def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path):
+@pytest.mark.parametrize("control_points", ["change_detector", "novelty"])
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path, control_points):
     path = write_long(tmp_path / "long.mp4", 250, size=112)
     done = subprocess.run(
-        [sys.executable, "-c", GROWTH, str(path)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", GROWTH, str(path), control_points],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    last, keyframes, before, finding, early, late = json.loads(done.stdout)
+    last, before, finding, early, late = json.loads(done.stdout)
     assert last == 1999
-    assert keyframes == 25
     # The pictures of 1800 frames are 68 MB, decoded ones that wait for the garbage collector 30,
     # the sound 14.
     assert late - early < 2 * 1024, (early, late)
-    # Seven matrices of a minute's moments would be 170 MB.
-    assert finding - before < 190 * 1024, (before, finding)
+    # Libraries that are loaded meanwhile take 170 MB; seven matrices of a minute's moments in
+    # `novelty`, or the features of all 250 s, would be as much again.
+    assert finding - before < 230 * 1024, (before, finding)
 
 
 def test_decoded_frames_leave_no_reference_cycles(tmp_path):
