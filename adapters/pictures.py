@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from coprop_plugin.layers import resized
 from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.types import Clip
 
@@ -67,8 +68,7 @@ def model_input(
 
 def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
     """Resize logits `[N, C, h, w]` bilinearly to `size`, with antialiasing when shrinking."""
-    shrinks = logits.shape[-2] > size[0] or logits.shape[-1] > size[1]
-    return _resize(logits, size, antialias=shrinks)
+    return resized(logits, size) if len(logits) else logits.reshape(0, logits.shape[1], *size)
 
 
 def _resize(

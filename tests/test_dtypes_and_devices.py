@@ -11,7 +11,7 @@ from torch import nn
 from coprop_plugin import unwrap, wrap
 from coprop_plugin.batch import make_model
 from coprop_plugin.errors import AdapterError, DeviceError, TrainingError
-from coprop_plugin.keyframes import load_keyframe_processor
+from coprop_plugin.keyframes import load_keyframe_processor, load_sounding_object
 from coprop_plugin.layers import CPUCopy, checked_device, to_device
 from coprop_plugin.media import write_clip
 from coprop_plugin.propagation import AudioInsertPropagator
@@ -111,6 +111,20 @@ def test_the_shipped_processor_works_in_every_dtype(clip, dtype):
     assert rough.dtype == torch.float32
     assert float(((rough > 0) != (exact > 0)).float().mean()) < 0.005
     assert float((rough - exact).abs().max()) < 0.05 * float(exact.abs().max())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_salient_object_is_found_in_every_dtype(clip, dtype):
+    model = load_sounding_object()
+    model.input_size = 160
+    # Larger than the input, so that they shrink.
+    frames = clip.frames.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    large = Clip(frames, clip.waveform, clip.sample_rate)
+    exact = model.segment_keyframes(large, [0])
+    rough = deepcopy(model).to(dtype).segment_keyframes(large, [0])
+    assert rough.dtype == torch.float32
+    assert 0.05 < float((exact > 0).float().mean()) < 0.5
+    assert float(((rough > 0) != (exact > 0)).float().mean()) < 0.01
 
 
 def test_absent_probabilities_are_float32_in_every_default_dtype():

@@ -1,18 +1,25 @@
 """Propagation by optical flow and appearance, without weights."""
 
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
+from coprop_plugin.benchmark.plug_and_play import fingerprint
 from coprop_plugin.errors import PropagationError
 from coprop_plugin.propagation import AppearancePropagator, FlowPropagator
 from coprop_plugin.propagation.appearance import CHANNELS, PixelClassifier, describe_pixels
+from coprop_plugin.propagation.optical_flow import RecentFlows
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import Propagator
 
 RED, GREEN, BLUE = (
     torch.tensor(colour)[:, None, None] for colour in ((0.9, 0.1, 0.1), (0.1, 0.8, 0.2), (0, 0, 1))
 )
+
+GRAINY = np.random.default_rng(0).integers(0, 255, (12, 16), np.uint8).repeat(4, 0).repeat(4, 1)
 
 
 def scene(places, colours=(RED,), size=(64, 96), side=20):
@@ -158,3 +165,27 @@ def test_the_learn_rate_weighs_later_examples():
     torch.testing.assert_close(classifier.probs(looks), before)
     classifier.learn(looks, shares.flip(0), rate=1.0)
     torch.testing.assert_close(classifier.probs(looks), before.flip(0), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [AppearancePropagator, FlowPropagator])
+def test_the_same_again_gives_the_same_and_is_the_same_part(make):
+    """Flows that are kept change neither masks nor what a benchmark's records are known by."""
+    frames, masks = scene([[(10, 10 + 2 * t)] for t in range(3)])
+    propagator = make()
+    before = fingerprint(propagator)
+    first = propagated(propagator, frames, masks)
+    again = propagated(propagator, frames.clone(), masks)
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert fingerprint(propagator) == before
+
+
+def test_recent_flows_are_computed_once_and_the_oldest_forgotten():
+    frames = [np.roll(GRAINY, 2 * t, axis=1) for t in range(4)]
+    flows = RecentFlows("medium", most_bytes=2 * GRAINY.size * 8)
+    for now, before in ((1, 0), (0, 1), (3, 1)):
+        flow = flows.between(frames[now], frames[before])
+        assert flows.between(frames[now].copy(), frames[before]) is flow
+        assert np.median(flow[..., 0]) == pytest.approx(2 * (before - now), abs=0.3)
+        assert len(flows.kept) <= 2
+    assert len(deepcopy(flows).kept) == 0
+    assert len(pickle.loads(pickle.dumps(flows)).kept) == 0

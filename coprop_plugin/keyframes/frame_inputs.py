@@ -1,8 +1,7 @@
-"""Checks and resizing of the Keyframe Processor's input."""
+"""Checks of the Keyframe Processor's input."""
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from coprop_plugin.audio.log_mel import EXAMPLE_FRAMES, NUM_BANDS
@@ -39,14 +38,3 @@ def check_input(frames: Tensor, log_mel: Tensor | None) -> Tensor:
             "`coprop_plugin.audio.log_mel.clip_log_mel(clip)` returns the examples of a clip."
         )
     return log_mel
-
-
-def resized(pictures: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize pictures `[B, C, H, W]` bilinearly, with antialiasing when shrinking."""
-    height, width = size
-    if pictures.shape[-2:] == (height, width):
-        return pictures
-    shrinks = pictures.shape[-2] > height or pictures.shape[-1] > width
-    return F.interpolate(
-        pictures, (height, width), mode="bilinear", align_corners=False, antialias=shrinks
-    )

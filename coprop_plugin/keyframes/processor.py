@@ -15,17 +15,14 @@ from coprop_plugin.audio.text_encoder import SILENCE
 from coprop_plugin.checkpoints import Pretrained
 from coprop_plugin.errors import KeyframeError
 from coprop_plugin.keyframes.cross_attention import EncoderLayer, SoundFusion, sine_code
-from coprop_plugin.keyframes.frame_inputs import (
-    check_input,
-    check_words,
-    resized,
-)
+from coprop_plugin.keyframes.frame_inputs import check_input, check_words
 from coprop_plugin.keyframes.frame_tokens import FrameSound, FrameWords
 from coprop_plugin.keyframes.mask_decoder import LayerPrediction, PixelDecoder, QueryDecoder
 from coprop_plugin.layers.backbones import build_backbone
 from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.layers.frame_batches import segment_in_batches
 from coprop_plugin.layers.normalisation import normalise
+from coprop_plugin.layers.picture_size import resized
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import AudioEncoder, Clip, checked_class_names
 

@@ -7,6 +7,7 @@ from coprop_plugin.layers.folding import convolve
 from coprop_plugin.layers.frame_batches import segment_in_batches
 from coprop_plugin.layers.module_list import ModuleListOf
 from coprop_plugin.layers.normalisation import as_rgb, denormalise, normalise
+from coprop_plugin.layers.picture_size import resized
 from coprop_plugin.layers.residual import ResidualBlock
 from coprop_plugin.layers.small_backbone import SmallBackbone
 from coprop_plugin.layers.transfer import CPUCopy, to_device
@@ -28,6 +29,7 @@ __all__ = [
     "device_of",
     "evaluating",
     "normalise",
+    "resized",
     "segment_in_batches",
     "to_device",
 ]

@@ -20,8 +20,7 @@ from coprop_plugin.propagation.baselines import as_logits
 from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame, one_hot
 from coprop_plugin.propagation.optical_flow import (
     FlowPreset,
-    dis,
-    flow_between,
+    RecentFlows,
     gray,
     import_cv2,
     pixel_positions,
@@ -236,7 +235,7 @@ class AppearancePropagator:
         learn_rate: float = 0.05,
         num_features: int = 128,
     ) -> None:
-        self.preset = preset
+        self.preset, self._flows = preset, RecentFlows(preset)
         self.flow_weight, self.softness = flow_weight, softness
         self.lost_below, self.found_above = lost_below, found_above
         self.change_weight, self.learn_rate = change_weight, learn_rate
@@ -308,7 +307,7 @@ class AppearancePropagator:
         """Follow the flow to the next frame `[3, H, W]` and gather what is known of it."""
         height, width = picture.shape[-2:]
         now = gray(picture)
-        steps = torch.from_numpy(flow_between(dis(self.preset), now, clip.last)).to(picture.device)
+        steps = torch.from_numpy(self._flows.between(now, clip.last)).to(picture.device)
         before = pixel_positions(height, width, picture.device)
         before += steps.movedim(-1, 0)[None]
         clip.origins, clip.last = sample(clip.origins, before), now

@@ -10,8 +10,7 @@ from torch import Tensor
 from coprop_plugin.propagation.geometry import check_keyframe, check_next_frame, one_hot
 from coprop_plugin.propagation.optical_flow import (
     FlowPreset,
-    dis,
-    flow_between,
+    RecentFlows,
     gray,
     pixel_positions,
     sample,
@@ -110,7 +109,7 @@ class FlowPropagator:
     """
 
     def __init__(self, preset: FlowPreset = "medium") -> None:
-        self.preset = preset
+        self.preset, self._flows = preset, RecentFlows(preset)
 
     takes_uint8 = True
 
@@ -140,10 +139,9 @@ class FlowPropagator:
         """
         check_next_frame(frame, memory.probs.shape)
         grays = [gray(picture) for picture in frame]
-        method = dis(self.preset)
         backwards = torch.stack(
             [
-                torch.from_numpy(flow_between(method, now, before))
+                torch.from_numpy(self._flows.between(now, before))
                 for now, before in zip(grays, memory.grays, strict=True)
             ]
         ).to(frame.device)

@@ -1,7 +1,9 @@
 """Dense optical flow (DIS, Kroeger et al., arXiv:1603.03590v1), followed backwards."""
 
+import hashlib
+from threading import Lock
 from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ FlowPreset = Literal["ultrafast", "fast", "medium"]
 
 LEAST_SIDE = 12
 """Frames with a shorter side are too small for DIS: there the mask is held."""
+
+MOST_BYTES = 80_000_000
+"""Of the flows that are kept: ten of 1280 x 720 pixels, which is a segment of six frames."""
 
 
 def import_cv2() -> ModuleType:
@@ -34,17 +39,62 @@ def import_cv2() -> ModuleType:
     return cv2
 
 
-def dis(preset: FlowPreset) -> Any:
-    """Return OpenCV's DIS flow with a speed setting."""
-    cv2 = import_cv2()
-    return cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{preset.upper()}"))
+class RecentFlows:
+    """Flow between frames; of the last ones each is computed once.
+
+    Where a model's predictions are compared, several of them are propagated along the same frames,
+    and the flow takes most of the time. Frames are recognised by their content. Copies are empty.
+
+    Args:
+        preset: OpenCV's speed setting.
+        most_bytes: Size of the flows that are kept.
+
+    Example:
+        >>> frames = torch.randint(0, 255, (2, 24, 32), dtype=torch.uint8).numpy()
+        >>> flows = RecentFlows("fast")
+        >>> flows.between(frames[1], frames[0]) is flows.between(frames[1], frames[0])
+        True
+    """
+
+    def __init__(self, preset: FlowPreset, most_bytes: int = MOST_BYTES) -> None:
+        self.preset, self.most_bytes = preset, most_bytes
+        self.kept: dict[bytes, np.ndarray] = {}
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type["RecentFlows"], tuple[FlowPreset, int]]:
+        return RecentFlows, (self.preset, self.most_bytes)
+
+    def between(self, now: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """Return the offset of each pixel of `now` to its place in `before`.
+
+        Args:
+            now: uint8 `[H, W]`, like `before`.
+            before: The frame that the flow leads to.
+
+        Returns:
+            `[H, W, 2]`, x and y in pixels, not to be changed.
+
+        Raises:
+            MissingExtraError: If OpenCV is not installed.
+        """
+        if min(now.shape) < LEAST_SIDE:
+            return np.zeros((*now.shape, 2), np.float32)
+        key = _digest(now) + _digest(before)
+        with self._lock:
+            flow = self.kept.pop(key, None)
+        if flow is None:
+            cv2 = import_cv2()
+            preset = getattr(cv2, f"DISOPTICAL_FLOW_PRESET_{self.preset.upper()}")
+            flow = cv2.DISOpticalFlow_create(preset).calc(now, before, None)
+        with self._lock:
+            self.kept[key] = flow
+            while sum(kept.nbytes for kept in self.kept.values()) > self.most_bytes:
+                self.kept.pop(next(iter(self.kept)))
+        return flow
 
 
-def flow_between(method: Any, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Return the offset of each pixel of `now` to its place in `before`: `[H, W, 2]`, x and y."""
-    if min(now.shape) < LEAST_SIDE:
-        return np.zeros((*now.shape, 2), np.float32)
-    return method.calc(now, before, None)
+def _digest(frame: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(frame), digest_size=16).digest()
 
 
 def gray(picture: Tensor) -> np.ndarray:
