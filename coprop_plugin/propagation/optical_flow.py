@@ -94,7 +94,7 @@ class RecentFlows:
 
 
 def _digest(frame: np.ndarray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(frame), digest_size=16).digest()
+    return hashlib.blake2b(frame.tobytes(), digest_size=16).digest()
 
 
 def gray(picture: Tensor) -> np.ndarray:

@@ -52,7 +52,7 @@ class Place:
 
 
 def _saliency(place: Place) -> Part:
-    model = load_sounding_object().to(place.device)
+    model = load_sounding_object().to(place.device, place.dtype)
     clip = Clip(torch.rand(1, 3, 360, 640), torch.randn(16_000) * 0.1)
     return model, lambda: model.segment_keyframes(clip, [0])
 
