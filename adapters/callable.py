@@ -1,6 +1,8 @@
 """Adapter for any function from frames and audio to logits."""
 
+import inspect
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,14 +11,15 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.calls import ModelCall, check_indices
+from coprop_plugin.adapters.calls import ModelCall, check_indices, clip_rows
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import borrow_model, dtype_of
 from coprop_plugin.adapters.pictures import resize_logits
+from coprop_plugin.adapters.probabilities import advice_on_probabilities
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
-from coprop_plugin.errors import AdapterError, short_reason
-from coprop_plugin.layers import segment_in_batches
+from coprop_plugin.errors import AdapterError, AdapterWarning, short_reason
+from coprop_plugin.layers import evaluating, segment_in_batches
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times, checked_class_names
 
@@ -36,7 +39,8 @@ class CallableBackend(nn.Module):
     It is called as `function(frames, audio)`: frames `[K, 3, H, W]`, float RGB in [0, 1], at the
     clip's own size; audio in the form that `audio` names. It returns logits `[K, C, h, w]` at any
     size, or `[K, h, w]` where C is 1. A module runs in eval mode on its own device, and gets frames
-    and audio in the dtype of its weights; its training flags are restored afterwards.
+    and audio in the dtype of its weights; its training flags are restored afterwards. Modules that
+    a function holds run in eval mode, too, see `held_modules`.
 
     Args:
         function: What to call.
@@ -48,10 +52,15 @@ class CallableBackend(nn.Module):
             `function(clip, indices)`, for functions that need the whole clip.
         vggish: For `"embedding"`: a module, the path of weights, or None for the public weights.
         frames_at_once: Maximum number of frames per call.
+        frames_per_clip: Frames of each clip in a drop-in call with a batch of clips, one after the
+            other; None: all frames of a call are one clip.
 
     Raises:
         AdapterError: If `function` is not callable, `audio` is not one of the above, or the number
             of class names is not the number of classes.
+
+    Warns:
+        AdapterWarning: If what it returns looks like probabilities, when it is called.
 
     Example:
         >>> def bright(frames, audio):
@@ -70,12 +79,15 @@ class CallableBackend(nn.Module):
         audio: AudioForm = "waveform",
         vggish: nn.Module | str | Path | None = None,
         frames_at_once: int = 8,
+        frames_per_clip: int | None = None,
     ) -> None:
         super().__init__()
-        if not callable(function):
+        if not callable(function) or isinstance(function, type):
+            what = "the class " if isinstance(function, type) else "a "
             raise AdapterError(
                 "Expected a function or a module from frames [K, 3, H, W] and audio to logits "
-                f"[K, C, h, w], got a {type(function).__name__}."
+                f"[K, C, h, w], got {what}{_name_of(function)}."
+                + (" Pass an instance of it." if isinstance(function, type) else "")
             )
         if audio not in (forms := get_args(AudioForm)):
             raise AdapterError(f"Expected audio to be one of {forms}, got {audio!r}.")
@@ -85,7 +97,7 @@ class CallableBackend(nn.Module):
         self.audio = audio
         self.context: Context = "window" if audio == "clip" else "frame"
         self.audio_features = VGGishFeatures(vggish)
-        self.frames_at_once = frames_at_once
+        self.frames_at_once, self.frames_per_clip = frames_at_once, frames_per_clip
 
     @staticmethod
     def accepts(model: Any) -> bool:
@@ -130,15 +142,38 @@ class CallableBackend(nn.Module):
     def _called(self, *inputs: Any) -> Any:
         try:
             return self.model(*inputs)
+        except TypeError as error:
+            self._check_signature(inputs, error)
+            raise
         except RuntimeError as error:
             if not _DTYPES_DIFFER.search(str(error)):
                 raise
-            name = getattr(self.model, "__name__", type(self.model).__name__)
             raise AdapterError(
-                f"Expected {name} to take {inputs[0].dtype} frames, got: {short_reason(error)}. "
-                "Convert what it is given, `frames.half()`, inside it; a module whose weights all "
-                "have one dtype is given that one."
+                f"Expected {_name_of(self.model)} to take {inputs[0].dtype} frames, got: "
+                f"{short_reason(error)}. Convert what it is given, `frames.half()`, inside it; a "
+                "module whose weights all have one dtype is given that one."
             ) from error
+
+    def _check_signature(self, inputs: tuple[Any, ...], cause: TypeError) -> None:
+        """Refuse a function that cannot be called with these arguments.
+
+        Raises:
+            AdapterError: If it has another signature.
+        """
+        is_module = isinstance(self.model, nn.Module)
+        try:
+            signature = inspect.signature(self.model.forward if is_module else self.model)
+            signature.bind(*inputs)
+        except ValueError:
+            return  # Its signature is not known.
+        except TypeError as error:
+            given = {"none": "(frames)", "clip": "(clip, indices)"}
+            raise AdapterError(
+                f"Expected {_name_of(self.model)} to be called as "
+                f"function{given.get(self.audio, '(frames, audio)')}, got {_name_of(self.model)}"
+                f"{signature} ({error}). Wrap a function that calls it as it should be; one of "
+                'frames alone is `backend=dict(type="callable", audio="none")`.'
+            ) from cause
 
     @contextmanager
     def _borrowed(self) -> Iterator[torch.device]:
@@ -146,17 +181,18 @@ class CallableBackend(nn.Module):
             with borrow_model(self.model) as device:
                 yield device
         else:
-            with torch.no_grad():
+            with torch.no_grad(), evaluating(self.model):
                 yield torch.device("cpu")
 
     def _checked(self, logits: Any, num_frames: int) -> Tensor:
         """Return logits `[K, C, h, w]`, given in that shape or as `[K, h, w]`."""
-        name = getattr(self.model, "__name__", type(self.model).__name__)
+        name = _name_of(self.model)
         expected = f"logits [{num_frames}, {self.num_classes}, h, w]"
         if not isinstance(logits, Tensor):
             raise AdapterError(
                 f"Expected a tensor of {expected} from {name}, got a {type(logits).__name__}. "
-                "Return the logits alone."
+                "Return the logits alone, from a function around it if need be: `lambda frames, "
+                'audio: model(frames, audio)["masks"]`.'
             )
         shape = list(logits.shape)
         if logits.ndim == 3 and self.num_classes == 1:
@@ -164,7 +200,7 @@ class CallableBackend(nn.Module):
         if logits.ndim != 4 or logits.shape[:2] != (num_frames, self.num_classes):
             raise AdapterError(
                 f"Expected {expected} from {name} for {num_frames} frames, got {shape}. The number "
-                "of classes is set by `CallableBackend(function, num_classes=...)`."
+                'of classes is set by `backend=dict(type="callable", num_classes=...)`.'
             )
         if not logits.is_floating_point() or not bool(torch.isfinite(logits).all()):
             came = "NaN or infinite numbers" if logits.is_floating_point() else str(logits.dtype)
@@ -172,18 +208,27 @@ class CallableBackend(nn.Module):
                 f"Expected finite float {expected} from {name}, before any sigmoid, softmax or "
                 f"threshold; got {came}."
             )
+        if advice := advice_on_probabilities(logits):
+            warnings.warn(f"Expected logits from {name}. {advice}", AdapterWarning, stacklevel=2)
         return logits
 
     def unpack(self, frames: Tensor, audio: Tensor | None = None) -> ModelCall:
-        """Return the clip of a call `(frames, audio)`, as the function itself takes it.
+        """Return the clips of a call `(frames, audio)`, as the function itself takes it.
 
         Args:
-            frames: `[T, 3, H, W]`, float RGB in [0, 1]: one clip, in order.
+            frames: `[N, 3, H, W]`, float RGB in [0, 1]: the frames of one clip, in order; or of
+                several, one after the other, each of `frames_per_clip`.
             audio: One row per frame, in the form that the function takes.
 
         Raises:
             AdapterError: If the function takes other arguments, or lengths disagree.
         """
+        if frames.ndim != 4:
+            raise AdapterError(
+                f"Expected frames [N, 3, H, W] in a call, got shape {list(frames.shape)}. Join the "
+                "clips of a batch, `frames.flatten(0, 1)`, the audio likewise, and say how long "
+                'they are: `backend=dict(type="callable", frames_per_clip=...)`.'
+            )
         rows = {"none": 0}.get(self.audio, len(frames))
         if self.audio == "clip" or (0 if audio is None else len(audio)) != rows:
             raise AdapterError(
@@ -192,32 +237,53 @@ class CallableBackend(nn.Module):
                 f"{'no audio' if audio is None else f'audio of {len(audio)} rows'}. Pass matching "
                 "rows, or use `model.segment(clip)`."
             )
+        length = self.frames_per_clip or max(1, len(frames))
+        clips = clip_rows(len(frames), length, None, _name_of(self.model))
         arguments = [frames] if audio is None else [frames, audio]
-        sound: dict[str, Any] = {}
-        if audio is not None and self.audio == "waveform":
+        sound = self._sound(audio)
+        return ModelCall(
+            [
+                Clip(
+                    frames[clip].cpu(),
+                    times=avsbench_times(len(clip)),
+                    **{name: rows[clip] for name, rows in sound.items()},
+                )
+                for clip in clips
+            ],
+            clips,
+            len(frames),
+            arguments,
+        )
+
+    def _sound(self, audio: Tensor | None) -> dict[str, Tensor]:
+        """Return what a clip is told of the audio of a call, by the name of the field."""
+        if audio is None:
+            return {}
+        if self.audio == "waveform":
             # Neighbouring windows overlap, so they do not join to the clip's waveform; log-mels do.
             examples = [log_mel_examples(row, SAMPLE_RATE) for row in _samples(audio)]
-            sound = {"log_mel": torch.cat(examples)}
-        elif audio is not None:
-            name = "log_mel" if self.audio == "log_mel" else "audio_embedding"
-            sound = {name: audio.cpu()}
-        clip = Clip(frames.cpu(), times=avsbench_times(len(frames)), **sound)
-        return ModelCall([clip], [range(len(frames))], len(frames), arguments)
+            return {"log_mel": torch.cat(examples)}
+        return {"log_mel" if self.audio == "log_mel" else "audio_embedding": audio.cpu()}
 
     def segment_call(self, call: ModelCall, indices: Sequence[Sequence[int]]) -> list[Tensor]:
-        """Call the function once for the keyframes; returns logits `[K, C, H, W]` of the clip.
+        """Call the function once for all keyframes; returns logits `[K, C, H, W]` of each clip.
 
         Raises:
             AdapterError: If it does not return logits of the right shape.
         """
         check_indices(call, indices)
-        chosen = call[0].checked(indices[0])
-        whole = chosen == list(range(len(call[0])))
+        chosen = [clip.checked(wanted) for clip, wanted in zip(call, indices, strict=True)]
+        rows = [own[t] for own, wanted in zip(call.rows, chosen, strict=True) for t in wanted]
+        whole = rows == list(range(call.num_rows))
         with self._borrowed():
-            output = self._called(*(x if whole else x[chosen] for x in call.arguments))
-        native = self._checked(output, len(chosen))
-        call.keyframes, call.outputs = [sorted(chosen)], dict(zip(chosen, output, strict=True))
-        return [resize_logits(native.float(), call[0].size)]
+            output = self._called(*(x if whole else x[rows] for x in call.arguments))
+        native = self._checked(output, len(rows))
+        call.keyframes = [sorted(wanted) for wanted in chosen]
+        call.outputs = dict(zip(rows, output, strict=True))
+        return [
+            resize_logits(part.float(), clip.size)
+            for part, clip in zip(native.split([len(c) for c in chosen]), call, strict=True)
+        ]
 
     def repack(self, call: ModelCall, logits: Sequence[Tensor]) -> Tensor:
         """Return what the function would: its own output at keyframes, `logits` elsewhere.
@@ -225,11 +291,17 @@ class CallableBackend(nn.Module):
         Keyframes that are `combined` count as elsewhere.
         """
         some = next(iter(call.outputs.values()))
-        propagated = resize_logits(logits[0], some.shape[-2:]).to(some)
-        own = {t: row for t, row in call.outputs.items() if not call.is_combined(0, t)}
-        return torch.stack(
-            [own.get(t, propagated[t].reshape(some.shape)) for t in range(len(call[0]))]
-        )
+        answers: dict[int, Tensor] = {}
+        for number, (rows, masks) in enumerate(zip(call.rows, logits, strict=True)):
+            propagated = resize_logits(masks, some.shape[-2:]).to(some)
+            for t, row in enumerate(rows):
+                is_own = row in call.outputs and not call.is_combined(number, t)
+                answers[row] = call.outputs[row] if is_own else propagated[t].reshape(some.shape)
+        return torch.stack([answers[row] for row in range(call.num_rows)])
+
+
+def _name_of(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _samples(audio: Tensor) -> Tensor:

@@ -44,6 +44,10 @@ class AdapterError(CopropError, TypeError):
     """A model that no adapter, or more than one, can wrap; or a call that cannot be made."""
 
 
+class AdapterWarning(UserWarning):
+    """What a wrapped model returns can be used, but is hardly meant."""
+
+
 class KeyframeError(CopropError, ValueError):
     """Frames, audio or options that the Keyframe Processor cannot use."""
 

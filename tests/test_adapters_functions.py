@@ -1,12 +1,16 @@
 """Functions and mmsegmentation's segmentors behind their adapters."""
 
+import functools
+import warnings
+
 import pytest
 import stand_ins
 import torch
 from torch import nn
 
+from coprop_plugin import wrap
 from coprop_plugin.adapters import CallableBackend, MMSegBackend, find_backend
-from coprop_plugin.errors import AdapterError
+from coprop_plugin.errors import AdapterError, AdapterWarning
 from coprop_plugin.types import Clip
 
 
@@ -82,6 +86,75 @@ def test_a_module_runs_in_eval_mode_and_is_given_back(clip):
     logits = backend.segment_keyframes(clip, [0])
     torch.testing.assert_close(logits, module[0](clip.frames[:1]))
     assert [m.training for m in backend.model.modules()] == [True, False, True]
+
+
+class Holder:
+    def __init__(self, network):
+        self.networks = [network]
+
+    def __call__(self, frames, audio):
+        return self.networks[0](frames)
+
+    segment = __call__
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda network: lambda frames, audio: network(frames),
+        lambda network: lambda frames, audio, network=network: network(frames),
+        lambda network: functools.partial(lambda net, frames, audio: net(frames), network),
+        lambda network: Holder(network),
+        lambda network: Holder(network).segment,
+    ],
+    ids=["closure", "default", "partial", "object", "method"],
+)
+def test_modules_that_a_function_holds_run_in_eval_mode(clip, around):
+    network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.9)).train()
+    logits = CallableBackend(around(network)).segment_keyframes(clip, [0, 1])
+    assert network.training
+    assert network[1].num_batches_tracked == 0
+    torch.testing.assert_close(logits, network.eval()(clip.frames[:2]))
+
+
+@pytest.mark.parametrize("num_classes", [1, 3])
+def test_probabilities_in_place_of_logits_are_warned_of(clip, num_classes):
+    def logits(frames, audio):
+        return frames[:, :num_classes] * 20 - 5
+
+    def probabilities(frames, audio):
+        raw = logits(frames, audio)
+        return raw.sigmoid() if num_classes == 1 else raw.softmax(1)
+
+    with pytest.warns(AdapterWarning, match="Expected logits from probabilities. .*, as after a s"):
+        CallableBackend(probabilities, num_classes=num_classes).segment_keyframes(clip, [0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CallableBackend(logits, num_classes=num_classes).segment_keyframes(clip, [0])
+
+
+def test_a_function_of_other_arguments_is_refused(clip):
+    with pytest.raises(AdapterError, match=r'\(frames, audio\), got <lambda>\(frames\).*"none"'):
+        CallableBackend(lambda frames: frames[:, 0]).segment_keyframes(clip, [0])
+    with pytest.raises(AdapterError, match="the class Holder. Pass an instance"):
+        CallableBackend(Holder)
+
+
+def test_a_call_may_hold_several_clips():
+    """Their masks are those of each clip by itself: none is propagated into the next one."""
+    torch.manual_seed(0)
+    frames, audio = torch.rand(6, 3, 8, 8), torch.zeros(6, 15_600)
+    options = dict(control_points="every_n", propagator="hold", reanchor=None)
+    several = wrap(bright, backend=dict(type="callable", frames_per_clip=3), **options)
+    one = wrap(bright, backend="callable", **options)
+    answer = several(frames, audio)
+    parts = [one(frames[:3], audio[:3]), one(frames[3:], audio[3:])]
+    assert torch.equal(answer, torch.cat(parts))
+    assert not torch.equal(answer, one(frames, audio))
+    with pytest.raises(AdapterError, match="clips of 3 frames .* got 4"):
+        several(frames[:4], audio[:4])
+    with pytest.raises(AdapterError, match=r"\[2, 3, 3, 8, 8\].*frames_per_clip"):
+        several(frames.view(2, 3, 3, 8, 8), audio.view(2, 3, -1))
 
 
 def test_what_cannot_be_called_is_refused():

@@ -5,8 +5,9 @@ import sys
 import pytest
 from torch import nn
 
-from coprop_plugin.batch import load_backend, load_provider
+from coprop_plugin.batch import find_inputs, load_backend, load_provider
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.media import MediaWarning
 
 FILE = """
 from parts_of_{name} import level
@@ -144,3 +145,13 @@ def test_errors_tell_how_the_object_was_called(file, name, says):
 def test_weights_for_a_plain_function_are_refused(file):
     with pytest.raises(AdapterError, match="no --weights.*-> torch"):
         load_backend(f"{file}:plain", file.with_name("weights.pth"))
+
+
+def test_a_folder_stands_for_its_videos_whatever_else_is_in_it(tmp_path):
+    names = ["a.3gp", "b.MP4", "c.mxf", "._a.3gp", ".b.mp4", "notes.txt", "sub/d.mp4", "e.mov/f"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.warns(MediaWarning, match="the folders sub in it, which are left out"):
+        found = find_inputs([tmp_path])
+    assert [path.name for path in found] == ["a.3gp", "b.MP4", "c.mxf"]

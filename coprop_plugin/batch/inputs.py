@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from coprop_plugin.registry import list_propagators
 from coprop_plugin.types import DEFAULT_TRACKS, Sampling, Tracks
 
 VIDEO_SUFFIXES = frozenset(
-    ".avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+    ".3g2 .3gp .asf .avi .dv .f4v .flv .m2ts .m2v .m4v .mkv .mod .mov .mp4 .mpeg .mpg .mts .mxf "
+    ".ogm .ogv .qt .ts .vob .webm .wmv".split()
 )
 # The environment variables with a process's number in its group and the size of the group, of
 # torchrun and of SLURM; the first pair that is set counts.
@@ -82,20 +84,26 @@ ALL = Shard()
 def find_inputs(paths: Sequence[Path]) -> list[Path]:
     """Return the input files, each once: files as they are, folders as their videos, sorted.
 
-    A folder without videos is a folder of frames, or stands for those in it.
+    Hidden files, e.g. `._talk.mp4` of a Mac, and folders in a folder of videos are left out. A
+    folder without videos is a folder of frames, or stands for those in it.
 
     A text file, which ends in `.txt` or has an `@` in front, stands for its lines, each a file or
     folder; empty lines and lines that begin with `#` are skipped.
 
     Raises:
         MediaError: If a folder holds no video, or a list cannot be read or names nothing.
+
+    Warns:
+        MediaWarning: If there are more videos in folders of a folder of videos.
     """
     found: list[Path] = []
     for path in _listed(paths):
         if not path.is_dir():
             found.append(path)
             continue
-        videos = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+        videos = _videos_in(path)
+        if videos:
+            _warn_of_folders(path)
         clips = videos or _frame_folders(path)
         if not clips:
             raise MediaError(
@@ -106,12 +114,38 @@ def find_inputs(paths: Sequence[Path]) -> list[Path]:
     return distinct(found)
 
 
+def _videos_in(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and not path.is_dir()
+    )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _warn_of_folders(path: Path) -> None:
+    left = [folder.name for folder in _folders_in(path) if _videos_in(folder)]
+    if left:
+        more = f" and {len(left) - 5} others" if len(left) > 5 else ""
+        warnings.warn(
+            f"{path} holds videos, and so do the folders {', '.join(left[:5])}{more} in it, which "
+            "are left out. Name them as well to segment theirs.",
+            media.MediaWarning,
+            stacklevel=3,
+        )
+
+
 def _frame_folders(path: Path, depth: int = 4) -> list[Path]:
     """Return a folder of frames itself, or those in it, sorted."""
     if media.frame_paths(path):
         return [path]
-    folders = [p for p in sorted(path.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-    return [found for p in folders if depth for found in _frame_folders(p, depth - 1)]
+    folders = _folders_in(path) if depth else []
+    return [found for p in folders for found in _frame_folders(p, depth - 1)]
 
 
 def distinct(paths: Iterable[Path]) -> list[Path]:

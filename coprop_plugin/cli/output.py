@@ -58,7 +58,7 @@ def print_outcomes(
 def finish(failed: int) -> None:
     """Exit with code 1 if inputs failed."""
     if failed:
-        complain(f"{failed} input{'s' if failed > 1 else ''} failed; the rest is done.")
+        complain(f"{failed} input{'s' if failed > 1 else ''} failed.")
         raise typer.Exit(1)
 
 

@@ -2,7 +2,7 @@
 
 from coprop_plugin.layers.backbones import PVT_V2, RESNETS, TransformersBackbone, build_backbone
 from coprop_plugin.layers.device_check import check_parts, checked_device
-from coprop_plugin.layers.eval_mode import device_of, evaluating
+from coprop_plugin.layers.eval_mode import device_of, evaluating, held_modules
 from coprop_plugin.layers.folding import convolve
 from coprop_plugin.layers.frame_batches import segment_in_batches
 from coprop_plugin.layers.module_list import ModuleListOf
@@ -28,6 +28,7 @@ __all__ = [
     "denormalise",
     "device_of",
     "evaluating",
+    "held_modules",
     "normalise",
     "resized",
     "segment_in_batches",

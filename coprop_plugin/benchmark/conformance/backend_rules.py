@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.devices import borrow_model
+from coprop_plugin.adapters.probabilities import advice_on_probabilities
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.benchmark.conformance.check_clips import (
     OTHER_SIZE,
@@ -147,15 +148,11 @@ class _BackendRules:
 
     def logits_not_probabilities(self) -> Verdict:
         logits = torch.cat([self.expected, self.logits(silent(self.clip), _INDICES)])
-        low, high = float(logits.min()), float(logits.max())
-        if not 0 <= low < high <= 1:
+        advice = advice_on_probabilities(logits)
+        if advice is None:
             return PASSED
-        text = f"All numbers lie between {low:.2f} and {high:.2f}, as probabilities do, so every "
-        text += "pixel counts as sounding. Return what comes before the sigmoid or softmax."
-        sums = logits.sum(1)
-        one = bool(torch.allclose(sums, torch.ones_like(sums), atol=1e-4))
         # Those of one class may be logits of an untrained model.
-        return Verdict("failed" if one and self.backend.num_classes > 1 else "warning", text)
+        return Verdict("failed" if self.backend.num_classes > 1 else "warning", advice)
 
     def device(self) -> Verdict:
         logits, own = self.logits(self.clip, [0]), device_of(self.backend)

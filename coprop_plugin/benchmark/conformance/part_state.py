@@ -8,21 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
-def modules_of(part: object) -> list[nn.Module]:
-    """Return the networks of a part: itself, or those in its attributes.
-
-    Example:
-        >>> class Part:
-        ...     def __init__(self):
-        ...         self.network = nn.Linear(1, 1)
-        >>> modules_of(Part())
-        [Linear(in_features=1, out_features=1, bias=True)]
-    """
-    if isinstance(part, nn.Module):
-        return [part]
-    held = vars(part).values() if hasattr(part, "__dict__") else ()
-    return [value for value in held if isinstance(value, nn.Module)]
+from coprop_plugin.layers import held_modules
 
 
 class PartState:
@@ -33,7 +19,7 @@ class PartState:
     """
 
     def __init__(self, part: object) -> None:
-        self._modules = [m for network in modules_of(part) for m in network.modules()]
+        self._modules = [m for network in held_modules(part) for m in network.modules()]
         self._flags = [module.training for module in self._modules]
         self._digest = self._numbers()
 
@@ -66,7 +52,7 @@ def training_mode(part: object) -> Iterator[None]:
 
     As a trainer leaves them that has frozen some layers.
     """
-    modules = [m for network in modules_of(part) for m in network.modules()]
+    modules = [m for network in held_modules(part) for m in network.modules()]
     flags = [module.training for module in modules]
     for number, module in enumerate(modules):
         module.training = number % 2 == 0 or isinstance(module, nn.Dropout)
