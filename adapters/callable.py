@@ -255,7 +255,7 @@ class CallableBackend(nn.Module):
             arguments,
         )
 
-    def _sound(self, audio: Tensor | None) -> dict[str, Tensor]:
+    def _sound(self, audio: Tensor | None) -> dict[str, Any]:
         """Return what a clip is told of the audio of a call, by the name of the field."""
         if audio is None:
             return {}

@@ -17,8 +17,8 @@ MODULES = {
     "registry": "MODELS DATASETS METRICS PROVIDERS AUDIO_LLMS build find names short_names",
     "errors": "CopropError AdapterError AdapterWarning AudioLLMError CheckpointError ClipError "
     "ControlPointError ControlPointParseError CutOffAnswerError DatasetError DeviceError "
-    "LimitError MediaError MetricError MissingExtraError PropagationError ReportError TrainingError "
-    "UnknownNameError WorkerError",
+    "LimitError MediaError MetricError MissingExtraError PropagationError ReportError "
+    "TrainingError UnknownNameError WorkerError",
     "limits": "Limit PIXELS DURATION_S FRAMES CLIP_BYTES SAMPLE_RATE TEXT_BYTES WEIGHTS_BYTES",
     "types": "AudioLLM Clip ControlPointProvider ControlPoints FrameResult KeyframeBackend "
     "Propagator SegmentationResult UnpackedCall naming",
