@@ -160,9 +160,9 @@ class CallableBackend(nn.Module):
         Raises:
             AdapterError: If it has another signature.
         """
-        is_module = isinstance(self.model, nn.Module)
+        called = self.model.forward if isinstance(self.model, nn.Module) else self.model
         try:
-            signature = inspect.signature(self.model.forward if is_module else self.model)
+            signature = inspect.signature(called)
             signature.bind(*inputs)
         except ValueError:
             return  # Its signature is not known.
