@@ -12,6 +12,9 @@ import torch
 from torch import nn
 
 
+_MOST_PARTS = 1000
+
+
 @dataclass
 class _Held:
     """A module in eval mode: how many `evaluating` blocks hold it, and the flag to restore."""
@@ -69,7 +72,7 @@ def held_modules(thing: object, depth: int = 3) -> list[nn.Module]:
 
     These are: of a function those that its closure, its defaults and its global names hold, of a
     method also its object's, of `functools.partial` its function's and arguments', of any other
-    object its attributes'; in lists, tuples and dicts, too.
+    object its attributes'; in lists, tuples and dicts of up to 1,000 items, too.
 
     Args:
         thing: The object.
@@ -97,10 +100,10 @@ def _parts(thing: Any) -> list[Any]:
         cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
         named = [function.__globals__.get(name) for name in function.__code__.co_names]
         return [*cells, *(function.__defaults__ or ()), *named]
-    if isinstance(thing, dict):
-        return list(thing.values())
-    if isinstance(thing, list | tuple):
-        return list(thing)
+    if isinstance(thing, dict | list | tuple):
+        # Longer ones hold data, and this is asked before each batch.
+        parts = thing.values() if isinstance(thing, dict) else thing
+        return list(parts) if len(thing) <= _MOST_PARTS else []
     # Classes and modules of Python hold what others use, too.
     if isinstance(thing, type) or inspect.ismodule(thing):
         return []
