@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-
 _MOST_PARTS = 1000
 
 
