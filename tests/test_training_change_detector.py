@@ -44,7 +44,8 @@ def tiny_config(folder, steps=6):
     config.train_dataloader.batch_size = 4
     config.train_dataloader.dataset.update(seconds=3.0)
     config.custom_hooks[1].dataset.update(seconds=3.0, length=6)
-    config.test_dataloader.dataset.update(seconds=3.0, length=6)
+    for loader in (config.val_dataloader, config.test_dataloader):
+        loader.dataset.update(seconds=3.0, length=6)
     return config
 
 
@@ -63,6 +64,12 @@ def test_trained_weights_are_calibrated_scored_and_used(run, folder, tmp_path):
     points = ChangeDetectorProvider(run, threshold=0.2).propose(clip)
     assert points.num_frames == 4
     assert len(points.log["probs"]) == len(points)
+
+
+def test_a_learning_curve_has_the_steps_of_its_scores(run):
+    logs = run.parent.glob("*/vis_data/scalars.json")
+    rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    assert [row["step"] for row in rows if "control_points/F1@1" in row] == [6]
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(run, folder, tmp_path):

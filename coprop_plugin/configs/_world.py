@@ -8,7 +8,7 @@ train_cfg = dict(type="IterBasedTrainLoop", max_iters=num_steps, val_interval=10
 val_cfg = dict(type="ValLoop")
 
 default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=20),
+    logger=dict(type="LoggerHook", interval=20, log_metric_by_epoch=False),
     checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=100, max_keep_ckpts=2),
 )
 custom_hooks = [dict(type="AverageWeights")]

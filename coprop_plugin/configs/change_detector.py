@@ -3,9 +3,7 @@
 _base_ = ["_world.py"]
 
 num_steps = 9500
-# Without validation during the run.
-train_cfg = dict(max_iters=num_steps)
-val_cfg = None
+train_cfg = dict(max_iters=num_steps, val_interval=500)
 
 model = dict(type="ChangeDetectorTraining", network=dict(), bfloat16=True)
 
@@ -17,7 +15,14 @@ train_dataloader = dict(
     dataset=dict(type="SoundMixtures", split="train", length=1_000_000, repeats=8, seed=5),
     collate_fn=dict(type="default_collate"),
 )
-# Fixed mixtures of sources that are not trained on; its seed is far from that of training.
+# Fixed mixtures of sources that are not trained on; their seeds are far from that of training.
+val_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(type="SoundMixtures", split="val", length=120, seed=1_000_001),
+    collate_fn=dict(type="default_collate"),
+)
 test_dataloader = dict(
     batch_size=16,
     num_workers=0,
@@ -25,7 +30,8 @@ test_dataloader = dict(
     dataset=dict(type="SoundMixtures", split="test", length=200, seed=1_000_000),
     collate_fn=dict(type="default_collate"),
 )
-test_evaluator = [dict(type="ControlPointMetric")]
+val_evaluator = [dict(type="ControlPointMetric")]
+test_evaluator = val_evaluator
 
 custom_hooks = [
     dict(type="AverageWeights"),

@@ -2,15 +2,20 @@
 
     python examples/benchmarks/change_detection.py FOLDER --split test --clips 200
     python examples/benchmarks/change_detection.py FOLDER --provider novelty
+    python examples/benchmarks/change_detection.py FOLDER --plot curves.png --run runs/changes
 
 FOLDER holds recordings, see docs/change_detector.md. Prints precision and recall at thresholds, the
 changes that are missed and those that are false by kind, how often changes of each probability are
-real, and the false changes in ten minutes of single sources that pause.
+real, and the false changes in ten minutes of single sources that pause. `--plot` draws the first
+and the third, beside `novelty`, and the learning curves of training runs.
 """
 
 import argparse
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -38,23 +43,28 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.35, 0.5, 0.65, 0.8])
+    parser.add_argument("--plot", type=Path, help="picture of the curves, e.g. curves.png")
+    parser.add_argument("--run", action="append", default=[], help="folder of a training run")
     arguments = parser.parse_args()
     mixtures, *clips = test_set(arguments)
     provider = as_provider(arguments.provider)
-    curve = {arguments.provider: provider}
-    if arguments.provider == "change_detector":
+    if arguments.provider != "change_detector":
+        print_scores(arguments.provider, scores_of(provider.propose, clips))
+        print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
+    else:
         provider = ChangeDetectorProvider(arguments.weights)
-        curve = {
-            f"threshold {t}": ChangeDetectorProvider(arguments.weights, t)
-            for t in arguments.thresholds
-        }
-    for name, each in curve.items():
-        exact, near = (f1(each.propose, clips[n], tolerance=n) for n in (0, 1))
-        print(f"{name:16} 1 fps, exact: {exact}   8 fps, within a frame: {near}", flush=True)
-    print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
-    if arguments.provider == "change_detector":
+        curve = {}
+        for threshold in arguments.thresholds:
+            each = ChangeDetectorProvider(arguments.weights, threshold)
+            curve[threshold] = scores_of(each.propose, clips)
+            print_scores(f"threshold {threshold}", curve[threshold])
+        print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
         lowest = ChangeDetectorProvider(arguments.weights, 0.1)
-        print("probability, share that is real:", reliability(lowest.propose, clips[1], mixtures))
+        shares = reliability(lowest.propose, clips[1], mixtures)
+        print("probability, share that is real:", *(f"{p:.2f} {share:.2f}," for p, share in shares))
+        if arguments.plot:
+            novelty = scores_of(as_provider("novelty").propose, clips)
+            plot(curve, novelty, shares, arguments.run, arguments.plot)
     for seed, clip, mixture in single_sources(arguments.folder, arguments.split, minutes=10):
         true = [second for second, _ in mixture.states()[1:]]
         found = seconds_of(provider.propose(clip))
@@ -78,14 +88,30 @@ def test_set(arguments: argparse.Namespace) -> tuple[list[Mixture], list[Sample]
     return [scenes.mixture(index) for index in range(len(scenes))], *samples
 
 
-def f1(propose: Propose, samples: list[Sample], tolerance: int) -> str:
-    """Return F1, precision and recall of the control points after the first frame."""
-    matched = found = true = 0
-    for sample in samples:
-        counts = matched_control_points(propose(sample.clip), sample.control_points, tolerance)
-        matched, found, true = matched + counts[0], found + counts[1], true + counts[2]
-    precision, recall = matched / max(found, 1), matched / max(true, 1)
-    return f"{2 * matched / max(found + true, 1):.3f} ({precision:.2f} / {recall:.2f})"
+class Scores(NamedTuple):
+    """Scores of the control points after the first frame."""
+
+    f1: float
+    precision: float
+    recall: float
+
+
+def scores_of(propose: Propose, clips: Sequence[list[Sample]]) -> list[Scores]:
+    """Return the scores at 1 frame a second, exact, and at 8, within a frame."""
+    scores = []
+    for tolerance, samples in enumerate(clips):
+        matched = found = true = 0
+        for sample in samples:
+            counts = matched_control_points(propose(sample.clip), sample.control_points, tolerance)
+            matched, found, true = matched + counts[0], found + counts[1], true + counts[2]
+        f1 = 2 * matched / max(found + true, 1)
+        scores.append(Scores(f1, matched / max(found, 1), matched / max(true, 1)))
+    return scores
+
+
+def print_scores(name: str, scores: Iterable[Scores]) -> None:
+    exact, near = (f"{s.f1:.3f} ({s.precision:.2f} / {s.recall:.2f})" for s in scores)
+    print(f"{name:16} 1 fps, exact: {exact}   8 fps, within a frame: {near}", flush=True)
 
 
 def errors_by_kind(propose: Propose, samples: list[Sample], mixtures: list[Mixture]) -> str:
@@ -126,7 +152,9 @@ def distance(second: float, others: Iterable[float]) -> float:
     return min((abs(second - other) for other in others), default=float("inf"))
 
 
-def reliability(propose: Propose, samples: list[Sample], mixtures: list[Mixture]) -> str:
+def reliability(
+    propose: Propose, samples: list[Sample], mixtures: list[Mixture]
+) -> list[tuple[float, float]]:
     """Return the mean probability in bins, and the share of real changes in each."""
     rows = []
     for sample, mixture in zip(samples, mixtures, strict=True):
@@ -137,9 +165,61 @@ def reliability(propose: Propose, samples: list[Sample], mixtures: list[Mixture]
         ]
     probs, real = np.array(rows, dtype=float).T
     bins = (probs * 10).astype(int).clip(1, 9)
-    return ", ".join(
-        f"{probs[bins == n].mean():.2f} {real[bins == n].mean():.2f}" for n in np.unique(bins)
-    )
+    return [
+        (float(probs[bins == n].mean()), float(real[bins == n].mean())) for n in np.unique(bins)
+    ]
+
+
+def learning_curve(run: str | Path) -> dict[int, float]:
+    """Return F1 at 8 fps, within a frame, on the validation split, by the step of a training run.
+
+    The network is not calibrated before the end.
+    """
+    curve = {}
+    for log in sorted(Path(run).glob("*/vis_data/scalars.json")):
+        for line in log.read_text().splitlines():
+            scalars = json.loads(line)
+            if "control_points/F1@1" in scalars:
+                curve[scalars["step"]] = scalars["control_points/F1@1"]
+    return curve
+
+
+def plot(
+    curve: dict[float, list[Scores]],
+    novelty: list[Scores],
+    shares: list[tuple[float, float]],
+    runs: Sequence[str],
+    path: Path,
+) -> None:
+    """Draw precision against recall, the reliability of probabilities, and learning curves."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * (2 + bool(runs)), 3.6), layout="constrained")
+    panels = figure.subplots(1, 2 + bool(runs))
+    names = ("1 fps, exact", "8 fps, within a frame")
+    for number, (name, colour) in enumerate(zip(names, ("#1b9e77", "#e377a8"), strict=True)):
+        recall = [scores[number].recall for scores in curve.values()]
+        precision = [scores[number].precision for scores in curve.values()]
+        panels[0].plot(recall, precision, "o-", color=colour, markersize=4, label=name)
+        panels[0].plot(novelty[number].recall, novelty[number].precision, "x", color=colour)
+        for threshold, *place in zip(curve, recall, precision, strict=True):
+            panels[0].annotate(
+                f"{threshold:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7
+            )
+    panels[0].plot([], [], "x", color="#8a8a8a", label="novelty")
+    panels[0].set(xlabel="recall", ylabel="precision", title="Thresholds")
+    panels[1].plot([0, 1], [0, 1], ":", color="#8a8a8a")
+    panels[1].plot(*zip(*shares, strict=True), "o-", color="#e377a8", markersize=4)
+    panels[1].set(xlabel="probability of a change", ylabel="share that is real")
+    panels[1].set_title("Calibration")
+    for run in runs:
+        panels[2].plot(*zip(*learning_curve(run).items(), strict=True), "o-", markersize=3)
+        panels[2].set(xlabel="step", ylabel="F1, validation split, 8 fps, within a frame")
+        panels[2].set_title("Training")
+    for panel in panels:
+        panel.grid(alpha=0.3)
+    panels[0].legend(frameon=False, loc="lower left")
+    figure.savefig(path, dpi=80)
 
 
 def single_sources(folder: str, split: str, minutes: int) -> Iterable[tuple[int, Clip, Mixture]]:
