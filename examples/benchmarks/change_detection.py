@@ -2,16 +2,15 @@
 
     python examples/benchmarks/change_detection.py FOLDER --split test --clips 200
     python examples/benchmarks/change_detection.py FOLDER --provider novelty
-    python examples/benchmarks/change_detection.py FOLDER --plot curves.png --run runs/changes
+    python examples/benchmarks/change_detection.py FOLDER --plot curves.png
 
 FOLDER holds recordings, see docs/change_detector.md. Prints precision and recall at thresholds, the
 changes that are missed and those that are false by kind, how often changes of each probability are
 real, and the false changes in ten minutes of single sources that pause. `--plot` draws the first
-and the third, beside `novelty`, and the learning curves of training runs.
+and the third beside `novelty`.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -44,36 +43,40 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--thresholds", type=float, nargs="+", default=[0.2, 0.35, 0.5, 0.65, 0.8])
     parser.add_argument("--plot", type=Path, help="picture of the curves, e.g. curves.png")
-    parser.add_argument("--run", action="append", default=[], help="folder of a training run")
     arguments = parser.parse_args()
     mixtures, *clips = test_set(arguments)
     provider = as_provider(arguments.provider)
-    if arguments.provider != "change_detector":
-        print_scores(arguments.provider, scores_of(provider.propose, clips))
-        print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
-    else:
+    providers = {arguments.provider: provider}
+    if arguments.provider == "change_detector":
         provider = ChangeDetectorProvider(arguments.weights)
-        curve = {}
-        for threshold in arguments.thresholds:
-            each = ChangeDetectorProvider(arguments.weights, threshold)
-            curve[threshold] = scores_of(each.propose, clips)
-            print_scores(f"threshold {threshold}", curve[threshold])
-        print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
+        providers = {
+            f"threshold {t}": ChangeDetectorProvider(arguments.weights, t)
+            for t in arguments.thresholds
+        }
+    scores = {}
+    for name, each in providers.items():
+        scores[name] = scores_of(each.propose, clips)
+        exact, near = (f"{s.f1:.3f} ({s.precision:.2f} / {s.recall:.2f})" for s in scores[name])
+        print(f"{name:16} 1 fps, exact: {exact}   8 fps, within a frame: {near}", flush=True)
+    print(errors_by_kind(provider.propose, clips[1], mixtures), flush=True)
+    if arguments.provider == "change_detector":
         lowest = ChangeDetectorProvider(arguments.weights, 0.1)
         shares = reliability(lowest.propose, clips[1], mixtures)
-        print("probability, share that is real:", *(f"{p:.2f} {share:.2f}," for p, share in shares))
+        print("probability, share that is real:", *(f"{p:.2f} {real:.2f}," for p, real in shares))
         if arguments.plot:
             novelty = scores_of(as_provider("novelty").propose, clips)
-            plot(curve, novelty, shares, arguments.run, arguments.plot)
+            curve = dict(zip(arguments.thresholds, scores.values(), strict=True))
+            plot(curve, novelty, shares, arguments.plot)
     for seed, clip, mixture in single_sources(arguments.folder, arguments.split, minutes=10):
         true = [second for second, _ in mixture.states()[1:]]
-        found = seconds_of(provider.propose(clip))
-        false = sum(distance(second, true) > NEAR_S for second in found)
-        print(
-            f"ten minutes of one source, seed {seed}: {false} false changes, "
-            f"{len(found) - false} found of {len(true)}",
-            flush=True,
-        )
+        for name, each in providers.items():
+            found = seconds_of(each.propose(clip))
+            false = sum(distance(second, true) > NEAR_S for second in found)
+            print(
+                f"ten minutes of one source, seed {seed}, {name}: {false} false changes, "
+                f"{len(found) - false} found of {len(true)}",
+                flush=True,
+            )
 
 
 def test_set(arguments: argparse.Namespace) -> tuple[list[Mixture], list[Sample], list[Sample]]:
@@ -107,11 +110,6 @@ def scores_of(propose: Propose, clips: Sequence[list[Sample]]) -> list[Scores]:
         f1 = 2 * matched / max(found + true, 1)
         scores.append(Scores(f1, matched / max(found, 1), matched / max(true, 1)))
     return scores
-
-
-def print_scores(name: str, scores: Iterable[Scores]) -> None:
-    exact, near = (f"{s.f1:.3f} ({s.precision:.2f} / {s.recall:.2f})" for s in scores)
-    print(f"{name:16} 1 fps, exact: {exact}   8 fps, within a frame: {near}", flush=True)
 
 
 def errors_by_kind(propose: Propose, samples: list[Sample], mixtures: list[Mixture]) -> str:
@@ -170,55 +168,39 @@ def reliability(
     ]
 
 
-def learning_curve(run: str | Path) -> dict[int, float]:
-    """Return F1 at 8 fps, within a frame, on the validation split, by the step of a training run.
-
-    The network is not calibrated before the end.
-    """
-    curve = {}
-    for log in sorted(Path(run).glob("*/vis_data/scalars.json")):
-        for line in log.read_text().splitlines():
-            scalars = json.loads(line)
-            if "control_points/F1@1" in scalars:
-                curve[scalars["step"]] = scalars["control_points/F1@1"]
-    return curve
-
-
 def plot(
     curve: dict[float, list[Scores]],
     novelty: list[Scores],
     shares: list[tuple[float, float]],
-    runs: Sequence[str],
     path: Path,
 ) -> None:
-    """Draw precision against recall, the reliability of probabilities, and learning curves."""
+    """Draw F1 and precision against recall by threshold, and how many changes are real."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4 * (2 + bool(runs)), 3.6), layout="constrained")
-    panels = figure.subplots(1, 2 + bool(runs))
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, 3)
     names = ("1 fps, exact", "8 fps, within a frame")
     for number, (name, colour) in enumerate(zip(names, ("#1b9e77", "#e377a8"), strict=True)):
-        recall = [scores[number].recall for scores in curve.values()]
-        precision = [scores[number].precision for scores in curve.values()]
-        panels[0].plot(recall, precision, "o-", color=colour, markersize=4, label=name)
-        panels[0].plot(novelty[number].recall, novelty[number].precision, "x", color=colour)
+        scores = [each[number] for each in curve.values()]
+        f1, precision, recall = zip(*scores, strict=True)
+        style = dict(color=colour, marker="o", markersize=4, label=name)
+        panels[0].plot(list(curve), f1, **style)
+        panels[0].axhline(novelty[number].f1, color=colour, linestyle=":", label="novelty")
+        panels[1].plot(recall, precision, **style)
+        panels[1].plot(*novelty[number][:0:-1], "x", color=colour, label="novelty")
         for threshold, *place in zip(curve, recall, precision, strict=True):
-            panels[0].annotate(
-                f"{threshold:g}", place, xytext=(4, 4), textcoords="offset points", fontsize=7
-            )
-    panels[0].plot([], [], "x", color="#8a8a8a", label="novelty")
-    panels[0].set(xlabel="recall", ylabel="precision", title="Thresholds")
-    panels[1].plot([0, 1], [0, 1], ":", color="#8a8a8a")
-    panels[1].plot(*zip(*shares, strict=True), "o-", color="#e377a8", markersize=4)
-    panels[1].set(xlabel="probability of a change", ylabel="share that is real")
-    panels[1].set_title("Calibration")
-    for run in runs:
-        panels[2].plot(*zip(*learning_curve(run).items(), strict=True), "o-", markersize=3)
-        panels[2].set(xlabel="step", ylabel="F1, validation split, 8 fps, within a frame")
-        panels[2].set_title("Training")
-    for panel in panels:
+            panels[1].annotate(f"{threshold:g}", place, fontsize=7)
+    panels[2].plot([0, 1], [0, 1], ":", color="#8a8a8a")
+    panels[2].plot(*zip(*shares, strict=True), "o-", color="#e377a8", markersize=4)
+    for panel, x, y in zip(
+        panels,
+        ("threshold", "recall", "probability of a change"),
+        ("F1", "precision", "share that is real"),
+        strict=True,
+    ):
+        panel.set(xlabel=x, ylabel=y)
         panel.grid(alpha=0.3)
-    panels[0].legend(frameon=False, loc="lower left")
+    panels[0].legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=80)
 
 
