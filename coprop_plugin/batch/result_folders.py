@@ -30,22 +30,28 @@ def folders_of(paths: Sequence[Path], out: Path) -> list[Path]:
         ['x', 'x-407f598d']
     """
     finished = _finished(out, {path.stem for path in paths})
+    by_stem: dict[str, list[str]] = {}
+    for name in finished:
+        for stem in _stems_of(name):
+            by_stem.setdefault(stem, []).append(name)
     names: dict[Path, str] = {}
+    taken: set[str] = set()
     for is_same in (_has_path, _has_content):
         for path in paths:
-            own = [
-                name
-                for name, result in finished.items()
-                if _stem(name, path) and name not in names.values() and is_same(result, path)
-            ]
-            if own and path not in names:
-                names[path] = own[0]
+            if path in names:
+                continue
+            left = (name for name in by_stem.get(path.stem, ()) if name not in taken)
+            own = next((name for name in left if is_same(finished[name], path)), None)
+            if own is not None:
+                names[path] = own
+                taken.add(own)
     for path in paths:
         if path not in names:
             name = path.stem
-            if name in finished or name in names.values():
+            if name in finished or name in taken:
                 name = f"{name}-{_hash(path)}"
             names[path] = name
+            taken.add(name)
     return [out / names[path] for path in paths]
 
 
@@ -78,18 +84,17 @@ def _finished(out: Path, stems: set[str]) -> dict[str, Mapping[str, Any]]:
         return {}
     finished: dict[str, Mapping[str, Any]] = {}
     for name in names:
-        match = _NUMBERED.fullmatch(name)
-        if name in stems or (match and match[1] in stems):
+        if stems.intersection(_stems_of(name)):
             result = read_manifest(out / name)
             if result is not None and "input" in (result.get("about") or {}):
                 finished[name] = result
     return finished
 
 
-def _stem(name: str, path: Path) -> bool:
-    return name == path.stem or (
-        name.startswith(f"{path.stem}-") and len(name) == len(path.stem) + 9
-    )
+def _stems_of(name: str) -> list[str]:
+    """Return the stems of inputs that a result of this name may be of."""
+    match = _NUMBERED.fullmatch(name)
+    return [name, match[1]] if match else [name]
 
 
 def _has_path(result: Mapping[str, Any], path: Path) -> bool:
