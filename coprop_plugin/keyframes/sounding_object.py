@@ -78,13 +78,16 @@ class SoundingObject(nn.Module):
             log_mel: `[B, 1, 96, 64]`, the VGGish example of each frame.
 
         Returns:
-            Logits `[B, 1, H, W]`, in [-7, 7]; -7 everywhere in a frame without sound.
+            Logits `[B, 1, H, W]`, in [-7, 7], float32 at least; -7 everywhere in a frame without
+            sound.
 
         Raises:
             KeyframeError: If the shapes are not as above.
         """
         check_input(frames, log_mel)
-        saliency = self.salience(frames).sigmoid()
+        saliency = self.salience(frames)
+        # In bfloat16 the largest probability would be 1, and its logit infinite.
+        saliency = saliency.to(torch.promote_types(saliency.dtype, torch.float32)).sigmoid()
         # As its authors use it: relative to the most and least salient pixel of the frame.
         low, high = saliency.amin((1, 2, 3), True), saliency.amax((1, 2, 3), True)
         relative = (saliency - low) / (high - low).clamp_min(1e-6)
