@@ -33,6 +33,9 @@ for name, family in FAMILIES.items():
     model = load_released(path)
     logits = find_backend(model, input_size=64).segment_keyframes(clip, [0, 3])
     assert logits.shape == (2, 1, 40, 48) and logits.isfinite().all() and logits.std() > 0
+    half = find_backend(model.half(), input_size=64).segment_keyframes(clip, [0, 3])
+    assert half.dtype == torch.float32
+    assert float(((half > 0) != (logits > 0)).float().mean()) < 0.005
     print(name)
 
 tops = {name.split(".")[0] for name in sys.modules}
