@@ -240,6 +240,10 @@ def test_the_command_line_chooses_tracks(tmp_path):
     done = run(cli.app, ["anchor", str(path), "--audio-track", "fra"])
     assert done.exit_code == 1
     assert "0 (deu, aac, 1 channels, default), 1 (eng, aac" in done.output
+    done = run(cli.app, ["anchor", str(path), "--video-track", "3"])
+    assert done.exit_code == 1
+    assert "Expected the video track '3'" in done.output
+    assert "h264, 64x48" in done.output
 
 
 def test_what_is_not_there_is_named(tmp_path):
@@ -248,6 +252,7 @@ def test_what_is_not_there_is_named(tmp_path):
     (tmp_path / "m.py").write_text("def model(frames, audio):\n    return frames[:, :1]\n")
     model = ["--backend", f"{tmp_path / 'm.py'}:model", "-o", str(tmp_path / "out")]
     for name, words in (("link.mp4", "nowhere.mp4, which"), ("list.txt", "gone.mp4 does not")):
-        done = CliRunner().invoke(cli.app, ["run", str(tmp_path / name), *model])
-        assert done.exit_code == 1
-        assert words in " ".join(done.output.split())
+        for command in (["run", *model], ["anchor"]):
+            done = CliRunner().invoke(cli.app, [*command, str(tmp_path / name)])
+            assert done.exit_code == 1
+            assert words in " ".join(done.output.split())
