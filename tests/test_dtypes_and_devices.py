@@ -110,9 +110,16 @@ def salient_object():
     return model
 
 
-@pytest.mark.parametrize("side", [SIDE, 280], ids=["enlarged", "shrunk"])
 @pytest.mark.parametrize("load", [load_keyframe_processor, salient_object])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize(
+    ("dtype", "side"),
+    [
+        (torch.float16, SIDE),
+        (torch.float16, 280),
+        (torch.bfloat16, 280),
+        (torch.float64, SIDE),
+    ],
+)
 def test_the_shipped_models_work_in_every_dtype(clip, load, dtype, side):
     model, pictures = load(), interpolate(clip.frames[2:3], side)
     clip = Clip(pictures, clip.waveform[:16_000], 16_000)
@@ -122,20 +129,6 @@ def test_the_shipped_models_work_in_every_dtype(clip, load, dtype, side):
     assert float(((rough > 0) != (exact > 0)).float().mean()) < 0.005
     assert bool(rough.isfinite().all())
     assert float((rough.sigmoid() - exact.sigmoid()).abs().mean()) < 0.01
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_the_salient_object_is_found_in_every_dtype(clip, dtype):
-    model = load_sounding_object()
-    model.input_size = 160
-    # Larger than the input, so that they shrink.
-    frames = clip.frames.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    large = Clip(frames, clip.waveform, clip.sample_rate)
-    exact = model.segment_keyframes(large, [0])
-    rough = deepcopy(model).to(dtype).segment_keyframes(large, [0])
-    assert rough.dtype == torch.float32
-    assert 0.05 < float((exact > 0).float().mean()) < 0.5
-    assert float(((rough > 0) != (exact > 0)).float().mean()) < 0.01
 
 
 def test_absent_probabilities_are_float32_in_every_default_dtype():
