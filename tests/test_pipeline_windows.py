@@ -38,7 +38,7 @@ def is_mapped(waveform):
     """Whether a tensor's memory is that of a file."""
     address = waveform.data_ptr()
     ranges = re.findall(
-        r"^(\w+)-(\w+) .*coprop-audio-|^(\w+)-(\w+) .*/#\d+ \(deleted\)",
+        r"^(\w+)-(\w+) .*coprop-|^(\w+)-(\w+) .*/#\d+ \(deleted\)",
         Path("/proc/self/maps").read_text(),
         re.M,
     )

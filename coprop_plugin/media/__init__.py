@@ -17,6 +17,7 @@ from coprop_plugin.media.export_result import FORMATS, ExportFormat, export
 from coprop_plugin.media.folders import BARE, REPORT_NAMES, write_text
 from coprop_plugin.media.frame_folder import FrameFolder, frame_paths
 from coprop_plugin.media.json_lines import JsonLines
+from coprop_plugin.media.mapped_file import ROWS_IN_MEMORY, stacked_rows
 from coprop_plugin.media.masks import (
     avsbench_palette,
     open_image,
@@ -58,6 +59,7 @@ __all__ = [
     "MediaWarning",
     "PreviousResult",
     "REPORT_NAMES",
+    "ROWS_IN_MEMORY",
     "ResultWriter",
     "VideoInfo",
     "WaveformFile",
@@ -91,6 +93,7 @@ __all__ = [
     "run_lengths",
     "save_result",
     "source_of",
+    "stacked_rows",
     "to_supervision",
     "tracks_of",
     "write_annotations",

@@ -5,6 +5,7 @@ segments of a result that an edit changes.
 """
 
 from coprop_plugin.pipeline.auto_segment import AutoOptions
+from coprop_plugin.pipeline.bare_frames import bare_frames
 from coprop_plugin.pipeline.candidates import CandidateOptions
 from coprop_plugin.pipeline.coprop import CoProp
 from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, combined, confidence
@@ -13,11 +14,12 @@ from coprop_plugin.pipeline.redo import Redone, redo
 from coprop_plugin.pipeline.schedule import KeyframeSchedule
 from coprop_plugin.pipeline.segments import Segment, propagate_batch
 from coprop_plugin.pipeline.trusted_keyframes import trusted_runs
-from coprop_plugin.pipeline.windows import StreamedVideo, WindowLimits, read_audio
+from coprop_plugin.pipeline.windows import ClipInHand, StreamedVideo, WindowLimits, read_audio
 
 __all__ = [
     "AutoOptions",
     "CandidateOptions",
+    "ClipInHand",
     "CoProp",
     "KeyframeSchedule",
     "MaskLogits",
@@ -27,6 +29,7 @@ __all__ = [
     "StreamedVideo",
     "WindowLimits",
     "agreement",
+    "bare_frames",
     "combined",
     "confidence",
     "propagate_batch",

@@ -15,8 +15,8 @@ from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import AdapterError, TrainingError
 from coprop_plugin.layers import check_parts, device_of, evaluating, to_device
 from coprop_plugin.pipeline.backend_runner import BackendRunner, CallRunner, Runner
+from coprop_plugin.pipeline.bare_frames import bare_frames
 from coprop_plugin.pipeline.candidates import CandidateRunner, keyframe_options
-from coprop_plugin.pipeline.mask_logits import MaskLogits
 from coprop_plugin.pipeline.on_cpu import on_cpu
 from coprop_plugin.pipeline.prefetch import PrefetchedControlPoints, StreamingSchedule
 from coprop_plugin.pipeline.preset_options import (
@@ -31,7 +31,14 @@ from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.pipeline.propagator_device import propagator_device
 from coprop_plugin.pipeline.schedule import KeyframeSchedule, check_points, cut_schedule
 from coprop_plugin.pipeline.segments import FrameMasks, WindowPropagator, check_segment_batch
-from coprop_plugin.pipeline.windows import ScheduledWindow, StreamedVideo, Window, WindowLimits
+from coprop_plugin.pipeline.windows import (
+    ScheduledWindow,
+    StreamedVideo,
+    Window,
+    WindowedVideo,
+    WindowLimits,
+    frames_within,
+)
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.registry import MODELS, build
 from coprop_plugin.types import (
@@ -214,7 +221,7 @@ class CoProp(nn.Module):
 
     def stream_part(
         self,
-        video: StreamedVideo,
+        video: WindowedVideo,
         points: ControlPoints | None = None,
         *,
         start: int = 0,
@@ -225,7 +232,7 @@ class CoProp(nn.Module):
         """Segment a part of an open video: `stream` for runs that resume or redo.
 
         Args:
-            video: The video, read as `window_limits` say.
+            video: A video, read as `window_limits` say; or a `ClipInHand`.
             points: Its control points, if they are known; else they are found.
             start: The frame to resume at, a keyframe. Results are those of an uninterrupted run.
             stop: The frame before which to stop, a keyframe. With it, the model is not run before
@@ -242,7 +249,7 @@ class CoProp(nn.Module):
                 `stop`.
         """
         audio, cut = video.audio, self.candidates
-        ahead = video.longest_segment(cut.segment_s, cut.most_frames(audio)) - 1 if cut else 0
+        ahead = frames_within(audio.times, cut.segment_s, cut.most_frames(audio)) - 1 if cut else 0
         # Names of the whole clip are the classes of its first frame already.
         whole = isinstance(self.backend, NamingBackend) or points is not None
         partial = whole or stop is not None or given
@@ -334,14 +341,8 @@ class CoProp(nn.Module):
         """
         clip = Clip.of(source, fps, sampling)
         points = self.named(ControlPoints(torch.ones(clip.num_frames), source="bare"), clip)
-        runner = BackendRunner(self.backend_of(points, clip.times))
-        every = torch.arange(clip.num_frames).split(runner.batch_size(clip))
-        logits = (row for batch in every for row in runner.logits(clip, batch.tolist()))
-        frames = (
-            MaskLogits.of_keyframe(row).result(index, time_s, True, runner.class_names)
-            for index, (row, time_s) in enumerate(zip(logits, clip.times.tolist(), strict=True))
-        )
-        return SegmentationResult(clip, points, list(on_cpu(frames)))
+        frames = bare_frames(self.backend_of(points, clip.times), clip)
+        return SegmentationResult(clip, points, list(frames))
 
     def anchor(self, clip: Clip, hook: Hook | None = None) -> ControlPoints:
         """Find the control points of a clip, Eq. (1).

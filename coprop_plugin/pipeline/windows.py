@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -156,6 +157,43 @@ def with_words(clip: Clip, points: ControlPoints) -> Clip:
     return replace(clip, words=points.words) if clip.words is None and points.words else clip
 
 
+class WindowedVideo(Protocol):
+    """What is segmented window by window: a `StreamedVideo`, or a `ClipInHand`."""
+
+    @property
+    def audio(self) -> Clip:
+        """The whole video; its frames may be absent."""
+        ...
+
+    def windows(
+        self, start: int = 0, stop: int | None = None, ahead: int = 0, with_context: bool = True
+    ) -> Iterable[Window]:
+        """Return the windows that hold the frames from `start` to `stop`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ClipInHand:
+    """A clip as a video of one window, for results one by one that are those of `segment`.
+
+    Args:
+        audio: The clip, frames and all.
+
+    Example:
+        >>> clip = Clip(torch.rand(3, 3, 8, 8), torch.zeros(48_000))
+        >>> [window.frames for window in ClipInHand(clip).windows()]
+        [range(0, 3)]
+    """
+
+    audio: Clip
+
+    def windows(
+        self, start: int = 0, stop: int | None = None, ahead: int = 0, with_context: bool = True
+    ) -> list[Window]:
+        """Return the one window; it holds all frames, and the context of each."""
+        return [Window.whole(self.audio)]
+
+
 class StreamedVideo:
     """A video file that is read in windows: probed once, its audio read once.
 
@@ -186,10 +224,6 @@ class StreamedVideo:
         self.info = media.probe(path, fps=fps, sampling=sampling, tracks=tracks)
         self.audio = _audio_of(self.info, self.limits)
 
-    def longest_segment(self, seconds: float, most_frames: int) -> int:
-        """Return the most frames of a segment that is cut after so many seconds or frames."""
-        return min(_frames_within(self.audio.times, seconds), most_frames)
-
     def windows(
         self,
         start: int = 0,
@@ -218,8 +252,8 @@ class StreamedVideo:
         """
         times, num_frames = self.audio.times, self.audio.num_frames
         height, width = self.audio.size
-        context = _frames_within(times, self.limits.context_s) + ahead
-        longest = _frames_within(times, self.limits.window_s)
+        context = frames_within(times, self.limits.context_s) + ahead
+        longest = frames_within(times, self.limits.window_s)
         before, after = (context, context) if with_context else (0, ahead)
         # Longer windows compute less of the context's audio twice.
         least = context if with_context else max(ahead, context // 4)
@@ -308,7 +342,18 @@ def _audio_of(info: media.VideoInfo, limits: WindowLimits) -> Clip:
     )
 
 
-def _frames_within(times: Tensor, seconds: float) -> int:
-    """Return the largest number of frames that lie within some seconds after any frame."""
+def frames_within(times: Tensor, seconds: float, most: int | None = None) -> int:
+    """Return the largest number of frames that lie within some seconds after any frame.
+
+    Args:
+        times: Of the frames, `[T]` seconds, rising.
+        seconds: How long.
+        most: No more frames than these.
+
+    Example:
+        >>> frames_within(torch.arange(10), 3.0), frames_within(torch.arange(10), 3.0, most=2)
+        (4, 2)
+    """
     ends = torch.searchsorted(times, times + seconds, right=True)
-    return int((ends - torch.arange(len(times))).max())
+    found = int((ends - torch.arange(len(times))).max())
+    return found if most is None else min(found, most)

@@ -1,6 +1,6 @@
 """AVISeg, long videos with every sounding instance (Guo et al., arXiv:2310.18709)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from coprop_plugin.benchmark.datasets.instances_file import (
 from coprop_plugin.benchmark.datasets.listing import Row, of_ids
 from coprop_plugin.benchmark.datasets.read_pictures import fitted
 from coprop_plugin.errors import DatasetError
-from coprop_plugin.media import read_waveform
+from coprop_plugin.media import ROWS_IN_MEMORY, read_waveform, stacked_rows
 from coprop_plugin.registry import DATASETS
 from coprop_plugin.types import Clip
 
@@ -39,6 +39,8 @@ class AVISeg(AVSDataset):
             name with `JPEGImages/NAME/*.jpg` and `WAVAudios/NAME.wav`.
         split: `"train"`, `"val"`, `"test"`, or None for all that there are.
         ids: Only these videos: names of their folders, or a file with one a line.
+        in_memory: Frames of a video, or masks, that take more bytes are kept in a temporary file
+            and read where they are used; the audio is held.
         **options: Those of `AVSDataset`; there is no other table, and there are no log-mel files.
 
     Raises:
@@ -57,9 +59,11 @@ class AVISeg(AVSDataset):
         root: str | Path,
         split: str | None = "test",
         ids: Sequence[str] | str | Path | None = None,
+        *,
+        in_memory: int = ROWS_IN_MEMORY,
         **options: Any,
     ) -> None:
-        self.root, self.split = Path(root), split
+        self.root, self.split, self.in_memory = Path(root), split, in_memory
         self._set_options(**options)
         files = [self.root / f"{name}.json" for name in ((split,) if split else SPLITS)]
         self.path = files[0] if split else self.root
@@ -104,15 +108,19 @@ class AVISeg(AVSDataset):
     def masks(self, index: int) -> tuple[Tensor, Tensor]:
         """Read only the true masks of a video, one frame at a time."""
         video = self.videos[self.rows[index].id]
-        frames = []
+        number = len(video.frames)
+        masks = stacked_rows(self._labels(video), number, self.in_memory)
+        return masks, torch.ones(number, dtype=torch.bool)
+
+    def _labels(self, video: InstanceVideo) -> Iterator[np.ndarray]:
+        """Yield the classes of each frame `[H, W]` int64."""
         for t in range(len(video.frames)):
             labels = np.zeros(video.size, dtype=np.uint8)
             instances = track_masks(video.tracks, t, video.size).numpy()
             for track, mask in zip(video.tracks, instances, strict=True):
                 labels[mask] = track.class_id
             picture = fitted(Image.fromarray(labels), self.size, self.resize, is_mask=True)
-            frames.append(torch.from_numpy(np.array(picture)))
-        return torch.stack(frames).long(), torch.ones(len(frames), dtype=torch.bool)
+            yield np.array(picture).astype(np.int64)
 
     def _read_masks(self, paths: Sequence[Path]) -> Tensor:
         raise NotImplementedError("The masks are in the table.")

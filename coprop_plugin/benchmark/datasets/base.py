@@ -20,7 +20,7 @@ from coprop_plugin.benchmark.datasets.read_pictures import Resize, read_frames
 from coprop_plugin.benchmark.datasets.sample import Sample
 from coprop_plugin.benchmark.datasets.words_file import LABELS, Words, read_words
 from coprop_plugin.errors import DatasetError, DatasetWarning
-from coprop_plugin.media import read_waveform
+from coprop_plugin.media import ROWS_IN_MEMORY, read_waveform
 from coprop_plugin.types import Clip
 
 LogMel = Literal["wav", "pkl", "none"]
@@ -56,6 +56,7 @@ class AVSDataset(Dataset[Sample], ABC):
     table = ""
     columns: tuple[str, ...] = ("split",)
     id_column: str | None = None
+    in_memory = ROWS_IN_MEMORY
 
     def __init__(
         self,
@@ -138,7 +139,8 @@ class AVSDataset(Dataset[Sample], ABC):
             MediaError: If its audio cannot be read.
         """
         row = self.rows[index]
-        clip = self._clip(row, read_frames(self.frame_files(row), self.size, self.resize))
+        files = self.frame_files(row)
+        clip = self._clip(row, read_frames(files, self.size, self.resize, self.in_memory))
         return replace(clip, words=self._words(index))
 
     def _words(self, index: int) -> tuple[str, ...] | None:

@@ -2,18 +2,18 @@
 
 import glob
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from coprop_plugin.errors import DatasetError, DatasetWarning
 from coprop_plugin.limits import PIXELS
+from coprop_plugin.media import ROWS_IN_MEMORY, stacked_rows
 from coprop_plugin.media.masks import avsbench_palette
 
 Resize = Literal["squash", "crop"]
@@ -28,14 +28,19 @@ _UNKNOWN = 255
 _DAMAGE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
-def read_frames(paths: Sequence[Path], size: int | None, resize: Resize) -> Tensor:
-    """Read images as `[T, 3, H, W]` uint8 RGB, resized by `fitted`.
+def read_frames(
+    paths: Sequence[Path],
+    size: int | None,
+    resize: Resize,
+    in_memory: int = ROWS_IN_MEMORY,
+) -> Tensor:
+    """Read images as `[T, 3, H, W]` uint8 RGB, resized by `fitted`; see `stacked_rows`.
 
     Raises:
         DatasetError: If one is missing or damaged, or they differ in size.
     """
     frames = (np.array(fitted(_rgb(_opened(path), path), size, resize)) for path in paths)
-    return _stacked(frames, paths).permute(0, 3, 1, 2)
+    return _stacked(frames, paths, in_memory).permute(0, 3, 1, 2)
 
 
 def read_masks(
@@ -183,21 +188,22 @@ def _opened(path: Path) -> Image.Image:
         ) from error
 
 
-def _stacked(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> Tensor:
-    """Stack arrays of one shape, each as soon as it is read: no two copies are in memory."""
-    stacked: np.ndarray | None = None
-    for row, (array, path) in enumerate(zip(arrays, paths, strict=True)):
-        if stacked is None:
-            stacked = np.empty((len(paths), *array.shape), array.dtype)
-        if array.shape != stacked[row].shape:
-            height, width = stacked[row].shape[:2]
+def _stacked(
+    arrays: Iterable[np.ndarray], paths: Sequence[Path], in_memory: int = ROWS_IN_MEMORY
+) -> Tensor:
+    return stacked_rows(_of_one_size(arrays, paths), len(paths), in_memory)
+
+
+def _of_one_size(arrays: Iterable[np.ndarray], paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    first: tuple[int, ...] = ()
+    for array, path in zip(arrays, paths, strict=True):
+        first = first or array.shape
+        if array.shape != first:
             raise DatasetError(
                 f"{path} is {array.shape[1]}x{array.shape[0]} pixels, {paths[0].name} is "
-                f"{width}x{height}. Give the data set a `size`."
+                f"{first[1]}x{first[0]}. Give the data set a `size`."
             )
-        stacked[row] = array
-    assert stacked is not None
-    return torch.from_numpy(stacked)
+        yield array
 
 
 @lru_cache(maxsize=2)

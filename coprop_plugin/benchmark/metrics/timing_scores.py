@@ -5,6 +5,7 @@ from statistics import median
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from coprop_plugin.benchmark.metrics.alignment import (
     ALIGNMENT_THRESHOLDS,
@@ -20,6 +21,7 @@ from coprop_plugin.benchmark.metrics.onsets import (
     matched_control_points,
 )
 from coprop_plugin.errors import MetricError
+from coprop_plugin.types import ControlPoints
 
 BoundaryScope = Literal["class", "any"]
 """Whose onsets and offsets count: of each class, or of any sound."""
@@ -57,6 +59,11 @@ class AlignmentScores(Meter[dict[str, list[float]]]):
         return {
             name: rows[:, chosen].sum(1).tolist() for name, chosen in outcome.frame_sets().items()
         }
+
+    def join(self, pieces: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
+        """Return the record of a clip from those of pieces of it."""
+        columns = {name: zip(*(p[name] for p in pieces), strict=True) for name in pieces[0]}
+        return {name: [sum(column) for column in rows] for name, rows in columns.items()}
 
     def summarise(self, records: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
         """Return `AR@...`, `AR`, `silent_FPR`, `silent_area`, `missed_rate`, and the counts.
@@ -128,18 +135,31 @@ class BoundaryScores(Meter[tuple[BoundaryErrors, BoundaryErrors]]):
 
     def measure(self, outcome: Outcome) -> tuple[BoundaryErrors, BoundaryErrors]:
         """Compare onsets and offsets of every class, or of any sound."""
-        onsets, offsets = BoundaryErrors(), BoundaryErrors()
         if not bool(outcome.labelled.all()):
-            return onsets, offsets
+            return BoundaryErrors(), BoundaryErrors()
+        return self.compare(*self.sounding(outcome), outcome.times)
+
+    def sounding(self, outcome: Outcome) -> tuple[Tensor, Tensor]:
+        """Return which classes sound by the prediction and in truth, both `[T, C - 1]` bool."""
         num_classes = max(outcome.num_classes, 2)
         predicted = sounding_classes(outcome.masks, num_classes, self.min_area)
-        true = sounding_classes(outcome.truth, num_classes)
+        return predicted, sounding_classes(outcome.truth, num_classes)
+
+    def compare(
+        self, predicted: Tensor, true: Tensor, times: Tensor
+    ) -> tuple[BoundaryErrors, BoundaryErrors]:
+        """Return the record of a clip from what `sounding` says of its frames.
+
+        Args:
+            predicted: `[T, C - 1]` bool.
+            true: The same.
+            times: `[T]`, time stamps in seconds.
+        """
+        onsets, offsets = BoundaryErrors(), BoundaryErrors()
         if self.scope == "any":
             predicted, true = predicted.any(1, keepdim=True), true.any(1, keepdim=True)
         for column in (predicted | true).any(0).nonzero().flatten().tolist():
-            of_class = boundary_errors(
-                predicted[:, column], true[:, column], outcome.times, self.window_s
-            )
+            of_class = boundary_errors(predicted[:, column], true[:, column], times, self.window_s)
             onsets, offsets = onsets + of_class[0], offsets + of_class[1]
         return onsets, offsets
 
@@ -187,7 +207,12 @@ class ControlPointScores(Meter[list[tuple[int, int, int]] | None]):
 
     def measure(self, outcome: Outcome) -> list[tuple[int, int, int]] | None:
         """Count pairs, predicted and true points at each tolerance."""
-        points, true = outcome.control_points, outcome.true_control_points
+        return self.compare(outcome.control_points, outcome.true_control_points)
+
+    def compare(
+        self, points: ControlPoints | None, true: ControlPoints | None
+    ) -> list[tuple[int, int, int]] | None:
+        """Return the record of a clip from its predicted and its true control points."""
         if points is None or true is None:
             return None
         return [matched_control_points(points, true, tolerance) for tolerance in self.tolerances]

@@ -14,11 +14,12 @@ from coprop_plugin.benchmark.plug_and_play.rows import (
     default_rows,
     without_audio,
 )
-from coprop_plugin.benchmark.plug_and_play.run_rows import plug_and_play
+from coprop_plugin.benchmark.plug_and_play.run_rows import BenchLimits, plug_and_play
 from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
 from coprop_plugin.benchmark.plug_and_play.wrong_keyframes import WrongKeyframes
 
 __all__ = [
+    "BenchLimits",
     "Cost",
     "Report",
     "Row",

@@ -5,6 +5,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from coprop_plugin.benchmark.metrics import (
     AlignmentScores,
@@ -16,6 +17,7 @@ from coprop_plugin.benchmark.metrics import (
     SemanticProtocol,
     SemanticScores,
 )
+from coprop_plugin.types import ControlPoints
 
 PARTS: dict[str, tuple[str, bool] | None] = {
     "all": None,
@@ -33,31 +35,75 @@ _PEAKS = ("peak_mb", "gpu_mb")
 _PROTOCOLS: dict[str, SemanticProtocol] = {"avsbench_": "avsbench", "class_": "dataset"}
 
 
-def measure(outcome: Outcome) -> dict[str, Any]:
-    """Return the record of one clip in JSON types, for `scores_of`."""
-    masks = MaskScores()
-    masks.update(outcome)
-    boundaries = BoundaryScores().measure(outcome)
-    scored = masks.compute()
-    points = outcome.true_control_points
-    return {
-        "painted": float((outcome.masks > 0).float().mean()),
-        "changes": None if points is None else len(points) > 1,
-        "silence": bool((~outcome.truth.flatten(1).any(1) & outcome.labelled).any()),
-        "masks": {name: s for name, s in scored.items() if name.startswith(_MASKS)},
-        "alignment": AlignmentScores().measure(outcome),
-        "boundaries": [[e.errors_s, e.missed, e.spurious] for e in boundaries],
-        "control_points": ControlPointScores().measure(outcome),
-        "classes": _classes(outcome) if outcome.num_classes > 1 else None,
-    }
+class ClipScores:
+    """The scores of one clip from its prediction piece by piece, so that it may have any length.
 
+    Of a frame only sums are kept, and which classes sound.
 
-def _classes(outcome: Outcome) -> dict[str, Any]:
-    meters = {
-        prefix: SemanticScores(outcome.num_classes, protocol)
-        for prefix, protocol in _PROTOCOLS.items()
-    }
-    return {name: meter.measure(outcome)["all"].tolist() for name, meter in meters.items()}
+    Example:
+        >>> scores = ClipScores()
+        >>> for _ in range(2):
+        ...     scores.add(Outcome(torch.ones(5, 8, 8).long(), torch.ones(5, 8, 8).long()))
+        >>> scores.record(None, None)["alignment"]["all"][3]
+        10.0
+    """
+
+    def __init__(self) -> None:
+        self._masks: list[dict[str, Any]] = []
+        self._alignment: list[dict[str, list[float]]] = []
+        self._sounding: list[tuple[Tensor, Tensor]] = []
+        self._times: list[Tensor] = []
+        self._classes: dict[str, list[dict[str, Tensor]]] = {name: [] for name in _PROTOCOLS}
+        self._num_classes = 1
+        self._painted = self._pixels = 0
+        self._has_silence, self._is_labelled = False, True
+
+    def add(self, outcome: Outcome) -> None:
+        """Add the next frames; an outcome's own control points do not count."""
+        self._masks.append(MaskScores().measure(outcome))
+        self._alignment.append(AlignmentScores().measure(outcome))
+        self._sounding.append(BoundaryScores().sounding(outcome))
+        self._times.append(outcome.times)
+        self._num_classes = outcome.num_classes
+        for name, meter in self._meters().items():
+            self._classes[name].append(meter.measure_piece(outcome))
+        self._painted += int((outcome.masks > 0).sum())
+        self._pixels += outcome.masks.numel()
+        self._has_silence |= bool((~outcome.truth.flatten(1).any(1) & outcome.labelled).any())
+        self._is_labelled &= bool(outcome.labelled.all())
+
+    def record(self, points: ControlPoints | None, true: ControlPoints | None) -> dict[str, Any]:
+        """Return the record of the clip in JSON types, for `scores_of`.
+
+        Args:
+            points: The predicted control points, if any.
+            true: The true control points, if known.
+        """
+        masks, times = MaskScores(), torch.cat(self._times)
+        scored = masks.summarise([masks.join(self._masks)])
+        boundaries = BoundaryErrors(), BoundaryErrors()
+        if self._is_labelled:
+            predicted, sounding = map(torch.cat, zip(*self._sounding, strict=True))
+            boundaries = BoundaryScores().compare(predicted, sounding, times)
+        classes = {
+            name: meter.join(self._classes[name], len(times))["all"].tolist()
+            for name, meter in self._meters().items()
+        }
+        return {
+            "painted": self._painted / self._pixels,
+            "changes": None if true is None else len(true) > 1,
+            "silence": self._has_silence,
+            "masks": {name: s for name, s in scored.items() if name.startswith(_MASKS)},
+            "alignment": AlignmentScores().join(self._alignment),
+            "boundaries": [[e.errors_s, e.missed, e.spurious] for e in boundaries],
+            "control_points": ControlPointScores().compare(points, true),
+            "classes": classes or None,
+        }
+
+    def _meters(self) -> dict[str, SemanticScores]:
+        """Return the scores of classes, none of binary masks."""
+        protocols = _PROTOCOLS if self._num_classes > 1 else {}
+        return {name: SemanticScores(self._num_classes, p) for name, p in protocols.items()}
 
 
 def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -69,7 +115,7 @@ def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     clips.
 
     Args:
-        records: Records of `measure` with the fields of `Cost`.
+        records: Records of `ClipScores` with the fields of `Cost`.
 
     Returns:
         Scores by name, None where undefined.
@@ -90,7 +136,7 @@ def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _boundaries(sides: Sequence[Sequence[Any]]) -> tuple[BoundaryErrors, BoundaryErrors]:
-    """Read the errors of onsets and offsets that `measure` wrote."""
+    """Read the errors of onsets and offsets that `ClipScores` wrote."""
     onsets, offsets = (BoundaryErrors(tuple(e), *counts) for e, *counts in sides)
     return onsets, offsets
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from coprop_plugin.types import ControlPoints
 
+_PIECE_BYTES = 2**22
+
 _PLAIN = (str, bytes, bool, int, float, complex, type(None))
 
 
@@ -111,8 +113,12 @@ class _Digest:
 
     def _tensor(self, tensor: Tensor) -> None:
         self._word("tensor", tensor.dtype, tuple(tensor.shape))
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        self._hash.update(flat.view(torch.uint8).numpy().tobytes())
+        rows = tensor.detach().reshape(1) if tensor.ndim == 0 else tensor.detach()
+        # In pieces: there may be more of them than fit into memory.
+        size = max(1, _PIECE_BYTES * len(rows) // max(1, rows.nbytes))
+        for piece in rows.split(size):
+            flat = piece.cpu().contiguous().reshape(-1)
+            self._hash.update(flat.view(torch.uint8).numpy().data)
 
     def _object(self, thing: Any) -> None:
         self._word(type(thing).__module__, type(thing).__qualname__)

@@ -3,8 +3,9 @@
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.benchmark.datasets import Sample, Samples
 from coprop_plugin.benchmark.metrics import Outcome
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report, versions, versions_stamp
-from coprop_plugin.benchmark.plug_and_play.clip_scores import measure
+from coprop_plugin.benchmark.plug_and_play.clip_scores import ClipScores
 from coprop_plugin.benchmark.plug_and_play.cost import Cost, measured
 from coprop_plugin.benchmark.plug_and_play.fingerprints import clip_fingerprint, fingerprint
 from coprop_plugin.benchmark.plug_and_play.record_file import RecordFile, key_of
@@ -24,7 +25,11 @@ from coprop_plugin.benchmark.plug_and_play.rows import (
     default_rows,
     propagators_of,
 )
-from coprop_plugin.benchmark.plug_and_play.shared_keyframes import SharedKeyframes, TrueKeyframes
+from coprop_plugin.benchmark.plug_and_play.shared_keyframes import (
+    KEPT_BYTES,
+    SharedKeyframes,
+    TrueKeyframes,
+)
 from coprop_plugin.benchmark.plug_and_play.worst_clips import (
     ScoredClip,
     with_worst,
@@ -44,22 +49,35 @@ from coprop_plugin.errors import (
     short_reason,
 )
 from coprop_plugin.layers.eval_mode import device_of
-from coprop_plugin.pipeline import CoProp
+from coprop_plugin.pipeline import ClipInHand, CoProp, bare_frames
 from coprop_plugin.pipeline.preset_options import PRESETS
 from coprop_plugin.pipeline.progress import progress_hook
 from coprop_plugin.propagation.resolve import WEIGHTS, as_propagator
 from coprop_plugin.types import (
     ControlPointProvider,
     ControlPoints,
+    FrameResult,
     Hook,
     KeyframeBackend,
     NamingBackend,
     Propagator,
-    SegmentationResult,
     SharingBackend,
 )
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BenchLimits:
+    """How much of a clip `plug_and_play` holds in memory, whatever its length.
+
+    Args:
+        piece_pixels: Frames are scored in pieces of so many pixels: 41 frames of 224 x 224.
+        kept_bytes: Of the logits that rows share, see `SharedKeyframes`.
+    """
+
+    piece_pixels: int = 2**21
+    kept_bytes: int = KEPT_BYTES
 
 
 def plug_and_play(
@@ -75,6 +93,7 @@ def plug_and_play(
     worst: int = 0,
     settings: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
+    limits: BenchLimits | None = None,
     hook: Hook | None = None,
     progress: bool = False,
 ) -> Report:
@@ -106,6 +125,7 @@ def plug_and_play(
         settings: Options that decide the clips besides their ids, e.g. their size, in JSON types;
             part of the key of a record, and of the report.
         about: What else to put into the report.
+        limits: How much of a long clip is held in memory.
         hook: Called as `hook("benchmark", record, done, total)` after each clip and row.
         progress: Whether to show a progress bar on stderr.
 
@@ -139,7 +159,9 @@ def plug_and_play(
     ids = {name: _ids(samples) for name, samples in data.items()}
     if not backends or not rows or not any(ids.values()):
         raise DatasetError("Expected backends, rows and clips, got none of one: nothing to do.")
-    bench = _Bench(backends, rows, propagators, providers or {}, dict(settings or {}), wrong)
+    bench = _Bench(
+        backends, rows, propagators, providers or {}, dict(settings or {}), wrong, limits
+    )
     total = sum(map(len, ids.values())) * len(bench.cells)
     done, failures = 0, []
     records: dict[Cell, dict[str, list[dict[str, Any]]]] = {cell: {} for cell in bench.cells}
@@ -186,7 +208,9 @@ class _Bench:
         providers: Mapping[str, ControlPointProvider],
         settings: Mapping[str, Any],
         wrong: float,
+        limits: BenchLimits | None,
     ) -> None:
+        self.limits = limits or BenchLimits()
         self.backends = {name: find_backend(model) for name, model in backends.items()}
         self.rows = {row.name: row for row in (Row.of(name, providers) for name in rows)}
         self.propagators = propagators_of(list(self.rows.values()), propagators)
@@ -241,8 +265,10 @@ class _Bench:
 
     def picture(self, cell: Cell, sample: Sample) -> str:
         """Segment a clip once more; returns a picture of it, see `worst_picture`."""
-        result, *_ = _ClipWork(self, sample).segmented(*cell)
-        return worst_picture(result, sample.masks)
+        work = _ClipWork(self, sample)
+        points, _, shared = work.prepared(*cell)
+        frames, _ = work.frames(*cell, points, shared)
+        return worst_picture(sample.clip, frames, sample.masks)
 
     def _key(self, cell: Cell, clip: ClipKey) -> str:
         row = self.rows[cell[1]]
@@ -258,7 +284,7 @@ class _ClipWork:
 
     def __init__(self, bench: _Bench, sample: Sample) -> None:
         self.bench, self.sample = bench, sample
-        self.keyframes = {n: SharedKeyframes(b) for n, b in bench.backends.items()}
+        self.keyframes = {n: self._shared(b) for n, b in bench.backends.items()}
         self._points: dict[str, tuple[ControlPoints, Cost]] = {}
         # Of backends whose classes are names: named control points of a row, and its keyframes.
         self._named: dict[tuple[str, str], tuple[ControlPoints, Cost]] = {}
@@ -266,18 +292,30 @@ class _ClipWork:
         clip_sha256 = clip_fingerprint(sample.clip.frames, sample.clip.waveform, sample.masks)
         self._stamps = {"clip_sha256": clip_sha256, "versions": versions_stamp()}
 
-    def record(self, name: str, row_name: str) -> dict[str, Any]:
-        """Run one row; returns its scores and its cost."""
-        result, cost, calls = self.segmented(name, row_name)
-        outcome = outcome_of(result, self.sample, self.bench.rows[row_name])
-        about = {"calls": calls, "audio": self.sample.audio, **self._stamps}
-        return measure(outcome) | asdict(cost) | about
+    def _shared(self, backend: KeyframeBackend) -> SharedKeyframes:
+        return SharedKeyframes(backend, self.bench.limits.kept_bytes)
 
-    def segmented(self, name: str, row_name: str) -> tuple[SegmentationResult, Cost, float]:
-        """Run one row; returns its result, its cost and the calls of the model a frame."""
+    def record(self, name: str, row_name: str) -> dict[str, Any]:
+        """Run one row, a piece of the clip at a time; returns its scores and its cost."""
+        sample, scores, num_used = self.sample, ClipScores(), 0
+        points, cost, shared = self.prepared(name, row_name)
+        frames, points = self.frames(name, row_name, points, shared)
+        height, width = sample.clip.size
+        size = max(1, self.bench.limits.piece_pixels // (height * width))
+        for _ in range(0, sample.num_frames, size):
+            piece, own = shared.cost_alone(lambda: list(islice(frames, size)))
+            cost, num_used = cost + own, num_used + shared.num_used
+            scores.add(outcome_of(piece, sample))
+        found = None if self.bench.rows[row_name].is_bare else points
+        about = {"calls": num_used / sample.num_frames, "audio": sample.audio, **self._stamps}
+        return scores.record(found, sample.control_points) | asdict(cost) | about
+
+    def frames(
+        self, name: str, row_name: str, points: ControlPoints, shared: SharedKeyframes
+    ) -> tuple[Iterator[FrameResult], ControlPoints]:
+        """Return one row's results, frame by frame as they are made, and its control points."""
         backend, wrong = self.bench.scored_backends[name]
         row, sample = self.bench.rows[row_name], self.sample
-        points, cost, shared = self._prepared(row, backend)
         keyframes: KeyframeBackend = shared
         if row.true_keyframes:
             num_classes = 1 if sample.num_classes == 1 else shared.num_classes
@@ -291,16 +329,18 @@ class _ClipWork:
         if row.preset:
             options = dict(preset=row.preset)
         model = CoProp(keyframes, as_provider(points), propagator, device, **options)
-        segment = model.segment_bare if row.is_bare else model.segment
-        result, own = shared.cost_alone(lambda: segment(sample.clip))
-        return result, cost + own, shared.num_used / sample.clip.num_frames
+        if row.is_bare:
+            return bare_frames(keyframes, sample.clip), points
+        points = model.anchor(sample.clip)
+        return model.stream_part(ClipInHand(sample.clip), points), points
 
-    def _prepared(self, row: Row, name: str) -> tuple[ControlPoints, Cost, SharedKeyframes]:
+    def prepared(self, name: str, row_name: str) -> tuple[ControlPoints, Cost, SharedKeyframes]:
         """Return a row's control points, what they cost, and the keyframes of a backend.
 
         A backend whose classes are names finds what sounds in the segment of a keyframe, as in a
         run; alone, without segments, what sounds around each frame.
         """
+        name, row = self.bench.scored_backends[name][0], self.bench.rows[row_name]
         backend = self.bench.backends[name]
         points, cost = self.points(row, backend)
         if row.is_bare or not isinstance(backend, NamingBackend):
@@ -310,7 +350,7 @@ class _ClipWork:
             clip = self.sample.clip
             named, more = measured(lambda: backend.name_sounds(clip, points))
             self._named[key] = named, cost + more
-            self._named_keyframes[key] = SharedKeyframes(backend.for_clip(named, clip.times))
+            self._named_keyframes[key] = self._shared(backend.for_clip(named, clip.times))
         return *self._named[key], self._named_keyframes[key]
 
     def points(self, row: Row, backend: KeyframeBackend) -> tuple[ControlPoints, Cost]:
@@ -339,15 +379,17 @@ class _ClipWork:
         return f"of {id(backend)}" if own and isinstance(backend, NamingBackend) else row.points
 
 
-def outcome_of(result: SegmentationResult, sample: Sample, row: Row) -> Outcome:
-    """Return the prediction of a row beside the truth.
+def outcome_of(results: Sequence[FrameResult], sample: Sample) -> Outcome:
+    """Return the predictions of consecutive frames beside the truth.
 
     If the truth is binary, all classes of the model count as one.
 
     Raises:
         MetricError: If model and data have different numbers of classes.
     """
-    num_classes, masks = result.frame_results[0].num_classes, result.masks
+    num_classes = results[0].num_classes
+    masks = torch.stack([frame.mask for frame in results]).long()
+    rows = slice(results[0].index, results[-1].index + 1)
     if num_classes > 1 and sample.num_classes == 1:
         num_classes, masks = 1, (masks > 0).long()
     if num_classes not in (1, sample.num_classes):
@@ -357,15 +399,12 @@ def outcome_of(result: SegmentationResult, sample: Sample, row: Row) -> Outcome:
         )
     return Outcome(
         masks,
-        sample.masks,
-        # Not the probabilities of all classes, which of a long clip take gigabytes.
-        result.sounding_probs[:, None],
+        sample.masks[rows],
+        torch.stack([frame.sounding_prob for frame in results])[:, None],
         num_classes,
-        result.clip.times,
-        sample.labelled,
-        torch.tensor([frame.is_keyframe for frame in result.frame_results]),
-        None if row.is_bare else result.control_points,
-        sample.control_points,
+        sample.clip.times[rows],
+        sample.labelled[rows],
+        torch.tensor([frame.is_keyframe for frame in results]),
     )
 
 

@@ -10,6 +10,9 @@ from coprop_plugin.layers.eval_mode import evaluating
 from coprop_plugin.types import Clip, KeyframeBackend
 
 _CERTAIN = 10.0
+KEPT_BYTES = 2**29
+"""Most bytes of logits kept for other rows: 512 MB, 37 frames of 71 classes at 224 pixels."""
+
 _Key = tuple[int, float, tuple[str, ...] | None]
 """A frame, the time of its audio window, and the words of its clip."""
 
@@ -18,17 +21,19 @@ class SharedKeyframes:
     """A backend for one clip that runs another backend on each frame once.
 
     A frame with its audio window at another time (see `Clip.heard_at`), or with other words, counts
-    as another frame.
+    as another frame. Of a long clip only the first frames are kept; it is run again on the others.
 
     Args:
         backend: The backend to run.
+        kept_bytes: Most bytes of logits that are kept.
 
     Attributes:
         num_used: How many frames the last work of `cost_alone` had segmented.
     """
 
-    def __init__(self, backend: KeyframeBackend) -> None:
+    def __init__(self, backend: KeyframeBackend, kept_bytes: int = KEPT_BYTES) -> None:
         self.backend, self.num_classes = backend, backend.num_classes
+        self._room = kept_bytes
         self._known: dict[_Key, tuple[Tensor, Cost]] = {}
         # Of the current work: the cost of runs of the backend, and of the keyframes it used.
         self._spent = self._used = Cost()
@@ -39,14 +44,18 @@ class SharedKeyframes:
         words = None if clip.words is None else tuple(clip.words)
         keys = [(index, float(clip.listening_times[index]), words) for index in indices]
         new = [key for key in keys if key not in self._known]
+        found = {key: self._known[key] for key in keys if key in self._known}
         if new:
             logits, cost = measured(lambda: self._run(clip, [index for index, *_ in new]))
             share = cost.shared_by(len(new))
-            self._known |= {key: (row, share) for key, row in zip(new, logits, strict=True)}
+            found |= {key: (row, share) for key, row in zip(new, logits, strict=True)}
+            if logits.nbytes <= self._room:
+                self._room -= logits.nbytes
+                self._known |= found
             self._spent += cost
         self.num_used += len(keys)
-        self._used = sum((self._known[key][1] for key in keys), self._used)
-        return torch.stack([self._known[key][0] for key in keys])
+        self._used = sum((found[key][1] for key in keys), self._used)
+        return torch.stack([found[key][0] for key in keys])
 
     def cost_alone(self, work: Callable[[], Made]) -> tuple[Made, Cost]:
         """Do work that uses keyframes; returns its cost as if none of them had been known."""

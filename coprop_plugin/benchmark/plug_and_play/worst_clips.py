@@ -1,7 +1,7 @@
 """Pictures of the clips that a model segments worst."""
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from coprop_plugin import media
 from coprop_plugin.benchmark.plug_and_play.bench_report import Report
 from coprop_plugin.report.images import jpeg_uri
-from coprop_plugin.types import SegmentationResult
+from coprop_plugin.types import Clip, FrameResult
 
 ScoredClip = tuple[float, str, int]
 """The M_J of a clip, its set and its index in it."""
@@ -58,23 +58,25 @@ def with_worst(
     return replace(report, results=results)
 
 
-def worst_picture(result: SegmentationResult, truth: Tensor) -> str:
+def worst_picture(clip: Clip, results: Iterable[FrameResult], truth: Tensor) -> str:
     """Return a JPEG in a data URI: a few frames with the predicted masks, below the true ones.
 
     Args:
-        result: The prediction.
+        clip: The clip.
+        results: The prediction of each frame, in order.
         truth: `[T, H, W]`, the true masks.
     """
-    number = len(result.times)
+    number = clip.num_frames
     shown = np.unique(np.linspace(0, number - 1, min(number, _COLUMNS)).round().astype(int))
-    height, width = result.clip.size
+    masks = {frame.index: frame.mask for frame in results if frame.index in shown}
+    height, width = clip.size
     size = max(1, round(_HEIGHT * width / height)), _HEIGHT
     strip = Image.new(
         "RGB", (len(shown) * (size[0] + _GAP) - _GAP, 2 * _HEIGHT + _GAP), (255, 255, 255)
     )
     for column, t in enumerate(shown.tolist()):
-        frame = (result.clip.rgb([t])[0].permute(1, 2, 0) * 255).round().byte().numpy()
-        for row, mask in enumerate((result.frame_results[t].mask, truth[t])):
+        frame = (clip.rgb([t])[0].permute(1, 2, 0) * 255).round().byte().numpy()
+        for row, mask in enumerate((masks[t], truth[t])):
             painted = Image.fromarray(media.paint(frame, mask.numpy())).resize(size)
             strip.paste(painted, (column * (size[0] + _GAP), row * (_HEIGHT + _GAP)))
     return jpeg_uri(strip, quality=60)
