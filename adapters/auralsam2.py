@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.calls import ModelCall, map_tensors
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, map_tensors
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
-from coprop_plugin.adapters.pictures import DATASET_SIZE, model_input, resize_logits
+from coprop_plugin.adapters.pictures import DATASET_SIZE, resize_logits
 from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 _MASKS = "multistep_pred_multimasks_high_res"
 
@@ -43,6 +43,7 @@ class AuralSAM2Backend(ClassChannelsBackend):
 
     family = "AuralSAM2"
     parts = ("v_model", "aural_fuser", "param", "forward_frame")
+    picture_options = dict(antialias=True, dataset_size=None, mode="bicubic")
     # A larger batch would be one clip for the model.
     frames_at_once = 1
 
@@ -55,17 +56,6 @@ class AuralSAM2Backend(ClassChannelsBackend):
     ) -> None:
         side = int(self._checked(model).param.image_size)
         super().__init__(model, num_channels=1, context=context, input_size=input_size or side)
-
-    def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
-        return model_input(
-            clip,
-            indices,
-            self.input_size,
-            antialias=True,
-            device=device,
-            dataset_size=None,
-            mode="bicubic",
-        )
 
     def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
         return clip_log_mel(clip, indices).expand(-1, 2, -1, -1)
@@ -97,13 +87,8 @@ class AuralSAM2Backend(ClassChannelsBackend):
         pictures = interpolate(self._pictures(frames), DATASET_SIZE, mode="area")
         expected = "pair of log-mel examples [2, 96, 64]"
         check_sound_of_call(spectrograms, len(pictures), expected, self.family, 4)
-        clip = Clip(
-            pictures,
-            times=avsbench_times(len(pictures)),
-            sampling="avsbench",
-            log_mel=spectrograms.detach().cpu().float().mean(1, keepdim=True),
-        )
-        return ModelCall([clip], [range(len(clip))], len(clip), arguments)
+        log_mel = spectrograms.detach().cpu().float().mean(1, keepdim=True)
+        return ModelCall.of_clip(avsbench_clip(pictures, log_mel=log_mel), arguments)
 
     def _runs_whole(self, call: ModelCall, rows: list[int]) -> bool:
         # Frames share sounds and memory: the window of every keyframe is the whole clip.

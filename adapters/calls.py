@@ -8,7 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.types import Clip, UnpackedCall, named
+from coprop_plugin.types import Clip, UnpackedCall, avsbench_times, named
+
+
+def avsbench_clip(frames: Tensor, **options: Any) -> Clip:
+    """Return the frames of a drop-in call as a clip of AVSBench: one a second.
+
+    Args:
+        frames: `[T, 3, H, W]`, not normalised.
+        **options: Those of `Clip`.
+    """
+    times = avsbench_times(len(frames))
+    return Clip(frames, times=times, sampling="avsbench", **options)
 
 
 class ModelCall(UnpackedCall):
@@ -46,6 +57,11 @@ class ModelCall(UnpackedCall):
         self.outputs: dict[int, Any] = {}
         self.keyframes: list[list[int]] = [[] for _ in clips]
         self.log_mel: Tensor | None = None
+
+    @classmethod
+    def of_clip(cls, clip: Clip, arguments: Sequence[Any]) -> "ModelCall":
+        """Return a call whose rows are the frames of one clip."""
+        return cls([clip], [range(len(clip))], len(clip), arguments)
 
     @property
     def real_rows(self) -> list[int]:

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.decibel_mel import as_log_mel, decibel_mel
-from coprop_plugin.adapters.pictures import model_input
 from coprop_plugin.adapters.sound import check_sound_of_call, seconds_of
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 
 @MODELS.register_module(name=["CAVPBackend", "cavp"])
@@ -38,6 +36,7 @@ class CAVPBackend(ClassChannelsBackend):
 
     family = "CAVP"
     parts = ("segment", "cross_att", "visual_projector", "audio_backbone")
+    picture_options = dict(antialias=True, dataset_size=None, mode="bicubic")
 
     def __init__(
         self,
@@ -51,17 +50,6 @@ class CAVPBackend(ClassChannelsBackend):
         classifier = getattr(head, "classifier", head)
         super().__init__(
             model, num_channels=classifier.out_channels, context=context, input_size=input_size
-        )
-
-    def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
-        return model_input(
-            clip,
-            indices,
-            self.input_size,
-            antialias=True,
-            device=device,
-            dataset_size=None,
-            mode="bicubic",
         )
 
     def _audio_inputs(self, clip: Clip, indices: list[int]) -> Tensor:
@@ -90,13 +78,8 @@ class CAVPBackend(ClassChannelsBackend):
             )
         pictures = self._pictures(frames)
         check_sound_of_call(audio, len(pictures), "spectrogram [1, 96, 64]", "CAVP", 4)
-        clip = Clip(
-            pictures,
-            times=avsbench_times(len(pictures)),
-            sampling="avsbench",
-            log_mel=as_log_mel(audio.detach().cpu()),
-        )
-        return ModelCall([clip], [range(len(clip))], len(clip), arguments)
+        clip = avsbench_clip(pictures, log_mel=as_log_mel(audio.detach().cpu()))
+        return ModelCall.of_clip(clip, arguments)
 
     def _run_rows(self, call: ModelCall, rows: list[int]) -> tuple[list[int], Any]:
         frames, audio, *others = call.arguments

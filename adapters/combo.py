@@ -7,11 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.pictures import model_input
 from coprop_plugin.adapters.pre_masks import PreMasks, pre_mask_pictures
 from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.adapters.upstream import look_through
@@ -19,7 +18,7 @@ from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers.normalisation import denormalise
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 _FLAGS = ("vid_temporal_mask_flag", "gt_temporal_mask_flag")
 # Frames of the clips of AVSBench; of AVSBench-semantic some have 10.
@@ -58,6 +57,7 @@ class COMBOBackend(ClassChannelsBackend):
     # A larger batch would mix the sounds of several keyframes.
     shares_sounds, frames_at_once = True, 1
     gives_scores = True
+    picture_options: Mapping[str, Any] = dict(dataset_size=None)
 
     def __init__(
         self,
@@ -82,14 +82,7 @@ class COMBOBackend(ClassChannelsBackend):
         return _LONG if self.is_semantic and len(clip) > _SHORT else _SHORT
 
     def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
-        pictures = model_input(
-            clip,
-            indices,
-            self.input_size,
-            antialias=self.is_semantic,
-            device=device,
-            dataset_size=None,
-        )
+        pictures = super()._model_input(clip, indices, device)
         # It normalises pictures of 0 to 255 itself.
         return (denormalise(pictures) * 255).round()
 
@@ -138,13 +131,8 @@ class COMBOBackend(ClassChannelsBackend):
                 log_mel = log_mel[entry[_FLAGS[0]].flatten() != 0]
             length = len(entry["images"])
             check_sound_of_call(log_mel, length, "log-mel example", self.family)
-            clip = Clip(
-                entry["images"].detach().cpu().float() / 255,
-                times=avsbench_times(length),
-                sampling="avsbench",
-                log_mel=log_mel.detach().cpu().float(),
-            )
-            clips.append(clip)
+            pictures = entry["images"].detach().cpu().float() / 255
+            clips.append(avsbench_clip(pictures, log_mel=log_mel.detach().cpu().float()))
             rows.append(range(start, start + length))
             start += length
         return ModelCall(clips, rows, start, [batched_inputs])

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
@@ -18,7 +18,7 @@ from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.layers import device_of
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 
 @MODELS.register_module(name=["GAVSBackend", "gavs"])
@@ -110,16 +110,13 @@ class GAVSBackend(ClassChannelsBackend):
         pictures = torch.cat(
             [record["image"].reshape(1, 3, *self.input_size) for record in records]
         )
-        clip = Clip(
+        sound = torch.stack([record["audio"].reshape(-1) for record in records])
+        clip = avsbench_clip(
             undo_sam_input(pictures.detach().cpu().float(), size),
-            times=avsbench_times(len(records)),
-            sampling="avsbench",
             name=_name(batch_data[2]),
-            **self.audio_features.of_call(
-                torch.stack([record["audio"].reshape(-1) for record in records])
-            ),
+            **self.audio_features.of_call(sound),
         )
-        return ModelCall([clip], [range(len(clip))], len(clip), list(batch_data))
+        return ModelCall.of_clip(clip, list(batch_data))
 
     def _run_whole(self, call: ModelCall) -> Any:
         return self._run_rows(call, list(range(call.num_rows)))[1]

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.calls import ModelCall
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
@@ -14,7 +14,7 @@ from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.layers import device_of
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 
 @MODELS.register_module(name=["SAMABackend", "sama"])
@@ -67,13 +67,8 @@ class SAMABackend(ClassChannelsBackend):
         # They were enlarged from this size, which is enough to propagate at.
         pictures = interpolate(self._pictures(frames), DATASET_SIZE, mode="area")
         check_sound_of_call(log_mel, len(pictures), "log-mel example [1, 96, 64]", "SAMA-AVS", 4)
-        clip = Clip(
-            pictures,
-            times=avsbench_times(len(pictures)),
-            sampling="avsbench",
-            log_mel=log_mel.detach().cpu().float(),
-        )
-        return ModelCall([clip], [range(len(clip))], len(clip), [frames, log_mel])
+        clip = avsbench_clip(pictures, log_mel=log_mel.detach().cpu().float())
+        return ModelCall.of_clip(clip, [frames, log_mel])
 
     def _run_whole(self, call: ModelCall) -> Any:
         return (self._infer(*call.arguments),)

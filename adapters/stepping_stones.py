@@ -9,17 +9,17 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from coprop_plugin.adapters.calls import ModelCall, map_tensors
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, map_tensors
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.pictures import DATASET_SIZE, model_input, resize_logits
+from coprop_plugin.adapters.pictures import DATASET_SIZE, resize_logits
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, KeyframeBackend, avsbench_times
+from coprop_plugin.types import Clip, KeyframeBackend
 
 _BINARY = "post_process_binary_segmentation"
 _SEMANTIC = "post_process_semantic_segmentation"
@@ -61,6 +61,7 @@ class SteppingStonesBackend(ClassChannelsBackend):
     # A literal of the released code.
     released_size = 384
     gives_scores = True
+    picture_options = dict(antialias=True, dataset_size=None)
 
     def __init__(
         self,
@@ -91,11 +92,6 @@ class SteppingStonesBackend(ClassChannelsBackend):
     @property
     def _is_semantic(self) -> bool:
         return self._name == _SEMANTIC
-
-    def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
-        return model_input(
-            clip, indices, self.input_size, antialias=True, device=device, dataset_size=None
-        )
 
     def _audio_inputs(self, clip: Clip, indices: list[int]) -> tuple[Tensor, ...]:
         embeddings = self.audio_features(clip, indices)
@@ -146,14 +142,8 @@ class SteppingStonesBackend(ClassChannelsBackend):
         lengths = {name: len(batch[name]) for name in _PER_FRAME}
         if len(set(lengths.values())) > 1:
             raise AdapterError(f"Expected one of each per frame in a call of AAVS, got {lengths}.")
-        clip = Clip(
-            pictures,
-            times=avsbench_times(len(pictures)),
-            sampling="avsbench",
-            name=str(batch["vid"]),
-            **self.audio_features.of_call(batch["feat_aud"]),
-        )
-        return ModelCall([clip], [range(len(clip))], len(clip), [batch])
+        sound = self.audio_features.of_call(batch["feat_aud"])
+        return ModelCall.of_clip(avsbench_clip(pictures, name=str(batch["vid"]), **sound), [batch])
 
     def _run_whole(self, call: ModelCall) -> Any:
         return self._call(call.arguments[0])

@@ -1,7 +1,7 @@
 """Base class of the adapters of released AVS models."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ class UpstreamBackend(nn.Module):
         call_name: The model's own name of its call; a wrapped model has it, too.
         passed_names: Other attributes of the model that a wrapped model has, too.
         released_size: The input size that released weights were evaluated with.
+        picture_options: Options of `model_input`, where its data loader differs from AVSBench's.
         model: The given model itself.
         num_classes: 1 for binary models, 71 for AVSS.
         clip_length: Frames per window.
@@ -76,6 +77,7 @@ class UpstreamBackend(nn.Module):
     call_name: str = "forward"
     passed_names: tuple[str, ...] = ()
     released_size: int = 224
+    picture_options: Mapping[str, Any] = {}
 
     def __init__(
         self,
@@ -173,8 +175,8 @@ class UpstreamBackend(nn.Module):
 
     def _model_input(self, clip: Clip, indices: list[int], device: torch.device) -> Tensor:
         """Return frames as the model takes them, `[K, 3, h, w]`, on its device."""
-        semantic = self.num_classes > 1
-        return model_input(clip, indices, self.input_size, antialias=semantic, device=device)
+        options = {"antialias": self.num_classes > 1, **self.picture_options}
+        return model_input(clip, indices, self.input_size, device=device, **options)
 
     @abstractmethod
     def _audio_inputs(self, clip: Clip, indices: list[int]) -> Any:

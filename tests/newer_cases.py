@@ -218,6 +218,8 @@ def distance(case, keyframes, own):
     if case.name in ("aavs", "combo", "vct"):
         # VCT's masks are smaller than its pictures.
         own = interpolate(own, keyframes.shape[-2:], mode="bilinear")
+        # Random queries may all leave a pixel out: then no class has a larger share.
+        own = own.clamp_min(1e-30)
         shares = own / own.sum(1, keepdim=True)
         is_binary = keyframes.shape[1] == 1
         probs = keyframes.sigmoid() if is_binary else keyframes.softmax(1)

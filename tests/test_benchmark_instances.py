@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 import wave
 
 import make_tracks
@@ -9,13 +10,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from typer.testing import CliRunner
 
-from coprop_plugin.benchmark.datasets import AVISeg, is_dataset, open_folder
+from coprop_plugin.benchmark.datasets import AVISeg, Sample, is_dataset, open_folder
 from coprop_plugin.benchmark.metrics import VideoOverlaps, track_scores
+from coprop_plugin.benchmark.plug_and_play import BenchLimits, plug_and_play
 from coprop_plugin.cli import app
+from coprop_plugin.control_points.providers import from_masks
 from coprop_plugin.errors import DatasetError, MediaError, MetricError
 from coprop_plugin.media.coco import mask_of_run_lengths, run_lengths
+from coprop_plugin.types import Clip
 
 HEIGHT, WIDTH, SECONDS = 12, 20, 4
 # mAP, HOTA, DetA, AssA, FSLA and its parts in percent, as the script that was released with
@@ -34,29 +41,29 @@ def rectangle(left, top, right, bottom):
     return [[left, top, right, top, right, bottom, left, bottom]]
 
 
-def write_aviseg(root):
-    """Two videos: a dog that falls silent, and a dog beside a horse."""
+def write_aviseg(root, seconds=SECONDS):
+    """Two videos: a dog that falls silent after 2 s, and a dog beside a horse."""
     videos, annotations = [], []
     for number, name in enumerate(("street", "-farm_2"), 1):
         folder = root / "test" / "JPEGImages" / name
         folder.mkdir(parents=True)
-        files = [f"{name}/{t:05d}.jpg" for t in range(SECONDS)]
+        files = [f"{name}/{t:05d}.jpg" for t in range(seconds)]
         for file in files:
             Image.new("RGB", (WIDTH, HEIGHT), (40 * number, 0, 0)).save(folder.parent / file)
         size = dict(height=HEIGHT, width=WIDTH)
-        videos.append(dict(id=number, length=SECONDS, file_names=files, **size))
+        videos.append(dict(id=number, length=seconds, file_names=files, **size))
         (root / "test" / "WAVAudios").mkdir(exist_ok=True)
         with wave.open(str(root / "test" / "WAVAudios" / f"{name}.wav"), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(8_000)
-            file.writeframes(bytes(2 * 8_000 * SECONDS))
-    dog = [rectangle(2, 1, 8, 7)] * 2 + [None] * 2
+            file.writeframes(bytes(2 * 8_000 * seconds))
+    dog = [rectangle(2, 1, 8, 7)] * 2 + [None] * (seconds - 2)
     horse = np.zeros((HEIGHT, WIDTH), dtype=bool)
     horse[3:9, 10:16] = True
-    lengths = [run_lengths(horse)] * SECONDS
+    lengths = [run_lengths(horse)] * seconds
     for number, (video, class_id, segmentations) in enumerate(
-        [(1, 1, dog), (2, 1, [rectangle(2, 1, 8, 7)] * SECONDS), (2, 2, lengths)], 1
+        [(1, 1, dog), (2, 1, [rectangle(2, 1, 8, 7)] * seconds), (2, 2, lengths)], 1
     ):
         entry = dict(id=number, video_id=video, category_id=class_id, iscrowd=0)
         annotations.append(entry | dict(segmentations=segmentations))
@@ -235,3 +242,95 @@ def test_bench_takes_the_folder(tmp_path):
     assert done.exit_code == 0, done.output
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "AVISeg test" in json.dumps(report)
+
+
+def test_long_videos_lie_in_files(tmp_path):
+    held = []
+    for seconds in (4, 24):
+        root = write_aviseg(tmp_path / str(seconds), seconds)
+        dataset = AVISeg(root, ids=["street"], in_memory=0)
+        tracemalloc.start()
+        sample = dataset[0]
+        held.append(tracemalloc.get_traced_memory()[0] - sample.clip.waveform.nbytes)
+        tracemalloc.stop()
+        known = AVISeg(root, ids=["street"])[0]
+        assert torch.equal(sample.masks, known.masks)
+        assert torch.equal(sample.clip.frames, known.clip.frames)
+    frame_bytes = sample.clip.frames[0].nbytes + sample.masks[0].nbytes
+    assert held[1] - held[0] < 20 * frame_bytes / 4
+
+
+class HeldBytes(TorchDispatchMode):
+    """The most bytes of tensors made in it that were alive at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.most, self._alive = 0, {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        returned = function(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tensors_in((args, kwargs))}
+        self._alive = {k: v for k, v in self._alive.items() if not v[0].expired()}
+        for tensor in tensors_in(returned):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in given:
+                made = StorageWeakRef(storage), storage.nbytes()
+                self._alive.setdefault(storage.data_ptr(), made)
+        self.most = max(self.most, sum(size for _, size in self._alive.values()))
+        return returned
+
+
+def tensors_in(tree):
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+class LeftHalf:
+    def __init__(self, num_classes=1):
+        self.num_classes = num_classes
+
+    def segment_keyframes(self, clip, indices):
+        logits = torch.full((len(indices), self.num_classes, *clip.size), -9.0)
+        logits[:, -1, :, : clip.size[1] // 2] = 9.0
+        return logits
+
+
+def blinking(frames, side=48, num_classes=1):
+    """A clip of a second; something on its left sounds in every third frame."""
+    masks = torch.zeros(frames, side, side).long()
+    masks[::3, :, : side // 3] = max(1, num_classes - 1)
+    clip = Clip(
+        torch.zeros(frames, 3, side, side, dtype=torch.uint8),
+        torch.ones(16_000) / 2,
+        times=torch.arange(frames) / 100,
+    )
+    points, labelled = from_masks(masks), torch.ones(frames).bool()
+    return Sample("a", clip, masks, labelled, num_classes, control_points=points)
+
+
+@pytest.mark.parametrize("row", ["bare", "oracle+hold", "oracle+hold+truth"])
+def test_what_is_held_does_not_grow_with_the_video(row):
+    side, lengths, most = 48, (40, 88), []
+    limits = BenchLimits(piece_pixels=2 * side * side, kept_bytes=0)
+    for frames in lengths:
+        data = {"a": [blinking(frames, side)]}
+        with HeldBytes() as held:
+            report = plug_and_play(data, {"left": LeftHalf()}, [row], propagators={}, limits=limits)
+        assert not report.failures
+        most.append(held.most)
+    # A mask is 2,304 bytes; times, control points and which classes sound are kept.
+    assert most[1] - most[0] < 100 * (lengths[1] - lengths[0])
+
+
+@pytest.mark.parametrize("num_classes", [1, 4])
+def test_scores_of_pieces_are_those_of_the_whole(num_classes):
+    data, backends = {"a": [blinking(7, 12, num_classes)]}, {"left": LeftHalf(num_classes)}
+    reports = [
+        plug_and_play(data, backends, ["bare", "oracle+hold"], propagators={}, limits=limits)
+        for limits in (BenchLimits(), BenchLimits(piece_pixels=2 * 12 * 12, kept_bytes=0))
+    ]
+    for row in ("bare", "oracle+hold"):
+        whole, pieces = (report.scores("left", row) for report in reports)
+        for cost in ("seconds", "cpu_seconds", "peak_mb"):
+            del whole[cost], pieces[cost]
+        assert pieces == pytest.approx(whole, abs=1e-12, rel=0)
+        assert 0 < whole["M_J"] < 1

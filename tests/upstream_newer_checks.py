@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import os
 import sys
 
 import newer_cases as cases
@@ -107,6 +108,6 @@ def check(name):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
     run = conformance if sys.argv[2:] == ["conformance"] else check
     sys.stdout.write(json.dumps(run(sys.argv[1])))

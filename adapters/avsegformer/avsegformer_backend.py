@@ -14,14 +14,14 @@ from coprop_plugin.adapters.avsegformer.avsegformer_model import (
     check_call,
 )
 from coprop_plugin.adapters.avsegformer.wav_files import wav_log_mels
-from coprop_plugin.adapters.calls import ModelCall, clip_rows
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, clip_rows
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes, borrow_model
 from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.adapters.upstream import UpstreamBackend, look_through
 from coprop_plugin.audio.log_mel import clip_log_mel
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 
 @MODELS.register_module(name=["AVSegFormerBackend", "avsegformer"])
@@ -114,11 +114,9 @@ class AVSegFormerBackend(UpstreamBackend):
             check_call(log_mel, frames)
         check_sound_of_call(log_mel, len(pictures), "log-mel example", "AVSegFormer")
         clips = [
-            Clip(
+            avsbench_clip(
                 pictures[clip],
                 **_read_sound(audio, clip[0] // self.frames_per_clip),
-                times=avsbench_times(len(clip)),
-                sampling="avsbench",
                 log_mel=log_mel[clip].cpu().float(),
             )
             for clip in rows

@@ -9,7 +9,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.calls import ModelCall, map_tensors
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, map_tensors
 from coprop_plugin.adapters.catr.catr_model import CATR
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.pictures import resize_logits
@@ -17,7 +17,7 @@ from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.upstream import UpstreamBackend
 from coprop_plugin.errors import AdapterError
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 # A literal of the released code.
 CLIP_LENGTH = 5
@@ -120,10 +120,8 @@ class CATRBackend(UpstreamBackend):
             )
         rows = [list(range(clip, length * clips, clips)) for clip in range(clips)]
         unpacked = [
-            Clip(
+            avsbench_clip(
                 pictures[rows[clip]],
-                times=avsbench_times(length),
-                sampling="avsbench",
                 **self.audio_features.of_call(audio[clip * length :][:length]),
             )
             for clip in range(clips)

@@ -10,14 +10,14 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from coprop_plugin.adapters.calls import ModelCall, clip_rows, map_tensors
+from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, clip_rows, map_tensors
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
 from coprop_plugin.adapters.sound import VGGishFeatures, check_sound_of_call
 from coprop_plugin.adapters.tpavi.tpavi_model import TPAVI
 from coprop_plugin.adapters.upstream import UpstreamBackend
 from coprop_plugin.registry import MODELS
-from coprop_plugin.types import Clip, avsbench_times
+from coprop_plugin.types import Clip
 
 # The released code has these as literals.
 RELEASED_GROUP = 5
@@ -134,12 +134,7 @@ class TPAVIBackend(UpstreamBackend):
         check_sound_of_call(audio, len(pictures), "VGGish embedding [128]", "TPAVI")
         rows = clip_rows(len(pictures), self.frames_per_clip, flag, self.family)
         clips = [
-            Clip(
-                pictures[clip],
-                times=avsbench_times(len(clip)),
-                sampling="avsbench",
-                **self.audio_features.of_call(audio[clip]),
-            )
+            avsbench_clip(pictures[clip], **self.audio_features.of_call(audio[clip]))
             for clip in rows
         ]
         return ModelCall(clips, rows, len(pictures), arguments)

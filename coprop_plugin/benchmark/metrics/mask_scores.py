@@ -91,7 +91,7 @@ class MaskScores(Meter[dict[str, _MaskSums]]):
         }
 
     def join(self, pieces: Sequence[dict[str, _MaskSums]]) -> dict[str, _MaskSums]:
-        """Return the record of a clip from those of pieces of it."""
+        """Add up the sums of pieces of a clip."""
         return {name: _total([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def summarise(self, records: Sequence[dict[str, _MaskSums]]) -> dict[str, Any]:
@@ -167,24 +167,24 @@ class SemanticScores(Meter[dict[str, Tensor]]):
 
     def measure(self, outcome: Outcome) -> dict[str, Tensor]:
         """Sum the counts or the scores of the clip's frames, `[3, C]` for each set of frames."""
-        return self.join([self.measure_piece(outcome)], len(outcome.masks))
-
-    def join(self, pieces: Sequence[dict[str, Tensor]], num_frames: int) -> dict[str, Tensor]:
-        """Return the record of a clip of so many frames from those of pieces of it."""
-        record = {name: self._total([piece[name] for piece in pieces]) for name in pieces[0]}
-        if self.protocol == "avsbench" and self.pad_to is not None:
-            record["all"][:, 0] += max(0, self.pad_to - num_frames)
-        return record
-
-    def measure_piece(self, outcome: Outcome) -> dict[str, Tensor]:
-        """Return the sums of some of a clip's frames, without padding, for `join`."""
         counts = class_counts(outcome.masks, outcome.truth, self.num_classes)
         rows = torch.stack(list(counts if self.protocol == "dataset" else class_scores(counts)))
         rows = rows.double()
         sets = outcome.frame_sets()
         if self.protocol == "avsbench":
             sets["all"] = torch.ones_like(sets["all"])
-        return {name: rows[:, chosen].sum(1) for name, chosen in sets.items()}
+        record = {name: rows[:, chosen].sum(1) for name, chosen in sets.items()}
+        return self.padded(record, len(outcome.masks))
+
+    def padded(self, record: dict[str, Tensor], num_frames: int) -> dict[str, Tensor]:
+        """Return the record of a clip of so many frames from its sums."""
+        if self.protocol == "avsbench" and self.pad_to is not None:
+            record["all"][:, 0] += max(0, self.pad_to - num_frames)
+        return record
+
+    def join(self, pieces: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Add up the sums of pieces of a clip."""
+        return {name: self._total([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def summarise(self, records: Sequence[dict[str, Tensor]]) -> dict[str, Any]:
         """Return `mIoU`, `F`, both without background (`_noBg`), `per_class` lists."""

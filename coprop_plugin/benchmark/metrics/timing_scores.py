@@ -61,7 +61,7 @@ class AlignmentScores(Meter[dict[str, list[float]]]):
         }
 
     def join(self, pieces: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
-        """Return the record of a clip from those of pieces of it."""
+        """Add up the counts of pieces of a clip."""
         columns = {name: zip(*(p[name] for p in pieces), strict=True) for name in pieces[0]}
         return {name: [sum(column) for column in rows] for name, rows in columns.items()}
 

@@ -49,24 +49,21 @@ class ClipScores:
     """
 
     def __init__(self) -> None:
-        self._masks: list[dict[str, Any]] = []
-        self._alignment: list[dict[str, list[float]]] = []
+        self._sums: dict[str, Any] = {}
         self._sounding: list[tuple[Tensor, Tensor]] = []
         self._times: list[Tensor] = []
-        self._classes: dict[str, list[dict[str, Tensor]]] = {name: [] for name in _PROTOCOLS}
         self._num_classes = 1
         self._painted = self._pixels = 0
         self._has_silence, self._is_labelled = False, True
 
     def add(self, outcome: Outcome) -> None:
         """Add the next frames; an outcome's own control points do not count."""
-        self._masks.append(MaskScores().measure(outcome))
-        self._alignment.append(AlignmentScores().measure(outcome))
-        self._sounding.append(BoundaryScores().sounding(outcome))
-        self._times.append(outcome.times)
         self._num_classes = outcome.num_classes
         for name, meter in self._meters().items():
-            self._classes[name].append(meter.measure_piece(outcome))
+            piece = meter.measure(outcome)
+            self._sums[name] = meter.join([self._sums[name], piece]) if self._times else piece
+        self._sounding.append(BoundaryScores().sounding(outcome))
+        self._times.append(outcome.times)
         self._painted += int((outcome.masks > 0).sum())
         self._pixels += outcome.masks.numel()
         self._has_silence |= bool((~outcome.truth.flatten(1).any(1) & outcome.labelled).any())
@@ -79,31 +76,40 @@ class ClipScores:
             points: The predicted control points, if any.
             true: The true control points, if known.
         """
-        masks, times = MaskScores(), torch.cat(self._times)
-        scored = masks.summarise([masks.join(self._masks)])
+        scored, times = MaskScores().summarise([self._sums["masks"]]), torch.cat(self._times)
         boundaries = BoundaryErrors(), BoundaryErrors()
         if self._is_labelled:
             predicted, sounding = map(torch.cat, zip(*self._sounding, strict=True))
             boundaries = BoundaryScores().compare(predicted, sounding, times)
         classes = {
-            name: meter.join(self._classes[name], len(times))["all"].tolist()
-            for name, meter in self._meters().items()
+            name: SemanticScores(self._num_classes, protocol)
+            .padded(self._sums[name], len(times))["all"]
+            .tolist()
+            for name, protocol in self._protocols().items()
         }
         return {
             "painted": self._painted / self._pixels,
             "changes": None if true is None else len(true) > 1,
             "silence": self._has_silence,
             "masks": {name: s for name, s in scored.items() if name.startswith(_MASKS)},
-            "alignment": AlignmentScores().join(self._alignment),
+            "alignment": self._sums["alignment"],
             "boundaries": [[e.errors_s, e.missed, e.spurious] for e in boundaries],
             "control_points": ControlPointScores().compare(points, true),
             "classes": classes or None,
         }
 
-    def _meters(self) -> dict[str, SemanticScores]:
-        """Return the scores of classes, none of binary masks."""
-        protocols = _PROTOCOLS if self._num_classes > 1 else {}
-        return {name: SemanticScores(self._num_classes, p) for name, p in protocols.items()}
+    def _protocols(self) -> dict[str, SemanticProtocol]:
+        """Return how classes are scored; binary masks have none."""
+        return _PROTOCOLS if self._num_classes > 1 else {}
+
+    def _meters(self) -> dict[str, Any]:
+        """Return the scores that are sums over frames, which `join` adds up."""
+        # Clips are padded, not pieces.
+        classes = {
+            name: SemanticScores(self._num_classes, protocol, pad_to=None)
+            for name, protocol in self._protocols().items()
+        }
+        return {"masks": MaskScores(), "alignment": AlignmentScores(), **classes}
 
 
 def scores_of(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
