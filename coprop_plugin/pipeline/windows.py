@@ -167,8 +167,8 @@ class WindowedVideo(Protocol):
 
     def windows(
         self, start: int = 0, stop: int | None = None, ahead: int = 0, with_context: bool = True
-    ) -> Iterable[Window]:
-        """Return the windows that hold the frames from `start` to `stop`."""
+    ) -> Iterator[Window]:
+        """Yield the windows that hold the frames from `start` to `stop`."""
         ...
 
 
@@ -189,9 +189,9 @@ class ClipInHand:
 
     def windows(
         self, start: int = 0, stop: int | None = None, ahead: int = 0, with_context: bool = True
-    ) -> list[Window]:
-        """Return the one window; it holds all frames, and the context of each."""
-        return [Window.whole(self.audio)]
+    ) -> Iterator[Window]:
+        """Yield the one window; it holds all frames, and the context of each."""
+        yield Window.whole(self.audio)
 
 
 class StreamedVideo:
