@@ -310,8 +310,7 @@ class CoProp(nn.Module):
             runner = CallRunner(self.backend, call, device_of(self.propagator))
             logits: dict[int, list[Tensor]] = {id(window): [] for window in windows}
             for frame in self._masks([windows], runner, lookahead=sum(map(len, schedules))):
-                rows = to_device(frame.masks.all_classes(), runner.device)
-                logits[id(frame.window)].append(rows)
+                logits[id(frame.window)].append(to_device(frame.masks.all_classes(), runner.device))
             return self.backend.repack(call, [torch.stack(rows) for rows in logits.values()])
 
     def __getattr__(self, name: str) -> Any:
