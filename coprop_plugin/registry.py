@@ -72,6 +72,7 @@ DATASETS = _child(
     "coprop_plugin.world.photographic_clips",
     "coprop_plugin.world.seconds",
     "coprop_plugin.training.change_dataset",
+    "coprop_plugin.training.refiner_examples",
 )
 """Clips with their true masks, and training data."""
 

@@ -11,6 +11,7 @@ _HOMES = {
     "FamilyTraining": "models",
     "KeyframeTraining": "models",
     "PropagatorTraining": "models",
+    "RefinerExamples": "refiner_examples",
     "RefinerTraining": "models",
     "SoundFolder": "sound_folder",
     "SoundMixtures": "change_dataset",

@@ -40,10 +40,12 @@ class StageModel(BaseModel):
         loss: Returns losses by name, from the fields of a batch; their sum is trained.
         predict: Returns the fields of one `Outcome` per sample.
         wants: Names that a batch must have.
+        wants_to_predict: Those of a batch to predict, if they differ.
         data: Description of the data sets with such batches, for messages.
     """
 
     wants: ClassVar[tuple[str, ...]] = ()
+    wants_to_predict: ClassVar[tuple[str, ...]] = ()
     data: ClassVar[str] = ""
     loss: Callable[..., dict[str, Tensor]]
     predict: Callable[..., list[dict[str, Any]]]
@@ -57,7 +59,8 @@ class StageModel(BaseModel):
         verb = {"loss": self.loss, "predict": self.predict}.get(mode)
         if verb is None:
             raise TrainingError(f"Expected mode 'loss' or 'predict', got {mode!r}.")
-        missing = [name for name in self.wants if name not in batch]
+        wanted = self.wants if mode == "loss" else self.wants_to_predict or self.wants
+        missing = [name for name in wanted if name not in batch]
         if missing:
             raise TrainingError(
                 f"The batch of {', '.join(sorted(batch))} is without {', '.join(missing)}. "
