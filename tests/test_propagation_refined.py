@@ -6,7 +6,7 @@ from make_assets import write_assets
 from typer.testing import CliRunner
 
 from coprop_plugin.cli import app
-from coprop_plugin.errors import CheckpointError, PropagationError, TrainingError
+from coprop_plugin.errors import CheckpointError, DatasetError, PropagationError, TrainingError
 from coprop_plugin.propagation import (
     AppearancePropagator,
     MaskRefiner,
@@ -16,13 +16,9 @@ from coprop_plugin.propagation import (
     save_mask_refiner,
 )
 from coprop_plugin.propagation.refiner import CUES, cue_maps
-from coprop_plugin.training import RefinerTraining, with_assets
-from coprop_plugin.training.refiner_stage import (
-    mirrored,
-    recoloured,
-    recorded_cues,
-    refiner_loss,
-)
+from coprop_plugin.training import RefinerExamples, RefinerTraining, with_assets
+from coprop_plugin.training.refiner_examples import recorded_cues
+from coprop_plugin.training.refiner_stage import mirrored, recoloured, refiner_loss
 
 
 def moving_square(num_frames=3, size=(48, 64), side=18):
@@ -127,8 +123,12 @@ def test_changes_of_examples_keep_what_belongs_together():
     torch.testing.assert_close(changed[:, 9:12], changed[:, 6:9])
     assert not torch.equal(changed[:, 6:9], maps[:, 6:9])
     torch.testing.assert_close(changed[:, :6], maps[:, :6])
-    one, other = mirrored(maps, maps.clone())
-    assert torch.equal(one, other)
+    shapes = set()
+    for _ in range(20):
+        one, other = mirrored(maps, maps.clone())
+        assert torch.equal(one, other)
+        shapes.add(tuple(one.shape[2:]))
+    assert shapes == {(6, 8), (8, 6)}
 
 
 def test_the_loss_is_least_for_the_truth():
@@ -140,14 +140,76 @@ def test_the_loss_is_least_for_the_truth():
     assert refiner_loss(torch.zeros(1, 1, 20, 20), truth) < refiner_loss(-20 * (truth - 0.5), truth)
 
 
+def made_up_examples(**options):
+    clips = dict(type="WorldClips", length=100, size=(32, 48), num_frames=3)
+    return RefinerExamples(clips, **dict(dict(length=64, kept=4, repeats=4), **options))
+
+
+def test_an_example_depends_on_its_index_only():
+    examples = made_up_examples()
+    in_order = [examples[n] for n in range(24)]
+    alone = made_up_examples()[23]
+    for name, value in in_order[23].items():
+        assert torch.equal(value, alone[name])
+
+
+def test_clips_are_used_several_times_and_then_replaced():
+    recorded = []
+
+    class Clips(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, index):
+            recorded.append(index)
+            frames, masks = moving_square(2, (24, 32), 8)
+            return dict(frames=frames, masks=masks)
+
+    examples = made_up_examples()
+    examples.clips = Clips()
+    for n in range(64):
+        examples[n]
+    # 64 items of clips that are used four times each, and the four that are kept in the end.
+    assert len(recorded) == len(set(recorded))
+    assert 64 / 4 - 4 <= len(recorded) <= 64 / 4 + 4
+
+
+def test_clips_without_objects_are_passed_over():
+    frames, masks = moving_square(3)
+    examples = made_up_examples(merged=0.0, most=1)
+    examples.clips = [dict(frames=frames, masks=masks * (n == 2)) for n in range(4)]
+    assert all(examples[n]["truth"].sum() == 81 for n in range(3))
+    examples.clips = [dict(frames=frames, masks=0 * masks)]
+    with pytest.raises(DatasetError, match="first frame has an object"):
+        examples[40]
+
+
+def test_objects_are_propagated_apart_or_as_one():
+    frames, masks = moving_square(2)
+    masks[:, 12:30, 8:12] *= 2
+    clips = [dict(frames=frames, masks=masks)]
+    sizes = []
+    for merged in (0.0, 1.0):
+        examples = made_up_examples(merged=merged)
+        examples.clips = clips
+        sizes.append(max(float(examples[n]["truth"].sum()) for n in range(8)))
+    assert sizes[0] < sizes[1] == float((masks[1] > 0).sum()) / 4
+
+
+def test_examples_need_positive_numbers():
+    with pytest.raises(DatasetError, match="of 1 or more, got .*0"):
+        made_up_examples(kept=0)
+
+
 def test_training_lowers_the_loss_and_exports_weights(tmp_path):
     torch.manual_seed(0)
     frames, masks = moving_square(3)
-    training = RefinerTraining(dict(widths=(8, 8)))
+    odds, maps, truth = recorded_cues(frames, masks)
+    training = RefinerTraining(dict(widths=(8, 8)), bfloat16=True)
     optimizer = torch.optim.Adam(training.parameters(), 3e-3)
     losses = []
     for _ in range(8):
-        (loss,) = training(frames=frames[None], masks=masks[None]).values()
+        (loss,) = training(odds=odds, maps=maps, truth=truth).values()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -160,10 +222,13 @@ def test_training_lowers_the_loss_and_exports_weights(tmp_path):
     assert outcome["masks"].shape == (3, 48, 64)
 
 
-def test_a_batch_without_objects_has_no_loss():
+def test_clips_are_evaluated_and_examples_are_trained_on():
+    frames, masks = moving_square(2)
     training = RefinerTraining(dict(widths=(8, 8)))
-    nothing = torch.zeros(1, 2, 24, 24).long()
-    assert training(frames=torch.rand(1, 2, 3, 24, 24), masks=nothing)["loss_masks"] == 0
+    with pytest.raises(TrainingError, match="without odds, maps, truth.*RefinerExamples"):
+        training(frames=frames[None], masks=masks[None])
+    with pytest.raises(TrainingError, match="without frames, masks"):
+        training(mode="predict", odds=frames)
 
 
 def test_material_is_for_configs_on_photographic_scenes():
@@ -175,14 +240,14 @@ def test_material_is_for_configs_on_photographic_scenes():
 
 def test_it_is_trained_and_scored_by_commands(tmp_path):
     assets, work_dir = write_assets(tmp_path / "assets"), tmp_path / "run"
+    clips = "train_dataloader.dataset.clips.parts"
     small = [
         *("--set", "model.refiner.widths=[8,8]"),
         *("--set", "train_cfg.max_iters=2"),
-        *("--set", "train_dataloader.num_workers=0"),
-        *("--set", "train_dataloader.persistent_workers=False"),
-        *("--set", "train_dataloader.dataset.size=[32,48]"),
-        *("--set", "train_dataloader.dataset.num_frames=2"),
-        *("--set", "train_dataloader.batch_size=1"),
+        *("--set", "train_dataloader.dataset.kept=2"),
+        *(x for n in range(3) for x in ("--set", f"{clips}.{n}.size=[32,48]")),
+        *(x for n in range(3) for x in ("--set", f"{clips}.{n}.num_frames=2")),
+        *("--set", "train_dataloader.batch_size=2"),
         *("--set", "test_dataloader.dataset.size=[32,48]"),
         *("--set", "test_dataloader.dataset.num_frames=2"),
         *("--set", "test_dataloader.dataset.length=2"),

@@ -1,9 +1,9 @@
 # The network that corrects flow and appearance, on photographic scenes of the material in a folder:
-# `coprop train mask_refiner --assets FOLDER`. About 35 minutes of one CPU core with AMX, half of
-# them to render the scenes; 1.5 GB of memory.
+# `coprop train mask_refiner --assets FOLDER`. About 15 minutes of one free CPU core with AMX, half of
+# them to render the scenes; 1 GB of memory.
 _base_ = ["_world.py"]
 
-num_steps = 6000
+num_steps = 3000
 # Without validation during the run.
 train_cfg = dict(max_iters=num_steps)
 val_cfg = None
@@ -36,7 +36,7 @@ train_dataloader = dict(
             parts=[
                 clips,
                 dict(clips, gap_s=(1.0, 1.0), seed=1),
-                dict(clips, gap_s=(0.125, 0.125), num_frames=14, seed=2),
+                dict(clips, gap_s=(0.125, 0.125), num_frames=10, seed=2),
             ],
         ),
     ),

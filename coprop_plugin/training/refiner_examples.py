@@ -53,7 +53,7 @@ class RefinerExamples(Dataset[dict[str, Tensor]]):
         self,
         clips: Mapping[str, Any],
         length: int = 1_000_000,
-        kept: int = 512,
+        kept: int = 256,
         repeats: int = 80,
         most: int = 6,
         merged: float = 0.5,
