@@ -72,13 +72,14 @@ REGISTERED = {
     "AuralSAM2Backend auralsam2 "
     "GAVSBackend HoldPropagator SAMABackend SteppingStonesBackend cavp gavs sama stepping_stones "
     "KeyframeProcessor KeyframeTraining MMSegBackend PropagatorTraining SmallLogMelEncoder "
+    "RefinedPropagator RefinerTraining refined "
     "EdgeTAMPropagator Sam2Propagator Sam3Propagator edgetam sam2 sam3 "
     "TPAVIBackend VGGish audio_insert avs_bigen avsegformer callable catr coprop flow "
     "hold keyframe_processor mmseg open_vocabulary small_log_mel sounding_object tpavi vggish "
     "SoundingObject SoundingObjectTraining",
     "DATASETS": "AVISeg AVSBenchMS3 AVSBenchS4 AVSS Keyframes MOC MS3 S4 SpriteClips TakingTurns "
-    "InterleavedDataset PhotographicClips PhotographicFrames SoundMixtures WorldClips WorldFrames "
-    "WorldSeconds",
+    "InterleavedDataset PhotographicClips PhotographicFrames RefinerExamples SoundMixtures "
+    "WorldClips WorldFrames WorldSeconds",
     "METRICS": "AlignmentMetric BoundaryMetric ControlPointMetric MaskMetric SemanticMetric",
     "FUNCTIONS": "affine_clips labelled_frames moved_clips sounding_clips",
     "HOOKS": "AverageWeights CalibrateChanges SeedEachStep",
