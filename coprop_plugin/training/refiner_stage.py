@@ -61,7 +61,9 @@ class RefinerTraining(StageModel):
     ) -> None:
         super().__init__()
         self.bfloat16 = bfloat16
-        network = begun(refiner, weights, lambda options: MaskRefiner(**options), load_mask_refiner)
+        network: Any = begun(
+            refiner, weights, lambda options: MaskRefiner(**options), load_mask_refiner
+        )
         self.refiner: MaskRefiner = network.train().to(memory_format=torch.channels_last)
 
     def loss(self, odds: Tensor, maps: Tensor, truth: Tensor, **_: Any) -> dict[str, Tensor]:
@@ -88,7 +90,7 @@ class RefinerTraining(StageModel):
 def recoloured(maps: Tensor) -> Tensor:
     """Change brightness, contrast and hue of both pictures in maps `[N, 12, h, w]` alike."""
     one = (len(maps), 1, 1, 1)
-    exact = dict(device=maps.device, dtype=maps.dtype)
+    exact: dict[str, Any] = dict(device=maps.device, dtype=maps.dtype)
     shift = torch.randn(len(maps), 3, 1, 1, **exact)
     shift = shift * shift.new_tensor([0.08, 0.06, 0.06])[:, None, None]
     scale = (0.15 * torch.randn(one, **exact)).exp().repeat(1, 3, 1, 1)
