@@ -111,6 +111,15 @@ def test_a_damaged_file_gives_what_can_be_read(tmp_path):
     assert torch.isfinite(clip.waveform).all()
 
 
+def test_a_matroska_file_that_is_cut_off_is_warned_of(tmp_path):
+    """Its streams declare no duration; the file has it in their tags."""
+    path = write_video(tmp_path / "cut.mkv", steady(6))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.warns(MediaWarning, match=r"cut.mkv declares 6.00 s of video, but only \d+ frames"):
+        assert 1 <= len(read_clip(path)) < 6
+
+
 def test_a_video_without_sound_is_silent(tmp_path):
     path = write_video(tmp_path / "mute.mp4", steady(3))
     with pytest.warns(MediaWarning, match="mute.mp4 has no audio track.*Continuing with silence"):

@@ -1,6 +1,7 @@
 """Decoder of a video file: upright pictures with times that start at the first picture."""
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ HDR_TRANSFERS = (16, 18)
 
 # A file may declare a longer duration than can be read. A smaller difference is rounding.
 UNREAD_SLACK_S = 0.5
+
+_DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)")
 
 
 class VideoSource:
@@ -199,7 +202,14 @@ class VideoSource:
     @property
     def declared_s(self) -> float:
         """Length of the video in seconds according to the file; 0 if it does not say."""
-        return float((self.stream.duration or 0) * (self.stream.time_base or 0))
+        if self.stream.duration:
+            return float(self.stream.duration * (self.stream.time_base or 0))
+        # Matroska has the end of each track in a tag, on the container's own clock.
+        tag = _DURATION_TAG.match(self.stream.metadata.get("DURATION", ""))
+        if tag is None:
+            return 0.0
+        hours, minutes, seconds = (float(part) for part in tag.groups())
+        return max(0.0, 3600 * hours + 60 * minutes + seconds - (self.start_s or 0.0))
 
     def _time_after(
         self, previous_s: float, stamp: int | None, tick: Fraction | None, nominal_s: float
@@ -233,7 +243,7 @@ class VideoSource:
         cut_off = declared_s - self.end_s > max(UNREAD_SLACK_S, 0.02 * declared_s)
         if self.quiet or not (self._num_damaged or cut_off):
             return
-        declared = f"{declared_s:.2f} s"
+        declared = f"{declared_s:.2f} s" if declared_s else "no length"
         if self.stream.frames:
             declared = f"{self.stream.frames} frames ({declared})"
         damage = f", damaged pieces of it: {self._num_damaged}" if self._num_damaged else ""
