@@ -309,7 +309,7 @@ def blinking(frames, side=48, num_classes=1):
 
 @pytest.mark.parametrize("row", ["bare", "oracle+hold", "oracle+hold+truth"])
 def test_what_is_held_does_not_grow_with_the_video(row):
-    side, lengths, most = 48, (40, 88), []
+    side, lengths, most = 48, (34, 50), []
     limits = BenchLimits(piece_pixels=2 * side * side, kept_bytes=0)
     for frames in lengths:
         data = {"a": [blinking(frames, side)]}
