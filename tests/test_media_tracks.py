@@ -251,8 +251,12 @@ def test_what_is_not_there_is_named(tmp_path):
     (tmp_path / "list.txt").write_text(f"{tmp_path / 'gone.mp4'}\n")
     (tmp_path / "m.py").write_text("def model(frames, audio):\n    return frames[:, :1]\n")
     model = ["--backend", f"{tmp_path / 'm.py'}:model", "-o", str(tmp_path / "out")]
-    for name, words in (("link.mp4", "nowhere.mp4, which"), ("list.txt", "gone.mp4 does not")):
+    for name, words in (
+        (tmp_path / "link.mp4", "nowhere.mp4, which"),
+        (tmp_path / "list.txt", "gone.mp4 does not"),
+        ("https://example.org/a.mp4", "example.org/a.mp4 is an address, not a file"),
+    ):
         for command in (["run", *model], ["anchor"]):
-            done = CliRunner().invoke(cli.app, [*command, str(tmp_path / name)])
+            done = CliRunner().invoke(cli.app, [*command, str(name)])
             assert done.exit_code == 1
             assert words in " ".join(done.output.split())

@@ -184,6 +184,8 @@ def test_a_name_and_a_file_are_a_model(tmp_path):
         coprop.wrap("tpavi")
     with pytest.raises(AdapterError, match=r"'sam' is not a known model.*tpavi.*keyframe_proc"):
         coprop.wrap("sam", weights=path)
+    with pytest.raises(AdapterError, match=r"Did you mean tpavi\?"):
+        coprop.wrap("tpavy", weights=path)
     with pytest.raises(AdapterError, match=r"only with the name of a model.*for a TPAVI"):
         coprop.wrap(toy(), weights=path)
 

@@ -1,6 +1,7 @@
 """Safe opening and robust decoding of media files with FFmpeg."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ _REFERRING_FORMATS = frozenset(
     "applehttp concat concatf dash hls imf lavfi rtp rtp_mpegts rtsp sap sdp tty "
     "webm_dash_manifest".split()
 )
+
+# "https://" is "https:/" in a path; a single letter is a drive of Windows.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 class MediaWarning(UserWarning):
@@ -120,6 +124,8 @@ current folder.
             f"{path} is a link to {os.readlink(path)}, which does not exist. Restore that file, or "
             "name another."
         )
+    if _ADDRESS.match(path.as_posix()):
+        raise error(f"{path} is an address, not a {what} on this machine. Download it first.")
     raise error(f"The {what} {path} does not exist. Check the name and the current folder.")
 
 

@@ -159,7 +159,7 @@ def _options(
     if kind not in types or set(options) - set(defaults):
         known, more = " or ".join(map(repr, types)), ""
         if name == "reanchor":
-            more = ", or seconds above 0, or None"
+            more = ", or seconds above 0, or None (`--reanchor never`)"
         raise ControlPointError(
             f"Expected {name} to be {known}, or dict(type={types[-1]!r}) with any of "
             f"{', '.join(defaults)}{more}; got {given!r}."

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from coprop_plugin.adapters.recognise import find_backend
-from coprop_plugin.errors import AdapterError
+from coprop_plugin.errors import AdapterError, did_you_mean
 from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline.coprop import (
     ControlPointsOption,
@@ -201,9 +201,11 @@ def load_model(name: str, weights: str | Path | None) -> Any:
     if name in ours:
         return ours[name](weights)
     if name not in FAMILIES:
+        known = (*FAMILIES, *ours, "open_vocabulary")
         raise AdapterError(
-            f"{name!r} is not a known model; known are {', '.join((*FAMILIES, *ours))}, "
-            "open_vocabulary. Build another model with its own code, and wrap the instance."
+            f"{name!r} is not a known model; known are {', '.join(known)}."
+            f"{did_you_mean(name, known)} Build another model with its own code, and wrap the "
+            "instance."
         )
     if weights is None:
         raise AdapterError(
