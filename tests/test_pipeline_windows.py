@@ -182,9 +182,9 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path, control_point
     # The pictures of 1800 frames are 68 MB, decoded ones that wait for the garbage collector 30,
     # the sound 14.
     assert late - early < 2 * 1024, (early, late)
-    # Libraries that are loaded meanwhile take 170 MB; seven matrices of a minute's moments in
-    # `novelty`, or the features of all 250 s, would be as much again.
-    assert finding - before < 230 * 1024, (before, finding)
+    # Libraries that are loaded meanwhile and the first segment take 250 MB; all seven matrices of a
+    # minute's moments in `novelty`, or the features of all 250 s, would be 170 more.
+    assert finding - before < 320 * 1024, (before, finding)
 
 
 def test_decoded_frames_leave_no_reference_cycles(tmp_path):
