@@ -1,6 +1,8 @@
 """The folder of a result: complete or not there, and nothing else is touched."""
 
 import json
+import sys
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -223,3 +225,27 @@ def test_a_painted_mask_of_two_colours_is_a_binary_mask(tmp_path):
         Image.fromarray(((IDS > 0) * 255).astype(np.uint8)).convert(mode).save(tmp_path / "m.png")
         mask = media.read_painted_mask(tmp_path / "m.png", (2, 3), 1)
         assert mask.tolist() == (IDS > 0).astype(int).tolist()
+
+
+def test_an_interrupt_while_a_result_is_begun_leaves_no_thread(tmp_path):
+    def overlays():
+        return [t for t in threading.enumerate() if t.name.startswith("coprop-overlay")]
+
+    def interrupt(frame, event, arg):
+        ours = "coprop_plugin" in frame.f_code.co_filename
+        if event == "return" and ours and overlays():
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    before = overlays()
+    writer = ResultWriter(tmp_path / "a", clip=clip_in_memory())
+    sys.setprofile(interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), writer:
+            sys.setprofile(None)
+    finally:
+        sys.setprofile(None)
+    for thread in overlays():
+        thread.join(20)
+    assert overlays() == before == []
+    assert not (tmp_path / "a").exists()

@@ -91,9 +91,15 @@ class OverlayThread:
     """
 
     def __init__(self, write: Callable[[GrowingSpans], object], sampling: Sampling) -> None:
-        self._spans = GrowingSpans(sampling)
+        self._write, self._spans = write, GrowingSpans(sampling)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="coprop-overlay")
-        self._written = self._thread.submit(write, self._spans)
+
+    def start(self) -> None:
+        """Start; from now on `close` has to be called, or the thread keeps a program from ending.
+
+        The two are apart because an interrupt may come as the thread starts.
+        """
+        self._written = self._thread.submit(self._write, self._spans)
 
     def add(self, time_s: float) -> None:
         """Add the next frame; its mask can be read from now on."""

@@ -124,13 +124,15 @@ class ResultWriter:
         self._clip = clip
         self._sampling = sampling or (clip.sampling if clip is not None else "pts")
         self._tracks = tracks or (clip.tracks if clip is not None else Tracks())
-        self._overlay, self._alpha = overlay, alpha
+        self._alpha = alpha
         self._about = dict(about or {})
         self._resume = resume
         self._journal: Journal | None = None
         self._reuse, self._edited = reuse, edited
         self._pictures = FramePictures(self._partial, self.folder, self._frame_written)
-        self._overlay_thread: OverlayThread | None = None
+        self._overlay_thread = (
+            OverlayThread(self._write_overlay, self._sampling) if overlay else None
+        )
         self._shape: tuple[int, int, int] = (0, 0, 0)
         self._class_names: Sequence[str] | None = None
         self.times: list[float] = []
@@ -150,6 +152,15 @@ class ResultWriter:
         return len(self.times)
 
     def __enter__(self) -> "ResultWriter":
+        try:
+            self._open()
+        except BaseException:
+            # `__exit__` will not be called.
+            self._close()
+            raise
+        return self
+
+    def _open(self) -> None:
         with writing(self.folder):
             recover_folder(self._target)
         refuse_foreign(self._target, self.folder)
@@ -162,11 +173,10 @@ class ResultWriter:
                 shutil.rmtree(self._partial, ignore_errors=True)
             for name in PICTURE_FOLDERS[: 3 if self._alpha else 2]:
                 (self._partial / name).mkdir(parents=True, exist_ok=True)
-        if self._overlay:
-            self._overlay_thread = OverlayThread(self._write_overlay, self._sampling)
+        if self._overlay_thread is not None:
+            self._overlay_thread.start()
             for time_s in self.times:
                 self._overlay_thread.add(time_s)
-        return self
 
     def _open_journal(self) -> None:
         self._journal = journal = Journal(self._partial, self._about, self.folder)
@@ -277,13 +287,16 @@ class ResultWriter:
             if exc_type is None:
                 self._finish()
         finally:
-            self._pictures.close()
-            if self._overlay_thread is not None:
-                self._overlay_thread.close()
-            if self._journal is not None:
-                self._journal.close()
+            self._close()
             if self._journal is None or not self._journal.times:
                 shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _close(self) -> None:
+        self._pictures.close()
+        if self._overlay_thread is not None:
+            self._overlay_thread.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _finish(self) -> None:
         if not self.times:
