@@ -179,6 +179,13 @@ def test_the_same_again_gives_the_same_and_is_the_same_part(make):
     assert fingerprint(propagator) == before
 
 
+def test_recent_flows_tell_pictures_of_one_colour_apart_by_their_shape():
+    flows = RecentFlows("fast")
+    for shape in ((32, 24), (24, 32)):
+        black = np.zeros(shape, np.uint8)
+        assert flows.between(black, black).shape == (*shape, 2)
+
+
 def test_recent_flows_are_computed_once_and_the_oldest_forgotten():
     frames = [np.roll(GRAINY, 2 * t, axis=1) for t in range(4)]
     flows = RecentFlows("medium", most_bytes=2 * GRAINY.size * 8)

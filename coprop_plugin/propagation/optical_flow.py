@@ -3,7 +3,7 @@
 import hashlib
 from threading import Lock
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -58,7 +58,7 @@ class RecentFlows:
 
     def __init__(self, preset: FlowPreset, most_bytes: int = MOST_BYTES) -> None:
         self.preset, self.most_bytes = preset, most_bytes
-        self.kept: dict[bytes, np.ndarray] = {}
+        self.kept: dict[tuple[Any, ...], np.ndarray] = {}
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[type["RecentFlows"], tuple[FlowPreset, int]]:
@@ -79,7 +79,7 @@ class RecentFlows:
         """
         if min(now.shape) < LEAST_SIDE:
             return np.zeros((*now.shape, 2), np.float32)
-        key = _digest(now) + _digest(before)
+        key = now.shape, _digest(now), _digest(before)
         with self._lock:
             flow = self.kept.pop(key, None)
         if flow is None:
