@@ -10,9 +10,10 @@ from torch.nn.functional import interpolate
 from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, map_tensors
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
-from coprop_plugin.adapters.pictures import DATASET_SIZE, resize_logits
+from coprop_plugin.adapters.pictures import DATASET_SIZE
 from coprop_plugin.adapters.sound import check_sound_of_call
 from coprop_plugin.audio.log_mel import clip_log_mel
+from coprop_plugin.layers import resized
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
@@ -113,4 +114,4 @@ class AuralSAM2Backend(ClassChannelsBackend):
 
     def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
         masks = outputs[0][_MASKS][0]
-        masks[rows] = resize_logits(logits, masks.shape[-2:]).to(masks)
+        masks[rows] = resized(logits, masks.shape[-2:]).to(masks)

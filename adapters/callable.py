@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.calls import ModelCall, check_indices, clip_rows
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import borrow_model, dtype_of
-from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.probabilities import advice_on_probabilities
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError, AdapterWarning, short_reason
-from coprop_plugin.layers import evaluating, segment_in_batches
+from coprop_plugin.layers import evaluating, resized, segment_in_batches
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, avsbench_times, checked_class_names
 
@@ -120,7 +119,7 @@ class CallableBackend(nn.Module):
         def segment(batch: Sequence[int]) -> Tensor:
             with self._borrowed() as device:
                 output = self._called(*self._inputs(clip, batch, device))
-            return resize_logits(self._checked(output, len(batch)).float(), clip.size)
+            return resized(self._checked(output, len(batch)).float(), clip.size)
 
         empty = torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         return segment_in_batches(segment, indices, self.frames_at_once, empty)
@@ -281,7 +280,7 @@ class CallableBackend(nn.Module):
         call.keyframes = [sorted(wanted) for wanted in chosen]
         call.outputs = dict(zip(rows, output, strict=True))
         return [
-            resize_logits(part.float(), clip.size)
+            resized(part.float(), clip.size)
             for part, clip in zip(native.split([len(c) for c in chosen]), call, strict=True)
         ]
 
@@ -293,7 +292,7 @@ class CallableBackend(nn.Module):
         some = next(iter(call.outputs.values()))
         answers: dict[int, Tensor] = {}
         for number, (rows, masks) in enumerate(zip(call.rows, logits, strict=True)):
-            propagated = resize_logits(masks, some.shape[-2:]).to(some)
+            propagated = resized(masks, some.shape[-2:]).to(some)
             for t, row in enumerate(rows):
                 is_own = row in call.outputs and not call.is_combined(number, t)
                 answers[row] = call.outputs[row] if is_own else propagated[t].reshape(some.shape)

@@ -13,8 +13,8 @@ from coprop_plugin.adapters.class_scores import (
     scores_of_logits,
 )
 from coprop_plugin.adapters.clip_context import Context
-from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import UpstreamBackend
+from coprop_plugin.layers import resized
 
 
 class ClassChannelsBackend(UpstreamBackend):
@@ -50,18 +50,18 @@ class ClassChannelsBackend(UpstreamBackend):
         self.num_classes = 1 if num_channels == 2 else num_channels
 
     def _at_size(self, native: Tensor, size: Sequence[int]) -> Tensor:
-        resized = resize_logits(native, size)
-        return logits_of_scores(resized) if self.gives_scores else logits_of_channels(resized)
+        scaled = resized(native, size)
+        return logits_of_scores(scaled) if self.gives_scores else logits_of_channels(scaled)
 
     def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
         native = self._native(outputs)
-        resized = resize_logits(logits, native.shape[-2:])
+        scaled = resized(logits, native.shape[-2:])
         if self.gives_scores:
-            native[rows] = scores_of_logits(resized).to(native)
+            native[rows] = scores_of_logits(scaled).to(native)
         elif self.num_channels == 1:
-            native[rows] = resized.to(native)
+            native[rows] = scaled.to(native)
         else:
-            native[rows] = channels_of_logits(resized).to(native)
+            native[rows] = channels_of_logits(scaled).to(native)
 
     def _restore(self, outputs: Any, call: ModelCall) -> Any:
         return outputs

@@ -11,12 +11,11 @@ from coprop_plugin.adapters.calls import ModelCall, avsbench_clip
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sam_pictures import sam_input, sam_size, undo_sam_input
 from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.layers import device_of
+from coprop_plugin.layers import device_of, resized
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
@@ -85,7 +84,7 @@ class GAVSBackend(ClassChannelsBackend):
     def _clip_logits(self, call: ModelCall, clip: Clip, rows: list[int]) -> Tensor:
         # The masks of a call have no padding any more.
         masks = torch.stack([self._native(call.outputs[row]) for row in rows])
-        return resize_logits(masks.float(), clip.size)
+        return resized(masks.float(), clip.size)
 
     def unpack(self, batch_data: Any, vid_temporal_mask_flag: Any = None) -> ModelCall:
         """Return the one clip of a call `(batch_data)`.

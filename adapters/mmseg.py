@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.devices import borrow_model
-from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.layers import segment_in_batches
+from coprop_plugin.layers import resized, segment_in_batches
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import ABSENT_LOGIT, Clip
 
@@ -92,7 +91,7 @@ class MMSegBackend(nn.Module):
         def segment(batch: Sequence[int]) -> Tensor:
             with borrow_model(look_through(self.model)) as device:
                 native = self._native(clip.rgb(batch).to(device)).float()
-                return resize_logits(self._regroup(native), clip.size)
+                return resized(self._regroup(native), clip.size)
 
         empty = torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         return segment_in_batches(segment, indices, self.frames_at_once, empty)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from coprop_plugin.layers import resized
 from coprop_plugin.layers.normalisation import normalise
 from coprop_plugin.types import Clip
 
@@ -64,11 +63,6 @@ def model_input(
             frames = _resize(frames, dataset_size, antialias, mode)
         frames = _resize(frames, size, antialias, mode)
     return normalise(frames.clamp(0, 1))
-
-
-def resize_logits(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize logits `[N, C, h, w]` bilinearly to `size`, with antialiasing when shrinking."""
-    return resized(logits, size) if len(logits) else logits.reshape(0, logits.shape[1], *size)
 
 
 def _resize(

@@ -13,11 +13,12 @@ from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, map_tensors
 from coprop_plugin.adapters.class_channels import ClassChannelsBackend
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import attributes
-from coprop_plugin.adapters.pictures import DATASET_SIZE, resize_logits
+from coprop_plugin.adapters.pictures import DATASET_SIZE
 from coprop_plugin.adapters.recognise import find_backend
 from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers import resized
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip, KeyframeBackend
 
@@ -105,7 +106,7 @@ class SteppingStonesBackend(ClassChannelsBackend):
             )
         logits = self.first_stage.segment_keyframes(clip, indices).cpu()
         # Upstream saves the masks of the first stage at this size.
-        masks = resize_logits(logits, DATASET_SIZE)[:, 0] > 0
+        masks = resized(logits, DATASET_SIZE)[:, 0] > 0
         return embeddings, masks.to(embeddings)
 
     def _run(self, pictures: Tensor, sound: Any, length: int, wanted: list[int]) -> Tensor:

@@ -24,9 +24,9 @@ from coprop_plugin.adapters.clip_context import (
     group_frames,
 )
 from coprop_plugin.adapters.devices import borrow_model, dtype_of
-from coprop_plugin.adapters.pictures import model_input, pair, resize_logits
+from coprop_plugin.adapters.pictures import model_input, pair
 from coprop_plugin.errors import AdapterError
-from coprop_plugin.layers.normalisation import denormalise
+from coprop_plugin.layers import denormalise, resized
 from coprop_plugin.types import Clip
 
 
@@ -194,7 +194,7 @@ class UpstreamBackend(nn.Module):
 
     def _at_size(self, native: Tensor, size: Sequence[int]) -> Tensor:
         """Return logits `[K, C, *size]` of the native masks of K rows."""
-        return resize_logits(native, size)
+        return resized(native, size)
 
     # The drop-in call.
 
@@ -314,4 +314,4 @@ class UpstreamBackend(nn.Module):
     def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
         """Write propagated logits `[n, C, H, W]` over those of some rows."""
         native = self._native(outputs)
-        native[rows] = resize_logits(logits, native.shape[-2:]).to(native)
+        native[rows] = resized(logits, native.shape[-2:]).to(native)

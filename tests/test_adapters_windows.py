@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from coprop_plugin.adapters.clip_context import group_frames
-from coprop_plugin.adapters.pictures import model_input, resize_logits
+from coprop_plugin.adapters.pictures import model_input
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import clip_log_mel, log_mel_examples
 from coprop_plugin.errors import CheckpointError
-from coprop_plugin.layers import denormalise, normalise
+from coprop_plugin.layers import denormalise, normalise, resized
 from coprop_plugin.types import Clip
 
 
@@ -72,7 +72,7 @@ def test_frames_of_the_right_size_are_only_normalised():
 def test_logits_average_where_they_shrink():
     logits = torch.zeros(1, 1, 64, 64)
     logits[..., ::4, ::4] = 16
-    assert resize_logits(logits, (4, 4)).mean() == pytest.approx(1, rel=0.1)
+    assert resized(logits, (4, 4)).mean() == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.calls import ModelCall, avsbench_clip, map_tensors
 from coprop_plugin.adapters.catr.catr_model import CATR
 from coprop_plugin.adapters.clip_context import Context
-from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.sound import VGGishFeatures
 from coprop_plugin.adapters.upstream import UpstreamBackend
 from coprop_plugin.errors import AdapterError
+from coprop_plugin.layers import resized
 from coprop_plugin.registry import MODELS
 from coprop_plugin.types import Clip
 
@@ -156,7 +156,7 @@ class CATRBackend(UpstreamBackend):
     def _overwrite(self, outputs: Any, rows: list[int], logits: Tensor) -> None:
         # The scores are the keyframe's, so upstream selects the keyframe's query.
         masks, queries = outputs["pred_masks"], _best_queries(outputs)[rows]
-        masks[rows, queries] = resize_logits(logits, masks.shape[-2:])[:, 0].to(masks)
+        masks[rows, queries] = resized(logits, masks.shape[-2:])[:, 0].to(masks)
 
 
 @dataclass

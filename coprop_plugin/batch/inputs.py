@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from coprop_plugin import media
 from coprop_plugin.checkpoints import WEIGHTS_FILE
-from coprop_plugin.errors import MediaError
+from coprop_plugin.errors import MediaError, some_names
 from coprop_plugin.limits import read_bytes
 from coprop_plugin.pipeline.audio_items import AudioItem
 from coprop_plugin.registry import list_propagators
@@ -131,9 +131,8 @@ def _folders_in(folder: Path) -> list[Path]:
 def _warn_of_folders(path: Path) -> None:
     left = [folder.name for folder in _folders_in(path) if _videos_in(folder)]
     if left:
-        more = f" and {len(left) - 5} others" if len(left) > 5 else ""
         warnings.warn(
-            f"{path} holds videos, and so do the folders {', '.join(left[:5])}{more} in it, which "
+            f"{path} holds videos, and so do the folders {some_names(left, 5)} in it, which "
             "are left out. Name them as well to segment theirs.",
             media.MediaWarning,
             stacklevel=3,

@@ -1,5 +1,5 @@
 # The network that corrects flow and appearance, on photographic scenes of the material in a folder:
-# `coprop train mask_refiner --assets FOLDER`. About 15 minutes of one free CPU core with AMX, half
+# `coprop train mask_refiner --assets FOLDER`. About 17 minutes of one free CPU core with AMX, half
 # of them to render the scenes; 1.5 GB of memory.
 _base_ = ["_world.py"]
 

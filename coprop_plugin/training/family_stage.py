@@ -11,13 +11,12 @@ from torch import Tensor
 
 from coprop_plugin.adapters.catr import CATR
 from coprop_plugin.adapters.convert import load_released, save_released
-from coprop_plugin.adapters.pictures import resize_logits
 from coprop_plugin.adapters.registered import FAMILIES
 from coprop_plugin.adapters.released import ReleasedModel
 from coprop_plugin.errors import TrainingError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.keyframes.frame_tokens import FrameSound
-from coprop_plugin.layers import as_rgb, normalise
+from coprop_plugin.layers import as_rgb, normalise, resized
 from coprop_plugin.registry import MODELS
 from coprop_plugin.training.family_losses import query_losses
 from coprop_plugin.training.losses import segmentation_loss
@@ -115,7 +114,7 @@ class FamilyTraining(StageModel):
             logits = found[torch.arange(len(best)), best][:, None]
         else:
             logits, _ = self._forward(pictures, log_mel)
-        logits = resize_logits(logits.float(), masks.shape[-2:]).cpu()
+        logits = resized(logits.float(), masks.shape[-2:]).cpu()
         logits = rearrange(logits, "(b t) ... -> b t ...", b=len(frames))
         return [
             dict(masks=(own[:, 0] > 0).long(), truth=true, probs=own.sigmoid(), num_classes=1)

@@ -79,7 +79,7 @@ class RefinerExamples(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, index, 1])
         for _ in range(100):
             slot = int(rng.integers(self.kept))
-            # Places are filled anew in turn, so that most clips stay from one item to the next.
+            # Clips are replaced one after the other: from one item to the next most stay.
             turn = (index + slot * self.repeats) // (self.kept * self.repeats)
             examples = self._of_clip(turn * self.kept + slot)
             if examples:

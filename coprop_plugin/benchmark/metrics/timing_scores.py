@@ -62,8 +62,7 @@ class AlignmentScores(Meter[dict[str, list[float]]]):
 
     def join(self, pieces: Sequence[dict[str, list[float]]]) -> dict[str, list[float]]:
         """Add up the counts of pieces of a clip."""
-        columns = {name: zip(*(p[name] for p in pieces), strict=True) for name in pieces[0]}
-        return {name: [sum(column) for column in rows] for name, rows in columns.items()}
+        return {name: self._total([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def summarise(self, records: Sequence[dict[str, list[float]]]) -> dict[str, Any]:
         """Return `AR@...`, `AR`, `silent_FPR`, `silent_area`, `missed_rate`, and the counts.
@@ -78,10 +77,12 @@ class AlignmentScores(Meter[dict[str, list[float]]]):
                 scores |= named(self._of(rows), name)
         return scores
 
-    def _of(self, rows: list[list[float]]) -> dict[str, Any]:
+    def _total(self, rows: Sequence[list[float]]) -> list[float]:
         zeros = [0.0] * (len(self.thresholds) + 5)
-        totals = [sum(column) for column in zip(zeros, *rows, strict=True)]
-        *aligned, frames, silent, alarms, area, missed = totals
+        return [sum(column) for column in zip(zeros, *rows, strict=True)]
+
+    def _of(self, rows: list[list[float]]) -> dict[str, Any]:
+        *aligned, frames, silent, alarms, area, missed = self._total(rows)
         scores = {
             f"AR@{threshold:g}": ratio(count, frames)
             for threshold, count in zip(self.thresholds, aligned, strict=True)
