@@ -21,6 +21,7 @@ from coprop_plugin.control_points.listening import (
 )
 from coprop_plugin.errors import CheckpointError, ClipError, ControlPointError
 from coprop_plugin.types import Clip
+from coprop_plugin.world.splits import SPLITS, made_up_scene
 
 TINY = dict(width=16, stem=(4, 4, 8), dilations=((1,), (2,)), scales=(2, 4), identity_width=8)
 
@@ -104,6 +105,24 @@ def test_a_steady_noise_is_a_source(steady):
     assert (whole.indices, faint.indices) == ([0], [0])
     assert not whole.silent.any()
     assert faint.silent.all()
+
+
+def test_what_is_as_loud_as_the_sources_is_no_silence():
+    scene = made_up_scene(SPLITS["val"][44], (16, 16), 10.0)
+    clip = scene.clip(1.0, "avsbench")
+    assert all(scene.prevailing(*span) for span in clip.spans.tolist())
+    assert not as_provider("change_detector").propose(clip).silent.any()
+
+
+@pytest.mark.parametrize("seconds", [12, 75])
+def test_the_background_of_a_short_sound_is_silence_however_long_it_is(seconds):
+    background = 0.01 * noise(seconds * SR, rng(), 100, 3000)
+    wave = background + during(make(bark, seconds, rng()), 5, 7)
+    points = as_provider("change_detector").propose(clip_of(wave, fps=4))
+    silent = points.silent.view(-1, 4).float().mean(1)
+    assert silent[:4].all()
+    assert not silent[5:7].round().any()
+    assert silent[8:].all()
 
 
 def test_digital_silence_is_silent_however_short():
@@ -216,7 +235,9 @@ def steps_of(peaks, identity, active=1.0, length=100):
     change = np.full(length, 0.01)
     for step, prob in peaks.items():
         change[step] = prob
-    return Steps(change, np.full(length, active), np.asarray(identity, dtype=float))
+    return Steps(
+        change, np.full(length, active), np.asarray(identity, dtype=float), np.zeros(length)
+    )
 
 
 def calibrated(*weights):

@@ -129,7 +129,7 @@ def test_calibration_fits_probabilities_to_the_truth():
     weights = calibrate(network, items)
     assert weights[2] > 0
     assert network.calibration.tolist() == pytest.approx(weights, rel=1e-5)
-    assert len(Steps.of(recordings[0])) == 80
+    assert len(Steps.of(recordings[0], items[0]["log_mel"])) == 80
 
 
 def test_an_item_depends_on_its_index_only(folder):

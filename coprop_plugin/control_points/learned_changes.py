@@ -17,6 +17,7 @@ from coprop_plugin.control_points.listening.change_decoding import (
     Steps,
     find_changes,
     is_silent,
+    level_between,
 )
 from coprop_plugin.control_points.listening.change_network import (
     ROWS_PER_STEP,
@@ -24,9 +25,12 @@ from coprop_plugin.control_points.listening.change_network import (
     ChangeNetwork,
     load_change_network,
     peak_level_db,
-    step_levels_db,
 )
-from coprop_plugin.control_points.listening.mel_rows import MelRows, clip_mel_rows
+from coprop_plugin.control_points.listening.mel_rows import (
+    ROWS_PER_SECOND,
+    MelRows,
+    clip_mel_rows,
+)
 from coprop_plugin.control_points.novelty import find_audio_changes
 from coprop_plugin.errors import ControlPointError
 from coprop_plugin.registry import PROVIDERS
@@ -41,6 +45,11 @@ CONTEXT_S = 10.0
 """Audio before and after a block that the changes in it depend on."""
 # About -75 dB of full scale in the loudest band: dither, codec residue, digital silence.
 _SILENT_DB = -50.0
+# As long as the mixtures of the training, in which the loud parts are not rare.
+_PEAK_ROWS = 10 * ROWS_PER_SECOND
+_BELOW_LOUDEST_PEAK_DB = 3.0
+# A background is quieter: what is half as loud as the loudest 0.2 s sounds, whatever it is.
+_BELOW_LOUDEST_DB = 6.0
 # The time of a row is the middle of its window; that of a step, the middle of its first two rows.
 _FIRST_ROW = 0.5
 _BLOCK_STEPS = round(BLOCK_S / STEP_S)
@@ -61,8 +70,9 @@ class ChangeDetectorProvider:
 
     The log holds `boundaries` (second, rule, score) before snapping, where the score is the
     probability of a change, and `probs`, the probability of each control point, 1 for the first.
-    Frames in silence are marked `silent`. Steady noise that goes on behind the sources is none, but
-    a sound that does not change at all is silent only if it is quiet.
+    Frames in silence are marked `silent`. Steady noise that goes on behind the sources is none,
+    unless it is half as loud as the loudest 0.2 s; a sound that does not change at all is silent
+    only if it is quiet.
 
     Args:
         weights: Safetensors of a `ChangeNetwork`, as `coprop train change_detector` writes them.
@@ -161,12 +171,20 @@ class ChangeDetectorProvider:
     @torch.no_grad()
     def _predict(self, log_mel: Tensor) -> Steps:
         """Run the network on log-mels `[rows, 64]`."""
-        peak_db = peak_level_db(log_mel)
-        steps = Steps.of(self.network(log_mel[None], peak_db[None]))
+        peak_db = _sparse_peak_db(log_mel)
+        steps = Steps.of(self.network(log_mel[None], peak_db[None]), log_mel)
         if float(peak_db) <= _SILENT_DB:
             return steps.silenced()
-        steps.active[(step_levels_db(log_mel) <= _SILENT_DB).numpy()] = 0.0
+        steps.active[steps.level_db <= _SILENT_DB] = 0.0
         return steps
+
+
+def _sparse_peak_db(log_mel: Tensor) -> Tensor:
+    """Return the level of the loud parts in dB, `[]`, however few and far between they are."""
+    last = max(0, len(log_mel) - _PEAK_ROWS)
+    starts = [*range(0, last, _PEAK_ROWS // 2), last]
+    loudest = torch.stack([peak_level_db(log_mel[n : n + _PEAK_ROWS]) for n in starts]).amax()
+    return torch.maximum(peak_level_db(log_mel), loudest - _BELOW_LOUDEST_PEAK_DB)
 
 
 class _ChangesSoFar:
@@ -186,6 +204,7 @@ class _ChangesSoFar:
         self.changes: list[FoundChange] = []
         self.seconds: list[float] = []
         self.states = [SILENT]
+        self._loudest_db = _SILENT_DB
         self._frame_states: list[int] = []
 
     def add(self, window: Steps, first: int, start: int, stop: int, network: ChangeNetwork) -> None:
@@ -200,7 +219,8 @@ class _ChangesSoFar:
         """
         found = find_changes(window, network, self.threshold)
         edges = [0.0, *(change.step for change in found), float(len(window))]
-        silent = [is_silent(window, a, b) for a, b in pairwise(edges)]
+        self._loudest_db = max(self._loudest_db, window.loudest_db)
+        silent = [self._is_silent(window, a, b) for a, b in pairwise(edges)]
         if start == 0:
             # A steady sound, e.g. of an engine, seems to be the background if nothing else sounds.
             is_steady = not found and bool(window.active.any())
@@ -215,6 +235,12 @@ class _ChangesSoFar:
             self.changes.append(change)
             self.seconds.append(self.rows.seconds(row))
             self.states.append(state)
+
+    def _is_silent(self, window: Steps, start: float, stop: float) -> bool:
+        """Tell whether nothing sounds between two steps; what is as loud as the sources does."""
+        highest_db = max(_SILENT_DB, self._loudest_db - _BELOW_LOUDEST_DB)
+        is_loud = level_between(window, start, stop) > highest_db
+        return is_silent(window, start, stop) and not is_loud
 
     def points(self, final: int) -> ControlPoints:
         """Return the control points, known for the first `final` frames."""

@@ -44,7 +44,7 @@ def calibrate(network: ChangeNetwork, items: Iterable[Mapping[str, Tensor]]) -> 
     pairs = []
     for item in items:
         log_mel = item["log_mel"][None]
-        steps = Steps.of(network(log_mel, peak_level_db(log_mel)))
+        steps = Steps.of(network(log_mel, peak_level_db(log_mel)), item["log_mel"])
         pairs.append((steps, item["boundaries"].double().numpy()))
     weights = network.calibration.tolist()
     for round_ in range(_ROUNDS):

@@ -97,10 +97,10 @@ class ChangeDetectorTraining(StageModel):
         """Return an outcome for each mixture, at `SCORED_FPS`."""
         outputs = self.network(log_mel, peak_level_db(log_mel))
         parts = (x.cpu()[:, None] for x in (outputs.change, outputs.active, outputs.identity))
-        rows = zip(*parts, state.cpu(), strict=True)
+        rows = zip(*parts, log_mel, state.cpu(), strict=True)
         return [
-            _outcome(find_changes(Steps.of(NetworkOutputs(*one)), self.network), true)
-            for *one, true in rows
+            _outcome(find_changes(Steps.of(NetworkOutputs(*one), mel), self.network), true)
+            for *one, mel, true in rows
         ]
 
     def export(self, path: str | Path) -> Path:

@@ -1,13 +1,18 @@
 """From the outputs of the change network to changes, each with a probability."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from coprop_plugin.control_points.listening.change_network import ChangeNetwork, NetworkOutputs
+from coprop_plugin.control_points.listening.change_network import (
+    ChangeNetwork,
+    NetworkOutputs,
+    step_levels_db,
+)
 
 THRESHOLD = 0.5
 """Default of the lowest probability of a change."""
@@ -19,6 +24,8 @@ _MARGIN = 2
 _COMPARED = 38
 # 0.8 s: a source that is silent for less pauses.
 _LONGEST_PAUSE = 20
+# 0.2 s.
+_LOUDEST = 5
 # Larger logits add no certainty, and one would outweigh all other clues.
 _LARGEST_LOGIT = 12.0
 
@@ -33,19 +40,22 @@ class Steps:
         change: `[T]` probabilities of a change.
         active: `[T]` probabilities that anything sounds.
         identity: `[T, C]`, see `NetworkOutputs`.
+        level_db: `[T]` levels of the loudest band.
     """
 
     change: Array
     active: Array
     identity: Array
+    level_db: Array
 
     @classmethod
-    def of(cls, outputs: NetworkOutputs) -> "Steps":
-        """Convert the outputs for the first sound of a batch."""
+    def of(cls, outputs: NetworkOutputs, log_mel: Tensor) -> "Steps":
+        """Convert the outputs for the first sound of a batch, and its log-mels `[rows, 64]`."""
         return cls(
             outputs.change[0].double().sigmoid().cpu().numpy(),
             outputs.active[0].double().sigmoid().cpu().numpy(),
             outputs.identity[0].double().cpu().numpy(),
+            step_levels_db(log_mel).double().cpu().numpy(),
         )
 
     @classmethod
@@ -55,17 +65,25 @@ class Steps:
             np.concatenate([part.change for part in parts]),
             np.concatenate([part.active for part in parts]),
             np.concatenate([part.identity for part in parts]),
+            np.concatenate([part.level_db for part in parts]),
         )
+
+    @property
+    def loudest_db(self) -> float:
+        """The level of the loudest 0.2 s in all."""
+        return float(np.sort(self.level_db)[-_LOUDEST:].mean())
 
     def silenced(self) -> "Steps":
         """Return as many steps in which nothing sounds."""
-        return Steps(0 * self.change, 0 * self.active, self.identity)
+        return replace(self, change=0 * self.change, active=0 * self.active)
 
     def __len__(self) -> int:
         return len(self.change)
 
     def __getitem__(self, steps: slice) -> "Steps":
-        return Steps(self.change[steps], self.active[steps], self.identity[steps])
+        return Steps(
+            self.change[steps], self.active[steps], self.identity[steps], self.level_db[steps]
+        )
 
 
 @dataclass(frozen=True)
@@ -194,9 +212,17 @@ def identity_scale(network: ChangeNetwork) -> Array:
 
 def is_silent(steps: Steps, start: float, stop: float) -> bool:
     """Tell whether nothing sounds between two steps."""
+    return bool(steps.active[_between(steps, start, stop)].mean() < 0.5)
+
+
+def level_between(steps: Steps, start: float, stop: float) -> float:
+    """Return the usual level between two steps, in dB."""
+    return float(np.median(steps.level_db[_between(steps, start, stop)]))
+
+
+def _between(steps: Steps, start: float, stop: float) -> slice:
     first = min(round(start), len(steps) - 1)
-    last = max(round(stop), first + 1)
-    return bool(steps.active[first:last].mean() < 0.5)
+    return slice(first, max(round(stop), first + 1))
 
 
 def set_calibration(network: ChangeNetwork, weights: Sequence[float]) -> None:
