@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import cast
 
@@ -50,6 +50,7 @@ _PEAK_ROWS = 10 * ROWS_PER_SECOND
 _BELOW_LOUDEST_PEAK_DB = 3.0
 # A background is quieter: what is half as loud as the loudest 0.2 s sounds, whatever it is.
 _BELOW_LOUDEST_DB = 6.0
+_LONGEST_WAIT_S = 300.0
 # The time of a row is the middle of its window; that of a step, the middle of its first two rows.
 _FIRST_ROW = 0.5
 _BLOCK_STEPS = round(BLOCK_S / STEP_S)
@@ -66,7 +67,8 @@ class ChangeDetectorProvider:
     `novelty`.
 
     Audio is processed in blocks of 30 s. A change depends on the 20 s before and after it, and on
-    the level of its block.
+    the level of its block; whether a steady sound at the beginning is the background, on the sound
+    after it, up to five minutes later.
 
     The log holds `boundaries` (second, rule, score) before snapping, where the score is the
     probability of a change, and `probs`, the probability of each control point, 1 for the first.
@@ -136,7 +138,7 @@ class ChangeDetectorProvider:
         ends_s = clip.spans[:, 1]
         for known_s in self._process(found):
             final = int((ends_s <= known_s).sum())
-            if 0 < final < clip.num_frames:
+            if not found.waits and 0 < final < clip.num_frames:
                 yield found.points(final), final
         yield found.points(clip.num_frames), clip.num_frames
 
@@ -190,6 +192,9 @@ def _sparse_peak_db(log_mel: Tensor) -> Tensor:
 class _ChangesSoFar:
     """The changes in the audio of a clip that has been processed so far.
 
+    While `waits` is true, only one steady sound was heard: whether it is the background will be
+    known when another sound begins, for which five minutes are waited at most.
+
     Args:
         clip: A clip with a waveform or log-mels.
         threshold: Lowest probability of a change.
@@ -204,6 +209,7 @@ class _ChangesSoFar:
         self.changes: list[FoundChange] = []
         self.seconds: list[float] = []
         self.states = [SILENT]
+        self.waits = False
         self._loudest_db = _SILENT_DB
         self._frame_states: list[int] = []
 
@@ -221,13 +227,15 @@ class _ChangesSoFar:
         edges = [0.0, *(change.step for change in found), float(len(window))]
         self._loudest_db = max(self._loudest_db, window.loudest_db)
         silent = [self._is_silent(window, a, b) for a, b in pairwise(edges)]
+        inside = [start <= change.step + first < stop for change in found]
         if start == 0:
             # A steady sound, e.g. of an engine, seems to be the background if nothing else sounds.
-            is_steady = not found and bool(window.active.any())
-            self.states = [SILENT if silent[0] and not is_steady else 0]
-        for change, is_quiet in zip(found, silent[1:], strict=True):
-            if not start <= change.step + first < stop:
-                continue
+            self.waits = not found and bool(window.active.any())
+            self.states = [SILENT if silent[0] and not self.waits else 0]
+        elif self.waits:
+            self.waits = not any(inside) and start * STEP_S < _LONGEST_WAIT_S
+            self.states = [SILENT if silent[0] and any(inside) else 0]
+        for change, is_quiet in compress(zip(found, silent[1:], strict=True), inside):
             state = SILENT if is_quiet else len(self.changes) + 1
             if state == SILENT == self.states[-1]:
                 continue
