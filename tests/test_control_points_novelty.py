@@ -27,8 +27,9 @@ from coprop_plugin.control_points.listening import (
     find_change_points,
     find_sound,
 )
+from coprop_plugin.control_points.silent_segments import SilentSegments
 from coprop_plugin.errors import ClipError
-from coprop_plugin.types import Clip
+from coprop_plugin.types import Clip, ControlPoints
 
 
 def indices_of(wave, **kwargs):
@@ -198,6 +199,18 @@ def test_activity_of_a_background_is_silence_and_of_noise_alone_is_sound():
     assert find_sound(steady).mask.all()
     steady[300:600] += 5
     assert np.flatnonzero(np.diff(find_sound(steady).mask)).tolist() == [299, 599]
+
+
+def test_minutes_of_nothing_but_the_background_are_silence_in_long_audio():
+    seconds = 150
+    spoken = during(make(speech, seconds, rng()), 5, 7) + during(make(horn, seconds, rng()), 30, 32)
+    clip = clip_of(spoken + 0.002 * noise(seconds * SR, rng(), 100, 3000), fps=1)
+    true = [int(second not in (5, 6, 30, 31)) for second in range(seconds)]
+    assert NoveltyProvider().propose(clip).silent.int().tolist() == true
+    given = ControlPoints.from_indices([0, 5, 7, 30, 32], seconds)
+    assert SilentSegments(clip).mark(given).silent.int().tolist() == true
+    steady = clip_of(make(engine, seconds, rng()), fps=1)
+    assert not SilentSegments(steady).mark(given).silent.any()
 
 
 def test_most_changes_of_synthetic_scenes_are_found_and_few_others():

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coprop_plugin.control_points.listening.boundaries import chunks
+from coprop_plugin.control_points.listening.boundaries import chunks, loudest_moment_db
 from coprop_plugin.control_points.listening.mel_rows import ROWS_PER_SECOND, clip_mel_rows
 from coprop_plugin.control_points.listening.silence import find_sound
 from coprop_plugin.types import Clip, ControlPoints
@@ -77,9 +77,10 @@ class SilentSegments:
     def _sound(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The time of each row of the audio, and how many rows before each one sound."""
         rows = clip_mel_rows(self.clip)
+        loudest = loudest_moment_db(rows)
         # A minute at a time, with context on both sides.
         parts = [
-            find_sound(rows.mel(start, stop)).mask[keep_from - start : keep_to - start]
+            find_sound(rows.mel(start, stop), loudest).mask[keep_from - start : keep_to - start]
             for start, stop, keep_from, keep_to in chunks(len(rows))
         ]
         sounds = np.concatenate([np.zeros(1, dtype=bool), *parts])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from coprop_plugin.control_points.listening.change_points import find_change_points
 from coprop_plugin.control_points.listening.mel_rows import MARGIN_S, ROWS_PER_SECOND, MelRows
-from coprop_plugin.control_points.listening.silence import find_sound, runs
+from coprop_plugin.control_points.listening.silence import find_sound, loudest_db, runs
 
 Rule = Literal["change", "onset", "offset"]
 """Why there is a boundary: another sound, sound after silence, or silence after sound."""
@@ -78,8 +78,9 @@ def find_boundaries(
     boundaries: list[Boundary] = []
     first_state = SILENT
     state, next_id = SILENT, 0
+    loudest = loudest_moment_db(rows)
     for start, stop, keep_from, keep_to in chunks(len(rows)):
-        chunk = _Chunk(rows, start, stop, next_id, moment_features, least_score)
+        chunk = _Chunk(rows, start, stop, loudest, next_id, moment_features, least_score)
         next_id = int(chunk.states.max(initial=next_id)) + 1
         states = chunk.states[keep_from - start : keep_to - start]
         if keep_from == 0:
@@ -103,6 +104,13 @@ def chunks(num_rows: int) -> Iterator[tuple[int, int, int, int]]:
         yield max(0, keep_from - margin), min(num_rows, keep_to + margin), keep_from, keep_to
 
 
+def loudest_moment_db(rows: MelRows) -> float:
+    """Return the level of the loudest moment of the audio, in dB."""
+    parts = [(start, stop) for start, stop, *_ in chunks(len(rows))]
+    # One part knows its own.
+    return max(loudest_db(rows.mel(*part)) for part in parts) if len(parts) > 1 else -np.inf
+
+
 class _Chunk:
     """The states of a minute of audio."""
 
@@ -111,12 +119,13 @@ class _Chunk:
         rows: MelRows,
         start: int,
         stop: int,
+        loudest: float,
         first_id: int,
         moment_features: MomentFeatures,
         least_score: float,
     ) -> None:
         mel = rows.mel(start, stop)
-        sound = find_sound(mel)
+        sound = find_sound(mel, loudest)
         self.contrast = sound.contrast
         self.scores: dict[int, float] = {}
         self.states = np.full(len(mel), first_id)

@@ -15,6 +15,9 @@ _FLOOR_WINDOW_S = 0.3
 # Between words and notes the level of a source drops by 10 to 20 dB for a moment; a level 20 dB
 # below the loudest moment for the whole floor window is a background.
 _BELOW_PEAK_DB = 20.0
+# Steady sound this far below the loudest moment of long audio is a background, though nothing near
+# it is louder.
+_BELOW_LOUDEST_DB = 30.0
 # Stationary noise stays within 6 dB of the quietest 0.3 s.
 _ABOVE_FLOOR_DB = 6.0
 # About -75 dB of full scale: dither, codec residue, digital silence.
@@ -39,25 +42,31 @@ def level_db(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return 20 * np.log10(np.maximum(mel.mean(axis=1), 1e-5))
 
 
-def find_sound(mel: NDArray[np.float64]) -> Sound:
+def loudest_db(mel: NDArray[np.float64]) -> float:
+    """Return the level of the loudest moment of mel magnitudes `[rows, 64]`, in dB."""
+    return float(_smooth(level_db(mel)).max())
+
+
+def find_sound(mel: NDArray[np.float64], loudest: float = -np.inf) -> Sound:
     """Separate sound from silence, at any level and with any background.
 
     The background is the quietest 0.3 s; sound exceeds it by a third of the difference, in dB,
     between the background and the loudest moment, and by 6 dB at least. If no level is 20 dB below
-    the loudest moment for that long, everything is sound: a steady noise is one sound, not silence.
+    the loudest moment for that long, everything is sound: a steady noise is one sound, not silence,
+    unless it is 30 dB below the loudest moment of the audio that `mel` is a part of.
 
     Args:
         mel: `[rows, 64]` mel magnitudes, one row every 10 ms.
+        loudest: Level of the loudest moment of the whole audio, in dB.
 
     Returns:
         The mask of the rows with sound; gaps shorter than 0.5 s count as sound.
     """
     level = level_db(mel)
     floor = _windows(level, round(_FLOOR_WINDOW_S * ROWS_PER_SECOND)).max(axis=1).min()
-    # A median, so that a click is not a peak.
-    smooth = np.median(_windows(np.pad(level, 5, mode="edge"), 11), axis=1)
-    peak = smooth.max()
-    if peak < _NOTHING_DB:
+    peak = _smooth(level).max()
+    is_steady = peak - floor < _BELOW_PEAK_DB
+    if peak < _NOTHING_DB or (is_steady and peak < loudest - _BELOW_LOUDEST_DB):
         return Sound(np.zeros(len(level), dtype=bool), 0.0)
     threshold = floor + max(_ABOVE_FLOOR_DB, (peak - floor) / 3)
     threshold = max(min(threshold, peak - _BELOW_PEAK_DB), _NOTHING_DB)
@@ -88,6 +97,11 @@ def _without_blips(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if stop - start < SHORTEST_SOUND_S * ROWS_PER_SECOND:
             mask[start:stop] = False
     return mask
+
+
+def _smooth(level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a running median, so that a click is not a peak."""
+    return np.median(_windows(np.pad(level, 5, mode="edge"), 11), axis=1)
 
 
 def _windows(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
