@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from coprop_plugin.adapters.calls import ModelCall, check_indices, clip_rows
 from coprop_plugin.adapters.clip_context import Context
 from coprop_plugin.adapters.devices import borrow_model, dtype_of
-from coprop_plugin.adapters.probabilities import advice_on_probabilities
+from coprop_plugin.adapters.odd_logits import advice_on_probabilities, advice_on_transposed
 from coprop_plugin.adapters.sound import VGGishFeatures, waveform_of
 from coprop_plugin.audio.log_mel import EXAMPLE_SAMPLES, SAMPLE_RATE, clip_log_mel, log_mel_examples
 from coprop_plugin.errors import AdapterError, AdapterWarning, short_reason
@@ -59,7 +59,8 @@ class CallableBackend(nn.Module):
             of class names is not the number of classes.
 
     Warns:
-        AdapterWarning: If what it returns looks like probabilities, when it is called.
+        AdapterWarning: If what it returns looks like probabilities, or has height and width
+            swapped, when it is called.
 
     Example:
         >>> def bright(frames, audio):
@@ -119,7 +120,7 @@ class CallableBackend(nn.Module):
         def segment(batch: Sequence[int]) -> Tensor:
             with self._borrowed() as device:
                 output = self._called(*self._inputs(clip, batch, device))
-            return resized(self._checked(output, len(batch)).float(), clip.size)
+            return resized(self._checked(output, len(batch), clip.size).float(), clip.size)
 
         empty = torch.zeros(0, self.num_classes, *clip.size, dtype=torch.float32)
         return segment_in_batches(segment, indices, self.frames_at_once, empty)
@@ -183,8 +184,17 @@ class CallableBackend(nn.Module):
             with torch.no_grad(), evaluating(self.model):
                 yield torch.device("cpu")
 
-    def _checked(self, logits: Any, num_frames: int) -> Tensor:
-        """Return logits `[K, C, h, w]`, given in that shape or as `[K, h, w]`."""
+    def _checked(self, logits: Any, num_frames: int, size: Sequence[int]) -> Tensor:
+        """Return logits `[K, C, h, w]`, given in that shape or as `[K, h, w]`.
+
+        Args:
+            logits: What was returned.
+            num_frames: K.
+            size: Height and width of the frames.
+
+        Raises:
+            AdapterError: If they are not finite float logits of that shape.
+        """
         name = _name_of(self.model)
         expected = f"logits [{num_frames}, {self.num_classes}, h, w]"
         if not isinstance(logits, Tensor):
@@ -209,6 +219,10 @@ class CallableBackend(nn.Module):
             )
         if advice := advice_on_probabilities(logits):
             warnings.warn(f"Expected logits from {name}. {advice}", AdapterWarning, stacklevel=2)
+        if advice := advice_on_transposed(logits, size):
+            warnings.warn(
+                f"Expected {expected} from {name}. {advice}", AdapterWarning, stacklevel=2
+            )
         return logits
 
     def unpack(self, frames: Tensor, audio: Tensor | None = None) -> ModelCall:
@@ -276,7 +290,7 @@ class CallableBackend(nn.Module):
         whole = rows == list(range(call.num_rows))
         with self._borrowed():
             output = self._called(*(x if whole else x[rows] for x in call.arguments))
-        native = self._checked(output, len(rows))
+        native = self._checked(output, len(rows), call.arguments[0].shape[-2:])
         call.keyframes = [sorted(wanted) for wanted in chosen]
         call.outputs = dict(zip(rows, output, strict=True))
         return [

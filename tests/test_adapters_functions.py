@@ -133,6 +133,29 @@ def test_probabilities_in_place_of_logits_are_warned_of(clip, num_classes):
         CallableBackend(logits, num_classes=num_classes).segment_keyframes(clip, [0])
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_transposed_logits_are_warned_of(clip, stride):
+    def upright(frames, audio):
+        return frames[:, :1, ::stride, ::stride] * 20 - 5
+
+    def square(frames, audio):
+        return upright(frames, audio)[..., :8, :8]
+
+    def transposed(frames, audio):
+        return upright(frames, audio).transpose(-1, -2)
+
+    with pytest.warns(AdapterWarning, match="from transposed. .*height and width seem to be swap"):
+        CallableBackend(transposed).segment_keyframes(clip, [0])
+    backend = CallableBackend(transposed)
+    call = backend.unpack(clip.frames, torch.zeros(6, 15_600))
+    with pytest.warns(AdapterWarning, match="from transposed. .*height and width seem to be swap"):
+        backend.segment_call(call, [[0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for right in (upright, square):
+            CallableBackend(right).segment_keyframes(clip, [0])
+
+
 def test_a_function_of_other_arguments_is_refused(clip):
     with pytest.raises(AdapterError, match=r'\(frames, audio\), got <lambda>\(frames\).*"none"'):
         CallableBackend(lambda frames: frames[:, 0]).segment_keyframes(clip, [0])

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from fractions import Fraction
 
 import av
 import cv2
@@ -18,6 +19,7 @@ from coprop_plugin import cli, media, wrap
 from coprop_plugin.errors import MediaError, MissingExtraError
 from coprop_plugin.keyframes import load_keyframe_processor
 from coprop_plugin.media import class_names, export, read_clip, read_waveform, run_lengths
+from coprop_plugin.media.encode import VideoWriter
 from coprop_plugin.pipeline import redo
 from coprop_plugin.training import read_config
 from coprop_plugin.world import KINDS
@@ -56,6 +58,22 @@ def decoded(path, codec):
                 time_s = float(frame.pts * video.time_base)
                 shown.append((time_s, frame.to_ndarray(format="rgba")))
     return shown
+
+
+@pytest.mark.parametrize(("form", "stored"), [("prores4444", 64), ("vp9-alpha", 86)])
+def test_pixels_that_are_not_square_keep_their_shape(tmp_path, form, stored):
+    path = tmp_path / "wide.mp4"
+    with VideoWriter(path) as writer:
+        writer.pixel_aspect = Fraction(4, 3)
+        for t in range(2):
+            writer.add(np.full((48, 64, 3), 90, np.uint8), t / 2, 0.5)
+    folder = result_of(read_clip(path)).save(tmp_path / "run", overlay=False)
+    with av.open(str(export(folder, form))) as container:
+        video = container.streams.video[0]
+        assert (video.width, video.height) == (stored, 48)
+        assert float(video.width * (video.sample_aspect_ratio or 1)) == pytest.approx(
+            256 / 3, abs=1
+        )
 
 
 @pytest.mark.parametrize("form", ["prores4444", "vp9-alpha"])

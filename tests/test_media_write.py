@@ -1,6 +1,7 @@
 """Clips and overlays as files: what comes back is what went in, at its time, with its sound."""
 
 import os
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -22,6 +23,8 @@ from coprop_plugin.media import (
     write_overlay,
     write_text,
 )
+from coprop_plugin.media.encode import VideoWriter
+from coprop_plugin.media.video_formats import PRORES_4444
 from coprop_plugin.types import Clip
 
 
@@ -153,6 +156,17 @@ def test_the_overlay_stands_upright(tmp_path):
     assert back.size == (64, 48)
     assert (back.frames[0, :, :16, -16:].float() - 255).abs().mean() < 8
     assert read_mask(folder / "masks/00000.png").shape == (64, 48)
+
+
+def test_the_overlay_has_the_shape_of_pixels_that_only_the_container_knows(tmp_path):
+    path = tmp_path / "anamorphic.mov"
+    with VideoWriter(path, PRORES_4444) as writer:
+        writer.pixel_aspect = Fraction(4, 3)
+        for t in range(2):
+            writer.add(np.full((48, 64, 4), 90, np.uint8), t / 2, 0.5)
+    folder = result_of(read_clip(path)).save(tmp_path / "out")
+    with av.open(str(folder / "overlay.mp4")) as overlay:
+        assert overlay.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
 def test_an_odd_overlay_grows_by_a_pixel(tmp_path):

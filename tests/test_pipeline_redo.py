@@ -16,7 +16,7 @@ from coprop_plugin import media, wrap
 from coprop_plugin.adapters import CallableBackend
 from coprop_plugin.batch import Job, Options, do_job
 from coprop_plugin.errors import ControlPointError, MediaError
-from coprop_plugin.media import avsbench_palette
+from coprop_plugin.media import MediaWarning, avsbench_palette
 from coprop_plugin.pipeline import StreamedVideo, WindowLimits, redo
 from coprop_plugin.propagation import as_propagator
 from coprop_plugin.types import Clip, ControlPoints
@@ -303,6 +303,18 @@ def test_painted_masks_are_read_in_any_image_mode(tmp_path, form, num_classes):
         FORMS[form](mask).save(tmp_path / "a.png")
     read = read_painted_mask(tmp_path / "a.png", (48, 64), num_classes)
     np.testing.assert_array_equal(read, mask)
+
+
+@pytest.mark.parametrize("form", ["smooth", "jpeg", "colour"])
+def test_smooth_edges_of_a_mask_of_one_class_are_warned_of(tmp_path, form):
+    from coprop_plugin.media import read_painted_mask
+
+    grey = PAINTED * 255
+    image = Image.fromarray(grey).resize((32, 24)).resize((64, 48), Image.Resampling.BILINEAR)
+    image = {"smooth": image, "jpeg": Image.fromarray(grey), "colour": image.convert("RGB")}[form]
+    image.save(tmp_path / "a.png", format="JPEG" if form == "jpeg" else "PNG")
+    with pytest.warns(MediaWarning, match=r"a.png has \d+ pixels .* count as sounding"):
+        read_painted_mask(tmp_path / "a.png", (48, 64), 1)
 
 
 def test_invalid_painted_masks_are_refused(tmp_path):

@@ -113,15 +113,24 @@ class VideoWriter:
             layout, matrix = "rgba" if self.video_format.has_alpha else "rgb24", None
             # Without a copy, as converting the colours makes one.
             frame = av.VideoFrame.from_numpy_buffer(self._padded(picture), format=layout)
-        if (matrix, frame.format.name) == (self._matrix, self.video_format.pixels):
+        width = self._width_of(frame.width)
+        wanted = (self._matrix, self.video_format.pixels, width)
+        if (matrix, frame.format.name, frame.width) == wanted:
             return frame
         return frame.reformat(
+            width=width,
             format=self.video_format.pixels,
             src_colorspace=matrix,
             dst_colorspace=self._matrix,
             dst_color_range="MPEG",
             threads=1,
         )
+
+    def _width_of(self, stored: int) -> int:
+        """Return the width to encode pictures of this width at."""
+        if not self.video_format.square or self.pixel_aspect is None:
+            return stored
+        return max(2, 2 * round(stored * self.pixel_aspect / 2))
 
     def _padded(self, picture: np.ndarray) -> np.ndarray:
         return pad_to_even(picture) if self.video_format.even else np.ascontiguousarray(picture)
@@ -134,7 +143,8 @@ class VideoWriter:
             self._matrix = usual_matrix(height)
         # The rate is a hint for players; the time stamps say when.
         video = cast(av.VideoStream, self._container.add_stream(self.video_format.codec, rate=30))
-        video.width, video.height, video.pix_fmt = width, height, self.video_format.pixels
+        video.width, video.height = self._width_of(width), height
+        video.pix_fmt = self.video_format.pixels
         video.codec_context.time_base = self.video_format.clock
         video.codec_context.options = dict(self.video_format.options)
         tag = TAGS[self._matrix]
@@ -142,7 +152,7 @@ class VideoWriter:
         video.codec_context.color_primaries = tag
         video.codec_context.color_trc = tag
         video.codec_context.color_range = 1
-        if self.pixel_aspect is not None:
+        if self.pixel_aspect is not None and not self.video_format.square:
             video.codec_context.sample_aspect_ratio = self.pixel_aspect
         self._pending = self._audio_packets()
         self._next_packet = next(self._pending, None)

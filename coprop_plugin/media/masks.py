@@ -1,5 +1,6 @@
 """Masks as 8-bit images, one per frame, whose pixel values are class ids."""
 
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from PIL import Image
 
 from coprop_plugin.errors import CopropError, MediaError
 from coprop_plugin.limits import PIXELS
+from coprop_plugin.media.container import MediaWarning
 from coprop_plugin.media.folders import writing
 
 
@@ -125,6 +127,9 @@ def read_painted_mask(path: str | Path, size: tuple[int, int], num_classes: int)
 
     Raises:
         MediaError: If it is not an image, has another size, or a colour that stands for no class.
+
+    Warns:
+        MediaWarning: If, with one class, it seems to have smooth edges.
     """
     try:
         with open_image(path) as image:
@@ -157,7 +162,7 @@ def _class_ids(image: Image.Image, num_classes: int, path: str | Path) -> np.nda
     rgba = np.array(image.convert("RGBA"))
     rgb = rgba[..., :3] * (rgba[..., 3:] > 0)
     if num_classes == 1:
-        return np.any(rgb, axis=-1).astype(np.uint8)
+        return _not_black(rgb.max(-1), path)
     colours, places = np.unique(rgb.reshape(-1, 3), axis=0, return_inverse=True)
     known = {tuple(colour): k for k, colour in enumerate(avsbench_palette().tolist())}
     if np.all(colours == colours[:, :1]) and colours.max() < num_classes:
@@ -173,6 +178,20 @@ def _class_ids(image: Image.Image, num_classes: int, path: str | Path) -> np.nda
     return np.array(ids, np.uint8)[places.reshape(-1)].reshape(rgb.shape[:2])
 
 
+def _not_black(values: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return where brightness `[H, W]` is above 0, as 0 or 1; warn of smooth edges."""
+    smooth = int(np.count_nonzero((values > 0) & (values < values.max() / 2)))
+    if smooth:
+        warnings.warn(
+            f"{path} has {smooth:,} pixels that are neither black nor half as bright as its "
+            "brightest; they count as sounding. If they come from smooth edges (antialiasing) or "
+            "from JPEG, paint without, and save as PNG.",
+            MediaWarning,
+            stacklevel=2,
+        )
+    return (values > 0).astype(np.uint8)
+
+
 def _grey_values(image: Image.Image, num_classes: int, path: str | Path) -> np.ndarray:
     """Return class ids `[H, W]` uint8 of an image without colours; 16 bits are scaled to 8.
 
@@ -182,7 +201,7 @@ def _grey_values(image: Image.Image, num_classes: int, path: str | Path) -> np.n
     bands = [np.array(band).astype(np.float64) for band in image.split()]
     values = bands[0] * (bands[-1] > 0)
     if num_classes == 1:
-        return (values > 0).astype(np.uint8)
+        return _not_black(values, path)
     for full in (257, 256):
         # Programs that work in 16 bits store 255 as 65535, or as 65280.
         if values.max() > 255 and not np.any(values % full):

@@ -28,6 +28,7 @@ class VideoFormat:
             container.
         clock: Step of the time stamps in seconds.
         even: Whether height and width must be even.
+        square: Whether pixels must be square: others are stretched in width.
     """
 
     container: str
@@ -40,6 +41,7 @@ class VideoFormat:
     copied: frozenset[str]
     clock: Fraction = USUAL_CLOCK
     even: bool = True
+    square: bool = False
 
     @property
     def has_alpha(self) -> bool:
@@ -93,5 +95,7 @@ VP9_ALPHA = VideoFormat(
     rates=OPUS_RATES,
     copied=frozenset({"opus", "vorbis"}),
     clock=Fraction(1, 1000),
+    # VP9 does not store the shape of its pixels, and PyAV cannot set it in the container.
+    square=True,
 )
 """Transparent video for browsers; small files. Time stamps are whole milliseconds."""

@@ -85,6 +85,7 @@ class VideoSource:
             raise
         # Frame threading is two to eight times faster than slice threading.
         self.stream.thread_type, codec.thread_count = "AUTO", torch.get_num_threads()
+        self._opened_aspect = codec.sample_aspect_ratio
         self.frame_rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
         self._clock = StreamClock(max_jump_s(self.container))
         return self
@@ -288,7 +289,14 @@ class VideoSource:
 
     @property
     def _coded_aspect(self) -> Fraction:
-        return self.stream.codec_context.sample_aspect_ratio or Fraction(1)
+        """Width over height of a stored pixel: as the container says, unless a picture changes it.
+
+        Of several codecs (ProRes, DNxHD, VP9) only the container says it.
+        """
+        coded = self.stream.codec_context.sample_aspect_ratio
+        if coded is None or coded == self._opened_aspect:
+            coded = self.stream.sample_aspect_ratio
+        return coded or Fraction(1)
 
     def _fit(self, frame: av.VideoFrame) -> "_Fitting":
         if self._fitting is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from coprop_plugin.adapters.devices import borrow_model
-from coprop_plugin.adapters.probabilities import advice_on_probabilities
+from coprop_plugin.adapters.odd_logits import advice_on_probabilities
 from coprop_plugin.adapters.upstream import look_through
 from coprop_plugin.benchmark.conformance.check_clips import (
     OTHER_SIZE,
