@@ -5,8 +5,14 @@ import sys
 import pytest
 from torch import nn
 
-from coprop_plugin.batch import find_inputs, load_backend, load_provider
-from coprop_plugin.errors import AdapterError
+from coprop_plugin.batch import (
+    find_inputs,
+    load_backend,
+    load_propagator,
+    load_provider,
+    make_model,
+)
+from coprop_plugin.errors import AdapterError, ControlPointError, UnknownNameError
 from coprop_plugin.media import MediaWarning
 
 FILE = """
@@ -140,6 +146,25 @@ def test_a_factory_can_return_a_function_or_take_weights(file):
 def test_errors_tell_how_the_object_was_called(file, name, says):
     with pytest.raises(AdapterError, match=says):
         load_backend(f"{file}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"reanchor": "sometimes"}, "--reanchor to be auto, uncertain, never, SECONDS"),
+        ({"reanchor": "atuo"}, "Did you mean auto"),
+        ({"keyframe": "firts"}, "--keyframe to be first, confident.*Did you mean first"),
+        ({"preset": "fats"}, "Did you mean fast"),
+    ],
+)
+def test_options_are_refused_in_the_words_of_the_command_line(file, options, says):
+    with pytest.raises(ControlPointError, match=says):
+        make_model(f"{file}:plain", **options)
+
+
+def test_a_misspelt_propagator_is_recognised():
+    with pytest.raises(UnknownNameError, match="Did you mean flow"):
+        load_propagator("flwo")
 
 
 def test_weights_for_a_plain_function_are_refused(file):

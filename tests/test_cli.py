@@ -58,6 +58,21 @@ def coprop(*arguments):
     return CliRunner().invoke(cli.app, [str(a) for a in arguments])
 
 
+def test_a_file_that_begins_with_a_dash_is_told_from_an_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("-dash.mp4").touch()
+    monkeypatch.setattr("sys.argv", ["coprop", "run", "-dash.mp4"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "-dash.mp4 is read as an option, as it begins with a dash. Write ./-dash.mp4." in (
+        " ".join(capsys.readouterr().err.split())
+    )
+    monkeypatch.setattr("sys.argv", ["coprop", "run", "--", "-dash.mp4", "--x.mp4"])
+    with pytest.raises(SystemExit, match="1|2"):
+        cli.main()
+    assert "is read as an option" not in capsys.readouterr().err
+
+
 def run(segmenters, *arguments):
     return coprop("run", "--backend", f"{segmenters}:bright", "--quiet", *arguments)
 

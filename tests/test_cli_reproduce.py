@@ -237,6 +237,10 @@ def test_rows_are_listed_with_what_they_need():
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == list_of_rows(["table2a"])
     assert "cosine, s4_keyframes, R50_AOTL_PRE_YTB_DAV" in done.stdout
+    done = coprop("reproduce", "table2a", "--list", "--json")
+    assert [json.loads(line)["row"] for line in done.stdout.splitlines()] == [
+        cell.row for cell in read_table("table2a").cells
+    ]
     everything = coprop("reproduce", "--list").stdout
     assert all(f"(`{table}`)" in everything for table in TABLES)
 

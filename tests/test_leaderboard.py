@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Annotated
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from coprop_plugin import cli
 from coprop_plugin.benchmark.plug_and_play.report_differences import ReportDifferences
 from coprop_plugin.cli.typed_command import command_of
-from coprop_plugin.cli.verify_report import code_of, verify
+from coprop_plugin.cli.verify_report import code_of, run_command, verify
 from coprop_plugin.errors import ReportError
 from coprop_plugin.report import read_bench, write_leaderboard
 
@@ -190,6 +191,22 @@ def test_a_report_is_run_again_and_compared(made, tmp_path):
     text = str(found)
     for words in ("another backend", "scenes 2000-2000: other clips", "coprop_plugin 0.0.1, now"):
         assert words in text
+
+
+def test_a_report_that_is_gone_is_not_said_to_be_written(capsys):
+    script = "import sys; sys.stderr.write('coprop: wrote /x\\ncoprop: clip 1\\n'); sys.exit(1)"
+    assert run_command([], (sys.executable, "-c", script)) == 1
+    assert capsys.readouterr().err == "coprop: clip 1\n"
+
+
+def test_what_differs_is_json_too():
+    found = ReportDifferences(["red: M_J was 0, is 1"], [], 3)
+    assert json.loads(json.dumps(found.to_dict())) == {
+        "is_same": False,
+        "compared": 3,
+        "numbers": ["red: M_J was 0, is 1"],
+        "causes": [],
+    }
 
 
 def test_what_cannot_be_verified_is_refused_and_says_what_can(tmp_path):

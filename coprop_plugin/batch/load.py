@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, cast
@@ -16,7 +16,7 @@ from coprop_plugin.batch.import_names import find_callable, importable, reported
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.control_points.llm.cache import CachedLLM, replace_llms
 from coprop_plugin.control_points.resolve import as_provider
-from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError
+from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointError, did_you_mean
 from coprop_plugin.layers import checked_device
 from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline import CoProp
@@ -83,6 +83,8 @@ def make_model(
         CopropError: If a part cannot be built.
     """
     device = str(checked_device(device or _default_device(number)))
+    again = _reanchor(reanchor)
+    chosen = None if keyframe is None else _keyframe(keyframe)
     made, adapter = load_backend(backend, weights)
     if isinstance(made, nn.Module):
         made = made.to(device).eval()
@@ -95,8 +97,8 @@ def make_model(
         propagator=None if propagator is None else load_propagator(propagator, device),
         device=device,
         # `wrap` refuses names that it does not know.
-        reanchor=_reanchor(reanchor),
-        keyframe=None if keyframe is None else _keyframe(keyframe),
+        reanchor=again,
+        keyframe=chosen,
         segment_batch=segment_batch,
         silence=cast(Silence, silence),
         preset=cast(Preset, preset),
@@ -110,11 +112,29 @@ def make_model(
 def _reanchor(text: str | None) -> Reanchor:
     if text is None:
         return BY_PRESET
-    return None if text == "never" else cast(Reanchor, read_choice(text, "--reanchor"))
+    chosen = read_choice(text, "--reanchor")
+    more = ", SECONDS above 0, or a config as JSON"
+    _refuse_other_names(chosen, "--reanchor", ("auto", "uncertain", "never"), more)
+    return None if chosen == "never" else cast(Reanchor, chosen)
 
 
 def _keyframe(text: str) -> Keyframe:
-    return cast(Keyframe, read_config(text, "--keyframe"))
+    chosen = read_config(text, "--keyframe")
+    _refuse_other_names(chosen, "--keyframe", ("first", "confident"), ", or a config as JSON")
+    return cast(Keyframe, chosen)
+
+
+def _refuse_other_names(chosen: Any, option: str, names: Sequence[str], more: str) -> None:
+    """Refuse a name that an option does not take, in the words of the command line.
+
+    Raises:
+        ControlPointError: If it is not among these.
+    """
+    if isinstance(chosen, str) and chosen not in names:
+        raise ControlPointError(
+            f"Expected {option} to be {', '.join(names)}{more}; got {chosen!r}."
+            f"{did_you_mean(chosen, names)}"
+        )
 
 
 def _default_device(number: int) -> str:

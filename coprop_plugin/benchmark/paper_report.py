@@ -132,6 +132,27 @@ def list_of_rows(names: Sequence[str] = ()) -> str:
     return "\n\n".join(texts)
 
 
+def rows_of(names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return the rows of `list_of_rows` in JSON types: `table`, `row`, `set`, ....
+
+    Example:
+        >>> rows_of(["table2b"])[0]["set"]
+        'S4'
+    """
+    return [
+        {
+            "table": cell.table,
+            "row": cell.row,
+            "set": cell.set,
+            "measures": cell.measures,
+            "paper": cell.paper,
+            "runs": _needs(cell),
+        }
+        for table in map(read_table, names or get_args(TableName))
+        for cell in table.cells
+    ]
+
+
 def _needs(cell: PaperCell) -> str:
     """Return what runs in a cell, and so what it needs besides its test clips."""
     if cell.kind == "statistics":

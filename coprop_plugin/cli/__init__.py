@@ -12,10 +12,12 @@ from coprop_plugin.cli import manage_weights, convert_checkpoint, train, evaluat
 from coprop_plugin.cli import check_part, leaderboard, moc, robust, score_tracks  # noqa: F401, I001
 from coprop_plugin.cli import anchor_index, anchor_annotate, anchor_compare  # noqa: F401, I001
 from coprop_plugin.cli.app import app
+from coprop_plugin.cli.output import refuse_dashed_files
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
     """Run the command line."""
+    refuse_dashed_files()
     app()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -70,6 +71,16 @@ def usage_errors() -> Iterator[None]:
     except CopropError as error:
         complain(str(error))
         raise typer.Exit(2) from None
+
+
+def refuse_dashed_files() -> None:
+    """End with exit code 2 if a file was named that begins with a dash: it would be an option."""
+    words = sys.argv[1:]
+    words = words[: words.index("--")] if "--" in words else words
+    for word in words:
+        if word.startswith("-") and Path(word).suffix and Path(word).is_file():
+            complain(f"{word} is read as an option, as it begins with a dash. Write ./{word}.")
+            sys.exit(2)
 
 
 # Imported late: `coprop --help` must not import torch.

@@ -82,11 +82,16 @@ def reproduce(
 ) -> None:
     """Reproduce a table of the paper, or a report. Interrupted runs resume."""
     if verify is not None:
-        _verify(verify, trust)
+        _verify(verify, trust, as_json)
         return
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.benchmark.paper_inputs import PaperInputs
-        from coprop_plugin.benchmark.paper_report import as_markdown, list_of_rows, save_results
+        from coprop_plugin.benchmark.paper_report import (
+            as_markdown,
+            list_of_rows,
+            rows_of,
+            save_results,
+        )
         from coprop_plugin.benchmark.paper_tables import read_table
         from coprop_plugin.benchmark.plug_and_play import versions
         from coprop_plugin.cli.bench_providers import LanguageOptions
@@ -94,7 +99,9 @@ def reproduce(
         from coprop_plugin.media import refuse_missing
 
         if list_rows:
-            print_result(list_of_rows([table] if table else []))
+            tables = [table] if table else []
+            lines = map(json.dumps, rows_of(tables)) if as_json else [list_of_rows(tables)]
+            print_result("\n".join(lines))
             return
         if table is None:
             raise typer.BadParameter("Name a table or a figure, or --list.", param_hint="TABLE")
@@ -131,12 +138,12 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _verify(report: Path, trust: bool) -> None:
+def _verify(report: Path, trust: bool, as_json: bool) -> None:
     with results_on_stdout() as print_result, usage_errors():
         from coprop_plugin.cli.verify_report import verify
 
         differences = verify(report, trust)
-        print_result(str(differences))
+        print_result(json.dumps(differences.to_dict()) if as_json else str(differences))
     if not differences.is_same:
         raise typer.Exit(1)
 

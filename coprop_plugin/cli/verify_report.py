@@ -88,10 +88,26 @@ def code_of(command: Sequence[str]) -> list[str]:
     return [value for value in values if ":" in value and "hf://" not in value]
 
 
-def run_command(words: Sequence[str]) -> int:
-    """Run `coprop` with these words in a process of its own; returns its exit code."""
-    program = [sys.executable, "-m", "coprop_plugin.cli", *words]
-    return subprocess.run(program, stdout=subprocess.DEVNULL, check=False).returncode
+_PROGRAM = (sys.executable, "-m", "coprop_plugin.cli")
+
+
+def run_command(words: Sequence[str], program: Sequence[str] = _PROGRAM) -> int:
+    """Run `coprop` with these words in a process of its own; returns its exit code.
+
+    Its messages are passed on, but for that of the files that it wrote, which do not last.
+    """
+    with subprocess.Popen(
+        [*program, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if not line.startswith("coprop: wrote "):
+                sys.stderr.write(line)
+    return process.returncode
 
 
 def verify(

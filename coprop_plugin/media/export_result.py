@@ -134,11 +134,11 @@ def _checked_source(folder: Path, content: dict[str, Any], video: str | Path | N
     if source is None or not source.is_file():
         raise MediaError(
             f"There is no video for {folder}: {video or content['source'] or 'its source'} was not "
-            "found. Name the video that was segmented with --video."
+            "found. Name the video that was segmented: `--video`, in Python `video=`."
         )
     if content.get("source_digest") not in (None, content_digest(source)):
         raise MediaError(
-            f"{source} is not the video that {folder} was made from. Name that one with --video, "
-            "or run this one again."
+            f"{source} is not the video that {folder} was made from. Name that one (`--video`, "
+            "in Python `video=`), or run this one again."
         )
     return source

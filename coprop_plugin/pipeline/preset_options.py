@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from coprop_plugin.choices import DEFAULT_POINTS
-from coprop_plugin.errors import ControlPointError
+from coprop_plugin.errors import ControlPointError, did_you_mean
 
 Preset = Literal["default", "paper", "offline", "fast", "balanced", "best"]
 """A named set of options; see `CoProp`. The last four name models, too; see `model_presets`."""
@@ -105,7 +105,10 @@ def preset_options(
         'empty'
     """
     if preset not in PRESETS:
-        raise ControlPointError(f"Expected a preset, one of {', '.join(PRESETS)}; got {preset!r}.")
+        raise ControlPointError(
+            f"Expected a preset, one of {', '.join(PRESETS)}; got {preset!r}."
+            f"{did_you_mean(str(preset), PRESETS)}"
+        )
     options = PRESETS[preset]
     chosen = options.reanchor if keyframe is None else None
     if silence not in (None, *get_args(Silence)):

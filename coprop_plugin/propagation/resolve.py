@@ -6,7 +6,7 @@ from typing import Any
 
 from coprop_plugin.checkpoints import is_folder_or_id
 from coprop_plugin.checkpoints.native import SHIPPED
-from coprop_plugin.errors import ArgumentError, CheckpointError, UnknownNameError
+from coprop_plugin.errors import ArgumentError, CheckpointError, UnknownNameError, did_you_mean
 from coprop_plugin.propagation.appearance import AppearancePropagator
 from coprop_plugin.propagation.checkpoint import load
 from coprop_plugin.propagation.propagator import AudioInsertPropagator
@@ -58,6 +58,7 @@ def as_propagator(
     raise UnknownNameError(
         f"{propagator!r} is not a propagator. Expected the path of a checkpoint or a folder, "
         f"hf://owner/name, a config, a propagator, or one of: {', '.join(list_propagators())}."
+        f"{did_you_mean(str(propagator), list_propagators())}"
     )
 
 

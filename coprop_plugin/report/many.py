@@ -135,8 +135,8 @@ def _failed(run: Path, error: Exception) -> RunOutcome:
 def _check_video(video: Path | None, runs: Sequence[Path]) -> None:
     if video is not None and len(runs) > 1:
         raise ReportError(
-            f"Expected one run with --video, got {len(runs)}. Name one run at a time, or leave "
-            "--video out."
+            f"Expected one run with `video=` (`--video`), got {len(runs)}. Name one run at a "
+            "time, or leave it out."
         )
 
 

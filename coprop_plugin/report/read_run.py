@@ -221,7 +221,8 @@ def _video_of(folder: Path, content: dict[str, Any], video: str | Path | None) -
         return folder / "overlay.mp4", True
     raise ReportError(
         f"There is no video for {folder}: {content.get('source') or 'its source'} was not found, "
-        "and there is no overlay.mp4. Name the video that was segmented with --video."
+        "and there is no overlay.mp4. Name the video that was segmented: `--video`, "
+        "in Python `video=`."
     )
 
 

@@ -231,7 +231,8 @@ def _notes(run: Run) -> list[str]:
     if run.painted:
         notes.append(
             "The source video was not found, so this page shows the overlay, which has the masks "
-            "painted in. To be able to switch the masks off, name the source with --video."
+            "painted in. To be able to switch the masks off, name the source: `--video`, in "
+            "Python `video=`."
         )
     noted = None if run.points is None else run.points.log.get("notes")
     # Logs can be edited.

@@ -64,6 +64,15 @@ class ReportDifferences:
         """Whether all numbers are the same."""
         return not self.numbers
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return `is_same`, `compared`, `numbers` and `causes`, in JSON types."""
+        return {
+            "is_same": self.is_same,
+            "compared": self.compared,
+            "numbers": list(self.numbers),
+            "causes": list(self.causes),
+        }
+
     def __str__(self) -> str:
         """Return what differs, a line each."""
         differ = "differs" if len(self.numbers) == 1 == self.compared else "differ"
