@@ -4,11 +4,14 @@ import math
 
 import pytest
 import torch
+from scipy.signal import lfilter
 
 import coprop_plugin as coprop
 from coprop_plugin.audio.log_mel import SILENCE
+from coprop_plugin.audio.silero import speech_at
 from coprop_plugin.errors import CheckpointError, KeyframeError
 from coprop_plugin.keyframes import SoundingObject, load_sounding_object, save_sounding_object
+from coprop_plugin.keyframes.person_head import PersonHead
 from coprop_plugin.types import Clip
 
 
@@ -109,3 +112,67 @@ def test_silence_is_judged_by_magnitude():
     with torch.no_grad():
         logits = model(frames, sound)
     assert [bool((frame > -6).any()) for frame in logits] == [False, False, True]
+
+
+def two_things():
+    """Salience `[40, 60]` of a thing at the left and one at the right, and a map of the left."""
+    salience = torch.full((40, 60), 0.2)
+    salience[10:30, 5:20] = 0.9
+    salience[10:30, 40:55] = 0.8
+    left = torch.zeros(1, 10, 15)
+    left[..., :7] = 1
+    return salience, [left]
+
+
+def head_for(weight, bias):
+    head = PersonHead(1)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.tensor([[weight, 0.0]]))
+        head.linear.bias.fill_(bias)
+    return head
+
+
+def test_of_separate_things_those_that_look_like_people_stay():
+    salience, maps = two_things()
+    with torch.no_grad():
+        left = head_for(1.0, -0.5).people_only(salience, maps)
+        right = head_for(-1.0, 0.5).people_only(salience, maps)
+    assert torch.equal(left[:, :30], salience[:, :30])
+    assert left[:, 30:].max() < 0.5
+    assert torch.equal(right[:, 30:], salience[:, 30:])
+    assert right[:, :30].max() < 0.5
+
+
+@pytest.mark.parametrize("bias", [-2.0, 2.0])
+def test_where_nobody_or_everybody_looks_like_one_all_things_stay(bias):
+    salience, maps = two_things()
+    with torch.no_grad():
+        assert torch.equal(head_for(0.0, bias).people_only(salience, maps), salience)
+        nothing = torch.zeros(40, 60)
+        assert torch.equal(head_for(0.0, bias).people_only(nothing, maps), nothing)
+
+
+def voice(seconds):
+    """A buzz through the resonances of changing vowels: `[samples]` at 16 kHz."""
+    times = torch.arange(round(16_000 * seconds)) / 16_000
+    pitch_hz = 120 + 20 * torch.sin(2 * math.pi * 1.3 * times)
+    pulses = (pitch_hz.double().cumsum(0) / 16_000).floor().diff(prepend=torch.zeros(1)).numpy()
+    vowels = [(730, 1090, 2440), (270, 2290, 3010), (530, 1840, 2480), (570, 840, 2410)]
+    syllables = []
+    for number, start in enumerate(range(0, len(pulses), 2560)):
+        sound = pulses[start : start + 2560]
+        for resonance_hz in vowels[number % 4]:
+            radius = math.exp(-math.pi * 90 / 16_000)
+            turn = 2 * radius * math.cos(2 * math.pi * resonance_hz / 16_000)
+            sound = lfilter([1 - radius], [1, -turn, radius**2], sound)
+        syllables.append(torch.from_numpy(sound / abs(sound).max()))
+    return 0.3 * torch.cat(syllables).float()
+
+
+def test_speech_chooses_people_and_other_sounds_do_not(disc):
+    pytest.importorskip("silero_vad", reason="an extra: pip install '.[speech]'")
+    frame = torch.cat([disc[0], disc[0].flip(0, 2)], dim=2)  # The right one has other colours.
+    frames = frame.expand(4, -1, -1, -1)
+    buzz = 0.3 * torch.sin(torch.arange(32_000) * 0.2)
+    clip = Clip(frames, torch.cat([voice(2), buzz]), 16_000)
+    assert (speech_at(clip, [0, 1, 2, 3]) > 0.5).tolist() == [True, True, False, False]

@@ -72,6 +72,8 @@ class NestedUNet(nn.Module):
 
     widths = (64, 64, 64, 64, 64, 64)
     """Channels of the stages, at strides 1, 2, 4, 8, 16, 32."""
+    map_channels = 7 * 64
+    """Channels of all maps that `with_maps` returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,20 +105,27 @@ class NestedUNet(nn.Module):
             decoded.append(now)
         return decoded[::-1]
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(
+        self, pixels: Tensor, with_maps: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
         """Find the salient object.
 
         Args:
             pixels: `[B, 3, H, W]` RGB, divided by the frame's largest value and normalised by
                 ImageNet's mean and standard deviation. The public weights were trained at 320 x
                 320.
+            with_maps: Whether to return the coarse maps, too.
 
         Returns:
-            Logits `[B, 1, H, W]`.
+            Logits `[B, 1, H, W]`; with maps, they and the seven maps `[B, 64, h, w]` of encoder
+            and decoder at strides 4 and more.
         """
-        decoded = self.decode(self.encode(pixels))
+        encoded = self.encode(pixels)
+        decoded = self.decode(encoded)
         sides = [side(one) for side, one in zip(self.sides, decoded, strict=True)]
-        return self.fuse(torch.cat([_resized(side, sides[0]) for side in sides], dim=1))
+        logits = self.fuse(torch.cat([_resized(side, sides[0]) for side in sides], dim=1))
+        # The decoder's coarsest map is the encoder's.
+        return (logits, encoded[2:] + decoded[2:-1]) if with_maps else logits
 
 
 def _halved(pixels: Tensor) -> Tensor:
