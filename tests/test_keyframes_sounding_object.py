@@ -7,7 +7,7 @@ import torch
 from scipy.signal import lfilter
 
 import coprop_plugin as coprop
-from coprop_plugin.audio.log_mel import SILENCE
+from coprop_plugin.audio.log_mel import SILENCE, clip_log_mel
 from coprop_plugin.audio.silero import speech_at
 from coprop_plugin.errors import CheckpointError, KeyframeError
 from coprop_plugin.keyframes import SoundingObject, load_sounding_object, save_sounding_object
@@ -169,10 +169,30 @@ def voice(seconds):
     return 0.3 * torch.cat(syllables).float()
 
 
+def tone(seconds):
+    return 0.3 * torch.sin(torch.arange(16_000 * seconds) * 0.2)
+
+
 def test_speech_chooses_people_and_other_sounds_do_not(disc):
     pytest.importorskip("silero_vad", reason="an extra: pip install '.[speech]'")
-    frame = torch.cat([disc[0], disc[0].flip(0, 2)], dim=2)  # The right one has other colours.
-    frames = frame.expand(4, -1, -1, -1)
-    buzz = 0.3 * torch.sin(torch.arange(32_000) * 0.2)
-    clip = Clip(frames, torch.cat([voice(2), buzz]), 16_000)
+    shipped = load_sounding_object()
+    model = SoundingObject(input_size=96, people=True).eval()
+    model.saliency.load_state_dict(shipped.saliency.state_dict())
+    frame = torch.cat([disc[0], disc[0].flip(0, 2)], dim=2)  # The right one is blue.
+    clip = Clip(frame.expand(4, -1, -1, -1), torch.cat([voice(2), tone(2)]), 16_000)
     assert (speech_at(clip, [0, 1, 2, 3]) > 0.5).tolist() == [True, True, False, False]
+
+    with torch.no_grad():
+        salience, maps = model.relative_salience(frame[None])
+        halves = torch.zeros(2, 96, 96)
+        halves[0, :, :48] = halves[1, :, 48:] = 1
+        looks = model.person.pooled([m[0] for m in maps], halves * (salience[0] > 0.5))
+        weight = looks[1] - looks[0]  # The blue one looks like a person, the red one does not.
+        model.person.linear.weight.copy_(weight[None])
+        model.person.linear.bias.copy_(-weight @ looks.mean(0))
+    masks = model.segment_keyframes(clip, [1, 3])[:, 0] > 0
+    red, blue = masks[..., :128].flatten(1).any(1), masks[..., 128:].flatten(1).any(1)
+    assert red.tolist() == [False, True]
+    assert blue.tolist() == [True, True]
+    without_waveform = Clip(clip.frames, log_mel=clip_log_mel(clip))
+    assert (model.segment_keyframes(without_waveform, [1])[..., :128] > 0).any()
