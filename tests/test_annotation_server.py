@@ -92,6 +92,7 @@ def test_every_change_is_saved_and_read_again(server, clip):
         '{"seconds": [0, "x"]}',
         '{"seconds": [0], "names": [["a"], []]}',
         '{"seconds": [0, NaN], "names": [null, null]}',
+        '{"seconds": [0, 99], "names": [null, null]}',
     ],
 )
 def test_what_is_no_annotation_is_refused_and_nothing_is_saved(server, body):

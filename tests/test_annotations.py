@@ -79,6 +79,18 @@ Object class = "TextGrid"
 '''
 
 
+@pytest.mark.parametrize("seconds", [[0.5, 1.25], [1.25, 0.5]])
+def test_a_file_that_does_not_begin_at_0_keeps_its_times(seconds, tmp_path):
+    named = {0.5: ["dog"], 1.25: ["girl"]}
+    content = {"seconds": seconds, "names": [named[s] for s in seconds]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    found = media.read_annotations(tmp_path / "a.json")["a"]
+    assert found == Annotation((0.0, 0.5, 1.25), (None, ("dog",), ("girl",)))
+    # Control points begin with the first frame, wherever it stands.
+    (tmp_path / "a.json").write_text(json.dumps({"num_frames": 2, "seconds": [0.9375, 1.9375]}))
+    assert media.read_annotations(tmp_path / "a.json")["a"].seconds == (0.0, 1.9375)
+
+
 def test_files_of_other_programs_are_read(tmp_path):
     (tmp_path / "a.txt").write_text(AUDACITY)
     found = media.read_annotations(tmp_path / "a.txt")["a"]

@@ -1,7 +1,9 @@
 """Names that users import, or that a config or a weights file may mention, stay where they are."""
 
+import ast
 import importlib
 import pkgutil
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +101,17 @@ def test_the_package_has_its_13_names():
         assert getattr(coprop_plugin, name).__module__.startswith("coprop_plugin")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = coprop_plugin.nothing
+
+
+def test_type_checkers_find_the_names_where_they_are():
+    tree = ast.parse(Path(coprop_plugin.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and "TYPE" in ast.dump(node)]
+    found = {a.name: (a.asname, one.module) for one in block.body for a in one.names}
+    assert sorted(found) == coprop_plugin.__all__
+    for name, (alias, module) in found.items():
+        assert alias == name  # Else it is not exported, for `mypy --strict`.
+        assert getattr(importlib.import_module(module), name) is getattr(coprop_plugin, name)
+    assert Path(coprop_plugin.__file__).with_name("py.typed").is_file()
 
 
 @pytest.mark.parametrize(("module", "names"), MODULES.items(), ids=list(MODULES))

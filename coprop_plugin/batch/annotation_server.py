@@ -94,6 +94,11 @@ class AnnotationServer(ThreadingHTTPServer):
         clip = self.read(index)
         length_s = 0.0 if clip.waveform is None else len(clip.waveform) / clip.sample_rate
         annotation = Annotation.from_dict({**content, "duration_s": length_s})
+        if annotation.seconds[-1] > length_s + 1e-3:
+            raise ControlPointError(
+                f"Expected changes within the {length_s:.3f} s of the clip, got one at "
+                f"{annotation.seconds[-1]} s. Remove it."
+            )
         with self._lock:
             self.annotations[self.clips[index]] = annotation
             media.write_annotations(self.out, self.annotations, "json")

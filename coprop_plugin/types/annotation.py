@@ -153,6 +153,8 @@ class Annotation:
     def from_dict(cls, content: Mapping[str, Any]) -> "Annotation":
         """Read the content of `to_dict`, or of `ControlPoints.to_dict` with seconds.
 
+        What sounds before the first of the seconds is unnamed.
+
         Raises:
             ControlPointError: If it is neither.
         """
@@ -176,9 +178,13 @@ class Annotation:
                 f'Expected "names" as one list of names for each of {len(seconds)} seconds, got '
                 f"{str(names)[:160]}. Use [] for silence and null where nothing is named."
             )
-        # The first frame of control points need not be at 0 s.
-        pairs = zip([0.0, *seconds[1:]], names, strict=True) if seconds else ()
-        points = [(float(s), None if one is None else tuple(one)) for s, one in pairs]
+        if seconds and "num_frames" in content:
+            # Control points begin with the first frame, which need not be at 0 s.
+            seconds = [0.0, *seconds[1:]]
+        points = [
+            (float(s), None if one is None else tuple(one))
+            for s, one in zip(seconds, names, strict=True)
+        ]
         duration_s = content.get("duration_s")
         return cls.at(points, float(duration_s) if isinstance(duration_s, int | float) else None)
 
