@@ -36,18 +36,19 @@ class SoundingObject(nn.Module):
     """Eq. (2) without training: the salient object of a frame, while there is sound.
 
     A salient-object network, U²-Net's small variant (1.1 million parameters), which has seen
-    photographs; a frame whose second of audio is silent stays empty. Of what the sound is it knows
-    speech alone, where silero-vad is installed: then, of separate salient things, it marks those
-    that look like people, if any do. Of other visible objects it marks those that stand out,
-    whether they sound or not. For a video of one person speaking, one instrument or one animal
-    that is often the right one.
+    photographs; a frame whose second of audio is silent stays empty. It knows nothing of what the
+    sound is: of several visible objects it marks those that stand out, whether they sound or not.
+    For a video of one person speaking, one instrument or one animal that is often the right one.
+    With `people`, of separate things it marks those that look like people, if any do, while
+    silero-vad hears speech, where that is installed.
 
     Args:
-        people: Whether it has a person head, which speech needs.
         input_size: Height and width in pixels to which frames are resized for the network; it was
             trained at 320. Fewer are faster and coarser.
         frames_at_once: In `segment_keyframes`, maximum number of frames per batch on a GPU. On a
             CPU it is one frame, which takes a quarter of the memory of five and no more time.
+        people: Whether it has a person head, which `examples/data/person_head.py` fits; the
+            weights that ship have none.
 
     Raises:
         KeyframeError: If a number is below 32 or 1.
@@ -77,7 +78,7 @@ class SoundingObject(nn.Module):
         self.config = dict(input_size=input_size, frames_at_once=frames_at_once, people=people)
         self.input_size, self.frames_at_once = input_size, frames_at_once
         self.saliency = NestedUNet()
-        # It is fitted by itself, see `weights/README.md`, never by gradients through the network.
+        # It is fitted by itself, never by gradients through the network.
         self.person = PersonHead(NestedUNet.map_channels).requires_grad_(False) if people else None
 
     def forward(self, frames: Tensor, log_mel: Tensor, speech: Tensor | None = None) -> Tensor:
