@@ -28,6 +28,10 @@ class ControlPointError(CopropError, ValueError):
     """Control points that do not fit their clip."""
 
 
+class ControlPointWarning(UserWarning):
+    """Control points that can be used, but hardly as they were meant."""
+
+
 class ControlPointParseError(ControlPointError):
     """An answer or a file from which no control points can be read."""
 

@@ -14,7 +14,12 @@ from coprop_plugin.control_points import (
     from_masks,
 )
 from coprop_plugin.control_points.listening import consecutive_similarity, frame_features
-from coprop_plugin.errors import ClipError, ControlPointError, ControlPointParseError
+from coprop_plugin.errors import (
+    ClipError,
+    ControlPointError,
+    ControlPointParseError,
+    ControlPointWarning,
+)
 from coprop_plugin.types import Clip, ControlPoints
 
 
@@ -71,6 +76,15 @@ def test_a_file_of_ours_is_read_back(tmp_path):
 def test_flags_indices_or_seconds_may_be_in_the_file(tmp_path, content, indices):
     clip = clip_of(4, sampling="avsbench")
     assert written(tmp_path, content).propose(clip).indices == indices
+
+
+def test_changes_after_the_end_are_warned_of(tmp_path):
+    clip = clip_of(4, sampling="avsbench")
+    milliseconds = written(tmp_path, {"seconds": [0, 500, 1200]})
+    with pytest.warns(ControlPointWarning, match=r"2 of 3 changes in .* \(4 s\) .* at 1200\."):
+        assert milliseconds.propose(clip).indices == [0]
+    # An annotation ends where its recording does.
+    assert written(tmp_path, {"seconds": [0, 2, 4.4]}).propose(clip).indices == [0, 2]
 
 
 @pytest.mark.parametrize(

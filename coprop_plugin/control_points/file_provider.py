@@ -2,15 +2,24 @@
 
 import difflib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
-from coprop_plugin.errors import ControlPointError, ControlPointParseError, MediaError
+from coprop_plugin.errors import (
+    ControlPointError,
+    ControlPointParseError,
+    ControlPointWarning,
+    MediaError,
+)
 from coprop_plugin.limits import read_text
 from coprop_plugin.registry import PROVIDERS
 from coprop_plugin.types import Clip, ControlPoints
 from coprop_plugin.types.annotation import SUFFIXES
 from coprop_plugin.types.timeline import snap
+
+# The last change of an annotation is often the end of its recording.
+_LATE_S = 1.0
 
 
 @PROVIDERS.register_module(name=["FileProvider", "file"])
@@ -44,6 +53,9 @@ class FileProvider:
             ControlPointParseError: If the file is missing or holds no control points.
             ControlPointError: If it holds flags for another number of frames and no seconds, or
                 many clips but not this one.
+
+        Warns:
+            ControlPointWarning: If changes in seconds lie after the end of the clip.
         """
         content = self._read()
         if isinstance(content, dict) and isinstance(content.get("clips"), dict):
@@ -108,12 +120,25 @@ class FileProvider:
             frames = snap(sorted(seconds), clip)
         except ControlPointError as error:
             raise self._unreadable(str(error)) from error
+        self._warn_of_late(seconds, clip)
         known = content.get("log")
         log = {**known} if isinstance(known, dict) else {}
         log |= {name: content[name] for name in ("names",) if name in content}
         log |= {"seconds": sorted(seconds), "snapped_from": str(self.path)}
         source = str(content.get("source", "file"))
         return ControlPoints.from_indices(frames, clip.num_frames, source, log)
+
+    def _warn_of_late(self, seconds: list[float], clip: Clip) -> None:
+        end_s = float(clip.spans[-1, 1])
+        late = [second for second in seconds if second > end_s + _LATE_S]
+        if late:
+            warnings.warn(
+                f"{len(late)} of {len(seconds)} changes in {self.path} are after the end of the "
+                f"clip ({end_s:.6g} s) and left out, the last of them at {max(late):.6g}. Times "
+                "are in seconds from the clip's beginning.",
+                ControlPointWarning,
+                stacklevel=3,
+            )
 
     def _read(self) -> Any:
         try:
@@ -149,8 +174,9 @@ class FileProvider:
 
     def _unreadable(self, reason: str) -> ControlPointParseError:
         return ControlPointParseError(
-            f"{self.path} holds no control points: {reason}. Write JSON: the content of "
-            '`ControlPoints.to_dict()`, a list of flags [1, 0, ...], or {"seconds": [...]}.'
+            f"{self.path} holds no control points: {reason.removesuffix('.')}. Write JSON: the "
+            "content of `ControlPoints.to_dict()`, a list of flags [1, 0, ...], or "
+            '{"seconds": [...]}.'
         )
 
 
