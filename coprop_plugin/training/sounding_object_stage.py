@@ -42,7 +42,7 @@ class SoundingObjectTraining(StageModel):
         TrainingError: If neither `model` nor `weights` is given.
 
     Example:
-        >>> training = SoundingObjectTraining(dict(input_size=32), weights="shipped")
+        >>> training = SoundingObjectTraining(dict(input_size=32))
         >>> batch = dict(frame=torch.zeros(1, 3, 32, 32), log_mel=torch.zeros(1, 1, 96, 64))
         >>> sorted(training(**batch, mask=torch.ones(1, 32, 32).long()))
         ['loss_scene']
