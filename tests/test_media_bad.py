@@ -120,6 +120,19 @@ def test_a_matroska_file_that_is_cut_off_is_warned_of(tmp_path):
         assert 1 <= len(read_clip(path)) < 6
 
 
+@pytest.mark.parametrize("lost", [0, 100])
+def test_a_transport_stream_that_ends_within_a_packet_is_warned_of(tmp_path, lost):
+    path = write_video(tmp_path / "cut.ts", steady(3), chirp(3))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) - lost])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_clip(path)
+    said = [str(one.message) for one in caught if "cut off" in str(one.message)]
+    assert len(said) == (lost > 0)
+    assert all("cut.ts ends within a packet" in text for text in said)
+
+
 def test_a_video_without_sound_is_silent(tmp_path):
     path = write_video(tmp_path / "mute.mp4", steady(3))
     with pytest.warns(MediaWarning, match="mute.mp4 has no audio track.*Continuing with silence"):

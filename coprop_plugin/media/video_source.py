@@ -31,6 +31,9 @@ HDR_TRANSFERS = (16, 18)
 # A file may declare a longer duration than can be read. A smaller difference is rounding.
 UNREAD_SLACK_S = 0.5
 
+_PACKETS = (188, 192, 204)
+"""Lengths of the packets of a transport stream in bytes: plain, with a time, with checks."""
+
 _DURATION_TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d*)?)")
 
 
@@ -242,20 +245,29 @@ class VideoSource:
     def _warn_of_damage(self) -> None:
         declared_s = self.declared_s
         cut_off = declared_s - self.end_s > max(UNREAD_SLACK_S, 0.02 * declared_s)
-        if self.quiet or not (self._num_damaged or cut_off):
+        torn = self._ends_within_packet()
+        if self.quiet or not (self._num_damaged or cut_off or torn):
             return
         declared = f"{declared_s:.2f} s" if declared_s else "no length"
         if self.stream.frames:
             declared = f"{self.stream.frames} frames ({declared})"
         damage = f", damaged pieces of it: {self._num_damaged}" if self._num_damaged else ""
+        fault = f"declares {declared} of video, but only"
+        if torn:
+            fault = "ends within a packet, so it was cut off;"
         warnings.warn(
-            f"{self.path} declares {declared} of video, but only {self.num_frames} frames "
+            f"{self.path} {fault} {self.num_frames} frames "
             f"({self.end_s:.2f} s) could be read{damage}. Continuing with the readable part; "
             "download, copy or export the file again for the rest.",
             MediaWarning,
             # The same for all callers, so that Python shows it once however often it is raised.
             stacklevel=2,
         )
+
+    def _ends_within_packet(self) -> bool:
+        """Whether a transport stream, which declares no length, is no whole number of packets."""
+        is_stream = self.container.format.name == "mpegts"
+        return is_stream and all(self.path.stat().st_size % length for length in _PACKETS)
 
     def _warn_of_hdr(self) -> None:
         if self._is_hdr and not self.quiet:
