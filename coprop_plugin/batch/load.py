@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import nn
@@ -20,7 +20,15 @@ from coprop_plugin.errors import AdapterError, CheckpointError, ControlPointErro
 from coprop_plugin.layers import checked_device
 from coprop_plugin.open_vocabulary import OpenVocabulary
 from coprop_plugin.pipeline import CoProp
-from coprop_plugin.pipeline.preset_options import BY_PRESET, Keyframe, Preset, Reanchor, Silence
+from coprop_plugin.pipeline.preset_options import (
+    BY_PRESET,
+    Keyframe,
+    KeyframeName,
+    Preset,
+    Reanchor,
+    ReanchorName,
+    Silence,
+)
 from coprop_plugin.pipeline.wrap import load_model, wrap
 from coprop_plugin.propagation.resolve import as_propagator
 from coprop_plugin.propagation.video_trackers import tracker_config
@@ -96,7 +104,6 @@ def make_model(
         control_points=None if control_points is None else load_provider(control_points),
         propagator=None if propagator is None else load_propagator(propagator, device),
         device=device,
-        # `wrap` refuses names that it does not know.
         reanchor=again,
         keyframe=chosen,
         segment_batch=segment_batch,
@@ -114,13 +121,13 @@ def _reanchor(text: str | None) -> Reanchor:
         return BY_PRESET
     chosen = read_choice(text, "--reanchor")
     more = ", SECONDS above 0, or a config as JSON"
-    _refuse_other_names(chosen, "--reanchor", ("auto", "uncertain", "never"), more)
+    _refuse_other_names(chosen, "--reanchor", (*get_args(ReanchorName), "never"), more)
     return None if chosen == "never" else cast(Reanchor, chosen)
 
 
 def _keyframe(text: str) -> Keyframe:
     chosen = read_config(text, "--keyframe")
-    _refuse_other_names(chosen, "--keyframe", ("first", "confident"), ", or a config as JSON")
+    _refuse_other_names(chosen, "--keyframe", get_args(KeyframeName), ", or a config as JSON")
     return cast(Keyframe, chosen)
 
 

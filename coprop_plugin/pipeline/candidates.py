@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from coprop_plugin.pipeline.backend_runner import (
     given_masks,
 )
 from coprop_plugin.pipeline.mask_logits import MaskLogits, agreement, confidence
+from coprop_plugin.pipeline.preset_options import KeyframeName, ReanchorName
 from coprop_plugin.pipeline.schedule import (
     check_reanchor,
     frames_of,
@@ -75,12 +76,12 @@ class CandidateOptions:
             ControlPointError: If they are not among those that `CoProp` takes.
         """
         defaults: dict[str, Any] = dict(candidates=3, extra=2, segment_s=cls.segment_s)
-        chosen = _options(keyframe, "keyframe", ("first", "confident"), defaults)
+        chosen = _options(keyframe, "keyframe", get_args(KeyframeName), defaults)
         if reanchor is None or (isinstance(reanchor, Real) and reanchor is not True):
             again: dict[str, Any] = dict(type=None, seconds=reanchor, extra=0, threshold=None)
         else:
             defaults = dict(threshold=0.5, extra=2, seconds=None)
-            again = _options(reanchor, "reanchor", ("auto", "uncertain"), defaults)
+            again = _options(reanchor, "reanchor", get_args(ReanchorName), defaults)
         check_reanchor(again["seconds"])
         is_first = chosen["type"] == "first"
         if is_first and again["type"] is None:

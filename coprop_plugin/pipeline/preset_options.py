@@ -13,10 +13,12 @@ Preset = Literal["default", "paper", "offline", "fast", "balanced", "best"]
 Silence = Literal["empty", "keep"]
 """What becomes of segments without sound; see `CoProp`."""
 
-Keyframe = Literal["first", "confident"] | Mapping[str, Any]
+KeyframeName = Literal["first", "confident"]
+Keyframe = KeyframeName | Mapping[str, Any]
 """Which frames of a segment the model is run on; see `CoProp`."""
 
-Reanchor = float | Literal["auto", "uncertain"] | Mapping[str, Any] | None
+ReanchorName = Literal["auto", "uncertain"]
+Reanchor = float | ReanchorName | Mapping[str, Any] | None
 """When the model is run again within a segment; see `CoProp`."""
 
 BY_PRESET: Any = "preset"
