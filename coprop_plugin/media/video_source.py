@@ -245,8 +245,10 @@ class VideoSource:
     def _warn_of_damage(self) -> None:
         declared_s = self.declared_s
         cut_off = declared_s - self.end_s > max(UNREAD_SLACK_S, 0.02 * declared_s)
+        if self.quiet:
+            return
         torn = self._ends_within_packet()
-        if self.quiet or not (self._num_damaged or cut_off or torn):
+        if not (self._num_damaged or cut_off or torn):
             return
         declared = f"{declared_s:.2f} s" if declared_s else "no length"
         if self.stream.frames:
@@ -265,7 +267,7 @@ class VideoSource:
         )
 
     def _ends_within_packet(self) -> bool:
-        """Whether a transport stream, which declares no length, is no whole number of packets."""
+        """Whether the file is a transport stream that was cut off in the middle of a packet."""
         is_stream = self.container.format.name == "mpegts"
         return is_stream and all(self.path.stat().st_size % length for length in _PACKETS)
 
